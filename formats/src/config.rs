@@ -1,0 +1,94 @@
+//! What the recorder tells the kernel programs before they are loaded: one read-only global.
+//!
+//! The verifier knows the values of read-only globals, so a switched-off feature costs nothing.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Most `--port` ranges.
+pub const MAX_PORT_RANGES: usize = 16;
+/// Most `--comm` names.
+pub const MAX_COMMS: usize = 8;
+
+/// Byte offsets of kernel struct fields, from the running kernel's BTF. A nested field's offset is
+/// the sum along its path. u32 so that the struct has no padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Zeroable, Pod)]
+#[expect(missing_docs, reason = "each name is the kernel's struct and field")]
+pub struct Offsets {
+    pub task_files: u32,
+    pub task_group_leader: u32,
+    pub task_real_parent: u32,
+    pub task_tgid: u32,
+    pub task_pid: u32,
+    pub task_comm: u32,
+    pub task_start_boottime: u32,
+    pub task_exit_code: u32,
+    pub task_mm: u32,
+    pub task_thread_info_status: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub files_fdt: u32,
+    pub fdtable_max_fds: u32,
+    pub fdtable_fd: u32,
+    pub file_f_inode: u32,
+    pub file_private_data: u32,
+    pub inode_i_mode: u32,
+    pub inode_i_ino: u32,
+    pub socket_sk: u32,
+    pub sk_family: u32,
+    pub sk_state: u32,
+    pub sk_num: u32,
+    pub sk_dport: u32,
+    pub sk_daddr: u32,
+    pub sk_rcv_saddr: u32,
+    pub sk_v6_daddr: u32,
+    pub sk_v6_rcv_saddr: u32,
+    pub sk_net: u32,
+    pub net_ns_inum: u32,
+    pub sk_protocol: u32,
+    pub sk_err: u32,
+    pub sk_socket: u32,
+    pub tcp_write_seq: u32,
+    pub tcp_snd_una: u32,
+    pub tcp_copied_seq: u32,
+    pub tcp_rcv_nxt: u32,
+    pub bprm_filename: u32,
+}
+
+/// A closed range of ports in host byte order; `first > last` never matches.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Zeroable, Pod)]
+pub struct PortRange {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port.
+    pub last: u16,
+}
+
+/// The whole configuration.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Zeroable, Pod)]
+pub struct Config {
+    /// Struct offsets.
+    pub offsets: Offsets,
+    /// Most payload bytes of one event (`--snaplen`), at most [`crate::event::MAX_SNAP_BYTES`].
+    pub snap_bytes: u32,
+    /// Bytes kept of data that begins neither a message nor a turn.
+    pub short_head_bytes: u32,
+    /// Ranges of `ports` that are used; 0: no filter by port.
+    pub port_ranges: u32,
+    /// Names of `comms` that are used; 0: no filter by name.
+    pub comm_count: u32,
+    /// 1: only processes in the map of watched processes.
+    pub filter_pids: u32,
+    /// Thread group id of the recorder itself, never recorded.
+    pub own_pid: u32,
+    /// Number of ring buffers (possible CPUs).
+    pub rings: u32,
+    /// 1: argument vectors of execs are read at all (`--args`; else only argv[0] is kept, in user space).
+    pub read_argv: u32,
+    /// `--port`.
+    pub ports: [PortRange; MAX_PORT_RANGES],
+    /// `--comm`, NUL-padded.
+    pub comms: [[u8; 16]; MAX_COMMS],
+}

@@ -1,0 +1,294 @@
+//! The records that the kernel programs put into the ring buffers.
+//!
+//! Every record is a [`Header`], then one body chosen by [`Header::record`], then bytes whose number
+//! the body gives. All integers are in host byte order except addresses and ports, which are as
+//! documented on the field. Records are read in place, so every struct is plain old data without
+//! padding; the assertions below each struct keep the layout from moving unnoticed.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Largest payload head of one event, in bytes: the upper bound of `--snaplen`.
+pub const MAX_SNAP_BYTES: usize = 4096;
+/// Data that begins neither a message nor a change of direction keeps this many first bytes.
+pub const SHORT_HEAD_BYTES: usize = 64;
+/// Last bytes kept of data longer than its kept head: enough for the end of a chunked body.
+pub const TAIL_BYTES: usize = 8;
+/// Room for the file name of an exec.
+pub const EXE_BYTES: usize = 256;
+/// Room for the argument vector of an exec, NUL-separated.
+pub const ARGV_BYTES: usize = 1024;
+
+/// What follows the [`Header`]. Numbers are never reused.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// [`Call`], then `head_bytes` and `tail_bytes` of payload.
+    Call = 1,
+    /// [`State`].
+    State = 2,
+    /// [`Socket`].
+    Socket = 3,
+    /// [`Process`], then `exe_bytes` and `argv_bytes`.
+    Process = 4,
+}
+
+/// The kind of an event, as in column `events.kind`. Numbers are never reused.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A connect call returned.
+    Connect = 1,
+    /// An accept call returned a new socket.
+    Accept = 2,
+    /// A listen call returned.
+    Listen = 3,
+    /// A close call on a socket returned.
+    Close = 4,
+    /// A shutdown call returned.
+    Shutdown = 5,
+    /// Bytes were handed to the kernel.
+    Send = 6,
+    /// Bytes were taken from the kernel.
+    Receive = 7,
+    /// The TCP state changed.
+    State = 8,
+}
+
+impl Kind {
+    /// Every kind, in the order of its numbers.
+    pub const ALL: [Kind; 8] = [
+        Kind::Connect,
+        Kind::Accept,
+        Kind::Listen,
+        Kind::Close,
+        Kind::Shutdown,
+        Kind::Send,
+        Kind::Receive,
+        Kind::State,
+    ];
+
+    /// The name used in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Connect => "connect",
+            Kind::Accept => "accept",
+            Kind::Listen => "listen",
+            Kind::Close => "close",
+            Kind::Shutdown => "shutdown",
+            Kind::Send => "send",
+            Kind::Receive => "receive",
+            Kind::State => "state",
+        }
+    }
+
+    /// The kind with this number, if there is one.
+    pub const fn from_number(number: u8) -> Option<Kind> {
+        if number == 0 || number as usize > Kind::ALL.len() {
+            None
+        } else {
+            Some(Kind::ALL[number as usize - 1])
+        }
+    }
+}
+
+/// Bits of [`Call::flags`] and column `events.flags`.
+pub mod flags {
+    /// `tcp_seq` may not be the sequence number of the first byte (see the contract of `tcp_seq`).
+    pub const OFFSET_UNCERTAIN: u32 = 1 << 0;
+    /// More bytes were moved than the payload shows.
+    pub const PAYLOAD_CUT: u32 = 1 << 1;
+    /// The last [`super::TAIL_BYTES`] bytes of the payload are the last bytes of the data.
+    pub const PAYLOAD_TAIL: u32 = 1 << 2;
+    /// The bytes could not be read (sendfile, splice, a page not present): the event is a length.
+    pub const LENGTH_ONLY: u32 = 1 << 3;
+    /// Redaction blanked at least one byte of the payload (each with `*`).
+    pub const REDACTED: u32 = 1 << 4;
+    /// One message of a sendmmsg or recvmmsg call.
+    pub const MULTI_MESSAGE: u32 = 1 << 5;
+    /// The bytes were moved by sendfile or splice.
+    pub const SPLICED: u32 = 1 << 6;
+    /// The call's first data after a change of direction on this socket.
+    pub const TURN: u32 = 1 << 7;
+    /// `tcp_seq` is not known at all (not TCP, or a length without position); the column is null.
+    pub const NO_SEQ: u32 = 1 << 8;
+    /// shutdown: the receiving half was shut (SHUT_RD or SHUT_RDWR).
+    pub const SHUT_READ: u32 = 1 << 9;
+    /// shutdown: the sending half was shut (SHUT_WR or SHUT_RDWR).
+    pub const SHUT_WRITE: u32 = 1 << 10;
+}
+
+/// First bytes of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Header {
+    /// CLOCK_BOOTTIME when the record was emitted, in ns.
+    pub boot_ns: u64,
+    /// Per-CPU number, taken atomically before the ring is asked for room: gaps are losses.
+    pub seq: u64,
+    /// Thread group id ("pid" of user space) the event belongs to; 0 where it is not known (soft interrupts).
+    pub pid: u32,
+    /// Thread id; 0 where it is not known.
+    pub tid: u32,
+    /// CPU that emitted the record, and whose ring holds it.
+    pub cpu: u16,
+    /// A [`Record`] number.
+    pub record: u8,
+    /// A [`Kind`] number for `Call` and `State`; 0 otherwise.
+    pub kind: u8,
+    /// Bytes of the whole record that are valid, this header included.
+    pub record_bytes: u32,
+}
+const _: () = assert!(size_of::<Header>() == 32);
+
+/// A system call on a watched socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Call {
+    /// The socket; for accept the new one.
+    pub socket_id: u64,
+    /// From the entry of the call to its emission, in ns.
+    pub duration_ns: u64,
+    /// Bytes the caller offered or had room for.
+    pub asked_bytes: u64,
+    /// Bytes moved; 0 on error.
+    pub done_bytes: u64,
+    /// Raw sequence number of the first byte moved (see [`flags`]).
+    pub tcp_seq: u32,
+    /// [`flags`].
+    pub flags: u32,
+    /// Positive errno; 0 for success.
+    pub errno: u32,
+    /// Payload bytes after this struct: first bytes of the data ...
+    pub head_bytes: u16,
+    /// ... and then this many last bytes of it (0 or [`TAIL_BYTES`]).
+    pub tail_bytes: u16,
+}
+const _: () = assert!(size_of::<Call>() == 48);
+
+/// A TCP state change of a watched socket (`inet_sock_set_state`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct State {
+    /// The socket.
+    pub socket_id: u64,
+    /// `sk_err`: the socket's pending error, positive errno.
+    pub sk_err: u32,
+    /// `tcp_sock.write_seq`: end of what was written.
+    pub write_seq: u32,
+    /// `tcp_sock.snd_una`: first byte not acknowledged.
+    pub snd_una: u32,
+    /// `tcp_sock.copied_seq`: first byte not taken by the application.
+    pub copied_seq: u32,
+    /// `tcp_sock.rcv_nxt`: first byte not received.
+    pub rcv_nxt: u32,
+    /// State before (TCP_ESTABLISHED = 1 ... as in include/net/tcp_states.h).
+    pub old_state: u8,
+    /// State after.
+    pub new_state: u8,
+    /// Always 0.
+    pub reserved: u16,
+}
+const _: () = assert!(size_of::<State>() == 32);
+
+/// [`Socket::role`]: which end of the connection this socket is.
+pub mod role {
+    /// Not known (a discovered socket that no listener explains).
+    pub const UNKNOWN: u8 = 0;
+    /// It connected.
+    pub const CLIENT: u8 = 1;
+    /// It was accepted.
+    pub const SERVER: u8 = 2;
+    /// It listens.
+    pub const LISTENER: u8 = 3;
+}
+
+/// A socket at first sight, or again when something about it became known (owner, addresses,
+/// inode); the last record of a `socket_id` holds. Emitted before the first event of the socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Socket {
+    /// Never repeats within a recording.
+    pub socket_id: u64,
+    /// CLOCK_BOOTTIME of the opening in ns, 0 where it was before the recording.
+    pub opened_boot_ns: u64,
+    /// Inode of the socket's file; 0 before accept.
+    pub inode: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `sk_family`: 2 or 10.
+    pub family: u16,
+    /// `sk_protocol`: 6 for TCP, 262 for MPTCP.
+    pub protocol: u16,
+    /// Local address; IPv4 as v4-mapped IPv6.
+    pub local_addr: [u8; 16],
+    /// Remote address; IPv4 as v4-mapped IPv6.
+    pub remote_addr: [u8; 16],
+    /// Host byte order.
+    pub local_port: u16,
+    /// Host byte order.
+    pub remote_port: u16,
+    /// [`role`].
+    pub role: u8,
+    /// 1: existed before the recording began.
+    pub discovered: u8,
+    /// 1: `first_send_seq` and `first_receive_seq` are the connection's first bytes (not merely the first seen).
+    pub seq_from_start: u8,
+    /// Always 0.
+    pub reserved: u8,
+    /// Sequence number of the first byte sent (discovered: the next to be sent at first sight).
+    pub first_send_seq: u32,
+    /// Sequence number of the first byte received (discovered: the next to be received at first sight).
+    pub first_receive_seq: u32,
+}
+const _: () = assert!(size_of::<Socket>() == 80);
+
+/// [`Process::what`].
+pub mod life {
+    /// sched_process_fork of a thread-group leader: `pid` is the child, `parent_pid` its parent.
+    pub const FORK: u8 = 1;
+    /// sched_process_exec.
+    pub const EXEC: u8 = 2;
+    /// sched_process_exit of a thread-group leader.
+    pub const EXIT: u8 = 3;
+}
+
+/// A process was born, changed its program, or ended. `Header::pid` is the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Process {
+    /// `task_struct.start_boottime` of the thread-group leader, in ns.
+    pub start_boot_ns: u64,
+    /// cgroup v2 id (inode of the cgroup's directory), 0 where there is none.
+    pub cgroup_id: u64,
+    /// Parent's thread group id.
+    pub parent_pid: u32,
+    /// Wait status as in `task_struct.exit_code`; 0 unless [`life::EXIT`].
+    pub exit_code: u32,
+    /// Name of the thread-group leader, NUL-padded.
+    pub comm: [u8; 16],
+    /// [`life`].
+    pub what: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
+    /// Bytes of the executable's file name after this struct ...
+    pub exe_bytes: u16,
+    /// ... and then of the arguments, NUL-separated.
+    pub argv_bytes: u16,
+}
+const _: () = assert!(size_of::<Process>() == 48);
+
+/// Index into the per-CPU loss counters of the kernel programs: one per kind of event, then these.
+pub mod loss {
+    /// A [`super::Socket`] record found no room in the ring.
+    pub const SOCKET: u32 = 9;
+    /// A [`super::Process`] record found no room in the ring.
+    pub const PROCESS: u32 = 10;
+    /// The map of open sockets was full: the socket is not recorded.
+    pub const SOCKET_MAP: u32 = 11;
+    /// The map of calls in progress was full: the call is not recorded.
+    pub const CALL_MAP: u32 = 12;
+    /// A 32-bit system call on a watched process: not supported.
+    pub const COMPAT_CALL: u32 = 13;
+    /// Number of counters (index 0 is unused; 1..=8 are [`super::Kind`] numbers: no room in the ring).
+    pub const COUNTERS: u32 = 16;
+}
