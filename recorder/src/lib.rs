@@ -1,1 +1,4 @@
+//! Records socket events into a Retrospan capture.
 
+pub mod btf;
+pub mod probes;
