@@ -89,17 +89,15 @@ pub struct EventStream {
 impl EventStream {
     /// The next batch; its rows are not earlier than those of the batch before.
     fn advance(&mut self) -> Result<Option<RecordBatch>, CaptureError> {
-        loop {
-            self.fill()?;
-            let Some(current) = &mut self.current else { return Ok(None) };
-            let Some(next) = &mut self.next else {
-                return Ok(Some(current.take_all()));
-            };
-            if current.head() <= next.head() {
-                return Ok(Some(current.take_until(next.head())));
-            }
-            return Ok(Some(next.take_before(current.head())));
+        self.fill()?;
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let Some(next) = &mut self.next else {
+            return Ok(Some(current.take_all()));
+        };
+        if current.head() <= next.head() {
+            return Ok(Some(current.take_until(next.head())));
         }
+        Ok(Some(next.take_before(current.head())))
     }
 
     /// Puts a non-empty cursor into each place as long as there are files.
