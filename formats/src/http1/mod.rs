@@ -6,6 +6,14 @@
 //! it, so both see the same message boundaries. Nothing is guessed: after a hole whose extent
 //! matters everything is [`What::Lost`] until a call begins with a message head.
 
+mod head;
+mod side;
+
+use std::collections::VecDeque;
+
+pub use head::begins_head;
+use side::Side;
+
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -26,7 +34,7 @@ pub enum What {
     Secret,
     /// Marker: the head is complete.
     HeadEnd(HeadInfo),
-    /// Chunk-size lines and the line ends of chunks; without chunk extensions.
+    /// Line ends and chunk-size lines outside heads; without chunk extensions.
     Framing,
     /// Bytes of a body (also trailers and chunk extensions).
     Body,
@@ -35,14 +43,14 @@ pub enum What {
         /// The end is known to the byte.
         exact: bool,
     },
-    /// Bytes that belong to no message we can place.
+    /// Bytes that belong to no message we can place, or to one whose extent was lost with its head.
     Lost,
     /// Bytes after a switch of protocols (101) or a CONNECT.
     Tunnel,
 }
 
 /// What the framing learnt from a head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadInfo {
     /// Status code of a response; None for a request.
     pub status: Option<u16>,
@@ -79,7 +87,52 @@ pub struct Call<'a> {
 /// Framing state of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Framing {
-    _private: (),
+    requests: Side,
+    responses: Side,
+    exchanges: Exchanges,
+}
+
+/// The request that a response answers decides whether that response has a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Method {
+    Head,
+    Connect,
+    #[default]
+    Other,
+}
+
+/// Requests that wait for their response, in order.
+#[derive(Clone, Debug, Default)]
+struct Exchanges {
+    waiting: VecDeque<Method>,
+    /// Responses seen before their request: two threads of a client may report so.
+    ahead: u32,
+    /// A response switched the connection to another protocol.
+    tunnel: bool,
+}
+
+/// Requests remembered at most; a peer that never answers must not cost memory.
+const MAX_WAITING: usize = 4096;
+
+impl Exchanges {
+    fn request(&mut self, method: Method) {
+        if self.ahead > 0 {
+            self.ahead -= 1;
+        } else if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(method);
+        }
+    }
+
+    fn response(&mut self) -> Method {
+        self.waiting.pop_front().unwrap_or_else(|| {
+            self.ahead = self.ahead.saturating_add(1);
+            Method::Other
+        })
+    }
+
+    fn waiting_method(&self) -> Method {
+        self.waiting.front().copied().unwrap_or_default()
+    }
 }
 
 impl Framing {
@@ -90,22 +143,36 @@ impl Framing {
 
     /// Feeds one call. Appends to `parts`: they cover the call's bytes without gap or overlap, in order.
     pub fn call(&mut self, direction: Direction, call: Call<'_>, parts: &mut Vec<Part>) {
-        let _ = (direction, call, parts);
+        let known = (call.head.len() + call.tail.len()) as u64;
+        let hole = call.length.saturating_sub(known);
+        let (side, exchanges) = self.side(direction);
+        if call.tail.is_empty() && hole == 0 {
+            side.last_bytes(direction, call.head, true, exchanges, parts);
+            return;
+        }
+        side.bytes(direction, call.head, true, exchanges, parts);
+        side.hole(hole, exchanges, parts);
+        side.last_bytes(direction, call.tail, false, exchanges, parts);
     }
 
-    /// `length` bytes of this direction were not seen at all (events lost). One part or more, as for a call.
+    /// `length` bytes of this direction were not seen at all (events lost).
     pub fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
-        let _ = (direction, length, parts);
+        let (side, exchanges) = self.side(direction);
+        side.gap(length, exchanges, parts);
     }
 
     /// The direction ended (FIN): ends a body that lasts until then.
     pub fn close(&mut self, direction: Direction, parts: &mut Vec<Part>) {
-        let _ = (direction, parts);
+        self.side(direction).0.close(parts);
+    }
+
+    fn side(&mut self, direction: Direction) -> (&mut Side, &mut Exchanges) {
+        match direction {
+            Direction::Requests => (&mut self.requests, &mut self.exchanges),
+            Direction::Responses => (&mut self.responses, &mut self.exchanges),
+        }
     }
 }
 
-/// Whether data that begins so begins an HTTP/1 message of this direction, as far as these bytes tell.
-pub fn begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    let _ = (direction, bytes);
-    false
-}
+#[cfg(test)]
+mod tests;
