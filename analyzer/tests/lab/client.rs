@@ -43,7 +43,12 @@ pub struct Request {
 impl Request {
     /// A request without a body.
     pub fn new(method: &'static str, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), headers: String::new(), body: Vec::new() }
+        Self {
+            method,
+            path: path.into(),
+            headers: String::new(),
+            body: Vec::new(),
+        }
     }
 
     /// Adds a header.
@@ -55,12 +60,20 @@ impl Request {
     /// Adds a body and its Content-Length.
     pub fn body(self, body: Vec<u8>) -> Self {
         let length = body.len().to_string();
-        Self { body, ..self.header("Content-Length", &length) }
+        Self {
+            body,
+            ..self.header("Content-Length", &length)
+        }
     }
 
     /// The head as sent.
     pub fn head(&self) -> Vec<u8> {
-        let Self { method, path, headers, .. } = self;
+        let Self {
+            method,
+            path,
+            headers,
+            ..
+        } = self;
         format!("{method} {path} HTTP/1.1\r\nHost: lab\r\n{headers}\r\n").into_bytes()
     }
 
@@ -90,7 +103,10 @@ pub struct Watch {
 impl Watch {
     /// Begins now.
     pub fn start() -> Self {
-        Self { began_ns: wall_ns(), since: Instant::now() }
+        Self {
+            began_ns: wall_ns(),
+            since: Instant::now(),
+        }
     }
 
     /// Nanoseconds since the start.
@@ -115,15 +131,52 @@ impl Connection {
 
     /// Connects to any address.
     pub fn open_to(address: SocketAddr) -> Self {
-        Self::of(TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}")))
+        Self::of(
+            TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}")),
+        )
+    }
+
+    /// Connects from a given port to another, both of 127.0.0.1.
+    pub fn open_from(local_port: u16, port: u16) -> Self {
+        use std::os::fd::{FromRawFd, OwnedFd};
+        let address = |port: u16| libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: port.to_be(),
+            sin_addr: libc::in_addr {
+                s_addr: u32::from_ne_bytes([127, 0, 0, 1]),
+            },
+            sin_zero: [0; 8],
+        };
+        let (from, to) = (address(local_port), address(port));
+        let size = libc::socklen_t::try_from(size_of_val(&from)).expect("a small struct");
+        // SAFETY: the descriptor is fresh and owned at once; both addresses outlive the
+        // calls and `size` is theirs.
+        unsafe {
+            let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+            assert!(fd >= 0, "socket: {}", std::io::Error::last_os_error());
+            let stream = TcpStream::from(OwnedFd::from_raw_fd(fd));
+            for (call, status) in [
+                ("bind", libc::bind(fd, (&raw const from).cast(), size)),
+                ("connect", libc::connect(fd, (&raw const to).cast(), size)),
+            ] {
+                assert_eq!(status, 0, "{call}: {}", std::io::Error::last_os_error());
+            }
+            Self::of(stream)
+        }
     }
 
     /// Takes over a connected stream.
     pub fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a read timeout");
         let local_port = stream.local_addr().expect("a bound socket").port();
-        Self { stream, local_port, ahead: Vec::new() }
+        Self {
+            stream,
+            local_port,
+            ahead: Vec::new(),
+        }
     }
 
     /// Sends bytes with one call (more only where the kernel takes less).
@@ -138,12 +191,21 @@ impl Connection {
 
     /// Closes with RST instead of FIN.
     pub fn reset(self) {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
         let size = libc::socklen_t::try_from(size_of::<libc::linger>()).expect("a small struct");
         // SAFETY: the pointer and the size describe `linger`, which outlives the call.
         let status = unsafe {
             let value = (&raw const linger).cast();
-            libc::setsockopt(self.stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                value,
+                size,
+            )
         };
         assert_eq!(status, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
     }
@@ -166,7 +228,12 @@ impl Connection {
     /// Sends many requests with one call, then takes all the answers.
     pub fn pipeline(&mut self, requests: &[Request]) -> Vec<Exchange> {
         let watch = Watch::start();
-        self.send(&requests.iter().flat_map(Request::bytes).collect::<Vec<u8>>());
+        self.send(
+            &requests
+                .iter()
+                .flat_map(Request::bytes)
+                .collect::<Vec<u8>>(),
+        );
         let mut take = |request: &Request| {
             let response = self.response(request.method);
             self.note(request, &response, &watch)
@@ -209,7 +276,10 @@ impl Connection {
         let (body, framing) = match (bare, header("content-length"), header("transfer-encoding")) {
             (true, ..) => (0, 0),
             (_, _, Some(coding)) if coding == "chunked" => self.take_chunks(),
-            (_, Some(length), _) => (self.take(length.parse().expect("a Content-Length")).len(), 0),
+            (_, Some(length), _) => (
+                self.take(length.parse().expect("a Content-Length")).len(),
+                0,
+            ),
             _ => (self.take_to_end().len(), 0),
         };
         response.body_bytes = i64::try_from(body).expect("a length");
@@ -220,7 +290,11 @@ impl Connection {
     /// Takes exactly `count` bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.ahead.len() < count {
-            assert!(self.fill(), "the peer closed after {} of {count} bytes", self.ahead.len());
+            assert!(
+                self.fill(),
+                "the peer closed after {} of {count} bytes",
+                self.ahead.len()
+            );
         }
         self.ahead.drain(..count).collect()
     }
@@ -240,14 +314,23 @@ impl Connection {
     /// Takes up to and including the next occurrence of `end`.
     fn take_until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
-            if let Some(at) = self.ahead.windows(end.len()).position(|window| window == end) {
+            if let Some(at) = self
+                .ahead
+                .windows(end.len())
+                .position(|window| window == end)
+            {
                 return self.take(at + end.len());
             }
-            assert!(self.fill(), "the peer closed in {:?}", String::from_utf8_lossy(&self.ahead));
+            assert!(
+                self.fill(),
+                "the peer closed in {:?}",
+                String::from_utf8_lossy(&self.ahead)
+            );
         }
     }
 
-    fn take_head(&mut self) -> String {
+    /// Takes a head with its empty line.
+    pub fn take_head(&mut self) -> String {
         String::from_utf8(self.take_until(b"\r\n\r\n")).expect("an ASCII head")
     }
 
@@ -278,5 +361,7 @@ impl Connection {
 fn header_of(head: &str, name: &str) -> Option<String> {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
     let mut found = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.next().map(|(_, value)| value.trim().to_ascii_lowercase())
+    found
+        .next()
+        .map(|(_, value)| value.trim().to_ascii_lowercase())
 }
