@@ -13,10 +13,7 @@ use lab::{ebpf_or_skip, folder, load};
 /// Checks both sides of all three hops of a chain against the client's notes.
 fn chain_tells(spans: &[lab::capture::Span], chain: &Chain, ways: &[Way], truth: &[Exchange]) {
     for (hop, port) in chain.ports().into_iter().enumerate() {
-        let here: Vec<_> = truth
-            .iter()
-            .map(|exchange| on_hop(exchange, ways, hop))
-            .collect();
+        let here: Vec<_> = truth.iter().map(|exchange| on_hop(exchange, ways, hop)).collect();
         check::exchanges(spans, "client", port, &here);
         check::exchanges(spans, "server", port, &here);
     }
@@ -25,19 +22,11 @@ fn chain_tells(spans: &[lab::capture::Span], chain: &Chain, ways: &[Way], truth:
 /// The same exchange as a later hop sees it: from another port.
 fn on_hop(exchange: &Exchange, ways: &[Way], hop: usize) -> Exchange {
     let way = ways.iter().find(|way| way.ports[0] == exchange.client_port);
-    let way =
-        way.unwrap_or_else(|| panic!("Envoy logged no connection from {}", exchange.client_port));
-    Exchange {
-        client_port: way.ports[hop],
-        ..exchange.clone()
-    }
+    let way = way.unwrap_or_else(|| panic!("Envoy logged no connection from {}", exchange.client_port));
+    Exchange { client_port: way.ports[hop], ..exchange.clone() }
 }
 
-fn curl_through_a_chain(
-    test: &str,
-    server: impl FnOnce(&std::path::Path) -> Server,
-    paths: &[&str],
-) {
+fn curl_through_a_chain(test: &str, server: impl FnOnce(&std::path::Path) -> Server, paths: &[&str]) {
     if !ebpf_or_skip(test) {
         return;
     }
@@ -60,48 +49,21 @@ fn curl_through_a_chain(
 
 #[test]
 fn curl_to_nginx_through_envoys() {
-    let paths = [
-        "/size-8192",
-        "/size-0",
-        "/size-1",
-        "/size-65536",
-        "/size-1000000",
-        "/status/404",
-        "/status/503",
-    ];
-    curl_through_a_chain(
-        "curl_to_nginx_through_envoys",
-        |dir| servers::nginx(dir, None),
-        &paths,
-    );
+    let paths =
+        ["/size-8192", "/size-0", "/size-1", "/size-65536", "/size-1000000", "/status/404", "/status/503"];
+    curl_through_a_chain("curl_to_nginx_through_envoys", |dir| servers::nginx(dir, None), &paths);
 }
 
 #[test]
 fn curl_to_go_through_envoys() {
-    let paths = [
-        "/size/8192",
-        "/size/0",
-        "/size/16384",
-        "/file",
-        "/sleep/20",
-        "/status/204",
-        "/status/500",
-    ];
-    curl_through_a_chain(
-        "curl_to_go_through_envoys",
-        |dir| servers::go(dir, 1_000_000),
-        &paths,
-    );
+    let paths = ["/size/8192", "/size/0", "/size/16384", "/file", "/sleep/20", "/status/204", "/status/500"];
+    curl_through_a_chain("curl_to_go_through_envoys", |dir| servers::go(dir, 1_000_000), &paths);
 }
 
 #[test]
 fn curl_to_python_through_envoys() {
     let paths = ["/size-8191", "/size-65536", "/none"];
-    curl_through_a_chain(
-        "curl_to_python_through_envoys",
-        |dir| servers::python(dir, "HTTP/1.0"),
-        &paths,
-    );
+    curl_through_a_chain("curl_to_python_through_envoys", |dir| servers::python(dir, "HTTP/1.0"), &paths);
 }
 
 #[test]
@@ -140,25 +102,12 @@ fn wrk_to_nginx() {
     let answered = load::wrk(nginx.port, "/size-1", 8);
     let log = nginx.wait_served(answered);
     let capture = recording.finish();
-    assert_eq!(
-        capture.number("SELECT count(*) AS n FROM loss"),
-        0,
-        "rows of loss"
-    );
+    assert_eq!(capture.number("SELECT count(*) AS n FROM loss"), 0, "rows of loss");
     let spans = capture.spans();
     check::served(&spans, nginx.port, &log);
-    let ok = spans
-        .iter()
-        .filter(|span| span.kind == "client" && span.outcome == "ok")
-        .count();
-    let cut = spans
-        .iter()
-        .filter(|span| span.kind == "client" && span.outcome == "client_closed")
-        .count();
-    assert!(
-        (answered..=answered + 8).contains(&ok),
-        "{ok} ok client spans, wrk counted {answered} answers"
-    );
+    let ok = spans.iter().filter(|span| span.kind == "client" && span.outcome == "ok").count();
+    let cut = spans.iter().filter(|span| span.kind == "client" && span.outcome == "client_closed").count();
+    assert!((answered..=answered + 8).contains(&ok), "{ok} ok client spans, wrk counted {answered} answers");
     assert!(cut <= 8, "{cut} client spans cut off on 8 connections");
 }
 
@@ -181,15 +130,9 @@ fn odd_exchanges_on_kept_connections() {
 fn odd_exchanges(port: u16) -> Vec<Exchange> {
     let mut truth = Vec::new();
     let mut connection = Connection::open(port);
-    for path in [
-        "/size/8192",
-        "/size/16384",
-        "/size/65536",
-        "/chunked/10000",
-        "/chunked/8192",
-        "/file",
-        "/hints",
-    ] {
+    for path in
+        ["/size/8192", "/size/16384", "/size/65536", "/chunked/10000", "/chunked/8192", "/file", "/hints"]
+    {
         truth.push(connection.exchange(&Request::new("GET", path)));
     }
     for path in ["/size/8192", "/file"] {
@@ -209,8 +152,8 @@ fn odd_exchanges(port: u16) -> Vec<Exchange> {
         truth.push(connection.exchange(&post));
         truth.push(connection.exchange_in(&post, &[post.head(), post.body.clone()]));
     }
-    let pipelined = ["/size/10", "/size/8192", "/status/204", "/chunked/2000"]
-        .map(|path| Request::new("GET", path));
+    let pipelined =
+        ["/size/10", "/size/8192", "/status/204", "/chunked/2000"].map(|path| Request::new("GET", path));
     truth.extend(connection.pipeline(&pipelined));
     let mut other = Connection::open(port);
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
@@ -222,9 +165,7 @@ fn odd_exchanges(port: u16) -> Vec<Exchange> {
 
 /// Sends a body only after the server's 100.
 fn expecting(connection: &mut Connection) -> Exchange {
-    let request = Request::new("POST", "/echo")
-        .header("Expect", "100-continue")
-        .body(vec![b'y'; 3_000]);
+    let request = Request::new("POST", "/echo").header("Expect", "100-continue").body(vec![b'y'; 3_000]);
     let watch = lab::client::Watch::start();
     connection.send(&request.head());
     let interim = connection.take_head();
@@ -244,9 +185,7 @@ fn an_upgraded_connection_is_one_exchange() {
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
     let mut connection = Connection::open(go.port);
-    let request = Request::new("GET", "/upgrade")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "echo");
+    let request = Request::new("GET", "/upgrade").header("Connection", "Upgrade").header("Upgrade", "echo");
     connection.exchange(&request);
     // Looks like a request, but this is no longer HTTP.
     let payload = b"GET /not-a-request HTTP/1.1\r\n\r\n";
@@ -256,15 +195,8 @@ fn an_upgraded_connection_is_one_exchange() {
     go.wait_served(1);
     let spans = recording.finish().spans();
     let http: Vec<_> = spans.iter().filter(|span| span.method.is_some()).collect();
-    let seen: Vec<_> = http
-        .iter()
-        .map(|span| (span.path.as_deref(), span.status))
-        .collect();
-    assert_eq!(
-        seen,
-        [(Some("/upgrade"), Some(101)); 2],
-        "client and server span"
-    );
+    let seen: Vec<_> = http.iter().map(|span| (span.path.as_deref(), span.status)).collect();
+    assert_eq!(seen, [(Some("/upgrade"), Some(101)); 2], "client and server span");
 }
 
 #[test]
@@ -277,9 +209,8 @@ fn requests_on_connections_from_before_the_recording() {
     let mut connection = Connection::open(go.port);
     connection.exchange(&Request::new("GET", "/size/100"));
     let recording = Recording::of_ports(&[go.port]);
-    let truth: Vec<_> = [10, 8192, 100_000]
-        .map(|n| connection.exchange(&Request::new("GET", format!("/size/{n}"))))
-        .into();
+    let truth: Vec<_> =
+        [10, 8192, 100_000].map(|n| connection.exchange(&Request::new("GET", format!("/size/{n}")))).into();
     drop(connection);
     let spans = recording.finish().spans();
     check::exchanges(&spans, "client", go.port, &truth);
@@ -294,33 +225,19 @@ fn an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener() {
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
-    for address in [
-        ([127, 0, 0, 1], go.port).into(),
-        (std::net::Ipv6Addr::LOCALHOST, go.port).into(),
-    ] {
+    for address in [([127, 0, 0, 1], go.port).into(), (std::net::Ipv6Addr::LOCALHOST, go.port).into()] {
         Connection::open_to(address).exchange(&Request::new("GET", "/size/1"));
     }
     let spans = recording.finish().spans();
     let mut addresses: Vec<_> = spans
         .iter()
-        .map(|span| {
-            (
-                span.kind.as_str(),
-                span.src_addr.as_str(),
-                span.dst_addr.as_str(),
-            )
-        })
+        .map(|span| (span.kind.as_str(), span.src_addr.as_str(), span.dst_addr.as_str()))
         .collect();
     addresses.sort_unstable();
     let v4 = "127.0.0.1";
     assert_eq!(
         addresses,
-        [
-            ("client", v4, v4),
-            ("client", "::1", "::1"),
-            ("server", v4, v4),
-            ("server", "::1", "::1")
-        ]
+        [("client", v4, v4), ("client", "::1", "::1"), ("server", v4, v4), ("server", "::1", "::1")]
     );
 }
 
@@ -340,11 +257,7 @@ fn the_same_five_tuple_in_two_namespaces() {
         (go, netns, dir)
     });
     let recording = Recording::of_ports(&[port]);
-    let mut connections = [0, 1].map(|side| {
-        sides[side]
-            .1
-            .run(|| Connection::open_from(client_port, port))
-    });
+    let mut connections = [0, 1].map(|side| sides[side].1.run(|| Connection::open_from(client_port, port)));
     for nth in 0..3 {
         for (side, connection) in connections.iter_mut().enumerate() {
             connection.send(&Request::new("GET", format!("/size/{side}{nth}")).bytes());
@@ -357,13 +270,8 @@ fn the_same_five_tuple_in_two_namespaces() {
     let servers: Vec<_> = spans.iter().filter(|span| span.kind == "server").collect();
     assert_eq!((spans.len(), servers.len()), (12, 6));
     for server in servers {
-        let parent = spans
-            .iter()
-            .find(|span| Some(&span.span_id) == server.parent_span_id.as_ref());
+        let parent = spans.iter().find(|span| Some(&span.span_id) == server.parent_span_id.as_ref());
         let parent = parent.unwrap_or_else(|| panic!("no parent of {server:?}"));
-        assert_eq!(
-            (parent.kind.as_str(), &parent.path),
-            ("client", &server.path)
-        );
+        assert_eq!((parent.kind.as_str(), &parent.path), ("client", &server.path));
     }
 }

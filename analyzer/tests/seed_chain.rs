@@ -66,12 +66,7 @@ fn sixty_four_at_once_on_kept_connections() {
 
 #[test]
 fn sixty_four_at_once_with_a_connection_each() {
-    chain_is_linked(
-        "sixty_four_at_once_with_a_connection_each",
-        2_000,
-        64,
-        false,
-    );
+    chain_is_linked("sixty_four_at_once_with_a_connection_each", 2_000, 64, false);
 }
 
 /// How the proxies paired connections that existed before the recording is not in

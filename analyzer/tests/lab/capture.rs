@@ -79,8 +79,7 @@ impl Capture {
     /// Rows of an SQL query, a JSON object each; a null may be left out.
     pub fn sql(&self, query: &str) -> Vec<Value> {
         let text = self.retrospan("sql", &[query, "--format", "json"]);
-        let parse =
-            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         text.lines().map(parse).collect()
     }
 
@@ -97,9 +96,8 @@ impl Capture {
             "SELECT *, CAST(start_time AS BIGINT) AS start_ns, CAST(end_time AS BIGINT) AS end_ns \
              FROM spans ORDER BY start_time, span_id",
         );
-        let span = |row: Value| {
-            serde_json::from_value(row.clone()).unwrap_or_else(|e| panic!("span {row}: {e}"))
-        };
+        let span =
+            |row: Value| serde_json::from_value(row.clone()).unwrap_or_else(|e| panic!("span {row}: {e}"));
         rows.into_iter().map(span).collect()
     }
 }

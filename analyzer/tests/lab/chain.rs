@@ -36,12 +36,7 @@ impl Chain {
         let server = server(dir.path());
         let inner = Envoy::start("inner", dir.path(), Mode::Tcp, server.port);
         let edge = Envoy::start("edge", dir.path(), Mode::Tcp, inner.port);
-        Self {
-            edge,
-            inner,
-            server,
-            _dir: dir,
-        }
+        Self { edge, inner, server, _dir: dir }
     }
 
     /// Where clients connect.
@@ -65,15 +60,11 @@ impl Chain {
 
 /// Joins the two logs on the edge's upstream port, which is the inner's downstream port.
 pub fn join(edge: &[Carried], inner: &[Carried]) -> Vec<Way> {
-    let onwards: BTreeMap<u16, u16> = inner
-        .iter()
-        .filter_map(|row| Some((row.downstream_port, row.upstream_port?)))
-        .collect();
+    let onwards: BTreeMap<u16, u16> =
+        inner.iter().filter_map(|row| Some((row.downstream_port, row.upstream_port?))).collect();
     let way = |row: &Carried| {
         let second = row.upstream_port?;
-        Some(Way {
-            ports: [row.downstream_port, second, *onwards.get(&second)?],
-        })
+        Some(Way { ports: [row.downstream_port, second, *onwards.get(&second)?] })
     };
     edge.iter().filter_map(way).collect()
 }

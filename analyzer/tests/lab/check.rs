@@ -17,10 +17,7 @@ const CLOCK_SLACK_NS: i64 = 50_000_000;
 /// Spans of one kind on the connections to `port`, by the client's port, in order.
 pub fn on_hop<'a>(spans: &'a [Span], kind: &str, port: u16) -> BTreeMap<u16, Vec<&'a Span>> {
     let mut hop: BTreeMap<u16, Vec<&Span>> = BTreeMap::new();
-    for span in spans
-        .iter()
-        .filter(|span| span.kind == kind && span.dst_port == port)
-    {
+    for span in spans.iter().filter(|span| span.kind == kind && span.dst_port == port) {
         hop.entry(span.src_port).or_default().push(span);
     }
     hop
@@ -29,12 +26,7 @@ pub fn on_hop<'a>(spans: &'a [Span], kind: &str, port: u16) -> BTreeMap<u16, Vec
 /// Fails with the first few of `problems` if there are any.
 pub fn none_of(what: &str, problems: &[String]) {
     let first: Vec<_> = problems.iter().take(8).map(String::as_str).collect();
-    assert!(
-        problems.is_empty(),
-        "{what}: {} problems, among them:\n{}",
-        problems.len(),
-        first.join("\n")
-    );
+    assert!(problems.is_empty(), "{what}: {} problems, among them:\n{}", problems.len(), first.join("\n"));
 }
 
 /// Every exchange is exactly one span of `kind` on its connection to `port`, in
@@ -42,10 +34,7 @@ pub fn none_of(what: &str, problems: &[String]) {
 pub fn exchanges(spans: &[Span], kind: &str, port: u16, truth: &[Exchange]) {
     let mut expected: BTreeMap<u16, Vec<&Exchange>> = BTreeMap::new();
     for exchange in truth {
-        expected
-            .entry(exchange.client_port)
-            .or_default()
-            .push(exchange);
+        expected.entry(exchange.client_port).or_default().push(exchange);
     }
     let hop = on_hop(spans, kind, port);
     let mut problems = surplus(&hop, &expected);
@@ -53,9 +42,7 @@ pub fn exchanges(spans: &[Span], kind: &str, port: u16, truth: &[Exchange]) {
         let spans = hop.get(client_port).map_or(&[][..], Vec::as_slice);
         if spans.len() != exchanges.len() {
             let (found, made) = (spans.len(), exchanges.len());
-            problems.push(format!(
-                "{kind} :{client_port} -> :{port}: {found} spans of {made} requests"
-            ));
+            problems.push(format!("{kind} :{client_port} -> :{port}: {found} spans of {made} requests"));
             continue;
         }
         for (span, exchange) in spans.iter().zip(exchanges) {
@@ -72,54 +59,24 @@ pub fn exchanges(spans: &[Span], kind: &str, port: u16, truth: &[Exchange]) {
 fn surplus<T>(hop: &BTreeMap<u16, Vec<&Span>>, expected: &BTreeMap<u16, T>) -> Vec<String> {
     let extra = hop.iter().filter(|(port, _)| !expected.contains_key(port));
     extra
-        .map(|(port, spans)| {
-            format!(
-                "{} spans of nobody's port {port}: {:?}",
-                spans.len(),
-                spans[0]
-            )
-        })
+        .map(|(port, spans)| format!("{} spans of nobody's port {port}: {:?}", spans.len(), spans[0]))
         .collect()
 }
 
 fn differences(span: &Span, truth: &Exchange) -> Vec<String> {
-    let outcome = if truth.status.is_some_and(|status| status >= 500) {
-        "error"
-    } else {
-        "ok"
-    };
+    let outcome = if truth.status.is_some_and(|status| status >= 500) { "error" } else { "ok" };
     let mut found = Vec::new();
     let mut same = |what: &str, span: String, truth: String| {
         if span != truth {
             found.push(format!("{what} is {span}, not {truth}"));
         }
     };
-    same(
-        "method",
-        format!("{:?}", span.method),
-        format!("{:?}", Some(&truth.method)),
-    );
-    same(
-        "path",
-        format!("{:?}", span.path),
-        format!("{:?}", Some(&truth.path)),
-    );
-    same(
-        "status",
-        format!("{:?}", span.status),
-        format!("{:?}", truth.status),
-    );
+    same("method", format!("{:?}", span.method), format!("{:?}", Some(&truth.method)));
+    same("path", format!("{:?}", span.path), format!("{:?}", Some(&truth.path)));
+    same("status", format!("{:?}", span.status), format!("{:?}", truth.status));
     same("outcome", span.outcome.clone(), outcome.to_owned());
-    same(
-        "request_bytes",
-        format!("{:?}", span.request_bytes),
-        format!("{:?}", Some(truth.request_bytes)),
-    );
-    same(
-        "response_bytes",
-        format!("{:?}", span.response_bytes),
-        format!("{:?}", Some(truth.response_bytes)),
-    );
+    same("request_bytes", format!("{:?}", span.request_bytes), format!("{:?}", Some(truth.request_bytes)));
+    same("response_bytes", format!("{:?}", span.response_bytes), format!("{:?}", Some(truth.response_bytes)));
     // No body may be told as null or as 0.
     same(
         "request body",
@@ -133,22 +90,12 @@ fn differences(span: &Span, truth: &Exchange) -> Vec<String> {
     );
     same("source", span.src_addr.clone(), "127.0.0.1".to_owned());
     same("destination", span.dst_addr.clone(), "127.0.0.1".to_owned());
-    same(
-        "end - start",
-        (span.end_ns - span.start_ns).to_string(),
-        span.duration_ns.to_string(),
-    );
+    same("end - start", (span.end_ns - span.start_ns).to_string(), span.duration_ns.to_string());
     if span.duration_ns > truth.took_ns {
-        found.push(format!(
-            "it took {} ns, the client's whole exchange {}",
-            span.duration_ns, truth.took_ns
-        ));
+        found.push(format!("it took {} ns, the client's whole exchange {}", span.duration_ns, truth.took_ns));
     }
     if span.start_ns < truth.began_ns - CLOCK_SLACK_NS {
-        found.push(format!(
-            "it starts {} ns before the client did",
-            truth.began_ns - span.start_ns
-        ));
+        found.push(format!("it starts {} ns before the client did", truth.began_ns - span.start_ns));
     }
     found
 }
@@ -177,24 +124,15 @@ pub fn served(spans: &[Span], port: u16, truth: &[Served]) {
             let same = span.method.as_ref() == Some(&row.method)
                 && span.path.as_ref() == Some(&row.path)
                 && span.status == Some(row.status)
-                && row
-                    .request_bytes
-                    .is_none_or(|bytes| span.request_bytes == Some(bytes))
-                && row
-                    .response_bytes
-                    .is_none_or(|bytes| span.response_bytes == Some(bytes))
-                && row
-                    .body_bytes
-                    .is_none_or(|bytes| span.response_body_bytes.unwrap_or(0) == bytes);
+                && row.request_bytes.is_none_or(|bytes| span.request_bytes == Some(bytes))
+                && row.response_bytes.is_none_or(|bytes| span.response_bytes == Some(bytes))
+                && row.body_bytes.is_none_or(|bytes| span.response_body_bytes.unwrap_or(0) == bytes);
             if !same {
                 problems.push(format!("{span:?}\n   logged as {row:?}"));
             }
         }
     }
-    none_of(
-        &format!("server spans at port {port} against its log"),
-        &problems,
-    );
+    none_of(&format!("server spans at port {port} against its log"), &problems);
 }
 
 /// How many parents within a chain were found.
@@ -211,34 +149,17 @@ pub struct Score {
 /// counts differ.
 pub fn score(spans: &[Span], ports: [u16; 3], ways: &[Way]) -> Score {
     let distinct: BTreeSet<_> = ways.iter().map(|way| way.ports[0]).collect();
-    assert_eq!(
-        distinct.len(),
-        ways.len(),
-        "a client port was used twice: the truth is ambiguous"
-    );
+    assert_eq!(distinct.len(), ways.len(), "a client port was used twice: the truth is ambiguous");
     let sides: Vec<_> = ports
         .iter()
-        .flat_map(|port| {
-            [
-                on_hop(spans, "client", *port),
-                on_hop(spans, "server", *port),
-            ]
-        })
+        .flat_map(|port| [on_hop(spans, "client", *port), on_hop(spans, "server", *port)])
         .collect();
     let mut score = Score::default();
     for way in ways {
-        let of = |side: usize| {
-            sides[side]
-                .get(&way.ports[side / 2])
-                .cloned()
-                .unwrap_or_default()
-        };
+        let of = |side: usize| sides[side].get(&way.ports[side / 2]).cloned().unwrap_or_default();
         let lists: Vec<_> = (0..6).map(of).collect();
         let lengths: Vec<_> = lists.iter().map(Vec::len).collect();
-        assert!(
-            lengths.iter().all(|length| *length == lengths[0]),
-            "{way:?}: {lengths:?} spans a side"
-        );
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{way:?}: {lengths:?} spans a side");
         for nth in 0..lengths[0] {
             let request: Vec<_> = lists.iter().map(|list| list[nth]).collect();
             score.requests += 1;
@@ -249,23 +170,15 @@ pub fn score(spans: &[Span], ports: [u16; 3], ways: &[Way]) -> Score {
         }
     }
     let all: usize = sides.iter().flat_map(BTreeMap::values).map(Vec::len).sum();
-    assert_eq!(
-        all,
-        score.requests * 6,
-        "spans on connections that no proxy logged"
-    );
+    assert_eq!(all, score.requests * 6, "spans on connections that no proxy logged");
     score
 }
 
 fn judge(score: &mut Score, span: &Span, parent: Option<&String>) {
     match (&span.parent_span_id, parent) {
-        (found, expected) if found.as_ref() == expected => {
-            score.right += usize::from(expected.is_some())
-        }
+        (found, expected) if found.as_ref() == expected => score.right += usize::from(expected.is_some()),
         (None, Some(_)) => score.missing += 1,
-        (found, expected) => score
-            .wrong
-            .push(format!("{found:?} instead of {expected:?} above {span:?}")),
+        (found, expected) => score.wrong.push(format!("{found:?} instead of {expected:?} above {span:?}")),
     }
 }
 
@@ -290,17 +203,9 @@ pub fn whole_traces(spans: &[Span], requests: usize) {
 
 fn whole(spans: &[&Span]) -> Result<(), String> {
     let by_id: BTreeMap<_, _> = spans.iter().map(|span| (&span.span_id, *span)).collect();
-    let roots: Vec<_> = spans
-        .iter()
-        .filter(|span| span.parent_span_id.is_none())
-        .collect();
+    let roots: Vec<_> = spans.iter().filter(|span| span.parent_span_id.is_none()).collect();
     if spans.len() != 6 || by_id.len() != 6 || roots.len() != 1 {
-        return Err(format!(
-            "{} spans, {} ids, {} roots",
-            spans.len(),
-            by_id.len(),
-            roots.len()
-        ));
+        return Err(format!("{} spans, {} ids, {} roots", spans.len(), by_id.len(), roots.len()));
     }
     for span in spans {
         let Some(id) = &span.parent_span_id else {
@@ -310,21 +215,14 @@ fn whole(spans: &[&Span]) -> Result<(), String> {
         if span.start_ns < parent.start_ns || span.end_ns > parent.end_ns {
             return Err(format!("{span:?}\n   is not within {parent:?}"));
         }
-        let expected = if span.kind == "server" {
-            "connection"
-        } else {
-            "proxy_bytes"
-        };
+        let expected = if span.kind == "server" { "connection" } else { "proxy_bytes" };
         if span.link_evidence.as_deref() != Some(expected) {
             return Err(format!("evidence {:?} for {span:?}", span.link_evidence));
         }
     }
     let own: i64 = spans.iter().map(|span| span.own_ns).sum();
     if own != roots[0].duration_ns {
-        return Err(format!(
-            "own times add up to {own} of {} ns",
-            roots[0].duration_ns
-        ));
+        return Err(format!("own times add up to {own} of {} ns", roots[0].duration_ns));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use super::{PATIENCE, wall_ns};
+use super::{PATIENCE, wait_for, wall_ns};
 
 /// One request with its answer, as the client saw them.
 #[derive(Clone, Debug)]
@@ -43,12 +43,7 @@ pub struct Request {
 impl Request {
     /// A request without a body.
     pub fn new(method: &'static str, path: impl Into<String>) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            headers: String::new(),
-            body: Vec::new(),
-        }
+        Self { method, path: path.into(), headers: String::new(), body: Vec::new() }
     }
 
     /// Adds a header.
@@ -60,20 +55,12 @@ impl Request {
     /// Adds a body and its Content-Length.
     pub fn body(self, body: Vec<u8>) -> Self {
         let length = body.len().to_string();
-        Self {
-            body,
-            ..self.header("Content-Length", &length)
-        }
+        Self { body, ..self.header("Content-Length", &length) }
     }
 
     /// The head as sent.
     pub fn head(&self) -> Vec<u8> {
-        let Self {
-            method,
-            path,
-            headers,
-            ..
-        } = self;
+        let Self { method, path, headers, .. } = self;
         format!("{method} {path} HTTP/1.1\r\nHost: lab\r\n{headers}\r\n").into_bytes()
     }
 
@@ -103,10 +90,7 @@ pub struct Watch {
 impl Watch {
     /// Begins now.
     pub fn start() -> Self {
-        Self {
-            began_ns: wall_ns(),
-            since: Instant::now(),
-        }
+        Self { began_ns: wall_ns(), since: Instant::now() }
     }
 
     /// Nanoseconds since the start.
@@ -131,9 +115,7 @@ impl Connection {
 
     /// Connects to any address.
     pub fn open_to(address: SocketAddr) -> Self {
-        Self::of(
-            TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}")),
-        )
+        Self::of(TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}")))
     }
 
     /// Connects from a given port to another, both of 127.0.0.1.
@@ -142,9 +124,7 @@ impl Connection {
         let address = |port: u16| libc::sockaddr_in {
             sin_family: libc::AF_INET as libc::sa_family_t,
             sin_port: port.to_be(),
-            sin_addr: libc::in_addr {
-                s_addr: u32::from_ne_bytes([127, 0, 0, 1]),
-            },
+            sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
             sin_zero: [0; 8],
         };
         let (from, to) = (address(local_port), address(port));
@@ -168,15 +148,9 @@ impl Connection {
     /// Takes over a connected stream.
     pub fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a read timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         let local_port = stream.local_addr().expect("a bound socket").port();
-        Self {
-            stream,
-            local_port,
-            ahead: Vec::new(),
-        }
+        Self { stream, local_port, ahead: Vec::new() }
     }
 
     /// Sends bytes with one call (more only where the kernel takes less).
@@ -191,23 +165,30 @@ impl Connection {
 
     /// Closes with RST instead of FIN.
     pub fn reset(self) {
-        let linger = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let size = libc::socklen_t::try_from(size_of::<libc::linger>()).expect("a small struct");
         // SAFETY: the pointer and the size describe `linger`, which outlives the call.
         let status = unsafe {
             let value = (&raw const linger).cast();
-            libc::setsockopt(
-                self.stream.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_LINGER,
-                value,
-                size,
-            )
+            libc::setsockopt(self.stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, size)
         };
         assert_eq!(status, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
+    }
+
+    /// Waits until the peer, on this machine and namespace, has received all we sent.
+    pub fn wait_taken(&self) {
+        let peer = self.stream.peer_addr().expect("a connected socket").port();
+        let ends = (format!(":{peer:04X}"), format!(":{:04X}", self.local_port));
+        wait_for("the peer to receive what was sent", || {
+            let tables = ["tcp", "tcp6"]
+                .map(|t| std::fs::read_to_string(format!("/proc/net/{t}")).unwrap_or_default());
+            let rows = tables.iter().flat_map(|table| table.lines());
+            let columns = rows.map(|row| row.split_whitespace().collect::<Vec<_>>());
+            // local address, remote address, state, tx_queue:rx_queue
+            let mut peers =
+                columns.filter(|c| c.len() > 4 && c[1].ends_with(&ends.0) && c[2].ends_with(&ends.1));
+            peers.any(|c| c[4].ends_with(":00000000"))
+        });
     }
 
     /// Sends a request in one call, takes the answer and notes both.
@@ -228,12 +209,7 @@ impl Connection {
     /// Sends many requests with one call, then takes all the answers.
     pub fn pipeline(&mut self, requests: &[Request]) -> Vec<Exchange> {
         let watch = Watch::start();
-        self.send(
-            &requests
-                .iter()
-                .flat_map(Request::bytes)
-                .collect::<Vec<u8>>(),
-        );
+        self.send(&requests.iter().flat_map(Request::bytes).collect::<Vec<u8>>());
         let mut take = |request: &Request| {
             let response = self.response(request.method);
             self.note(request, &response, &watch)
@@ -276,10 +252,7 @@ impl Connection {
         let (body, framing) = match (bare, header("content-length"), header("transfer-encoding")) {
             (true, ..) => (0, 0),
             (_, _, Some(coding)) if coding == "chunked" => self.take_chunks(),
-            (_, Some(length), _) => (
-                self.take(length.parse().expect("a Content-Length")).len(),
-                0,
-            ),
+            (_, Some(length), _) => (self.take(length.parse().expect("a Content-Length")).len(), 0),
             _ => (self.take_to_end().len(), 0),
         };
         response.body_bytes = i64::try_from(body).expect("a length");
@@ -290,11 +263,7 @@ impl Connection {
     /// Takes exactly `count` bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.ahead.len() < count {
-            assert!(
-                self.fill(),
-                "the peer closed after {} of {count} bytes",
-                self.ahead.len()
-            );
+            assert!(self.fill(), "the peer closed after {} of {count} bytes", self.ahead.len());
         }
         self.ahead.drain(..count).collect()
     }
@@ -314,18 +283,10 @@ impl Connection {
     /// Takes up to and including the next occurrence of `end`.
     fn take_until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
-            if let Some(at) = self
-                .ahead
-                .windows(end.len())
-                .position(|window| window == end)
-            {
+            if let Some(at) = self.ahead.windows(end.len()).position(|window| window == end) {
                 return self.take(at + end.len());
             }
-            assert!(
-                self.fill(),
-                "the peer closed in {:?}",
-                String::from_utf8_lossy(&self.ahead)
-            );
+            assert!(self.fill(), "the peer closed in {:?}", String::from_utf8_lossy(&self.ahead));
         }
     }
 
@@ -361,7 +322,5 @@ impl Connection {
 fn header_of(head: &str, name: &str) -> Option<String> {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
     let mut found = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
-    found
-        .next()
-        .map(|(_, value)| value.trim().to_ascii_lowercase())
+    found.next().map(|(_, value)| value.trim().to_ascii_lowercase())
 }

@@ -50,8 +50,7 @@ impl Envoy {
         let port = free_port();
         let log = dir.join(format!("{name}.log"));
         let file = dir.join(format!("{name}.json"));
-        fs::write(&file, config(mode, port, upstream, &log).to_string())
-            .expect("Envoy's configuration");
+        fs::write(&file, config(mode, port, upstream, &log).to_string()).expect("Envoy's configuration");
         let mut command = Command::new(tool("envoy"));
         command.arg("-c").arg(&file);
         command.args(["--concurrency", "2", "--disable-hot-restart", "-l", "warn"]);
@@ -75,25 +74,17 @@ impl Envoy {
 
     /// Waits until `count` rows are logged, then returns all there are.
     pub fn wait_carried(&self, count: usize) -> Vec<Carried> {
-        wait_for(&format!("{count} rows in {}", self.log.display()), || {
-            self.carried().len() >= count
-        });
+        wait_for(&format!("{count} rows in {}", self.log.display()), || self.carried().len() >= count);
         self.carried()
     }
 }
 
 fn parse_row(line: &str) -> Carried {
-    let row: Value =
-        serde_json::from_str(line).unwrap_or_else(|e| panic!("Envoy's row {line}: {e}"));
-    let port = |key: &str| {
-        row[key]
-            .as_str()
-            .and_then(|a| a.rsplit(':').next()?.parse().ok())
-    };
+    let row: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("Envoy's row {line}: {e}"));
+    let port = |key: &str| row[key].as_str().and_then(|a| a.rsplit(':').next()?.parse().ok());
     let number = |key: &str| row[key].as_i64().unwrap_or_default();
     Carried {
-        downstream_port: port("downstream")
-            .unwrap_or_else(|| panic!("no downstream port in {line}")),
+        downstream_port: port("downstream").unwrap_or_else(|| panic!("no downstream port in {line}")),
         upstream_port: port("upstream"),
         received_bytes: number("received"),
         sent_bytes: number("sent"),
@@ -104,7 +95,8 @@ fn parse_row(line: &str) -> Carried {
 }
 
 fn config(mode: Mode, port: u16, upstream: u16, log: &Path) -> Value {
-    let address = |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let address =
+        |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
     let access_log = serde_json::json!([{
         "name": "file",
         "typed_config": {

@@ -35,10 +35,7 @@ fn start(name: &str, dir: &Path, config: &Value, port: u16) -> Program {
     fs::write(&file, config.to_string()).expect("Jaeger's configuration");
     let mut command = Command::new(tool("jaeger"));
     // Or it would trace its own queries into itself.
-    command
-        .arg("--config")
-        .arg(&file)
-        .env("OTEL_TRACES_SAMPLER", "always_off");
+    command.arg("--config").arg(&file).env("OTEL_TRACES_SAMPLER", "always_off");
     let mut program = Program::start(name, dir, &mut command);
     program.wait_listening(port);
     program
@@ -68,21 +65,13 @@ impl Jaeger {
         let mut program = start("jaeger", dir, &config, grpc_port);
         program.wait_listening(http_port);
         program.wait_listening(query_port);
-        Self {
-            _program: program,
-            grpc_port,
-            http_port,
-            query_port,
-        }
+        Self { _program: program, grpc_port, http_port, query_port }
     }
 
     /// All spans of a trace as OTLP JSON, resource spans flattened: each span has
     /// its resource under `resource`. Empty while Jaeger does not know the trace.
     pub fn trace(&self, trace_id: &str) -> Vec<Value> {
-        let url = format!(
-            "http://127.0.0.1:{}/api/v3/traces/{trace_id}",
-            self.query_port
-        );
+        let url = format!("http://127.0.0.1:{}/api/v3/traces/{trace_id}", self.query_port);
         let output = run(Command::new(tool("curl")).args(["-s", &url]));
         let body: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let mut spans = Vec::new();
@@ -102,12 +91,8 @@ impl Jaeger {
     pub fn services(&self) -> Vec<String> {
         let url = format!("http://127.0.0.1:{}/api/v3/services", self.query_port);
         let body: Value =
-            serde_json::from_str(&run_ok(Command::new(tool("curl")).args(["-s", &url])))
-                .unwrap_or_default();
-        list(&body["services"])
-            .iter()
-            .filter_map(|name| Some(name.as_str()?.to_owned()))
-            .collect()
+            serde_json::from_str(&run_ok(Command::new(tool("curl")).args(["-s", &url]))).unwrap_or_default();
+        list(&body["services"]).iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 }
 
@@ -137,11 +122,7 @@ impl Collector {
         });
         let mut program = start("collector", dir, &config, grpc_port);
         program.wait_listening(http_port);
-        Self {
-            _program: program,
-            grpc_port,
-            http_port,
-        }
+        Self { _program: program, grpc_port, http_port }
     }
 }
 

@@ -20,13 +20,9 @@ pub struct Curled {
 /// connection where the server lets it. `args` go in front.
 pub fn curl(port: u16, paths: &[&str], args: &[&str]) -> Vec<Curled> {
     let mut command = Command::new(tool("curl"));
-    command
-        .args(["-s", "-g", "-w", "\n%{stderr}%{json}\n"])
-        .args(args);
+    command.args(["-s", "-g", "-w", "\n%{stderr}%{json}\n"]).args(args);
     for path in paths {
-        command
-            .args(["-o", "/dev/null"])
-            .arg(format!("http://127.0.0.1:{port}{path}"));
+        command.args(["-o", "/dev/null"]).arg(format!("http://127.0.0.1:{port}{path}"));
     }
     let began_ns = wall_ns();
     // A failed transfer is data, too: --max-time ends with 28.
@@ -38,11 +34,7 @@ pub fn curl(port: u16, paths: &[&str], args: &[&str]) -> Vec<Curled> {
 
 fn curled(row: &str, began_ns: i64) -> Curled {
     let row: Value = serde_json::from_str(row).unwrap_or_else(|e| panic!("curl wrote {row}: {e}"));
-    let number = |key: &str| {
-        row[key]
-            .as_i64()
-            .unwrap_or_else(|| panic!("no {key} from curl in {row}"))
-    };
+    let number = |key: &str| row[key].as_i64().unwrap_or_else(|| panic!("no {key} from curl in {row}"));
     let seconds = row["time_total"].as_f64().expect("curl's total time");
     let url = row["url"].as_str().expect("curl's URL");
     let path = url.splitn(4, '/').nth(3).unwrap_or_default();
@@ -70,31 +62,16 @@ fn curled(row: &str, began_ns: i64) -> Curled {
 /// every one of them must succeed.
 pub fn ab(port: u16, path: &str, requests: usize, concurrency: usize, keep_alive: bool) {
     let mut command = Command::new(tool("ab"));
-    command.args([
-        "-q",
-        "-n",
-        &requests.to_string(),
-        "-c",
-        &concurrency.to_string(),
-    ]);
+    command.args(["-q", "-n", &requests.to_string(), "-c", &concurrency.to_string()]);
     if keep_alive {
         command.arg("-k");
     }
     let text = run_ok(command.arg(format!("http://127.0.0.1:{port}{path}")));
     let figure = |name: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap_or("none");
-        line.trim()
-            .parse::<usize>()
-            .unwrap_or_else(|_| panic!("{name} in:\n{text}"))
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("none");
+        line.trim().parse::<usize>().unwrap_or_else(|_| panic!("{name} in:\n{text}"))
     };
-    assert_eq!(
-        (figure("Complete requests:"), figure("Failed requests:")),
-        (requests, 0),
-        "{text}"
-    );
+    assert_eq!((figure("Complete requests:"), figure("Failed requests:")), (requests, 0), "{text}");
 }
 
 /// Loads a server with wrk for a second; returns how many answers it counted. Its
@@ -103,10 +80,6 @@ pub fn wrk(port: u16, path: &str, connections: usize) -> usize {
     let mut command = Command::new(tool("wrk"));
     command.args(["-t", "1", "-d", "1s", "-c", &connections.to_string()]);
     let text = run_ok(command.arg(format!("http://127.0.0.1:{port}{path}")));
-    let count = text
-        .lines()
-        .find_map(|line| line.trim().split_once(" requests in "));
-    count
-        .and_then(|(count, _)| count.parse().ok())
-        .unwrap_or_else(|| panic!("wrk said:\n{text}"))
+    let count = text.lines().find_map(|line| line.trim().split_once(" requests in "));
+    count.and_then(|(count, _)| count.parse().ok()).unwrap_or_else(|| panic!("wrk said:\n{text}"))
 }

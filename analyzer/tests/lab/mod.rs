@@ -9,6 +9,7 @@ pub mod capture;
 pub mod chain;
 pub mod check;
 pub mod client;
+pub mod duck;
 pub mod envoy;
 pub mod jaeger;
 pub mod load;
@@ -64,8 +65,7 @@ pub fn free_port() -> u16 {
     for _ in 0..19_000 {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 12_000 + (start + offset) % 19_000;
-        if TcpListener::bind(("::", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok()
-        {
+        if TcpListener::bind(("::", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
@@ -74,10 +74,7 @@ pub fn free_port() -> u16 {
 
 /// Polls until `condition` holds; fails the test, naming `what`, if it never does.
 pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
-    assert!(
-        holds_within(PATIENCE, condition),
-        "waited {PATIENCE:?} in vain for {what}"
-    );
+    assert!(holds_within(PATIENCE, condition), "waited {PATIENCE:?} in vain for {what}");
 }
 
 /// Polls until `condition` holds or the time is up; says whether it did.
@@ -94,9 +91,7 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
 
 /// Nanoseconds since the epoch, UTC.
 pub fn wall_ns() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("a clock after 1970");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(now.as_nanos()).expect("a clock before 2262")
 }
 
@@ -113,8 +108,6 @@ pub fn ebpf_or_skip(test: &str) -> bool {
     );
     // Not eprintln!, which the test runner swallows when a test passes.
     let line = format!("SKIPPED {test}: eBPF cannot be loaded here ({why})\n");
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("stderr");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
     false
 }

@@ -24,14 +24,8 @@ impl Program {
         let out = File::create(&log).expect("a log file");
         let err = out.try_clone().expect("a second handle");
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        Self { name: name.to_owned(), child, log }
     }
 
     /// The program's process id.

@@ -23,35 +23,25 @@ impl Recording {
         let home = folder();
         let dir = home.path().join("test.cap");
         let mut command = Command::new(recorder_binary());
-        command
-            .args(args.iter().map(AsRef::as_ref))
-            .arg("-o")
-            .arg(&dir);
+        command.args(args.iter().map(AsRef::as_ref)).arg("-o").arg(&dir);
         let mut program = Program::start("retrospan-record", home.path(), &mut command);
         let log = home.path().join("retrospan-record.out");
         program.wait("`recording to`", || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             text.lines().any(|line| line.starts_with("recording to "))
         });
-        Self {
-            program,
-            capture: Capture::new(dir, home),
-        }
+        Self { program, capture: Capture::new(dir, home) }
     }
 
     /// Records whatever touches one of `ports`.
     pub fn of_ports(ports: &[u16]) -> Self {
-        let args = ports
-            .iter()
-            .flat_map(|port| ["--port".to_owned(), port.to_string()]);
+        let args = ports.iter().flat_map(|port| ["--port".to_owned(), port.to_string()]);
         Self::start(&args.collect::<Vec<_>>())
     }
 
     /// Records processes and their children.
     pub fn of_pids(pids: &[u32]) -> Self {
-        let args = pids
-            .iter()
-            .flat_map(|pid| ["--pid".to_owned(), pid.to_string()]);
+        let args = pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]);
         Self::start(&args.collect::<Vec<_>>())
     }
 
@@ -64,12 +54,7 @@ impl Recording {
     pub fn finish(mut self) -> Capture {
         self.program.signal(libc::SIGINT);
         let status = self.program.ended();
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "the recorder's end:\n{}",
-            self.program.printed()
-        );
+        assert_eq!(status.code(), Some(0), "the recorder's end:\n{}", self.program.printed());
         self.capture
     }
 
@@ -91,16 +76,10 @@ pub fn recorder_binary() -> &'static Path {
             // The whole workspace, as `cargo test` builds it: one package alone
             // would select other features and build its dependencies anew.
             let mut build = Command::new(env!("CARGO"));
-            build
-                .args(["build", "--bins", "--target-dir"])
-                .arg(directory.join(".."));
+            build.args(["build", "--bins", "--target-dir"]).arg(directory.join(".."));
             run_ok(build.current_dir(super::workspace()));
         }
-        assert!(
-            binary.is_file(),
-            "no {} after cargo build",
-            binary.display()
-        );
+        assert!(binary.is_file(), "no {} after cargo build", binary.display());
         binary
     })
 }
@@ -119,14 +98,8 @@ pub fn try_ebpf() -> io::Result<()> {
     attributes[1] = program.as_ptr() as u64;
     attributes[2] = licence.as_ptr() as u64;
     // SAFETY: the attributes and what they point to outlive the call; the size is theirs.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            attributes.as_ptr(),
-            size_of_val(&attributes),
-        )
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, attributes.as_ptr(), size_of_val(&attributes)) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -51,9 +51,7 @@ impl Server {
 
     /// Waits until the log has `count` rows, then returns all there are.
     pub fn wait_served(&self, count: usize) -> Vec<Served> {
-        wait_for(&format!("{count} rows in {}", self.log.display()), || {
-            self.served().len() >= count
-        });
+        wait_for(&format!("{count} rows in {}", self.log.display()), || self.served().len() >= count);
         self.served()
     }
 
@@ -67,10 +65,7 @@ impl Server {
 /// Reads the log of any of the servers; a last line still being written is left out.
 pub fn parse_log(text: &str) -> Vec<Served> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
-        .lines()
-        .map(|line| parse_row(line).unwrap_or_else(|| panic!("log row {line}")))
-        .collect()
+    whole.lines().map(|line| parse_row(line).unwrap_or_else(|| panic!("log row {line}"))).collect()
 }
 
 fn parse_row(line: &str) -> Option<Served> {
@@ -108,13 +103,10 @@ pub fn nginx(dir: &Path, upstream: Option<u16>) -> Server {
     let log = dir.join("nginx.log");
     let root = fill_folder(dir);
     let proxy = upstream.map_or(String::new(), |port| {
-        format!(
-            "location /proxy/ {{ proxy_pass http://127.0.0.1:{port}/; proxy_http_version 1.1; }}"
-        )
+        format!("location /proxy/ {{ proxy_pass http://127.0.0.1:{port}/; proxy_http_version 1.1; }}")
     });
-    let statuses = [204, 304, 404, 500, 503]
-        .map(|s| format!("location = /status/{s} {{ return {s}; }}"))
-        .join("\n    ");
+    let statuses =
+        [204, 304, 404, 500, 503].map(|s| format!("location = /status/{s} {{ return {s}; }}")).join("\n    ");
     let config = format!(
         r#"daemon off; user root; worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/nginx.err;
 events {{ worker_connections 1024; }}
@@ -140,13 +132,7 @@ http {{
     let file = dir.join("nginx.conf");
     fs::write(&file, config).expect("nginx.conf");
     let mut command = Command::new(tool("nginx"));
-    command
-        .arg("-c")
-        .arg(&file)
-        .arg("-p")
-        .arg(dir)
-        .arg("-e")
-        .arg(dir.join("nginx.err"));
+    command.arg("-c").arg(&file).arg("-p").arg(dir).arg("-e").arg(dir.join("nginx.err"));
     Server::start("nginx", dir, port, log, &mut command)
 }
 
@@ -156,12 +142,7 @@ pub fn go(dir: &Path, file_bytes: usize) -> Server {
 }
 
 /// The Go server on a given port, its command changed first (to place it in a namespace).
-pub fn go_with(
-    dir: &Path,
-    port: u16,
-    file_bytes: usize,
-    change: impl FnOnce(&mut Command),
-) -> Server {
+pub fn go_with(dir: &Path, port: u16, file_bytes: usize, change: impl FnOnce(&mut Command)) -> Server {
     let log = dir.join(format!("go-{port}.log"));
     let file = dir.join("served-file");
     fs::write(&file, vec![b'f'; file_bytes]).expect("a file to serve");
@@ -175,21 +156,14 @@ pub fn go_with(
 fn go_binary() -> PathBuf {
     let source = super::workspace().join("analyzer/tests/lab/go");
     let mut hash = DefaultHasher::new();
-    fs::read(source.join("main.go"))
-        .expect("the Go server's source")
-        .hash(&mut hash);
+    fs::read(source.join("main.go")).expect("the Go server's source").hash(&mut hash);
     let binary = cache().join(format!("servers/go-{:016x}", hash.finish()));
     if !binary.is_file() {
         fs::create_dir_all(cache().join("servers")).expect("the lab's cache");
         // Two test processes may build at once: each moves its own file into place.
         let own = binary.with_extension(format!("{}", std::process::id()));
         let mut build = Command::new(tool("go"));
-        build
-            .args(["build", "-o"])
-            .arg(&own)
-            .arg(".")
-            .current_dir(&source)
-            .env("GOTOOLCHAIN", "local");
+        build.args(["build", "-o"]).arg(&own).arg(".").current_dir(&source).env("GOTOOLCHAIN", "local");
         run_ok(&mut build);
         fs::rename(&own, &binary).expect("the built server in its place");
     }
@@ -203,11 +177,6 @@ pub fn python(dir: &Path, version: &str) -> Server {
     let root = fill_folder(dir);
     let script = super::workspace().join("analyzer/tests/lab/server.py");
     let mut command = Command::new(tool("python3"));
-    command
-        .arg(script)
-        .arg(port.to_string())
-        .arg(&log)
-        .arg(root)
-        .arg(version);
+    command.arg(script).arg(port.to_string()).arg(&log).arg(root).arg(version);
     Server::start("python-server", dir, port, log, &mut command)
 }
