@@ -54,8 +54,6 @@ pub struct Stream {
 struct Position {
     /// Sequence number of the next byte, once one was exact.
     next: Option<u32>,
-    /// Bytes the framing was fed.
-    fed: u64,
 }
 
 /// How a call follows those before it.
@@ -73,8 +71,7 @@ impl Position {
         if ahead < 1 << 31 { Follows::After(u64::from(ahead)) } else { Follows::Behind }
     }
 
-    fn advance(&mut self, tcp_seq: Option<u32>, gap: u64, length: u64) {
-        self.fed += gap + length;
+    fn advance(&mut self, tcp_seq: Option<u32>, length: u64) {
         self.next = tcp_seq.or(self.next).map(|seq| seq.wrapping_add(length as u32));
     }
 }
@@ -119,7 +116,7 @@ impl Redactor {
         stream.requests = requests;
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
         let Some(requests) = requests else {
-            position.advance(data.tcp_seq, 0, data.done_bytes);
+            position.advance(data.tcp_seq, data.done_bytes);
             return false;
         };
         let direction = if requests == data.kind { Direction::Requests } else { Direction::Responses };
@@ -136,14 +133,14 @@ impl Redactor {
         // stood here: only their number counts.
         let exact = data.tcp_seq.is_some();
         let (head, tail) = if exact { (data.head, data.tail) } else { (&[][..], &[][..]) };
-        let first = position.fed + gap;
         stream.framing.call(direction, Call { length: data.done_bytes, head, tail }, &mut self.parts);
-        position.advance(data.tcp_seq, gap, data.done_bytes);
-        exact && self.mark(data, first)
+        position.advance(data.tcp_seq, data.done_bytes);
+        exact && self.mark(data)
     }
 
-    /// From parts, whose offsets count from `first`, to a mark for each known byte.
-    fn mark(&mut self, data: &Data<'_>, first: u64) -> bool {
+    /// From parts, which begin where the call begins, to a mark for each known byte.
+    fn mark(&mut self, data: &Data<'_>) -> bool {
+        let first = self.parts.first().map_or(0, |part| part.offset);
         let head_bytes = data.head.len();
         let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
         self.keep.clear();
