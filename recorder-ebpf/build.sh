@@ -9,6 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 out=${1:-$here/object/retrospan.bpf.o}
 target=${CARGO_TARGET_DIR:-$here/../target}/bpf
+PATH=$PATH:/usr/lib/llvm-22/bin
 command -v bpf-linker > /dev/null || { echo "bpf-linker is missing: cargo install bpf-linker" >&2; exit 1; }
 
 if [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot 2> /dev/null)/lib/rustlib/src/rust/library/core" ]; then

@@ -1,10 +1,27 @@
 //! What a Retrospan capture is.
 //!
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`).
-//! * With the feature `capture`: [`table`] (the one definition of every raw table), [`manifest`],
-//!   [`writer`] and [`reader`] of the capture directory, and [`http1`], the framing that both the
-//!   recorder's redaction and the analyzer's messages are read with.
+//! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
+//!   [`manifest`], [`writer`] and [`reader`] of the capture directory, and [`http1`], the framing
+//!   that both the recorder's redaction and the analyzer's messages are read with.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
 pub mod event;
+
+#[cfg(feature = "capture")]
+pub mod error;
+#[cfg(feature = "capture")]
+pub mod http1;
+#[cfg(feature = "capture")]
+pub mod manifest;
+#[cfg(feature = "capture")]
+pub mod reader;
+#[cfg(feature = "capture")]
+pub mod reference;
+#[cfg(feature = "capture")]
+pub mod table;
+#[cfg(feature = "capture")]
+pub mod tables;
+#[cfg(feature = "capture")]
+pub mod writer;

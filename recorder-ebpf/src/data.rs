@@ -7,15 +7,12 @@
 use crate::{
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
-    ring::{Actor, HEADER, Room, now_ns, reserve},
+    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
     rules::{Kept, begins_message, keep},
     sockets::known,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use core::{
-    arch::asm,
-    mem::{MaybeUninit, size_of},
-};
+use core::mem::{MaybeUninit, size_of};
 use retrospan_formats::event::{Call, Kind, MAX_SNAP_BYTES, Record, TAIL_BYTES, flags};
 
 const BODY: usize = HEADER + size_of::<Call>();
@@ -49,17 +46,6 @@ impl Buffer {
             if result == 0 { Some(buffer.assume_init()) } else { None }
         }
     }
-}
-
-/// Makes `value` one that the verifier, too, knows to be at most `most`.
-#[inline(always)]
-fn bounded(value: u64, most: u64) -> u64 {
-    let mut value = value;
-    // SAFETY: a comparison and a move between registers.
-    unsafe {
-        asm!("if {value} <= {most} goto +1", "{value} = {most}", value = inout(reg) value, most = in(reg) most);
-    }
-    value
 }
 
 /// Writes the event of one message. `address` is that of the message (or of the data), `seq_and_flags`

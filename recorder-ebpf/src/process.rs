@@ -3,7 +3,7 @@
 use crate::{
     kernel::{config, current_task, field, probe},
     maps::{CALLS, WATCHED},
-    ring::{Actor, HEADER, Room, now_ns, reserve},
+    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
@@ -81,7 +81,7 @@ pub fn executed(program: *const u8) {
         unsafe { (field(program, config!(offsets.bprm_filename)), field(task, config!(offsets.task_mm))) };
     // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
     let exe = unsafe { bpf_probe_read_kernel_str(room.0.add(BODY).cast(), EXE_BYTES as u32, filename as *const _) };
-    let exe = if exe > 0 && exe <= EXE_BYTES as i64 { exe as u64 } else { 0 };
+    let exe = bounded(if exe > 0 { exe as u64 } else { 0 }, EXE_BYTES as u64);
     let argv = arguments(&room, exe, mm);
     process.exe_bytes = exe as u16;
     process.argv_bytes = argv as u16;
@@ -104,9 +104,9 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
         let target = room.0.add(BODY + at as usize);
         if config!(read_argv) == 0 {
             let bytes = bpf_probe_read_user_str(target.cast(), most as u32, from as *const _);
-            return if bytes > 0 && bytes <= most as i64 { bytes as u64 } else { 0 };
+            return bounded(if bytes > 0 { bytes as u64 } else { 0 }, most);
         }
-        let bytes = if to - from < most { to - from } else { most };
+        let bytes = bounded(to - from, most);
         if bpf_probe_read_user(target.cast(), bytes as u32, from as *const _) == 0 { bytes } else { 0 }
     }
 }

@@ -55,6 +55,17 @@ pub unsafe fn fetch_increment(value: *mut u64) -> u64 {
     one
 }
 
+/// Makes `value` one that the verifier, too, knows to be at most `most`.
+#[inline(always)]
+pub fn bounded(value: u64, most: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: a comparison and a move between registers.
+    unsafe {
+        asm!("if {value} <= {most} goto +1", "{value} = {most}", value = inout(reg) value, most = in(reg) most);
+    }
+    value
+}
+
 /// Counts one loss.
 #[inline(always)]
 pub fn count_loss(counter: u32) {

@@ -1,0 +1,393 @@
+//! One direction of a connection: where in which message the next byte stands.
+
+use super::head::{Head, Step, begins_head, surely_begins_head};
+use super::{Direction, Exchanges, HeadInfo, Method, Part, What};
+
+/// The end of a chunked body without trailers, with the line end of the last chunk.
+const CHUNKED_END: &[u8] = b"\r\n0\r\n\r\n";
+/// Its own bytes.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// The end of a head.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// One direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Side {
+    offset: u64,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default)]
+enum State {
+    /// Between messages.
+    #[default]
+    Between,
+    Head(Box<Head>),
+    Body {
+        left: u64,
+        /// The request waits for 100 (Continue) and none of its body was sent: it may never be.
+        may_be_skipped: bool,
+    },
+    ChunkSize {
+        size: u64,
+        digits: u8,
+        extension: bool,
+    },
+    ChunkData {
+        left: u64,
+    },
+    ChunkEnd,
+    Trailer {
+        line_bytes: u32,
+    },
+    UntilClose,
+    /// In a chunked body, but not where.
+    LostInChunks,
+    /// In a message whose head was cut. `ends_with_head`: it has no body, so the head's end is its end.
+    LostInHead {
+        ends_with_head: bool,
+    },
+    Lost,
+    Tunnel,
+}
+
+impl Side {
+    /// The known bytes at the end of a call. They may show where a message ends that we are lost in.
+    pub(super) fn last_bytes(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        call_start: bool,
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) {
+        let begins = call_start && surely_begins_head(direction, bytes);
+        let kept = match self.state {
+            _ if begins => 0,
+            // All of what tells the end is framing, so that it tells it again after redaction.
+            State::LostInChunks if bytes.ends_with(CHUNKED_END) => CHUNKED_END.len(),
+            State::LostInChunks if bytes == LAST_CHUNK => LAST_CHUNK.len(),
+            State::LostInHead { ends_with_head: true } if bytes.ends_with(HEAD_END) => HEAD_END.len(),
+            _ => 0,
+        };
+        if kept == 0 {
+            return self.bytes(direction, bytes, call_start, exchanges, parts);
+        }
+        self.push(What::Lost, (bytes.len() - kept) as u64, parts);
+        self.push(What::Framing, kept as u64, parts);
+        if matches!(self.state, State::LostInHead { .. }) {
+            self.push(What::HeadEnd(HeadInfo::default()), 0, parts);
+        }
+        self.end(true, parts);
+    }
+
+    /// Known bytes. `call_start`: they are the first of a call.
+    pub(super) fn bytes(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        call_start: bool,
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) {
+        if call_start {
+            self.resynchronise(direction, bytes, parts);
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let used = self.some_bytes(direction, rest, exchanges, parts);
+            rest = &rest[used..];
+        }
+    }
+
+    /// A call that begins with a head ends whatever we were lost in.
+    fn resynchronise(&mut self, direction: Direction, bytes: &[u8], parts: &mut Vec<Part>) {
+        let exact = match self.state {
+            State::Body { may_be_skipped: true, .. } => true,
+            State::Lost | State::LostInChunks | State::LostInHead { .. } => false,
+            _ => return,
+        };
+        if !surely_begins_head(direction, bytes) {
+            return;
+        }
+        if !matches!(self.state, State::Lost) {
+            self.push(What::End { exact }, 0, parts);
+        }
+        self.state = State::Between;
+    }
+
+    /// Reads at least one byte of `bytes`, which is not empty; returns how many.
+    fn some_bytes(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        if exchanges.tunnel && matches!(self.state, State::Between) {
+            self.state = State::Tunnel;
+        }
+        match &mut self.state {
+            State::Between => self.between(direction, bytes, parts),
+            State::Head(_) => self.head(direction, bytes, exchanges, parts),
+            State::Body { .. } | State::ChunkData { .. } => self.counted(bytes.len() as u64, parts) as usize,
+            State::ChunkSize { .. } => self.chunk_size(bytes[0], parts),
+            State::ChunkEnd => self.chunk_end(bytes[0], parts),
+            State::Trailer { .. } => self.trailer(bytes[0], parts),
+            State::UntilClose => self.all(What::Body, bytes, parts),
+            State::LostInChunks | State::LostInHead { .. } | State::Lost => {
+                self.all(What::Lost, bytes, parts)
+            }
+            State::Tunnel => self.all(What::Tunnel, bytes, parts),
+        }
+    }
+
+    fn all(&mut self, what: What, bytes: &[u8], parts: &mut Vec<Part>) -> usize {
+        self.push(what, bytes.len() as u64, parts);
+        bytes.len()
+    }
+
+    fn between(&mut self, direction: Direction, bytes: &[u8], parts: &mut Vec<Part>) -> usize {
+        // RFC 9112 section 2.2: line ends before a request line are ignored.
+        if matches!(bytes[0], b'\r' | b'\n') {
+            self.push(What::Framing, 1, parts);
+            return 1;
+        }
+        if begins_head(direction, bytes) {
+            self.push(What::Begin, 0, parts);
+            self.state = State::Head(Box::new(Head::new(direction)));
+            return 0;
+        }
+        self.state = State::Lost;
+        self.all(What::Lost, bytes, parts)
+    }
+
+    fn head(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        for (index, &byte) in bytes.iter().enumerate() {
+            let State::Head(head) = &mut self.state else { return index };
+            match head.step(byte) {
+                Step::Keep => self.push(What::Head, 1, parts),
+                Step::Blank => self.push(What::Secret, 1, parts),
+                Step::Invalid => {
+                    self.state = State::Lost;
+                    return index;
+                }
+                Step::Last => {
+                    self.push(What::Head, 1, parts);
+                    self.head_end(direction, exchanges, parts);
+                    return index + 1;
+                }
+            }
+        }
+        bytes.len()
+    }
+
+    fn head_end(&mut self, direction: Direction, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        let State::Head(head) = std::mem::take(&mut self.state) else { return };
+        let answers = exchanges.waiting_method();
+        let info = head.info(answers);
+        self.push(What::HeadEnd(info.clone()), 0, parts);
+        let tunnel = match info.status {
+            Some(101) => true,
+            Some(200..=299) => answers == Method::Connect,
+            _ => false,
+        };
+        match direction {
+            Direction::Requests => exchanges.request(head.method()),
+            Direction::Responses if matches!(info.status, Some(100 | 102..=199)) => {}
+            Direction::Responses => {
+                exchanges.response();
+            }
+        }
+        self.state = if info.chunked {
+            State::ChunkSize { size: 0, digits: 0, extension: false }
+        } else if let Some(left @ 1..) = info.content_length {
+            State::Body { left, may_be_skipped: head.expects_continue() }
+        } else if info.until_close {
+            State::UntilClose
+        } else {
+            self.end(true, parts);
+            exchanges.tunnel |= tunnel;
+            return;
+        };
+    }
+
+    /// Consumes up to `available` bytes of a body or chunk, known or not; returns how many.
+    fn counted(&mut self, available: u64, parts: &mut Vec<Part>) -> u64 {
+        match &mut self.state {
+            State::Body { left, may_be_skipped } => {
+                let used = available.min(*left);
+                *left -= used;
+                *may_be_skipped = false;
+                let done = *left == 0;
+                self.push(What::Body, used, parts);
+                if done {
+                    self.end(true, parts);
+                }
+                used
+            }
+            State::ChunkData { left } => {
+                let used = available.min(*left);
+                *left -= used;
+                if *left == 0 {
+                    self.state = State::ChunkEnd;
+                }
+                self.push(What::Body, used, parts);
+                used
+            }
+            _ => 0,
+        }
+    }
+
+    fn chunk_size(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
+        let State::ChunkSize { size, digits, extension } = &mut self.state else { return 0 };
+        let what = match byte {
+            b'\n' if *digits > 0 => {
+                let size = *size;
+                self.push(What::Framing, 1, parts);
+                self.state = if size == 0 {
+                    State::Trailer { line_bytes: 0 }
+                } else {
+                    State::ChunkData { left: size }
+                };
+                return 1;
+            }
+            b'\r' => What::Framing,
+            b';' if *digits > 0 => {
+                *extension = true;
+                What::Framing
+            }
+            _ if *extension => What::Body,
+            b' ' | b'\t' if *digits > 0 => What::Framing,
+            _ => match (byte as char).to_digit(16) {
+                Some(digit) if *digits < 15 => {
+                    *size = *size * 16 + u64::from(digit);
+                    *digits += 1;
+                    What::Framing
+                }
+                _ => {
+                    self.state = State::LostInChunks;
+                    What::Lost
+                }
+            },
+        };
+        self.push(what, 1, parts);
+        1
+    }
+
+    fn chunk_end(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
+        let what = match byte {
+            b'\r' => What::Framing,
+            b'\n' => {
+                self.state = State::ChunkSize { size: 0, digits: 0, extension: false };
+                What::Framing
+            }
+            _ => {
+                self.state = State::LostInChunks;
+                What::Lost
+            }
+        };
+        self.push(what, 1, parts);
+        1
+    }
+
+    fn trailer(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
+        let State::Trailer { line_bytes } = &mut self.state else { return 0 };
+        match (byte, *line_bytes) {
+            (b'\n', 0) => {
+                self.push(What::Framing, 1, parts);
+                self.end(true, parts);
+            }
+            (b'\r', _) => self.push(What::Framing, 1, parts),
+            (b'\n', _) => {
+                *line_bytes = 0;
+                self.push(What::Framing, 1, parts);
+            }
+            _ => {
+                *line_bytes = line_bytes.saturating_add(1);
+                self.push(What::Body, 1, parts);
+            }
+        }
+        1
+    }
+
+    /// Bytes of a call that were not kept.
+    pub(super) fn hole(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        let mut left = length;
+        while left > 0 && matches!(self.state, State::Body { .. } | State::ChunkData { .. }) {
+            left -= self.counted(left, parts);
+        }
+        if left == 0 {
+            return;
+        }
+        if exchanges.tunnel && matches!(self.state, State::Between) {
+            self.state = State::Tunnel;
+        }
+        let what = match &self.state {
+            State::UntilClose => What::Body,
+            State::Tunnel => What::Tunnel,
+            _ => What::Lost,
+        };
+        self.lose(exchanges);
+        self.push(what, left, parts);
+    }
+
+    /// Bytes of calls that were lost altogether: whole messages may be among them.
+    pub(super) fn gap(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        self.hole(length, exchanges, parts);
+    }
+
+    /// The state after unknown bytes where their number does not help.
+    fn lose(&mut self, exchanges: &mut Exchanges) {
+        self.state = match std::mem::take(&mut self.state) {
+            State::Between | State::Lost => State::Lost,
+            State::Head(head) => {
+                if head.info(Method::Other).status.is_some() {
+                    exchanges.response();
+                } else {
+                    exchanges.request(head.method());
+                }
+                State::LostInHead { ends_with_head: head.bodyless_method() }
+            }
+            State::ChunkSize { .. } | State::ChunkEnd | State::Trailer { .. } => State::LostInChunks,
+            same => same,
+        };
+    }
+
+    /// The direction ended.
+    pub(super) fn close(&mut self, parts: &mut Vec<Part>) {
+        if matches!(self.state, State::UntilClose) {
+            self.end(true, parts);
+        }
+    }
+
+    fn end(&mut self, exact: bool, parts: &mut Vec<Part>) {
+        self.push(What::End { exact }, 0, parts);
+        self.state = State::Between;
+    }
+
+    /// Adds a run, or lengthens the last one.
+    fn push(&mut self, what: What, length: u64, parts: &mut Vec<Part>) {
+        let marker = matches!(what, What::Begin | What::HeadEnd(_) | What::End { .. });
+        if length == 0 && !marker {
+            return;
+        }
+        let offset = self.offset;
+        self.offset += length;
+        if let Some(last) = parts.last_mut()
+            && !marker
+            && last.what == what
+            && last.offset + last.length == offset
+        {
+            last.length += length;
+            return;
+        }
+        parts.push(Part { offset, length, what });
+    }
+}

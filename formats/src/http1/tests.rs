@@ -1,0 +1,261 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Feeds whole calls and returns the parts of both directions.
+fn frame(calls: &[(Direction, &[u8])]) -> Vec<Part> {
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    for (direction, bytes) in calls {
+        framing.call(*direction, whole(bytes), &mut parts);
+    }
+    parts
+}
+
+fn whole(bytes: &[u8]) -> Call<'_> {
+    Call { length: bytes.len() as u64, head: bytes, tail: &[] }
+}
+
+/// A call of which only `head` first and `tail` last bytes are known.
+fn cut(bytes: &[u8], head: usize, tail: usize) -> Call<'_> {
+    Call { length: bytes.len() as u64, head: &bytes[..head], tail: &bytes[bytes.len() - tail..] }
+}
+
+fn ends(parts: &[Part]) -> Vec<(u64, bool)> {
+    let end = |p: &Part| match p.what {
+        What::End { exact } => Some((p.offset, exact)),
+        _ => None,
+    };
+    parts.iter().filter_map(end).collect()
+}
+
+fn begins_at(parts: &[Part]) -> Vec<u64> {
+    parts.iter().filter(|p| p.what == What::Begin).map(|p| p.offset).collect()
+}
+
+fn statuses(parts: &[Part]) -> Vec<Option<u16>> {
+    let status = |p: &Part| match &p.what {
+        What::HeadEnd(info) => Some(info.status),
+        _ => None,
+    };
+    parts.iter().filter_map(status).collect()
+}
+
+/// What would be kept of the bytes; everything else as `*`.
+fn kept(bytes: &[u8], parts: &[Part]) -> String {
+    let mut text = vec![b'*'; bytes.len()];
+    for part in parts.iter().filter(|p| matches!(p.what, What::Head | What::Framing)) {
+        let run = part.offset as usize..(part.offset + part.length) as usize;
+        text[run.clone()].copy_from_slice(&bytes[run]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+use Direction::{Requests, Responses};
+
+#[test]
+fn harmless_headers_are_sorted_for_the_search() {
+    let request = "GET / HTTP/1.1\r\nVia: a\r\nx-request-id: b\r\nAccept: c\r\nX-Request-Idx: d\r\n\r\n";
+    let parts = frame(&[(Requests, request.as_bytes())]);
+    let expected = "GET / HTTP/1.1\r\nVia: a\r\nx-request-id: b\r\nAccept: c\r\nX-Request-Idx: *\r\n\r\n";
+    assert_eq!(kept(request.as_bytes(), &parts), expected);
+}
+
+#[test]
+fn secrets_of_a_request_are_blanked() {
+    let request = "POST http://u:pw@h/a;s=1/b?q=2&r HTTP/1.1\r\nauthorization: Basic eA==\r\nCookie: a=b;\r\n\tc=d\r\n\
+                   Content-Length: 4\r\n\r\nbody";
+    let parts = frame(&[(Requests, request.as_bytes())]);
+    let expected = "POST http://******/a;s=*/b?q=*&r HTTP/1.1\r\nauthorization: ***** ****\r\nCookie: ****\r\n\t***\r\n\
+                    Content-Length: 4\r\n\r\n****";
+    assert_eq!(kept(request.as_bytes(), &parts), expected);
+    assert_eq!(ends(&parts), [(request.len() as u64, true)]);
+}
+
+#[test]
+fn pipelined_requests_are_told_apart() {
+    let one = b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let two = b"POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.0\r\n\r\n";
+    let both = [one.as_slice(), two].concat();
+    let parts = frame(&[(Requests, &both)]);
+    let (first, third) = (one.len() as u64, (both.len() - b"GET /3 HTTP/1.0\r\n\r\n".len()) as u64);
+    assert_eq!(begins_at(&parts), [0, first, third]);
+    assert_eq!(ends(&parts), [(first, true), (third, true), (both.len() as u64, true)]);
+}
+
+#[test]
+fn responses_to_head_and_without_body_end_with_their_head() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    let none = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let parts = frame(&[
+        (Requests, b"HEAD / HTTP/1.1\r\n\r\n"),
+        (Responses, head),
+        (Requests, b"GET / HTTP/1.1\r\n\r\n"),
+        (Responses, none),
+    ]);
+    let response_ends = [(head.len() as u64, true), ((head.len() + none.len()) as u64, true)];
+    assert_eq!([ends(&parts)[1], ends(&parts)[3]], response_ends);
+}
+
+#[test]
+fn informational_responses_are_not_the_answer() {
+    let parts = frame(&[
+        (Requests, b"HEAD / HTTP/1.1\r\n\r\n"),
+        (Responses, b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (Responses, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+    ]);
+    assert_eq!(statuses(&parts), [None, Some(103), Some(200)]);
+    assert_eq!(ends(&parts).len(), 3, "the 200 answers the HEAD and has no body: {parts:?}");
+}
+
+#[test]
+fn a_refused_expectation_may_skip_the_body() {
+    let request = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let parts = frame(&[(Requests, request), (Requests, b"GET / HTTP/1.1\r\n\r\n")]);
+    assert_eq!(ends(&parts)[0], (request.len() as u64, true));
+    assert_eq!(begins_at(&parts).len(), 2);
+}
+
+#[test]
+fn an_upgrade_turns_both_directions_into_tunnels() {
+    let parts = frame(&[
+        (Requests, b"GET / HTTP/1.1\r\nUpgrade: echo\r\n\r\n"),
+        (Responses, b"HTTP/1.1 101 Switching Protocols\r\n\r\nGET "),
+        (Requests, b"GET / secret"),
+    ]);
+    let tunnels: Vec<u64> = parts.iter().filter(|p| p.what == What::Tunnel).map(|p| p.length).collect();
+    assert_eq!(tunnels, [4, 12]);
+}
+
+#[test]
+fn a_body_without_length_lasts_until_the_close() {
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    let response = b"HTTP/1.0 200 OK\r\n\r\nHTTP/1.1 is a fine protocol";
+    framing.call(Responses, whole(response), &mut parts);
+    assert!(ends(&parts).is_empty());
+    framing.close(Responses, &mut parts);
+    assert_eq!(ends(&parts), [(response.len() as u64, true)]);
+}
+
+#[test]
+fn chunked_bodies_with_extension_and_trailer() {
+    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n4;x=secret\r\nabcd\r\n0\r\nX-Sum: s\r\n\r\n";
+    let parts = frame(&[(Responses, response.as_bytes())]);
+    let expected = "HTTP/1.1 200 **\r\nTransfer-Encoding: gzip, chunked\r\n\r\n4;********\r\n****\r\n0\r\n********\r\n\r\n";
+    assert_eq!(kept(response.as_bytes(), &parts), expected);
+    assert_eq!(ends(&parts), [(response.len() as u64, true)]);
+}
+
+#[test]
+fn a_chunked_body_that_we_are_lost_in_ends_with_its_last_chunk() {
+    let body = [b"a".repeat(500), b"\r\n0\r\n\r\n".to_vec()].concat();
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n";
+    framing.call(Responses, whole(head), &mut parts);
+    framing.call(Responses, cut(&body, 64, 8), &mut parts);
+    assert_eq!(ends(&parts), [((head.len() + body.len()) as u64, true)]);
+    assert_eq!(parts.last().map(|p| &p.what), Some(&What::End { exact: true }));
+}
+
+#[test]
+fn a_get_with_a_cut_head_ends_with_its_call() {
+    let request = format!("GET /long HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(5000));
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    framing.call(Requests, cut(request.as_bytes(), 1024, 8), &mut parts);
+    assert_eq!(ends(&parts), [(request.len() as u64, true)]);
+    framing.call(Requests, whole(b"GET /next HTTP/1.1\r\n\r\n"), &mut parts);
+    assert_eq!(ends(&parts).len(), 2);
+}
+
+#[test]
+fn a_gap_in_a_counted_body_does_no_harm_but_elsewhere_it_does() {
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    framing.call(Responses, whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"), &mut parts);
+    framing.gap(Responses, 8, &mut parts);
+    assert_eq!(ends(&parts).len(), 1);
+    framing.gap(Responses, 1, &mut parts);
+    framing.call(Responses, whole(b"secret"), &mut parts);
+    assert_eq!(parts.last().map(|p| &p.what), Some(&What::Lost));
+    framing.call(Responses, whole(b"HTTP/1.1 204 No Content\r\n\r\n"), &mut parts);
+    assert_eq!(ends(&parts).len(), 2);
+}
+
+#[test]
+fn other_protocols_are_lost() {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"GET key\r\n",
+    ] {
+        let parts = frame(&[(Requests, bytes)]);
+        assert!(parts.iter().all(|p| p.what == What::Lost), "{bytes:?}: {parts:?}");
+    }
+}
+
+const CANARY: &str = "kAnArY-7";
+
+/// An exchange with the canary wherever a secret may stand.
+fn exchange() -> (Vec<u8>, Vec<u8>) {
+    let request = format!(
+        "POST /p;m={CANARY}/x?token={CANARY}&k={CANARY} HTTP/1.1\r\nHost: h\r\nauthorization: Bearer {CANARY}\r\n\
+         X-Other: {CANARY}\r\n {CANARY}\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{CANARY}\r\n0\r\nT: {CANARY}\r\n\r\n"
+    );
+    let response =
+        format!("HTTP/1.1 200 {CANARY}\r\nSet-Cookie: {CANARY}\r\nContent-Length: 8\r\n\r\n{CANARY}");
+    (request.into_bytes(), response.into_bytes())
+}
+
+#[test]
+fn no_split_over_two_calls_lets_the_canary_through() {
+    let (request, response) = exchange();
+    for (direction, bytes) in [(Requests, &request), (Responses, &response)] {
+        let whole_text = kept(bytes, &frame(&[(direction, bytes)]));
+        assert!(!whole_text.contains(CANARY));
+        for split in 1..bytes.len() {
+            let parts = frame(&[(direction, &bytes[..split]), (direction, &bytes[split..])]);
+            assert_eq!(kept(bytes, &parts), whole_text, "split at {split}");
+            assert_eq!(ends(&parts), [(bytes.len() as u64, true)]);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever comes, the parts cover every byte of each direction once and in order.
+    #[test]
+    fn parts_cover_the_bytes(calls in proptest::collection::vec((any::<bool>(), 0usize..4, 0usize..300, 0usize..64, 0usize..8), 0..20)) {
+        let (request, response) = exchange();
+        let mut framing = Framing::new();
+        let mut fed = [0u64; 2];
+        for (responses, kind, length, head, tail) in calls {
+            let direction = if responses { Responses } else { Requests };
+            let source: Vec<u8> = if responses { response.iter().cycle().skip(head).take(length).copied().collect() } else { request.iter().cycle().skip(tail).take(length).copied().collect() };
+            let mut parts = Vec::new();
+            match kind {
+                0 => framing.gap(direction, length as u64, &mut parts),
+                1 => framing.call(direction, cut(&source, head.min(length), tail.min(length - head.min(length))), &mut parts),
+                2 => framing.call(direction, whole(&source), &mut parts),
+                _ => { framing.close(direction, &mut parts); prop_assert!(parts.iter().all(|p| p.length == 0)); continue; }
+            }
+            let fed = &mut fed[usize::from(responses)];
+            for part in &parts {
+                prop_assert_eq!(part.offset, *fed);
+                *fed += part.length;
+            }
+            let sum: u64 = parts.iter().map(|p| p.length).sum();
+            prop_assert_eq!(sum, length as u64);
+        }
+    }
+
+    /// Bytes of any kind never panic.
+    #[test]
+    fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let parts = frame(&[(Requests, &bytes), (Responses, &bytes)]);
+        let sum: u64 = parts.iter().map(|p| p.length).sum();
+        prop_assert_eq!(sum, 2 * bytes.len() as u64);
+    }
+}

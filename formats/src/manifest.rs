@@ -1,0 +1,134 @@
+//! `manifest.json`: what a capture holds, rewritten after every part.
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the manifest within a capture.
+pub const MANIFEST: &str = "manifest.json";
+/// Locked by the live recorder; without the lock a capture in state `recording` is interrupted.
+pub const LOCK: &str = "recording.lock";
+/// Ending of files that are not finished.
+pub const TEMPORARY: &str = ".tmp";
+
+/// The manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of the whole capture.
+    pub format_version: u32,
+    /// 128 random bits, 32 lower-case hex digits.
+    pub capture_id: String,
+    /// How far the recording came.
+    pub state: State,
+    /// Where it was recorded.
+    pub host: Host,
+    /// What the recorder was told; COMMAND redacted.
+    pub options: serde_json::Map<String, serde_json::Value>,
+    /// `syscalls` or `sockets`.
+    pub probe_set: String,
+    /// Version of the recorder.
+    pub recorder_version: String,
+    /// CLOCK_BOOTTIME of the start, ns.
+    pub started_boot_ns: i64,
+    /// CLOCK_REALTIME of the start, ns.
+    pub started_wall_ns: i64,
+    /// CLOCK_BOOTTIME up to which everything is in finished files, ns.
+    pub whole_until_boot_ns: i64,
+    /// Finished files, by part, dimensions first.
+    pub files: Vec<File>,
+    /// Sums over the `loss` table.
+    pub losses: Vec<Loss>,
+    /// What the recording cost, known at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// How far a recording came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The recorder is at work, or was killed at it.
+    Recording,
+    /// Ended cleanly.
+    Complete,
+    /// Found without its recorder and marked so.
+    Interrupted,
+}
+
+impl State {
+    /// The word used in the manifest and by `info`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Recording => "recording",
+            State::Complete => "complete",
+            State::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Where a capture was recorded.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine, such as `x86_64`.
+    pub machine: String,
+    /// CPUs that may be there.
+    pub cpus: u32,
+    /// The host's zone: seconds east of UTC at the start.
+    pub utc_offset_s: i32,
+}
+
+/// A finished file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Table.
+    pub table: String,
+    /// Part number.
+    pub part: u32,
+    /// Path relative to the capture.
+    pub path: String,
+    /// Rows.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Smallest value of the table's time column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_boot_ns: Option<i64>,
+    /// Largest value of the table's time column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_boot_ns: Option<i64>,
+    /// xxh3-64 of the file, 16 lower-case hex digits.
+    pub xxh3: String,
+}
+
+/// Events lost for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// As `loss.kind`.
+    pub kind: String,
+    /// As `loss.cause`.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a recording cost.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Wall time from attached to detached, s.
+    pub elapsed_s: f64,
+    /// CPU time of the recorder process in user mode, s.
+    pub user_cpu_s: f64,
+    /// CPU time of the recorder process in kernel mode, s.
+    pub system_cpu_s: f64,
+    /// Most resident memory of the recorder, bytes.
+    pub peak_rss_bytes: u64,
+    /// Time spent in the kernel programs, s, where the kernel was counting it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs_s: Option<f64>,
+    /// Events recorded.
+    pub events: u64,
+}

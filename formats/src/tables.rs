@@ -1,0 +1,233 @@
+//! The raw tables of a capture, format version 1. Add columns freely (nullable, at the end of the
+//! list but before `payload`); never change a meaning or a unit without a new format version.
+
+use crate::table::{
+    Encoding::{ByteSplit, Delta, Dictionary, Plain},
+    Table,
+    Type::{Bool, Bytes, I32, I64, Name, Text, U8, U16, U32},
+    optional, required,
+};
+
+/// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
+pub const ALL: [&Table; 5] = [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &LOSS];
+
+/// The raw table of that name.
+pub fn by_name(name: &str) -> Option<&'static Table> {
+    ALL.into_iter().find(|t| t.name == name)
+}
+
+/// What happened on watched sockets.
+pub const EVENTS: Table = Table {
+    name: "events",
+    doc: "One row an event on a watched socket: a system call that returned, or a TCP state change.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required(
+            "boot_ns",
+            I64,
+            Delta,
+            "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.",
+        ),
+        required("duration_ns", I64, ByteSplit, "From the entry of the call to emission, ns; 0 for `state`."),
+        required("cpu", U16, Dictionary, "CPU that emitted the event."),
+        required(
+            "seq",
+            I64,
+            Delta,
+            "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).",
+        ),
+        optional(
+            "pid",
+            I32,
+            Dictionary,
+            "Process (thread group) that made the call; null where unknown (soft interrupts).",
+        ),
+        optional("tid", I32, Dictionary, "Thread that made the call; null where unknown."),
+        optional(
+            "process_id",
+            I64,
+            Dictionary,
+            "`processes.process_id` of `pid` at that time; for a `state` row in a soft interrupt the socket's owner.",
+        ),
+        required("socket_id", I64, Dictionary, "`sockets.socket_id`."),
+        required(
+            "kind",
+            Name,
+            Dictionary,
+            "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.",
+        ),
+        required(
+            "asked_bytes",
+            I64,
+            ByteSplit,
+            "Bytes the caller offered (send) or had room for (receive); else 0.",
+        ),
+        required("done_bytes", I64, ByteSplit, "Bytes moved; 0 on error."),
+        optional(
+            "tcp_seq",
+            U32,
+            ByteSplit,
+            "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.",
+        ),
+        required("errno", I32, Dictionary, "Positive errno of the call; 0 for success."),
+        required("flags", I32, Dictionary, "Bit set, see below."),
+        optional("sk_err", I32, Dictionary, "`state`: the socket's pending error (errno)."),
+        optional("write_seq", U32, ByteSplit, "`state`: sequence number after the last byte written."),
+        optional("snd_una", U32, ByteSplit, "`state`: first sequence number not acknowledged."),
+        optional(
+            "copied_seq",
+            U32,
+            ByteSplit,
+            "`state`: first sequence number not taken by the application.",
+        ),
+        optional("rcv_nxt", U32, ByteSplit, "`state`: first sequence number not received."),
+        optional(
+            "old_state",
+            U8,
+            Dictionary,
+            "`state`: TCP state before (1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 4 FIN_WAIT1, 5 FIN_WAIT2, 6 TIME_WAIT, 7 CLOSE, 8 CLOSE_WAIT, 9 LAST_ACK, 10 LISTEN, 11 CLOSING, 12 NEW_SYN_RECV).",
+        ),
+        optional("new_state", U8, Dictionary, "`state`: TCP state after."),
+        optional(
+            "payload",
+            Bytes,
+            Plain,
+            "First bytes of the data (and its last 8 where `flags` has payload_tail), redacted: what may not be kept is `*`. Null where nothing was kept.",
+        ),
+    ],
+};
+
+/// Watched sockets.
+pub const SOCKETS: Table = Table {
+    name: "sockets",
+    doc: "One row a watched socket. In an interrupted capture a socket that lived in several parts has a row in each; the last holds.",
+    order: &[],
+    time_column: None,
+    key: Some("socket_id"),
+    columns: &[
+        required("socket_id", I64, Delta, "Given at first sight; never repeats within a capture."),
+        optional(
+            "process_id",
+            I64,
+            Dictionary,
+            "Owner: the process that connected, accepted or listened, or that held it when it was discovered.",
+        ),
+        required("netns", I64, Dictionary, "Inode number of the network namespace."),
+        required("family", Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised)."),
+        required("protocol", Name, Dictionary, "`tcp` or `mptcp`."),
+        required(
+            "role",
+            Name,
+            Dictionary,
+            "`client` (it connected), `server` (it was accepted), `listener`, `unknown`.",
+        ),
+        required("local_addr", Text, Dictionary, "Local address; v4-mapped IPv6 is written as IPv4."),
+        required("local_port", I32, Dictionary, "Local port."),
+        optional("remote_addr", Text, Dictionary, "Remote address; null for a listener."),
+        optional("remote_port", I32, Dictionary, "Remote port; null for a listener."),
+        optional("inode", I64, ByteSplit, "Inode of the socket's file; null where it never had one."),
+        required("discovered", Bool, Plain, "Existed before the recording."),
+        optional("opened_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its opening, ns; null where discovered."),
+        optional(
+            "closed_boot_ns",
+            I64,
+            Delta,
+            "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end.",
+        ),
+        optional(
+            "first_send_seq",
+            U32,
+            ByteSplit,
+            "Sequence number of the first byte sent; discovered: of the next one at first sight.",
+        ),
+        optional(
+            "first_receive_seq",
+            U32,
+            ByteSplit,
+            "Sequence number of the first byte received; discovered: of the next one at first sight.",
+        ),
+    ],
+};
+
+/// Processes of the host.
+pub const PROCESSES: Table = Table {
+    name: "processes",
+    doc: "One row a process that lived during the recording. In an interrupted capture a process that lived in several parts may have a row in each; the last holds.",
+    order: &[],
+    time_column: None,
+    key: Some("process_id"),
+    columns: &[
+        required(
+            "process_id",
+            I64,
+            Delta,
+            "Start time in ms since boot, times 2^22, plus pid: never repeats.",
+        ),
+        required("pid", I32, Dictionary, "Thread group id."),
+        optional("parent_process_id", I64, Dictionary, "The parent when it was born; null where not known."),
+        optional(
+            "exe",
+            Text,
+            Dictionary,
+            "Path of the executable; null for kernel threads and where it could not be read.",
+        ),
+        required("comm", Text, Dictionary, "Name of the thread-group leader."),
+        optional(
+            "argv",
+            Text,
+            Dictionary,
+            "Arguments, shell-quoted; argv[0] alone unless recorded with `--args`.",
+        ),
+        optional("cgroup", Text, Dictionary, "Path of the cgroup (v2, else the first v1 hierarchy)."),
+        required("start_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its start, ns."),
+        optional("end_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its end, ns; null where it lived at the end."),
+        optional(
+            "exit_code",
+            I32,
+            Dictionary,
+            "Wait status: exit status * 256, or signal; null where it lived at the end.",
+        ),
+    ],
+};
+
+/// Clock samples.
+pub const CLOCK: Table = Table {
+    name: "clock",
+    doc: "Boot-time and wall clock read together: at the start, with every part and at the end.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME, ns."),
+        required("wall_ns", I64, Delta, "CLOCK_REALTIME at the same moment, ns since 1970 UTC."),
+    ],
+};
+
+/// What was lost.
+pub const LOSS: Table = Table {
+    name: "loss",
+    doc: "Events that could not be kept, counted per CPU, kind, cause and interval.",
+    order: &[],
+    time_column: Some("to_boot_ns"),
+    key: None,
+    columns: &[
+        required("from_boot_ns", I64, Plain, "Start of the interval, CLOCK_BOOTTIME ns."),
+        required("to_boot_ns", I64, Plain, "End of the interval, CLOCK_BOOTTIME ns."),
+        required("cpu", U16, Dictionary, "CPU that lost them."),
+        required(
+            "kind",
+            Name,
+            Dictionary,
+            "Event kind; `socket` or `process` (their records); `call` (of any kind); `record` (of any type).",
+        ),
+        required(
+            "cause",
+            Name,
+            Dictionary,
+            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full`, `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
+        ),
+        required("count", I64, Plain, "How many."),
+    ],
+};
