@@ -155,6 +155,35 @@ fn the_server_alone_tells_how_it_ended() {
     given_up_in_time(of_path(&spans, "server", go.port, "/sleep/1500"), client_took_ns);
 }
 
+/// All the endings again, with two proxies between client and server: where the
+/// client connects, both sides say the same as without.
+#[test]
+fn the_edge_of_a_chain_tells_how_it_ended() {
+    if !ebpf_or_skip("the_edge_of_a_chain_tells_how_it_ended") {
+        return;
+    }
+    let chain = Chain::start();
+    let recording = Recording::of_ports(&chain.ports());
+    end_badly(chain.port(), &chain.server);
+    chain.ways(ENDINGS.len());
+    let spans = recording.finish().spans();
+    for kind in ["client", "server"] {
+        endings_are_told(&spans, kind, chain.port());
+    }
+}
+
+#[test]
+fn the_edge_proxy_alone_tells_how_it_ended() {
+    if !ebpf_or_skip("the_edge_proxy_alone_tells_how_it_ended") {
+        return;
+    }
+    let chain = Chain::start();
+    let recording = Recording::of_pids(&[chain.edge.pid()]);
+    end_badly(chain.port(), &chain.server);
+    chain.ways(ENDINGS.len());
+    endings_are_told(&recording.finish().spans(), "server", chain.port());
+}
+
 /// What the server side of each hop of a chain says of a slow request whose client
 /// gave up, and of fast ones around it.
 fn chain_of_quitters(recording: impl FnOnce(&Chain) -> Recording) {

@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
-use super::wait_for;
+use super::{holds_within, wait_for};
 
 /// A running program and the file with all it printed.
 pub struct Program {
@@ -79,9 +80,16 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // An error here means that it has already ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let runs = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        if runs(&mut self.child) {
+            // In order first: nginx's master takes its workers along, killed it would not.
+            self.signal(libc::SIGTERM);
+            if !holds_within(Duration::from_secs(3), || !runs(&mut self.child)) {
+                // An error here means that it has ended after all.
+                drop(self.child.kill());
+                drop(self.child.wait());
+            }
+        }
         if std::thread::panicking() {
             eprintln!("--- {} printed:\n{}", self.name, self.printed());
         }

@@ -1,0 +1,139 @@
+//! A capture as a DataFusion session: every raw table, ready to be asked.
+//!
+//! `events` gets its computed `time` first; dimensions show the last row of each id, whichever parts it
+//! was written in. Derived tables are assembled when a plan first scans one.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions_aggregate::first_last::last_value;
+use datafusion::logical_expr::ExprFunctionExt;
+use datafusion::prelude::{SessionConfig, SessionContext, cast, col, ident, lit};
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+use retrospan_formats::tables;
+
+use crate::error::{Result, at};
+use crate::parts::{PART, Part, PartsTable, sql_schema};
+
+/// Memory given to queries where the system does not say how much is free, bytes.
+const DEFAULT_MEMORY_BYTES: usize = 1 << 30;
+
+/// Makes a session in which the capture's tables are registered.
+pub fn open(capture: &Capture) -> Result<SessionContext> {
+    let context = session()?;
+    for table in tables::ALL {
+        let provider = raw_table(&context, capture, table)?;
+        context.register_table(table.name, provider)?;
+    }
+    Ok(context)
+}
+
+/// A session without tables: bounded memory with spilling, one partition a core, UTC.
+pub fn session() -> Result<SessionContext> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit()), NonZeroUsize::MIN);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let mut config = SessionConfig::new().with_information_schema(true);
+    let options = config.options_mut();
+    options.execution.target_partitions = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    options.execution.time_zone = Some("+00:00".to_owned());
+    options.explain.logical_plan_only = false;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    Ok(SessionContext::new_with_state(state))
+}
+
+/// Plans a query that may only read.
+pub async fn plan(context: &SessionContext, query: &str) -> Result<DataFrame> {
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    Ok(context.sql_with_options(query, read_only).await?)
+}
+
+/// What is added to boot time to get wall time, ns: one conversion for the whole capture.
+pub fn wall_offset_ns(capture: &Capture) -> i64 {
+    capture.manifest.started_wall_ns.saturating_sub(capture.manifest.started_boot_ns)
+}
+
+fn raw_table(
+    context: &SessionContext,
+    capture: &Capture,
+    table: &'static Table,
+) -> Result<Arc<dyn TableProvider>> {
+    let parts = raw_parts(capture, table)?;
+    if table.name == tables::EVENTS.name {
+        let raw = context.read_table(Arc::new(PartsTable::new(table, parts)))?;
+        return with_time(raw, wall_offset_ns(capture));
+    }
+    match table.key {
+        Some(key) if parts.len() > 1 => {
+            let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)))?;
+            latest(raw, table, key)
+        }
+        _ => Ok(Arc::new(PartsTable::new(table, parts))),
+    }
+}
+
+/// The files of a raw table, as the manifest lists them.
+fn raw_parts(capture: &Capture, table: &Table) -> Result<Vec<Part>> {
+    let directory = absolute(&capture.directory)?;
+    let part = |file: &retrospan_formats::manifest::File| Part {
+        path: directory.join(&file.path),
+        number: file.part,
+        bytes: file.bytes,
+        rows: file.rows,
+        range: file.first_boot_ns.zip(file.last_boot_ns),
+    };
+    Ok(capture.files(table.name).into_iter().map(part).collect())
+}
+
+/// The path as the object store wants it: absolute, links resolved.
+pub fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    std::fs::canonicalize(path).map_err(at(path))
+}
+
+/// Puts `time` before the other columns.
+fn with_time(raw: DataFrame, offset_ns: i64) -> Result<Arc<dyn TableProvider>> {
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let mut columns = vec![cast(col("boot_ns") + lit(offset_ns), utc).alias("time")];
+    columns.extend(raw.schema().fields().iter().map(|field| ident(field.name())));
+    Ok(view(raw.select(columns)?))
+}
+
+/// Keeps the last row of each key, by part.
+fn latest(raw: DataFrame, table: &Table, key: &str) -> Result<Arc<dyn TableProvider>> {
+    let by_part = || vec![ident(PART).sort(true, false)];
+    let mut last = Vec::new();
+    for column in table.columns.iter().filter(|c| c.name != key) {
+        let value = last_value(ident(column.name), by_part());
+        last.push(value.order_by(by_part()).build()?.alias(column.name));
+    }
+    let rows = raw.aggregate(vec![ident(key)], last)?;
+    let order: Vec<_> = sql_schema(table).fields().iter().map(|field| ident(field.name())).collect();
+    Ok(view(rows.select(order)?))
+}
+
+fn view(rows: DataFrame) -> Arc<dyn TableProvider> {
+    Arc::new(ViewTable::new(rows.into_unoptimized_plan(), None))
+}
+
+/// Half of what is available now, so that a query spills before the machine swaps.
+fn memory_limit() -> usize {
+    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()
+    });
+    available.map_or(DEFAULT_MEMORY_BYTES, |kib| (kib / 2).saturating_mul(1024).max(256 << 20))
+}

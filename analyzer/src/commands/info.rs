@@ -1,0 +1,187 @@
+//! `retrospan info`: what a capture holds, from its manifest and its clock samples alone.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int64Type;
+use retrospan_formats::manifest::State;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::tables;
+use serde_json::{Map, Value, json};
+
+use crate::catalog::wall_offset_ns;
+use crate::cli::{InfoArgs, TextFormat};
+use crate::error::Result;
+use crate::print;
+use crate::text::{self, count, duration, harmless, size};
+
+/// A wall clock that moves against boot time by more than this between two samples was set, ns.
+/// Slewing (at most 500 ppm) stays below over the ten seconds between samples.
+const STEP_NS: i64 = 10_000_000;
+
+/// Prints it.
+pub fn run(args: InfoArgs) -> Result<ExitCode> {
+    let capture = Capture::open(&args.capture)?;
+    let steps = clock_steps(&capture)?;
+    print::text(&match args.format {
+        TextFormat::Text => as_text(&capture, &steps),
+        TextFormat::Json => format!("{}\n", as_json(&capture, &steps)),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The wall clock was set while recording.
+struct ClockStep {
+    /// Of the sample after, in the capture's own conversion.
+    wall_ns: i64,
+    by_ns: i64,
+}
+
+fn clock_steps(capture: &Capture) -> Result<Vec<ClockStep>> {
+    let mut steps = Vec::new();
+    let mut before: Option<i64> = None;
+    for batch in capture.read(&tables::CLOCK) {
+        let batch = batch?;
+        let boot = batch.column(0).as_primitive::<Int64Type>().values();
+        let wall = batch.column(1).as_primitive::<Int64Type>().values();
+        for (&boot_ns, &wall_ns) in boot.iter().zip(wall) {
+            let offset = wall_ns.saturating_sub(boot_ns);
+            let by_ns = before.map_or(0, |before| offset.saturating_sub(before));
+            if by_ns.saturating_abs() > STEP_NS {
+                steps.push(ClockStep { wall_ns: boot_ns.saturating_add(wall_offset_ns(capture)), by_ns });
+            }
+            before = Some(offset);
+        }
+    }
+    Ok(steps)
+}
+
+/// Rows, bytes and files of a table.
+struct Held {
+    table: &'static str,
+    rows: u64,
+    bytes: u64,
+    files: usize,
+}
+
+fn held(capture: &Capture) -> Vec<Held> {
+    let of = |table: &'static str| {
+        let files = capture.files(table);
+        let rows = files.iter().map(|f| f.rows).sum();
+        Held { table, rows, bytes: files.iter().map(|f| f.bytes).sum(), files: files.len() }
+    };
+    tables::ALL.iter().map(|table| of(table.name)).collect()
+}
+
+/// The moment up to which everything is in the capture, wall clock.
+fn whole_until_wall_ns(capture: &Capture) -> i64 {
+    capture.manifest.whole_until_boot_ns.saturating_add(wall_offset_ns(capture))
+}
+
+fn length_ns(capture: &Capture) -> i64 {
+    capture.manifest.whole_until_boot_ns.saturating_sub(capture.manifest.started_boot_ns).max(0)
+}
+
+fn as_text(capture: &Capture, steps: &[ClockStep]) -> String {
+    let manifest = &capture.manifest;
+    let zone = manifest.host.utc_offset_s;
+    let until = text::time(whole_until_wall_ns(capture), zone, 3);
+    let state = match capture.state {
+        State::Complete => "complete".to_owned(),
+        State::Interrupted => format!("interrupted: whole until {until}"),
+        State::Recording => format!("recording: whole until {until} so far"),
+    };
+    let host = &manifest.host;
+    let mut lines = vec![
+        ("capture", manifest.capture_id.clone()),
+        ("state", state),
+        ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus)),
+        ("started", text::time(manifest.started_wall_ns, zone, 3)),
+        ("length", duration(length_ns(capture))),
+        ("recorder", format!("{}, probe set {}", manifest.recorder_version, manifest.probe_set)),
+        ("options", options(&manifest.options)),
+        ("format", manifest.format_version.to_string()),
+    ];
+    if let Some(cost) = &manifest.cost {
+        lines.push(("cost", cost_text(cost)));
+    }
+    if manifest.losses.iter().all(|loss| loss.count == 0) {
+        lines.push(("losses", "none".to_owned()));
+    }
+    for loss in manifest.losses.iter().filter(|loss| loss.count > 0) {
+        lines.push(("losses", format!("{} {}: {}", count(loss.count), loss.kind, loss.cause)));
+    }
+    for step in steps {
+        let at = text::time(step.wall_ns, zone, 3);
+        lines.push(("clock", format!("the wall clock was set by {} before {at}", duration(step.by_ns))));
+    }
+    let mut page = String::new();
+    for (name, value) in &lines {
+        let _ = writeln!(page, "{name:<9} {}", harmless(value));
+    }
+    page.push_str(&held_text(&held(capture)));
+    page
+}
+
+fn held_text(held: &[Held]) -> String {
+    let mut text = format!("\n{:<10} {:>14} {:>10} {:>6}\n", "table", "rows", "size", "files");
+    for table in held {
+        let (rows, bytes) = (count(table.rows), size(table.bytes));
+        let _ = writeln!(text, "{:<10} {rows:>14} {bytes:>10} {:>6}", table.table, table.files);
+    }
+    text
+}
+
+fn options(options: &Map<String, Value>) -> String {
+    let shown = options.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {
+        Value::String(text) => format!("{name}={text}"),
+        other => format!("{name}={other}"),
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(" ") }
+}
+
+fn cost_text(cost: &retrospan_formats::manifest::Cost) -> String {
+    let elapsed = cost.elapsed_s.max(f64::MIN_POSITIVE);
+    let percent = 100.0 * (cost.user_cpu_s + cost.system_cpu_s) / elapsed;
+    let mut text = format!(
+        "{percent:.2} % of a core for the recorder ({:.2} s user, {:.2} s system), {} at most",
+        cost.user_cpu_s,
+        cost.system_cpu_s,
+        size(cost.peak_rss_bytes)
+    );
+    if let Some(programs_s) = cost.programs_s {
+        let each = if cost.events > 0 { programs_s * 1e9 / cost.events as f64 } else { 0.0 };
+        let _ = write!(text, "; {programs_s:.2} s in kernel programs, {each:.0} ns an event");
+    }
+    text
+}
+
+fn as_json(capture: &Capture, steps: &[ClockStep]) -> Value {
+    let manifest = &capture.manifest;
+    let utc = |wall_ns: i64| text::time(wall_ns, 0, 9).replace("+00:00", "Z").replacen(' ', "T", 1);
+    let tables: Map<String, Value> = held(capture)
+        .into_iter()
+        .map(|t| (t.table.to_owned(), json!({"rows": t.rows, "bytes": t.bytes, "files": t.files})))
+        .collect();
+    let losses: Vec<_> = manifest.losses.iter().filter(|loss| loss.count > 0).collect();
+    let steps: Vec<Value> =
+        steps.iter().map(|s| json!({"before": utc(s.wall_ns), "by_ns": s.by_ns})).collect();
+    json!({
+        "capture_id": manifest.capture_id,
+        "format_version": manifest.format_version,
+        "state": capture.state.name(),
+        "host": manifest.host,
+        "started": utc(manifest.started_wall_ns),
+        "whole_until": utc(whole_until_wall_ns(capture)),
+        "length_ns": length_ns(capture),
+        "recorder_version": manifest.recorder_version,
+        "probe_set": manifest.probe_set,
+        "options": manifest.options,
+        "tables": tables,
+        "losses": losses,
+        "cost": manifest.cost,
+        "clock_steps": steps,
+    })
+}

@@ -1,0 +1,67 @@
+//! What can go wrong between the command line and the result. Each ends as one line on stderr.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use datafusion::error::DataFusionError;
+use retrospan_formats::error::CaptureError;
+
+/// An error of a command. All of them are exit code 2, but for a closed pipe, which is none.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The capture cannot be used.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The query is wrong, or failed.
+    #[error("{}", query_message(.0))]
+    Query(#[from] DataFusionError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The operating system refused a file.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// The result could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(#[source] io::Error),
+    /// Spans could not be delivered.
+    #[error("{endpoint}: {reason}")]
+    Export {
+        /// Where to.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// The result of a command's step.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Nobody reads the result any more: a success for whoever wrote it.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Adds the path to an error of the operating system.
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |source| Error::Io { path: path.to_owned(), source }
+}
+
+/// An error of our own found while a plan ran comes out as it went in; others lose DataFusion's
+/// labels, which tell a user nothing.
+fn query_message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::External(inner) => inner.to_string(),
+        DataFusionError::Context(_, inner) => query_message(inner),
+        DataFusionError::Shared(inner) => query_message(inner),
+        DataFusionError::Diagnostic(_, inner) => query_message(inner),
+        other => other.strip_backtrace(),
+    }
+}

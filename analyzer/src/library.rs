@@ -1,0 +1,280 @@
+//! The query library: SQL files with a header that is documentation, and is checked against the plan.
+//!
+//! A header is the comment at the top of a file: one sentence, a blank line, more text; then one line a
+//! parameter (`-- @param name type = default  text`) and one line a result column
+//! (`-- @column name type  text`). The types are those of [`Type`].
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+
+use crate::print::Meaning;
+
+/// Name and text of each query.
+pub const FILES: [(&str, &str); 10] = [
+    ("connection_churn", include_str!("../../queries/connection_churn.sql")),
+    ("in_flight", include_str!("../../queries/in_flight.sql")),
+    ("keep_alive_reuse", include_str!("../../queries/keep_alive_reuse.sql")),
+    ("latency_by_peer", include_str!("../../queries/latency_by_peer.sql")),
+    ("losses", include_str!("../../queries/losses.sql")),
+    ("outcomes_per_hop", include_str!("../../queries/outcomes_per_hop.sql")),
+    ("slowest_requests", include_str!("../../queries/slowest_requests.sql")),
+    ("top_talkers", include_str!("../../queries/top_talkers.sql")),
+    ("where_time_goes", include_str!("../../queries/where_time_goes.sql")),
+    ("who_talks_to_whom", include_str!("../../queries/who_talks_to_whom.sql")),
+];
+
+/// What a parameter or column means: how it is written, and printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    Text,
+    /// An integer.
+    Integer,
+    /// A real number.
+    Number,
+    /// Integer nanoseconds; written `250us`, `100ms`, `1.5s`, `10m`, `1h`.
+    Duration,
+    /// An integer number of bytes.
+    Bytes,
+    /// A part of one.
+    Ratio,
+    /// A point in time, UTC.
+    Time,
+}
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// `$name` in the query, `--name` on the command line (with `-` for `_`).
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// As written in the header; `null` for none.
+    pub default: &'static str,
+    /// Meaning.
+    pub doc: &'static str,
+}
+
+/// A result column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Name.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// Meaning.
+    pub doc: &'static str,
+}
+
+/// A query with its header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Name, that of the file.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// More text, one line each.
+    pub doc: Vec<&'static str>,
+    /// Parameters in order.
+    pub parameters: Vec<Parameter>,
+    /// Result columns in order.
+    pub columns: Vec<Column>,
+    /// The whole file.
+    pub sql: &'static str,
+}
+
+impl Type {
+    fn parse(word: &str) -> Option<Type> {
+        Some(match word {
+            "text" => Type::Text,
+            "integer" => Type::Integer,
+            "number" => Type::Number,
+            "duration" => Type::Duration,
+            "bytes" => Type::Bytes,
+            "ratio" => Type::Ratio,
+            "time" => Type::Time,
+            _ => return None,
+        })
+    }
+
+    /// The word in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::Text => "text",
+            Type::Integer => "integer",
+            Type::Number => "number",
+            Type::Duration => "duration",
+            Type::Bytes => "bytes",
+            Type::Ratio => "ratio",
+            Type::Time => "time",
+        }
+    }
+
+    /// Whether a column of a plan may be declared so.
+    pub fn fits(self, ty: &DataType) -> bool {
+        match self {
+            Type::Text => matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8),
+            Type::Integer | Type::Duration | Type::Bytes => ty.is_integer(),
+            Type::Number | Type::Ratio => ty.is_floating(),
+            Type::Time => matches!(ty, DataType::Timestamp(_, Some(_))),
+        }
+    }
+
+    /// How a table for people shows it.
+    pub fn meaning(self) -> Meaning {
+        match self {
+            Type::Duration => Meaning::Duration,
+            Type::Bytes => Meaning::Bytes,
+            Type::Ratio => Meaning::Ratio,
+            Type::Text | Type::Integer | Type::Number | Type::Time => Meaning::Plain,
+        }
+    }
+
+    /// A value as written on the command line or in a header; `null` is none of any type.
+    pub fn value(self, text: &str) -> Result<ScalarValue, String> {
+        let null = text == "null";
+        let wrong = || format!("{text:?} is not a {}", self.name());
+        Ok(match self {
+            Type::Text => ScalarValue::Utf8View((!null).then(|| text.to_owned())),
+            Type::Number | Type::Ratio if null => ScalarValue::Float64(None),
+            Type::Number | Type::Ratio => ScalarValue::Float64(Some(text.parse().map_err(|_| wrong())?)),
+            Type::Integer | Type::Bytes | Type::Duration if null => ScalarValue::Int64(None),
+            Type::Integer | Type::Bytes => ScalarValue::Int64(Some(text.parse().map_err(|_| wrong())?)),
+            Type::Duration => ScalarValue::Int64(Some(duration_ns(text).ok_or_else(wrong)?)),
+            Type::Time => return Err("a time cannot be a parameter".to_owned()),
+        })
+    }
+}
+
+/// `100ms` in nanoseconds; a number without a unit counts as nanoseconds.
+fn duration_ns(text: &str) -> Option<i64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let scale = match &text[digits..] {
+        "" | "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        "h" => 3600e9,
+        _ => return None,
+    };
+    let ns = text[..digits].parse::<f64>().ok()? * scale;
+    (ns < i64::MAX as f64).then_some(ns.round() as i64)
+}
+
+/// Every query, sorted by name.
+pub fn all() -> Result<Vec<Query>, String> {
+    FILES.into_iter().map(|(name, sql)| parse(name, sql)).collect()
+}
+
+/// The query of that name.
+pub fn find(name: &str) -> Result<Option<Query>, String> {
+    let file = FILES.into_iter().find(|(known, _)| *known == name);
+    file.map(|(name, sql)| parse(name, sql)).transpose()
+}
+
+/// Reads a file's header.
+fn parse(name: &'static str, sql: &'static str) -> Result<Query, String> {
+    let mut query = Query { name, summary: "", doc: Vec::new(), parameters: Vec::new(), columns: Vec::new(), sql };
+    for (index, line) in sql.lines().take_while(|line| line.starts_with("--")).enumerate() {
+        let text = line.trim_start_matches("--").trim();
+        let bad = || format!("{name}: cannot read {line:?}");
+        if index == 0 {
+            query.summary = text;
+        } else if let Some(rest) = text.strip_prefix("@param ") {
+            query.parameters.push(parameter(rest.trim()).ok_or_else(bad)?);
+        } else if let Some(rest) = text.strip_prefix("@column ") {
+            let (name, rest) = word(rest.trim()).ok_or_else(bad)?;
+            let (ty, doc) = word(rest).ok_or_else(bad)?;
+            query.columns.push(Column { name, ty: Type::parse(ty).ok_or_else(bad)?, doc });
+        } else if query.parameters.is_empty() && query.columns.is_empty() {
+            query.doc.push(text);
+        } else {
+            return Err(bad());
+        }
+    }
+    let end = query.doc.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+    query.doc.truncate(end);
+    let start = query.doc.iter().position(|line| !line.is_empty()).unwrap_or(0);
+    query.doc.drain(..start);
+    Ok(query)
+}
+
+fn parameter(text: &'static str) -> Option<Parameter> {
+    let (name, rest) = word(text)?;
+    let (ty, rest) = word(rest)?;
+    let (equals, rest) = word(rest)?;
+    let (default, doc) = word(rest)?;
+    let ty = Type::parse(ty).filter(|ty| equals == "=" && ty.value(default).is_ok())?;
+    Some(Parameter { name, ty, default, doc })
+}
+
+/// The first word and the rest.
+fn word(text: &'static str) -> Option<(&'static str, &'static str)> {
+    let (word, rest) = text.split_once(' ')?;
+    Some((word, rest.trim_start()))
+}
+
+/// The reference page of all queries, in Markdown.
+pub fn markdown() -> Result<String, String> {
+    let mut page = String::from(
+        "# The query library\n\n\
+         Written by `ACCEPT=1 cargo test` from the headers in `queries/`; do not edit.\n\n\
+         `retrospan query run NAME CAPTURE --parameter value` runs one, `retrospan query show NAME` prints its SQL.\n",
+    );
+    for query in all()? {
+        page.push_str(&format!("\n## `{}`\n\n{}\n", query.name, query.summary));
+        if !query.doc.is_empty() {
+            page.push_str(&format!("\n{}\n", query.doc.join("\n")));
+        }
+        if !query.parameters.is_empty() {
+            page.push_str("\n| parameter | type | default | meaning |\n|---|---|---|---|\n");
+        }
+        for p in &query.parameters {
+            let option = p.name.replace('_', "-");
+            page.push_str(&format!("| `--{option}` | {} | `{}` | {} |\n", p.ty.name(), p.default, p.doc));
+        }
+        page.push_str("\n| column | type | meaning |\n|---|---|---|\n");
+        for c in &query.columns {
+            page.push_str(&format!("| `{}` | {} | {} |\n", c.name, c.ty.name(), c.doc));
+        }
+    }
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded_and_documented() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../queries");
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| name.strip_suffix(".sql").map(str::to_owned))
+            .collect();
+        names.sort();
+        let queries = all().unwrap();
+        assert_eq!(queries.iter().map(|q| q.name).collect::<Vec<_>>(), names);
+        for query in queries {
+            assert!(query.summary.ends_with(['.', '?']), "{}", query.name);
+            assert!(!query.columns.is_empty(), "{}", query.name);
+            let docs = query.columns.iter().map(|c| c.doc).chain(query.parameters.iter().map(|p| p.doc));
+            assert!(docs.into_iter().all(|doc| doc.ends_with('.')), "{}", query.name);
+        }
+    }
+
+    #[test]
+    fn values() {
+        assert_eq!(duration_ns("100ms"), Some(100_000_000));
+        assert_eq!(duration_ns("1.5s"), Some(1_500_000_000));
+        assert_eq!(duration_ns("10m"), Some(600_000_000_000));
+        assert_eq!(duration_ns("7"), Some(7));
+        for bad in ["", "ms", "-1s", "1 s", "1d", "99999999999h", "1.2.3s"] {
+            assert_eq!(duration_ns(bad), None, "{bad}");
+        }
+        assert!(Type::Integer.value("x").is_err());
+        assert_eq!(Type::Text.value("null").unwrap(), ScalarValue::Utf8View(None));
+    }
+}

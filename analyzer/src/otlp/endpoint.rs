@@ -1,0 +1,93 @@
+//! Where spans go: `http://localhost:4317`, `https://collector/v1/traces`.
+
+use ::http::Uri;
+
+/// How spans travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Protobuf in POST requests over HTTP/1.1.
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+}
+
+/// A checked address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Over TLS.
+    pub tls: bool,
+    /// Host name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path of POST requests.
+    pub path: String,
+    /// How.
+    pub protocol: Protocol,
+}
+
+impl Endpoint {
+    /// Reads a URL. Without a wish HTTP is meant where the port is 4318 or a path is given, else gRPC.
+    pub fn parse(url: &str, protocol: Option<Protocol>) -> Result<Endpoint, String> {
+        let uri: Uri = url.parse().map_err(|e| format!("{url}: not a URL: {e}"))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(format!("{url}: the URL must begin with http:// or https://")),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(format!("{url}: no host"))?;
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let path = uri.path_and_query().map(|p| p.as_str()).filter(|path| *path != "/" && !path.is_empty());
+        let implied = if port == 4318 || path.is_some() { Protocol::HttpProtobuf } else { Protocol::Grpc };
+        Ok(Endpoint {
+            tls,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            path: path.unwrap_or("/v1/traces").to_owned(),
+            protocol: protocol.unwrap_or(implied),
+        })
+    }
+
+    /// Host and port as they are written.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The URL that is used.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let path = if self.protocol == Protocol::Grpc { "" } else { &self.path };
+        format!("{scheme}://{}{path}", self.authority())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_follows_from_the_url() {
+        let url = |text: &str| {
+            let endpoint = Endpoint::parse(text, None).unwrap();
+            (endpoint.protocol, endpoint.url())
+        };
+        assert_eq!(url("http://a:4317"), (Protocol::Grpc, "http://a:4317".to_owned()));
+        assert_eq!(url("http://a:4317/"), (Protocol::Grpc, "http://a:4317".to_owned()));
+        assert_eq!(url("http://a:4318"), (Protocol::HttpProtobuf, "http://a:4318/v1/traces".to_owned()));
+        assert_eq!(url("https://a/x?y"), (Protocol::HttpProtobuf, "https://a:443/x?y".to_owned()));
+        assert_eq!(
+            url("http://[::1]:4318"),
+            (Protocol::HttpProtobuf, "http://[::1]:4318/v1/traces".to_owned())
+        );
+        let wish = Endpoint::parse("http://a:9", Some(Protocol::HttpProtobuf)).unwrap();
+        assert_eq!(wish.url(), "http://a:9/v1/traces");
+        for bad in ["a:4317", "ftp://a", "", "http://", "http://a:99999"] {
+            assert!(Endpoint::parse(bad, None).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! OTLP over gRPC.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
+use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::{Code, Request, Status};
+
+use super::convert::Batch;
+use super::endpoint::Endpoint;
+use super::http::chain;
+use super::send::{Refusal, TIMEOUT};
+
+/// A connected client.
+pub struct Grpc {
+    client: TraceServiceClient<Channel>,
+    headers: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
+}
+
+impl Grpc {
+    /// Connects.
+    pub async fn connect(endpoint: &Endpoint, headers: &[(String, String)]) -> Result<Grpc, String> {
+        let headers = headers.iter().map(header).collect::<Result<_, _>>()?;
+        let mut channel =
+            Channel::from_shared(endpoint.url()).map_err(|e| chain(&e))?.connect_timeout(TIMEOUT);
+        if endpoint.tls {
+            channel =
+                channel.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| chain(&e))?;
+        }
+        let channel = channel.connect().await.map_err(|e| format!("cannot connect: {}", chain(&e)))?;
+        Ok(Grpc { client: TraceServiceClient::new(channel), headers })
+    }
+
+    /// Sends one request.
+    pub async fn send(&self, batch: &Batch) -> Result<ExportTraceServiceResponse, Refusal> {
+        let mut request = Request::new(batch.request.clone());
+        for (name, value) in &self.headers {
+            request.metadata_mut().insert(name.clone(), value.clone());
+        }
+        let answer = self.client.clone().export(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status))
+    }
+}
+
+/// The codes that the OTLP specification calls retryable.
+fn refusal(status: &Status) -> Refusal {
+    let retryable = matches!(
+        status.code(),
+        Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::ResourceExhausted
+    );
+    Refusal { reason: format!("{:?}: {}", status.code(), status.message()), retryable, pause: None }
+}
+
+fn header((name, value): &(String, String)) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), String> {
+    let bad = || format!("header {name} cannot be sent");
+    let key = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
+    Ok((key, value.parse().map_err(|_| bad())?))
+}

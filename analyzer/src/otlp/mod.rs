@@ -1,0 +1,12 @@
+//! Span rows in, OTLP requests out, delivered.
+//!
+//! [`convert`] and [`resource`] turn rows into protobuf, [`attributes`] holds the semantic conventions,
+//! [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`]).
+
+pub mod attributes;
+pub mod convert;
+pub mod endpoint;
+pub mod grpc;
+pub mod http;
+pub mod resource;
+pub mod send;

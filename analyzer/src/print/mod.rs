@@ -1,0 +1,142 @@
+//! Rows to stdout or a file: as a table for people, as CSV, JSON lines or Parquet for programs.
+//!
+//! Batches are written as they come, so the size of a result does not matter. In a table times are in the
+//! recording host's zone and durations have units; all other formats have UTC and plain numbers. In
+//! every text format, whatever would act on a terminal is escaped.
+
+mod csv;
+mod json;
+mod parquet;
+mod table;
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use futures::StreamExt;
+
+use crate::error::{Error, Result, at};
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Columns lined up, for people.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One object a line.
+    Json,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// What the numbers of a column mean to a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Meaning {
+    /// What its type says.
+    #[default]
+    Plain,
+    /// Nanoseconds that passed.
+    Duration,
+    /// A size in bytes.
+    Bytes,
+    /// A part of one.
+    Ratio,
+}
+
+/// What a table for people depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Style {
+    /// The recording host's zone, seconds east of UTC.
+    pub utc_offset_s: i32,
+    /// Meaning of each column; plain where the list is too short.
+    pub meanings: Vec<Meaning>,
+}
+
+impl Style {
+    fn meaning(&self, column: usize) -> Meaning {
+        self.meanings.get(column).copied().unwrap_or_default()
+    }
+}
+
+/// Takes the batches of one result.
+trait RowWriter {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+    /// Writes what is held back, and the end.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Where a result goes: a file, or stdout.
+pub struct Output {
+    path: Option<PathBuf>,
+}
+
+impl Output {
+    /// Checks that the format can go there: Parquet is nothing to look at.
+    pub fn new(path: Option<PathBuf>, format: Format) -> Result<Output> {
+        if path.is_none() && format == Format::Parquet && io::stdout().is_terminal() {
+            return Err(Error::Usage("parquet is not for a terminal: name a file with -o".to_owned()));
+        }
+        Ok(Output { path })
+    }
+
+    fn open(&self) -> Result<Box<dyn Write + Send>> {
+        Ok(match &self.path {
+            Some(path) => Box::new(BufWriter::new(File::create(path).map_err(at(path))?)),
+            None => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
+        })
+    }
+}
+
+/// Runs a query and writes its rows; nothing is opened for writing before the first rows are there, so
+/// that a failing query leaves no empty file.
+pub async fn rows(frame: DataFrame, format: Format, style: &Style, output: &Output) -> Result<()> {
+    let mut batches = frame.execute_stream().await?;
+    let schema = batches.schema();
+    let mut first = batches.next().await.transpose()?;
+    let mut writer = writer(format, schema, style, output.open()?)?;
+    while let Some(batch) = first.take() {
+        writer.write(&batch)?;
+        first = batches.next().await.transpose()?;
+    }
+    writer.finish()
+}
+
+fn writer(
+    format: Format,
+    schema: SchemaRef,
+    style: &Style,
+    out: Box<dyn Write + Send>,
+) -> Result<Box<dyn RowWriter>> {
+    Ok(match format {
+        Format::Table => Box::new(table::TableWriter::new(schema, style.clone(), out)),
+        Format::Csv => Box::new(csv::CsvWriter::new(&schema, out)?),
+        Format::Json => Box::new(json::JsonWriter::new(out)),
+        Format::Parquet => Box::new(parquet::ParquetWriter::new(schema, out)?),
+    })
+}
+
+/// Writes text to stdout.
+pub fn text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
+}
+
+/// Text in a file that a command leaves, or on stdout.
+pub fn text_to(path: Option<&Path>, content: &str) -> Result<()> {
+    match path {
+        Some(path) => std::fs::write(path, content).map_err(at(path)),
+        None => text(content),
+    }
+}
+
+fn arrow(error: datafusion::arrow::error::ArrowError) -> Error {
+    match error {
+        datafusion::arrow::error::ArrowError::IoError(_, source) => Error::Output(source),
+        other => Error::Query(DataFusionError::from(other)),
+    }
+}

@@ -1,0 +1,219 @@
+//! Rows of `spans` as plain structs, for what shows or sends single spans.
+
+use datafusion::arrow::array::{
+    Array, AsArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampNanosecondArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::error::{DataFusionError, Result};
+
+/// One row of `spans`; the columns are described in docs/tables.md. Texts that should be there but are
+/// not are empty, numbers 0.
+#[derive(Clone, Debug)]
+pub struct SpanRow<'a> {
+    /// 32 hex digits.
+    pub trace_id: &'a str,
+    /// 16 hex digits.
+    pub span_id: &'a str,
+    /// A recorded parent.
+    pub parent_span_id: Option<&'a str>,
+    /// A parent that nobody recorded.
+    pub remote_parent_span_id: Option<&'a str>,
+    /// `client`, `server`, `internal`, `producer`, `consumer`.
+    pub kind: &'a str,
+    /// Name.
+    pub name: &'a str,
+    /// Service.
+    pub service: &'a str,
+    /// Start, ns since 1970 UTC.
+    pub start_ns: i64,
+    /// End, ns since 1970 UTC.
+    pub end_ns: i64,
+    /// Duration, ns.
+    pub duration_ns: i64,
+    /// Duration without what its children took, ns.
+    pub own_ns: i64,
+    /// Protocol.
+    pub protocol: Option<&'a str>,
+    /// Method.
+    pub method: Option<&'a str>,
+    /// Path.
+    pub path: Option<&'a str>,
+    /// Query without `?`.
+    pub query: Option<&'a str>,
+    /// `Host` of the request.
+    pub host: Option<&'a str>,
+    /// `User-Agent` of the request.
+    pub user_agent: Option<&'a str>,
+    /// `1.1` or `1.0`.
+    pub http_version: Option<&'a str>,
+    /// Status, where one was seen.
+    pub status: Option<i64>,
+    /// How it ended.
+    pub outcome: &'a str,
+    /// Status of an answer that came after the end.
+    pub late_status: Option<i64>,
+    /// How long after the end, ns.
+    pub late_ns: Option<i64>,
+    /// Whole request on the wire, bytes.
+    pub request_bytes: Option<i64>,
+    /// Whole response on the wire, bytes.
+    pub response_bytes: Option<i64>,
+    /// Request body, bytes.
+    pub request_body_bytes: Option<i64>,
+    /// Response body, bytes.
+    pub response_body_bytes: Option<i64>,
+    /// Address of the requesting side.
+    pub src_addr: Option<&'a str>,
+    /// Port of the requesting side.
+    pub src_port: Option<i64>,
+    /// Address of the answering side.
+    pub dst_addr: Option<&'a str>,
+    /// Port of the answering side.
+    pub dst_port: Option<i64>,
+    /// Thread.
+    pub tid: Option<i64>,
+    /// Name of the process.
+    pub process: Option<&'a str>,
+    /// Process.
+    pub process_id: Option<i64>,
+    /// Connection.
+    pub connection_id: Option<i64>,
+    /// Why its parent is its parent.
+    pub link_evidence: Option<&'a str>,
+    /// How sure that is, up to 1.
+    pub link_confidence: Option<f64>,
+}
+
+/// The columns of a batch of spans, whatever their order.
+pub struct SpanBatch {
+    texts: [StringViewArray; TEXTS.len()],
+    numbers: [Int64Array; NUMBERS.len()],
+    times: [TimestampNanosecondArray; 2],
+    confidence: Float64Array,
+    rows: usize,
+}
+
+const TEXTS: [&str; 19] = [
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "remote_parent_span_id",
+    "kind",
+    "name",
+    "service",
+    "protocol",
+    "method",
+    "path",
+    "outcome",
+    "src_addr",
+    "dst_addr",
+    "process",
+    "link_evidence",
+    "query",
+    "host",
+    "user_agent",
+    "http_version",
+];
+const NUMBERS: [&str; 14] = [
+    "duration_ns",
+    "own_ns",
+    "status",
+    "late_status",
+    "late_ns",
+    "request_bytes",
+    "response_bytes",
+    "request_body_bytes",
+    "response_body_bytes",
+    "src_port",
+    "dst_port",
+    "tid",
+    "process_id",
+    "connection_id",
+];
+
+impl SpanBatch {
+    /// Reads the columns of `spans` from a batch that has them all.
+    pub fn new(batch: &RecordBatch) -> Result<SpanBatch> {
+        let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+        let time = |name| Ok::<_, DataFusionError>(typed(batch, name, &utc)?.as_primitive().clone());
+        Ok(SpanBatch {
+            texts: columns(TEXTS, |name| {
+                Ok(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
+            })?,
+            numbers: columns(NUMBERS, |name| {
+                Ok(typed(batch, name, &DataType::Int64)?.as_primitive().clone())
+            })?,
+            times: [time("start_time")?, time("end_time")?],
+            confidence: typed(batch, "link_confidence", &DataType::Float64)?.as_primitive().clone(),
+            rows: batch.num_rows(),
+        })
+    }
+
+    /// The rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = SpanRow<'_>> {
+        (0..self.rows).map(|row| self.row(row))
+    }
+
+    fn row(&self, row: usize) -> SpanRow<'_> {
+        let text = |name: &str| {
+            let column = &self.texts[TEXTS.iter().position(|t| *t == name)?];
+            column.is_valid(row).then(|| column.value(row))
+        };
+        let number = |name: &str| {
+            let column = &self.numbers[NUMBERS.iter().position(|n| *n == name)?];
+            column.is_valid(row).then(|| column.value(row))
+        };
+        SpanRow {
+            trace_id: text("trace_id").unwrap_or_default(),
+            span_id: text("span_id").unwrap_or_default(),
+            parent_span_id: text("parent_span_id"),
+            remote_parent_span_id: text("remote_parent_span_id"),
+            kind: text("kind").unwrap_or_default(),
+            name: text("name").unwrap_or_default(),
+            service: text("service").unwrap_or_default(),
+            start_ns: self.times[0].value(row),
+            end_ns: self.times[1].value(row),
+            duration_ns: number("duration_ns").unwrap_or_default(),
+            own_ns: number("own_ns").unwrap_or_default(),
+            protocol: text("protocol"),
+            method: text("method"),
+            path: text("path"),
+            query: text("query"),
+            host: text("host"),
+            user_agent: text("user_agent"),
+            http_version: text("http_version"),
+            status: number("status"),
+            outcome: text("outcome").unwrap_or_default(),
+            late_status: number("late_status"),
+            late_ns: number("late_ns"),
+            request_bytes: number("request_bytes"),
+            response_bytes: number("response_bytes"),
+            request_body_bytes: number("request_body_bytes"),
+            response_body_bytes: number("response_body_bytes"),
+            src_addr: text("src_addr"),
+            src_port: number("src_port"),
+            dst_addr: text("dst_addr"),
+            dst_port: number("dst_port"),
+            tid: number("tid"),
+            process: text("process"),
+            process_id: number("process_id"),
+            connection_id: number("connection_id"),
+            link_evidence: text("link_evidence"),
+            link_confidence: self.confidence.is_valid(row).then(|| self.confidence.value(row)),
+        }
+    }
+}
+
+fn columns<T, const N: usize>(names: [&str; N], read: impl Fn(&str) -> Result<T>) -> Result<[T; N]> {
+    let columns = names.into_iter().map(read).collect::<Result<Vec<T>>>()?;
+    columns.try_into().map_err(|_| DataFusionError::Internal("a column was lost".to_owned()))
+}
+
+/// A column by name, as that type.
+pub fn typed(batch: &RecordBatch, name: &str, ty: &DataType) -> Result<datafusion::arrow::array::ArrayRef> {
+    let column = batch
+        .column_by_name(name)
+        .ok_or_else(|| DataFusionError::Plan(format!("the rows have no column {name}")))?;
+    Ok(cast(column, ty)?)
+}

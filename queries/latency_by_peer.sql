@@ -1,0 +1,49 @@
+-- How long requests take, by process, peer, method and path, with percentiles.
+--
+-- One row for each side that was recorded: a `client` row holds what the caller waited, a `server` row what the answering process
+-- took; the difference is network and queueing. Only requests with an answer count into the percentiles, which
+-- are approximate (t-digest); `failed` counts the others and answers with status 500 and more.
+--
+-- @param min_requests integer = 1  Fewest requests of a row.
+-- @param kind text = null  Only `client` or `server`.
+-- @param by_path text = yes  `no` adds up all paths.
+-- @param limit integer = 50  Rows, those with the most total time first.
+-- @column kind text  `client` or `server`.
+-- @column process text  Process of this side.
+-- @column peer text  The other side: address and port of the server, or the address of the client.
+-- @column method text  Method.
+-- @column path text  Path, null with `--by-path no`.
+-- @column requests integer  Requests.
+-- @column failed integer  Requests that did not end well.
+-- @column p50_ns duration  Median.
+-- @column p90_ns duration  90th percentile.
+-- @column p99_ns duration  99th percentile.
+-- @column max_ns duration  Longest.
+-- @column total_ns duration  Sum.
+SELECT kind,
+       process,
+       peer,
+       method,
+       path,
+       count(*) AS requests,
+       count(*) FILTER (WHERE outcome <> 'ok') AS failed,
+       approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY answered_ns) AS p50_ns,
+       approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY answered_ns) AS p90_ns,
+       approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY answered_ns) AS p99_ns,
+       max(answered_ns) AS max_ns,
+       coalesce(sum(answered_ns), 0) AS total_ns
+FROM (
+    SELECT kind,
+           process,
+           CASE WHEN kind = 'server' THEN src_addr ELSE concat(dst_addr, ':', dst_port) END AS peer,
+           method,
+           CASE WHEN $by_path = 'yes' THEN path END AS path,
+           outcome,
+           CASE WHEN outcome IN ('ok', 'error') THEN duration_ns END AS answered_ns
+    FROM spans
+    WHERE $kind IS NULL OR kind = $kind
+)
+GROUP BY kind, process, peer, method, path
+HAVING count(*) >= $min_requests
+ORDER BY total_ns DESC, kind, process, peer, method, path
+LIMIT $limit

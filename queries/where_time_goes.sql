@@ -1,0 +1,33 @@
+-- Which hop the time of the traces goes to.
+--
+-- Own time is what a span's recorded children do not account for: for a server span its own work, for a client span network and
+-- queueing. In a chain the own times of a trace add up to the duration of its root. With `--trace-id` it is
+-- one trace; with `--min-duration` only the slow ones, to be compared with all.
+--
+-- @param trace_id text = null  Only this trace.
+-- @param min_duration duration = 0ns  Only traces whose root took at least this.
+-- @column kind text  `client` (network and queueing before the server) or `server` (its own work).
+-- @column process text  Process.
+-- @column destination text  Address and port of the answering side.
+-- @column spans integer  Spans.
+-- @column traces integer  Traces with such a span.
+-- @column own_p50_ns duration  Median own time of a span.
+-- @column own_p99_ns duration  99th percentile.
+-- @column own_total_ns duration  Sum of own times.
+-- @column share ratio  Share of all own time.
+SELECT kind,
+       process,
+       concat(dst_addr, ':', dst_port) AS destination,
+       count(*) AS spans,
+       count(DISTINCT trace_id) AS traces,
+       approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY own_ns) AS own_p50_ns,
+       approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY own_ns) AS own_p99_ns,
+       sum(own_ns) AS own_total_ns,
+       CAST(sum(own_ns) AS DOUBLE) / nullif(sum(sum(own_ns)) OVER (), 0) AS share
+FROM spans
+WHERE ($trace_id IS NULL OR trace_id = $trace_id)
+  AND ($min_duration <= 0 OR trace_id IN (
+      SELECT trace_id FROM spans WHERE parent_span_id IS NULL AND duration_ns >= $min_duration
+  ))
+GROUP BY kind, process, dst_addr, dst_port
+ORDER BY own_total_ns DESC, kind, process, destination
