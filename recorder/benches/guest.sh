@@ -26,7 +26,7 @@ options=$(IFS=,; echo "$*")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 image=$work/image
-mkdir -p "$image"/{bin,lib,lib64,proc,sys,dev,tmp,run,etc,var/log/nginx,var/lib/nginx,measure/www}
+mkdir -p "$image"/{bin,lib,lib64,proc,sys,dev,tmp,run,etc,var/log/nginx,var/lib/nginx,measure}
 
 # Copies a program (as $2) and the shared libraries it names.
 add() {
@@ -48,7 +48,6 @@ cp -L /lib64/ld-linux-x86-64.so.2 "$image/lib64/"
 strip --strip-debug "$image"/bin/* 2>/dev/null || true
 printf 'root:x:0:0:root:/:/bin/sh\n' > "$image/etc/passwd"
 printf 'root:x:0:\n' > "$image/etc/group"
-head -c 512 /dev/zero | tr '\0' x > "$image/measure/www/index.html"
 cp "$here"/guest/*.sh "$here/guest/nginx.conf" "$image/measure/"
 cp "$here/guest/init" "$image/init"
 (cd "$image" && find . | cpio --quiet -o -H newc) > "$work/image.cpio"
