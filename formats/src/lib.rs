@@ -18,6 +18,8 @@ pub mod manifest;
 #[cfg(feature = "capture")]
 pub mod reader;
 #[cfg(feature = "capture")]
+pub mod reference;
+#[cfg(feature = "capture")]
 pub mod table;
 #[cfg(feature = "capture")]
 pub mod tables;

@@ -46,19 +46,8 @@ impl CaptureWriter {
     /// Creates the directory (or takes an empty one), locks it and writes the first manifest in
     /// state `recording`. Fails with [`CaptureError::NotEmpty`] where something is there already.
     pub fn create(directory: &Path, manifest: Manifest) -> Result<CaptureWriter, CaptureError> {
-        match fs::read_dir(directory) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(CaptureError::NotEmpty(directory.to_owned()));
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io(directory))?;
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-                return Err(CaptureError::NotEmpty(directory.to_owned()));
-            }
-            Err(e) => return Err(io(directory)(e)),
+        if !check_unused(directory)? {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io(directory))?;
         }
         let lock_path = directory.join(LOCK);
         let lock = private_file(&lock_path)?;
@@ -212,6 +201,22 @@ impl PartWriter {
             last_boot_ns: self.times.map(|t| t.1),
             xxh3: format!("{:016x}", inner.hash.digest()),
         })
+    }
+}
+
+/// Fails with [`CaptureError::NotEmpty`] where a capture cannot be made because something is there already. True if
+/// there is an empty directory.
+pub fn check_unused(directory: &Path) -> Result<bool, CaptureError> {
+    match fs::read_dir(directory) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(true),
+            Some(_) => Err(CaptureError::NotEmpty(directory.to_owned())),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            Err(CaptureError::NotEmpty(directory.to_owned()))
+        }
+        Err(e) => Err(io(directory)(e)),
     }
 }
 

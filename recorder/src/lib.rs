@@ -1,4 +1,30 @@
 //! Records socket events into a Retrospan capture.
+//!
+//! The way of a record: [`probes`] (kernel) -> [`drain`] (rings) -> [`order`] (one sorted run) ->
+//! [`pipeline`], which asks [`processes`], [`sockets`] and [`redact`] -> [`columns`] and [`rows`] (Arrow) ->
+//! [`files`] (the writer's thread). [`record`] runs it all.
 
 pub mod btf;
+pub mod cgroups;
+pub mod cli;
+pub mod columns;
+pub mod command;
+pub mod dimensions;
+pub mod drain;
+pub mod fast_map;
+pub mod files;
+pub mod host;
+pub mod losses;
+pub mod options;
+pub mod order;
+pub mod pipeline;
 pub mod probes;
+pub mod processes;
+pub mod procfs;
+pub mod record;
+pub mod redact;
+pub mod report;
+pub mod rows;
+pub mod shell;
+pub mod snapshot;
+pub mod sockets;

@@ -64,7 +64,9 @@ impl Side {
         let begins = call_start && surely_begins_head(direction, bytes);
         let kept = match self.state {
             _ if begins => 0,
-            State::LostInChunks if bytes.ends_with(CHUNKED_END) || bytes == LAST_CHUNK => LAST_CHUNK.len(),
+            // All of what tells the end is framing, so that it tells it again after redaction.
+            State::LostInChunks if bytes.ends_with(CHUNKED_END) => CHUNKED_END.len(),
+            State::LostInChunks if bytes == LAST_CHUNK => LAST_CHUNK.len(),
             State::LostInHead { ends_with_head: true } if bytes.ends_with(HEAD_END) => HEAD_END.len(),
             _ => 0,
         };
@@ -302,10 +304,10 @@ impl Side {
                 self.push(What::Framing, 1, parts);
                 self.end(true, parts);
             }
-            (b'\r', 0) => self.push(What::Framing, 1, parts),
+            (b'\r', _) => self.push(What::Framing, 1, parts),
             (b'\n', _) => {
                 *line_bytes = 0;
-                self.push(What::Body, 1, parts);
+                self.push(What::Framing, 1, parts);
             }
             _ => {
                 *line_bytes = line_bytes.saturating_add(1);

@@ -1,0 +1,321 @@
+//! A capture in, the derived tables out: one pass over its events in time order.
+//!
+//! Runs the steps, one module each, and holds what is between them: one [`Flow`] a socket that is open, the spans that
+//! are not written yet, and the alarms of flows that wait. Nothing here depends on anything but the capture and the options, so
+//! the same capture gives the same rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use retrospan_formats::error::CaptureError;
+use retrospan_formats::event::Kind;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+
+use crate::connections::{self, Role, SocketIndex, Sockets};
+use crate::dimensions::{self, ClockStep, Dimensions};
+use crate::events::{self, Event};
+use crate::flows::{Flow, LINGER_NS, Sink};
+use crate::links::Links;
+use crate::proxies::Proxies;
+use crate::records::{self, Known};
+use crate::rows::Rows;
+use crate::spans::{Change, Live};
+use crate::tables;
+use crate::traces::Traces;
+
+/// Changes whenever the same capture would give other rows; part of the key of cached tables.
+pub const ALGORITHM_VERSION: u32 = 1;
+
+/// What may be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a decided span waits for its relatives, ns of event time.
+    pub settle_ns: i64,
+    /// Write table `messages`.
+    pub messages: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { settle_ns: 1_000_000_000, messages: true }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events read.
+    pub events: u64,
+    /// Rows of `spans`.
+    pub spans: u64,
+    /// Rows of `traces`.
+    pub traces: u64,
+    /// Rows of `connections`.
+    pub connections: u64,
+    /// Rows of `messages`.
+    pub messages: u64,
+    /// Bytes whose calls are not in the capture.
+    pub missing_bytes: u64,
+    /// Connections of a proxy that did not stay equal to their partner.
+    pub broken_pairs: u64,
+    /// Where the wall clock was set during the recording.
+    pub clock_steps: Vec<ClockStep>,
+}
+
+/// Why there are no tables.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The capture cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// Rows do not fit their table.
+    #[error("derived table {table}: {source}")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        source: ArrowError,
+    },
+    /// The receiver of the rows gave up.
+    #[error("writing derived table {table}: {reason}")]
+    Sink {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Reads the whole capture and hands batches of the derived tables to `sink` as they are ready.
+pub fn assemble(
+    capture: &Capture,
+    options: &Options,
+    sink: &mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), AssembleError>,
+) -> Result<Summary, AssembleError> {
+    let mut assembly = Assembly {
+        sockets: connections::read(capture)?,
+        dimensions: dimensions::read(capture)?,
+        flows: Vec::new(),
+        alarms: BTreeSet::new(),
+        live: Live::default(),
+        changes: Vec::new(),
+        proxies: Proxies::default(),
+        links: Links::default(),
+        traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
+        halves: BTreeMap::new(),
+        output: Output::new(options, sink),
+        summary: Summary::default(),
+    };
+    let mut now_ns = 0;
+    for batch in capture.events() {
+        for event in events::read(&batch?).iter() {
+            now_ns = event.boot_ns;
+            assembly.event(&event)?;
+        }
+    }
+    let end_ns = now_ns.max(capture.manifest.whole_until_boot_ns);
+    assembly.finish(end_ns)
+}
+
+struct Assembly<'a> {
+    sockets: Sockets,
+    dimensions: Dimensions,
+    flows: Vec<Option<Box<Flow>>>,
+    alarms: BTreeSet<(i64, SocketIndex)>,
+    live: Live,
+    changes: Vec<Change>,
+    proxies: Proxies,
+    links: Links,
+    traces: Traces,
+    /// Ends of connections whose other end is not finished yet.
+    halves: BTreeMap<i64, Box<Flow>>,
+    output: Output<'a>,
+    summary: Summary,
+}
+
+/// How soon a flow that waits is looked at again, ns of event time.
+const ALARM_NS: i64 = 5_000_000;
+
+impl Assembly<'_> {
+    fn event(&mut self, event: &Event<'_>) -> Result<(), AssembleError> {
+        self.summary.events += 1;
+        self.pass_time(event.boot_ns)?;
+        let index = self.sockets.index(event.socket_id);
+        self.proxies.call(index, event, &self.sockets);
+        if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
+            return Ok(());
+        }
+        let waits = {
+            let (flow, mut sink) = self.flow(index, event.boot_ns);
+            flow.event(event, &mut sink)
+        };
+        if waits {
+            self.alarms.insert((event.boot_ns + ALARM_NS, index));
+        }
+        self.apply(event.boot_ns);
+        Ok(())
+    }
+
+    /// Does what is due before an event of this time.
+    fn pass_time(&mut self, now_ns: i64) -> Result<(), AssembleError> {
+        while let Some(&(due, index)) = self.alarms.first().filter(|(due, _)| *due <= now_ns) {
+            self.alarms.remove(&(due, index));
+            self.alarm(due, index)?;
+        }
+        self.write(now_ns)
+    }
+
+    fn alarm(&mut self, now_ns: i64, index: SocketIndex) -> Result<(), AssembleError> {
+        if self.flows.get(index as usize).is_none_or(Option::is_none) {
+            return Ok(());
+        }
+        let (flow, mut sink) = self.flow(index, now_ns);
+        let waits = flow.tick(now_ns, &mut sink);
+        let closed_ns = flow.ending.closed.map(|closed| closed.ns);
+        self.apply(now_ns);
+        match closed_ns {
+            Some(closed_ns) if now_ns >= closed_ns + LINGER_NS => self.close(index, now_ns)?,
+            Some(closed_ns) => {
+                self.alarms.insert(((closed_ns + LINGER_NS).max(now_ns + 1), index));
+            }
+            None => {}
+        }
+        if waits && closed_ns.is_none() {
+            self.alarms.insert((now_ns + ALARM_NS, index));
+        }
+        Ok(())
+    }
+
+    /// The flow of a socket, new where this is its first event.
+    fn flow(&mut self, index: SocketIndex, now_ns: i64) -> (&mut Flow, Sink<'_>) {
+        let place = index as usize;
+        if place >= self.flows.len() {
+            self.flows.resize_with(place + 1, || None);
+        }
+        let sockets = &self.sockets;
+        let flow = self.flows[place].get_or_insert_with(|| Box::new(Flow::new(index, sockets, now_ns)));
+        (flow, Sink { live: &mut self.live, changes: &mut self.changes })
+    }
+
+    /// Tells the later steps what became of spans.
+    fn apply(&mut self, now_ns: i64) {
+        for change in self.changes.drain(..) {
+            match change {
+                Change::Began(span) => self.links.began(span, &mut self.live, &self.sockets, &self.proxies),
+                Change::Headed(span) => self.links.headed(span, &mut self.live),
+                Change::Answered(span) => self.links.answered(span, &self.live),
+                Change::Finished(span) => {
+                    self.links.finished(span, &mut self.live, &self.sockets, &self.proxies);
+                    self.traces.finished(span, now_ns);
+                }
+            }
+        }
+    }
+
+    /// A socket is gone.
+    fn close(&mut self, index: SocketIndex, now_ns: i64) -> Result<(), AssembleError> {
+        let Some(mut flow) = self.flows.get_mut(index as usize).and_then(Option::take) else { return Ok(()) };
+        let dimensions = &self.dimensions;
+        let mut sink = Sink { live: &mut self.live, changes: &mut self.changes };
+        flow.finish(now_ns, |start_ns| dimensions.lossy(start_ns, now_ns), &mut sink);
+        self.apply(now_ns);
+        self.proxies.closed(index);
+        self.summary.missing_bytes += flow.missing_bytes;
+        let socket = self.sockets.get(index);
+        match self.halves.remove(&socket.connection_id) {
+            Some(other) => self.connection(&[&other, &flow]),
+            None if socket.peer.is_some() => {
+                self.halves.insert(socket.connection_id, flow);
+                Ok(())
+            }
+            None => self.connection(&[&flow]),
+        }
+    }
+
+    fn connection(&mut self, ends: &[&Flow]) -> Result<(), AssembleError> {
+        let known = Known { sockets: &self.sockets, dimensions: &self.dimensions };
+        records::connection(&mut self.output.connections, ends, known);
+        self.summary.connections += 1;
+        self.output.flush(false)
+    }
+
+    /// Writes what cannot change any more.
+    fn write(&mut self, now_ns: i64) -> Result<(), AssembleError> {
+        let Assembly { traces, live, links, sockets, dimensions, output, summary, .. } = self;
+        let known = Known { sockets, dimensions };
+        traces.settle(now_ns, live, links, sockets, |finished| {
+            let labels = records::span(&mut output.spans, finished, known);
+            summary.spans += 1;
+            if let Some(messages) = &mut output.messages {
+                summary.messages += 1 + u64::from(finished.span.response.is_some());
+                records::messages(messages, finished, known);
+            }
+            output.flush(false)?;
+            Ok::<_, AssembleError>(labels)
+        })?;
+        while let Some(trace) = self.traces.complete(now_ns) {
+            records::trace(&mut self.output.traces, &trace, &self.dimensions.clock);
+            self.summary.traces += 1;
+            self.output.flush(false)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, end_ns: i64) -> Result<Summary, AssembleError> {
+        self.pass_time(end_ns)?;
+        self.alarms.clear();
+        for index in 0..self.flows.len() as SocketIndex {
+            self.close(index, end_ns)?;
+        }
+        for (_, half) in std::mem::take(&mut self.halves) {
+            self.connection(&[&half])?;
+        }
+        self.write(i64::MAX)?;
+        for trace in self.traces.rest() {
+            records::trace(&mut self.output.traces, &trace, &self.dimensions.clock);
+            self.summary.traces += 1;
+        }
+        self.output.flush(true)?;
+        self.summary.broken_pairs = self.proxies.broken;
+        self.summary.clock_steps = std::mem::take(&mut self.dimensions.clock.steps);
+        Ok(self.summary)
+    }
+}
+
+type RowSink<'a> = &'a mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), AssembleError>;
+
+/// Rows on their way out.
+struct Output<'a> {
+    spans: Rows,
+    traces: Rows,
+    connections: Rows,
+    messages: Option<Rows>,
+    sink: RowSink<'a>,
+}
+
+impl<'a> Output<'a> {
+    fn new(options: &Options, sink: RowSink<'a>) -> Output<'a> {
+        Output {
+            spans: Rows::new(&tables::SPANS),
+            traces: Rows::new(&tables::TRACES),
+            connections: Rows::new(&tables::CONNECTIONS),
+            messages: options.messages.then(|| Rows::new(&tables::MESSAGES)),
+            sink,
+        }
+    }
+
+    /// Hands out full batches; all of them at the end.
+    fn flush(&mut self, all: bool) -> Result<(), AssembleError> {
+        let rows = [&mut self.spans, &mut self.traces, &mut self.connections];
+        for rows in rows.into_iter().chain(&mut self.messages).filter(|rows| all || rows.full()) {
+            let table = rows.table;
+            let batch = rows.take().map_err(|source| AssembleError::Rows { table: table.name, source })?;
+            if let Some(batch) = batch {
+                (self.sink)(table, batch)?;
+            }
+        }
+        Ok(())
+    }
+}

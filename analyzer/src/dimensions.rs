@@ -1,0 +1,184 @@
+//! What is known about processes, clocks and losses: the small tables, whole, in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use retrospan_formats::error::CaptureError;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+use retrospan_formats::tables::{CLOCK, LOSS, PROCESSES};
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Thread group id.
+    pub pid: u32,
+    /// Name of its leader.
+    pub comm: Arc<str>,
+    /// What it is called as a service.
+    pub service: Arc<str>,
+}
+
+/// Boot time to wall time, the same for the whole capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Wall time minus boot time, ns.
+    pub offset_ns: i64,
+    /// Where the wall clock was set during the recording.
+    pub steps: Vec<ClockStep>,
+}
+
+/// The wall clock jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Boot time of the sample that showed it, ns.
+    pub boot_ns: i64,
+    /// By how much, ns; negative backwards.
+    pub step_ns: i64,
+}
+
+impl Clock {
+    /// Wall time of a boot time, ns since 1970 UTC.
+    pub fn wall_ns(&self, boot_ns: i64) -> i64 {
+        boot_ns.saturating_add(self.offset_ns)
+    }
+}
+
+/// The small tables.
+#[derive(Clone, Debug, Default)]
+pub struct Dimensions {
+    processes: HashMap<i64, Process>,
+    /// The conversion of times.
+    pub clock: Clock,
+    /// Intervals in which events were lost, boot time ns.
+    losses: Vec<(i64, i64)>,
+}
+
+/// Reads `processes`, `clock` and `loss`.
+pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
+    let mut dimensions = Dimensions::default();
+    for batch in capture.read(&PROCESSES) {
+        read_processes(&batch?, &mut dimensions.processes);
+    }
+    let mut samples = Vec::new();
+    for batch in capture.read(&CLOCK) {
+        let batch = batch?;
+        let column = |name| column(&batch, &CLOCK, name).as_primitive::<Int64Type>().values().to_vec();
+        samples.extend(column("boot_ns").into_iter().zip(column("wall_ns")));
+    }
+    let manifest = &capture.manifest;
+    dimensions.clock = clock(&samples, (manifest.started_boot_ns, manifest.started_wall_ns));
+    for batch in capture.read(&LOSS) {
+        let batch = batch?;
+        let column = |name| column(&batch, &LOSS, name).as_primitive::<Int64Type>().values().to_vec();
+        dimensions.losses.extend(column("from_boot_ns").into_iter().zip(column("to_boot_ns")));
+    }
+    Ok(dimensions)
+}
+
+impl Dimensions {
+    /// The process of that `process_id`, unless its row was lost.
+    pub fn process(&self, process_id: i64) -> Option<&Process> {
+        self.processes.get(&process_id)
+    }
+
+    /// Whether events of this interval (boot time ns) may have been lost.
+    pub fn lossy(&self, from_ns: i64, to_ns: i64) -> bool {
+        self.losses.iter().any(|&(from, to)| from <= to_ns && to >= from_ns)
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, table: &Table, name: &str) -> &'a dyn Array {
+    batch.column(table.index_of(name).expect("a column of the table")).as_ref()
+}
+
+fn read_processes(batch: &RecordBatch, processes: &mut HashMap<i64, Process>) {
+    let ids = column(batch, &PROCESSES, "process_id").as_primitive::<Int64Type>();
+    let pids = column(batch, &PROCESSES, "pid").as_primitive::<Int32Type>();
+    let comms = column(batch, &PROCESSES, "comm").as_string::<i32>();
+    let exes = column(batch, &PROCESSES, "exe").as_string::<i32>();
+    let argvs = column(batch, &PROCESSES, "argv").as_string::<i32>();
+    for row in 0..batch.num_rows() {
+        let exe = exes.is_valid(row).then(|| exes.value(row));
+        let argv = argvs.is_valid(row).then(|| argvs.value(row));
+        let process = Process {
+            pid: pids.value(row) as u32,
+            comm: comms.value(row).into(),
+            service: service(exe, comms.value(row), argv).into(),
+        };
+        processes.insert(ids.value(row), process);
+    }
+}
+
+/// Programs that are named after what they run.
+const INTERPRETERS: [&str; 8] = ["python", "node", "java", "ruby", "perl", "php", "bash", "sh"];
+
+/// The name of a service: the program, or what an interpreter runs where the arguments were recorded.
+fn service<'a>(exe: Option<&'a str>, comm: &'a str, argv: Option<&'a str>) -> &'a str {
+    let program = exe.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path)).map(base_name);
+    let Some(program) = program.filter(|name| !name.is_empty()) else { return comm };
+    let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    if !INTERPRETERS.contains(&stem) {
+        return program;
+    }
+    let script = argv.unwrap_or_default().split(' ').skip(1).find(|word| is_script(word));
+    match script.map(base_name) {
+        Some(script) if !script.is_empty() => script,
+        // An interpreter that gave itself a name, such as gunicorn, is meant by it.
+        _ if !comm.is_empty() && !comm.starts_with(stem) => comm,
+        _ => program,
+    }
+}
+
+fn is_script(word: &str) -> bool {
+    [".py", ".js", ".mjs", ".cjs", ".jar", ".rb", ".pl", ".php", ".sh"].iter().any(|end| word.ends_with(end))
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Smaller differences between two samples are drift, not a step.
+const STEP_NS: i64 = 20_000_000;
+
+fn clock(samples: &[(i64, i64)], start: (i64, i64)) -> Clock {
+    let offset = |&(boot, wall): &(i64, i64)| wall.saturating_sub(boot);
+    let mut clock = Clock { offset_ns: offset(samples.first().unwrap_or(&start)), steps: Vec::new() };
+    for pair in samples.windows(2) {
+        let step_ns = offset(&pair[1]).saturating_sub(offset(&pair[0]));
+        if step_ns.saturating_abs() > STEP_NS {
+            clock.steps.push(ClockStep { boot_ns: pair[1].0, step_ns });
+        }
+    }
+    clock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_named_after_what_runs() {
+        assert_eq!(service(Some("/usr/sbin/nginx"), "nginx", None), "nginx");
+        assert_eq!(service(Some("/usr/bin/python3.11"), "python3.11", Some("python3")), "python3.11");
+        assert_eq!(
+            service(Some("/usr/bin/python3.11"), "python3", Some("python3 -u /srv/app.py 1")),
+            "app.py"
+        );
+        assert_eq!(service(Some("/usr/bin/python3.11"), "gunicorn", None), "gunicorn");
+        assert_eq!(service(None, "kworker", None), "kworker");
+        assert_eq!(service(Some("/opt/envoy (deleted)"), "envoy", None), "envoy");
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_told_from_drift() {
+        let second = 1_000_000_000;
+        let samples = [(0, 100), (second, second + 1_000_100), (2 * second, 5 * second)];
+        let clock = clock(&samples, (0, 0));
+        assert_eq!(clock.wall_ns(5), 105);
+        assert_eq!(clock.steps.len(), 1);
+        assert_eq!(clock.steps[0].boot_ns, 2 * second);
+    }
+}

@@ -1,0 +1,240 @@
+//! The way of one socket: its events in, changes of its spans out.
+//!
+//! Holds the state of each step for this socket (streams, messages, exchanges, end) as long as the socket is open and a little
+//! longer, because calls that were under way when it closed are reported afterwards.
+
+use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::http1::{Direction, begins_head};
+
+use crate::connections::{Role, SocketIndex, Sockets};
+use crate::events::{Event, StateChange};
+use crate::messages::{Messages, Side};
+use crate::outcomes::Ending;
+use crate::records::side_of;
+use crate::spans::{Change, Closing, Exchanges, Live};
+use crate::streams::{Piece, Streams, Way};
+
+/// One socket that has had events.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Which.
+    pub socket: SocketIndex,
+    /// How it ended.
+    pub ending: Ending,
+    /// First event, boot time ns.
+    pub first_ns: i64,
+    /// Last event, boot time ns.
+    pub last_ns: i64,
+    /// Bytes sent and received.
+    pub bytes: [u64; 2],
+    /// Bytes whose calls are missing.
+    pub missing_bytes: u64,
+    process_id: i64,
+    streams: Streams,
+    http: Option<(Messages, Exchanges)>,
+    close_row: Option<StateChange>,
+}
+
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const TIME_WAIT: u8 = 6;
+const CLOSING: u8 = 11;
+const ECONNRESET: u32 = 104;
+const EPIPE: u32 = 32;
+/// Calls that were under way at the socket's end are reported within this, ns.
+pub const LINGER_NS: i64 = 200_000_000;
+
+/// Where a flow puts what becomes of its spans.
+pub struct Sink<'a> {
+    /// Spans.
+    pub live: &'a mut Live,
+    /// What became of them.
+    pub changes: &'a mut Vec<Change>,
+}
+
+impl Flow {
+    /// A socket at its first event.
+    pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> Flow {
+        let socket = sockets.get(index);
+        let start = |seq: Option<u32>| seq.filter(|_| !socket.discovered);
+        let side = match socket.role {
+            Role::Client => Some(Side::Client),
+            Role::Server => Some(Side::Server),
+            Role::Unknown | Role::Listener => None,
+        };
+        Flow {
+            socket: index,
+            ending: Ending::default(),
+            first_ns: now_ns,
+            last_ns: now_ns,
+            bytes: [0, 0],
+            missing_bytes: 0,
+            process_id: 0,
+            streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
+            http: side.map(|side| (Messages::new(side), Exchanges::new(index, side))),
+            close_row: None,
+        }
+    }
+
+    /// Takes in an event. Returns whether [`Flow::tick`] must be called later.
+    pub fn event(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) -> bool {
+        self.last_ns = event.boot_ns;
+        if event.process_id != 0 && event.kind != Kind::State {
+            self.process_id = event.process_id;
+        }
+        match event.kind {
+            Kind::Send | Kind::Receive => self.call(event, sink),
+            Kind::State => {
+                if let Some(change) = event.state {
+                    self.state(event.boot_ns, &change, sink);
+                }
+            }
+            Kind::Connect | Kind::Accept | Kind::Listen | Kind::Close | Kind::Shutdown => {}
+        }
+        self.streams.waits() || self.ending.closed.is_some()
+    }
+
+    /// Lets time pass. Returns whether it must be called again.
+    pub fn tick(&mut self, now_ns: i64, sink: &mut Sink<'_>) -> bool {
+        self.feed(now_ns, sink, |streams, out| streams.tick(now_ns, out));
+        self.streams.waits()
+    }
+
+    /// Nothing more comes from this socket: decides what is left.
+    pub fn finish(&mut self, now_ns: i64, lossy: impl Fn(i64) -> bool, sink: &mut Sink<'_>) {
+        let row = self.close_row;
+        let fin_out = self.ending.fin_out_ns.is_some();
+        let fin_in = row.is_some_and(|row| fin_may_be_in(row.old));
+        self.feed(now_ns, sink, |streams, out| {
+            streams.tick(i64::MAX, out);
+            streams.close(Way::Out, row.map(|row| row.write_seq), fin_out, out);
+            streams.close(Way::In, row.map(|row| row.copied_seq), fin_in, out);
+            // Only the FIN was left in the receive queue.
+            if row.is_some_and(|row| {
+                matches!(row.old, FIN_WAIT2 | CLOSING) && row.rcv_nxt.wrapping_sub(row.copied_seq) == 1
+            }) {
+                streams.ended(Way::In, out);
+            }
+        });
+        let unread = match row {
+            Some(row) => row.rcv_nxt.wrapping_sub(row.copied_seq) as i32 > i32::from(fin_may_be_in(row.old)),
+            None => self.streams.unread(Way::In),
+        };
+        let acknowledged = self.ending.acknowledged.and_then(|seq| self.streams.position(Way::Out, seq));
+        let closing = Closing { ending: &self.ending, unread, acknowledged, now_ns };
+        if let Some((_, exchanges)) = &mut self.http {
+            exchanges.finish(sink.live, &closing, lossy, sink.changes);
+        }
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u32 {
+        self.http.as_ref().map_or(0, |(_, exchanges)| exchanges.requests)
+    }
+
+    /// The process that used it last, or its owner; 0 where not known.
+    pub fn process_id(&self, sockets: &Sockets) -> i64 {
+        if self.process_id != 0 { self.process_id } else { sockets.get(self.socket).process_id }
+    }
+
+    /// The side it is on, or most likely on.
+    pub fn presumed_side(&self, sockets: &Sockets) -> Side {
+        match &self.http {
+            Some((_, exchanges)) => exchanges.side(),
+            None => side_of(sockets.get(self.socket)),
+        }
+    }
+
+    /// Bytes that this side sent, as this socket counted them.
+    pub fn bytes_of(&self, side: Side, sockets: &Sockets) -> u64 {
+        let way = if side == self.presumed_side(sockets) { Way::Out } else { Way::In };
+        self.bytes[way as usize]
+    }
+
+    /// Who left first, when, and how.
+    pub fn first_leaving(&self, sockets: &Sockets) -> Option<(i64, Side, &'static str)> {
+        let own = self.presumed_side(sockets);
+        let other = if own == Side::Client { Side::Server } else { Side::Client };
+        let fins = [self.ending.fin_out_ns.map(|ns| (ns, own)), self.ending.fin_in_ns.map(|ns| (ns, other))];
+        if let Some((ns, side)) = fins.into_iter().flatten().min_by_key(|(ns, _)| *ns) {
+            return Some((ns, side, "fin"));
+        }
+        let closed = self.ending.closed?;
+        Some(match closed.sk_err {
+            0 => (closed.ns, own, "rst"),
+            ECONNRESET | EPIPE => (closed.ns, other, "rst"),
+            _ => (closed.ns, other, "timeout"),
+        })
+    }
+
+    fn call(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) {
+        let way = if event.kind == Kind::Send { Way::Out } else { Way::In };
+        if matches!(event.errno, ECONNRESET | EPIPE) && self.ending.fin_in_ns.is_none() {
+            self.ending.reset_seen_ns.get_or_insert(event.boot_ns);
+        }
+        self.bytes[way as usize] += event.done_bytes;
+        if self.http.is_none() {
+            self.http =
+                recognise(way, event).map(|side| (Messages::new(side), Exchanges::new(self.socket, side)));
+        }
+        self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
+    }
+
+    fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
+        self.ending.change(now_ns, change);
+        match change.new {
+            FIN_WAIT1 | LAST_ACK => {
+                self.feed(now_ns, sink, |s, out| s.end(Way::Out, change.write_seq, now_ns, out));
+            }
+            CLOSE_WAIT | CLOSING | TIME_WAIT => {
+                let end = change.rcv_nxt.wrapping_sub(1);
+                self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+            }
+            CLOSE => self.close_row = Some(*change),
+            _ => {}
+        }
+    }
+
+    /// Runs the steps on what `step` gets out of the streams.
+    fn feed(
+        &mut self,
+        now_ns: i64,
+        sink: &mut Sink<'_>,
+        step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
+    ) {
+        let Flow { streams, http, ending, missing_bytes, .. } = self;
+        let closing = Closing { ending, unread: false, acknowledged: None, now_ns };
+        step(streams, &mut |piece| {
+            if let Piece::Gap { length, .. } = piece {
+                *missing_bytes += length;
+            }
+            let Some((messages, exchanges)) = http else { return };
+            messages.piece(piece, &mut |direction, notice| {
+                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+            });
+        });
+    }
+}
+
+/// Whether a FIN may have arrived by this state.
+fn fin_may_be_in(state: u8) -> bool {
+    matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
+}
+
+/// Which side a socket of unknown role is on, if these bytes say so.
+fn recognise(way: Way, event: &Event<'_>) -> Option<Side> {
+    if event.flags & flags::LENGTH_ONLY != 0 {
+        return None;
+    }
+    let (head, _) = event.head_and_tail();
+    let requests = begins_head(Direction::Requests, head);
+    let responses = begins_head(Direction::Responses, head);
+    match (way, requests, responses) {
+        (Way::Out, true, false) | (Way::In, false, true) => Some(Side::Client),
+        (Way::In, true, false) | (Way::Out, false, true) => Some(Side::Server),
+        _ => None,
+    }
+}

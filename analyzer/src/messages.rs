@@ -1,0 +1,299 @@
+//! Pieces of the two streams in, HTTP/1 messages out: where each begins, what its head says, where it ends, and when.
+//!
+//! The framing itself is `retrospan_formats::http1`, the same code by which the recorder blanked what must not be
+//! kept. Here its runs of bytes get times and positions.
+
+use retrospan_formats::http1::{Call, Direction, Framing, HeadInfo, Part, What};
+
+use crate::streams::{Moment, Piece, Way};
+
+/// Which end of the connection the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// It sends requests.
+    Client,
+    /// It sends responses.
+    Server,
+}
+
+impl Side {
+    /// What flows that way on such a socket.
+    pub fn direction(self, way: Way) -> Direction {
+        match (self, way) {
+            (Side::Client, Way::Out) | (Side::Server, Way::In) => Direction::Requests,
+            (Side::Client, Way::In) | (Side::Server, Way::Out) => Direction::Responses,
+        }
+    }
+
+    /// The opposite of [`Side::direction`].
+    pub fn way(self, direction: Direction) -> Way {
+        match (self, direction) {
+            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => Way::Out,
+            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => Way::In,
+        }
+    }
+}
+
+/// Something about a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// A message begins.
+    Begin {
+        /// Position of its first byte.
+        position: u64,
+        /// Raw sequence number of it.
+        seq: u32,
+        /// The call that moved it.
+        moment: Moment,
+    },
+    /// The head of the message is there, or as much as there will be of it.
+    Head {
+        /// What it says about the body; None where the head was cut.
+        info: Option<&'a HeadInfo>,
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// When it was complete.
+        moment: Moment,
+    },
+    /// Bytes of the message up to `position` were moved.
+    Progress {
+        /// After the last of them.
+        position: u64,
+        /// The call.
+        moment: Moment,
+    },
+    /// The message is complete.
+    End {
+        /// After its last byte.
+        position: u64,
+        /// Length of the body, where it is known.
+        body_bytes: Option<u64>,
+        /// The call that moved the last byte.
+        moment: Moment,
+    },
+    /// Bytes that belong to no message, or to one whose extent is not known.
+    Unplaced {
+        /// Within a message.
+        in_message: bool,
+        /// After the last of them.
+        position: u64,
+        /// The call that moved them.
+        moment: Moment,
+    },
+    /// Calls are missing.
+    Gap {
+        /// Whole messages may be missing with them.
+        messages: bool,
+    },
+}
+
+/// The messages of one socket.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    side: Side,
+    framing: Framing,
+    parts: Vec<Part>,
+    requests: Assembly,
+    responses: Assembly,
+}
+
+/// What was read of the current message of one direction.
+#[derive(Clone, Debug, Default)]
+struct Assembly {
+    in_message: bool,
+    in_head: bool,
+    /// Bytes of the head from earlier calls.
+    head: Vec<u8>,
+    /// What the body is as long as, by the head.
+    body: Body,
+    body_bytes: u64,
+    /// The last call of this direction.
+    last: Moment,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Body {
+    #[default]
+    Unknown,
+    Length(u64),
+    Counted,
+}
+
+/// Most bytes of a head that are kept.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// The data that a call's parts are cut from.
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    position: u64,
+    seq: u32,
+    head: &'a [u8],
+    moment: Moment,
+}
+
+impl Messages {
+    /// No message yet.
+    pub fn new(side: Side) -> Messages {
+        Messages {
+            side,
+            framing: Framing::new(),
+            parts: Vec::new(),
+            requests: Assembly::default(),
+            responses: Assembly::default(),
+        }
+    }
+
+    /// Reads the next piece of either stream.
+    pub fn piece(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Direction, Notice<'_>)) {
+        let mut parts = std::mem::take(&mut self.parts);
+        match piece {
+            Piece::Data { way, position, seq, length, head, tail, moment } => {
+                let direction = self.side.direction(way);
+                self.framing.call(direction, Call { length, head, tail }, &mut parts);
+                let data = Data { position, seq, head, moment };
+                self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
+            }
+            Piece::Gap { way, length } => {
+                let direction = self.side.direction(way);
+                self.framing.gap(direction, length, &mut parts);
+                let messages = parts.iter().any(|part| part.what == What::Lost);
+                out(direction, Notice::Gap { messages });
+                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+            }
+            Piece::End { way } => {
+                let direction = self.side.direction(way);
+                self.framing.close(direction, &mut parts);
+                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+            }
+        }
+        parts.clear();
+        self.parts = parts;
+    }
+
+    fn assembly(&mut self, direction: Direction) -> &mut Assembly {
+        match direction {
+            Direction::Requests => &mut self.requests,
+            Direction::Responses => &mut self.responses,
+        }
+    }
+}
+
+impl Assembly {
+    /// The parts of a call.
+    fn data(&mut self, data: &Data<'_>, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+        // Where in the call's first bytes the current head goes on.
+        let mut head_from = 0;
+        for part in parts {
+            let at = (part.offset.saturating_sub(data.position)) as usize;
+            let end = part.offset + part.length;
+            match &part.what {
+                What::Begin => {
+                    self.begin();
+                    head_from = at;
+                    let seq = data.seq.wrapping_add(at as u32);
+                    out(Notice::Begin { position: part.offset, seq, moment: data.moment });
+                }
+                What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.moment, out),
+                What::Lost => {
+                    if self.in_head {
+                        self.head_cut(slice(data.head, head_from, at), data.moment, out);
+                    }
+                    self.body = Body::Unknown;
+                    let in_message = self.in_message;
+                    out(Notice::Unplaced { in_message, position: end, moment: data.moment });
+                }
+                What::End { .. } => {
+                    let moment = if at == 0 { self.last } else { data.moment };
+                    self.end(part.offset, moment, out);
+                }
+                What::Body => self.body_bytes += part.length,
+                What::Head | What::Secret | What::Framing | What::Tunnel => {}
+            }
+        }
+        self.last = data.moment;
+        if self.in_head {
+            self.keep(slice(data.head, head_from, data.head.len()));
+        }
+        if let Some(last) = parts.last()
+            && self.in_message
+        {
+            out(Notice::Progress { position: last.offset + last.length, moment: data.moment });
+        }
+    }
+
+    /// The parts of bytes that no call in the capture moved.
+    fn between(&mut self, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+        for part in parts {
+            match &part.what {
+                What::Lost => {
+                    if self.in_head {
+                        self.head_cut(&[], self.last, out);
+                    }
+                    self.body = Body::Unknown;
+                }
+                What::Body => self.body_bytes += part.length,
+                What::End { .. } => self.end(part.offset, self.last, out),
+                _ => {}
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.in_message = true;
+        self.in_head = true;
+        self.head.clear();
+        self.body = Body::Unknown;
+        self.body_bytes = 0;
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = MAX_HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn head_end(&mut self, info: &HeadInfo, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        if !self.in_head {
+            // The end of a head whose middle was not kept.
+            return;
+        }
+        self.in_head = false;
+        self.body_bytes = 0;
+        self.body = match info.content_length {
+            Some(length) => Body::Length(length),
+            None => Body::Counted,
+        };
+        let bytes = if self.head.is_empty() {
+            rest
+        } else {
+            self.keep(rest);
+            &self.head
+        };
+        out(Notice::Head { info: Some(info), bytes, moment });
+        self.head.clear();
+    }
+
+    fn head_cut(&mut self, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        self.in_head = false;
+        self.keep(rest);
+        out(Notice::Head { info: None, bytes: &self.head, moment });
+        self.head.clear();
+    }
+
+    fn end(&mut self, position: u64, moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        if !self.in_message {
+            return;
+        }
+        self.in_message = false;
+        self.in_head = false;
+        let body_bytes = match self.body {
+            Body::Unknown => None,
+            Body::Length(length) => Some(length),
+            Body::Counted => Some(self.body_bytes),
+        };
+        out(Notice::End { position, body_bytes, moment });
+    }
+}
+
+fn slice(bytes: &[u8], from: usize, to: usize) -> &[u8] {
+    bytes.get(from..to.min(bytes.len())).unwrap_or_default()
+}

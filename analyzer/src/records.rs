@@ -1,0 +1,255 @@
+//! Spans, messages, traces and connections in, rows of the derived tables out, with times as wall time.
+
+use retrospan_formats::http1::Direction;
+
+use crate::connections::{Role, Socket, Sockets};
+use crate::dimensions::{Clock, Dimensions, Process};
+use crate::flows::Flow;
+use crate::messages::Side;
+use crate::outcomes::Outcome;
+use crate::rows::{Cell, Rows};
+use crate::spans::{Extent, Span};
+use crate::traces::{Finished, Labels, Trace};
+
+/// What every row may need.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Sockets.
+    pub sockets: &'a Sockets,
+    /// Processes and clock.
+    pub dimensions: &'a Dimensions,
+}
+
+/// Methods that a span is named by; others could be anything.
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
+
+/// Adds a row to `spans` and returns how the span is called.
+pub fn span(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) -> Labels {
+    let (span, fate) = (finished.span, &finished.fate);
+    let socket = known.sockets.get(span.socket);
+    let process_id = process_of(span, socket);
+    let process = known.dimensions.process(process_id);
+    let name = span.head.method.as_deref().filter(|m| METHODS.contains(m)).unwrap_or("HTTP");
+    let trace_id = hex(finished.trace_id, 32);
+    let span_id = hex(finished.span_id.into(), 16);
+    let parent_span_id = finished.parent_span_id.map(|id| hex(id.into(), 16));
+    let remote_parent = finished.remote_parent_span_id.map(|id| hex(id.into(), 16));
+    let traceparent =
+        span.head.context.map(|c| format!("00-{:032x}-{:016x}-{:02x}", c.trace_id, c.span_id, c.flags));
+    let clock = &known.dimensions.clock;
+    let response = span.response.filter(|r| fate.outcome != Outcome::Lost || r.status.is_some());
+    let ends = Ends::of(socket, span.side, known.sockets);
+    let pid = process.map(|p| p.pid).or((span.request.first.pid != 0).then_some(span.request.first.pid));
+    rows.push(&[
+        Cell::Text(&trace_id),
+        Cell::Text(&span_id),
+        Cell::text(parent_span_id.as_deref()),
+        Cell::text(remote_parent.as_deref()),
+        Cell::Text(side_name(span.side)),
+        Cell::Text(name),
+        Cell::text(process.map(|p| &*p.service)),
+        Cell::Integer(clock.wall_ns(span.start_ns)),
+        Cell::Integer(clock.wall_ns(fate.end_ns)),
+        Cell::Integer(fate.end_ns - span.start_ns),
+        Cell::Integer(finished.own_ns),
+        Cell::Text("http"),
+        Cell::text(span.head.method.as_deref()),
+        Cell::text(span.head.path.as_deref()),
+        Cell::integer(fate.status),
+        Cell::Text(fate.outcome.name()),
+        Cell::integer(fate.late_status),
+        Cell::integer(fate.late_at_ns.map(|at| at - fate.end_ns)),
+        Cell::Integer(span.request.bytes() as i64),
+        Cell::integer(response.map(|r| r.extent.bytes())),
+        Cell::integer(span.request.body_bytes),
+        Cell::integer(response.and_then(|r| r.extent.body_bytes)),
+        Cell::text(ends.src.map(|e| e.0)),
+        Cell::integer(ends.src.map(|e| e.1)),
+        Cell::text(ends.dst.map(|e| e.0)),
+        Cell::integer(ends.dst.map(|e| e.1)),
+        Cell::integer(pid),
+        Cell::integer((span.request.first.tid != 0).then_some(span.request.first.tid)),
+        Cell::text(process.map(|p| &*p.comm)),
+        Cell::integer((process_id != 0).then_some(process_id)),
+        Cell::Integer(socket.connection_id),
+        Cell::text(span.link.evidence.map(|e| e.name())),
+        span.link.evidence.map_or(Cell::Null, |e| Cell::Float(e.confidence())),
+        Cell::text(span.head.query.as_deref()),
+        Cell::text(span.head.host.as_deref()),
+        Cell::text(span.head.user_agent.as_deref()),
+        Cell::text(span.head.version),
+        Cell::text(span.head.request_id.as_deref()),
+        Cell::text(traceparent.as_deref()),
+        Cell::integer(span.response.map(|r| first_byte_ns(span, &r.extent))),
+        Cell::Integer(span.number.into()),
+        Cell::Integer(socket.id),
+        Cell::integer((socket.netns != 0).then_some(socket.netns)),
+    ]);
+    Labels { service: process.map(|p| p.service.to_string()).unwrap_or_default(), name: name.to_owned() }
+}
+
+/// Adds the rows of a span's request and answer to `messages`.
+pub fn messages(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) {
+    let span = finished.span;
+    let span_id = hex(finished.span_id.into(), 16);
+    let response = span.response.map(|r| (Direction::Responses, r.extent));
+    let clock = &known.dimensions.clock;
+    let socket = known.sockets.get(span.socket);
+    for (direction, extent) in [(Direction::Requests, span.request)].into_iter().chain(response) {
+        let request = direction == Direction::Requests;
+        rows.push(&[
+            Cell::Integer(socket.connection_id),
+            Cell::Integer(socket.id),
+            Cell::Text(&span_id),
+            Cell::Text(side_name(span.side)),
+            Cell::Text(if request { "request" } else { "response" }),
+            Cell::Integer(span.number.into()),
+            Cell::Integer(extent.begin as i64),
+            Cell::Integer(extent.bytes() as i64),
+            Cell::integer((extent.head_bytes > 0).then_some(extent.head_bytes)),
+            Cell::integer(extent.body_bytes),
+            Cell::Integer(clock.wall_ns(extent.first.enter_ns)),
+            Cell::Integer(clock.wall_ns(extent.first.exit_ns)),
+            Cell::Integer(clock.wall_ns(extent.last.enter_ns)),
+            Cell::Integer(clock.wall_ns(extent.last.exit_ns)),
+            Cell::Bool(extent.complete),
+            Cell::text(span.head.method.as_deref().filter(|_| request)),
+            Cell::integer(span.response.filter(|_| !request).and_then(|r| r.status)),
+        ]);
+    }
+}
+
+/// Adds a row to `traces`.
+pub fn trace(rows: &mut Rows, trace: &Trace, clock: &Clock) {
+    let services: Vec<&str> = trace.services.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    rows.push(&[
+        Cell::Text(&hex(trace.trace_id, 32)),
+        Cell::Text(&hex(trace.root_span_id.into(), 16)),
+        Cell::Text(&trace.root_service),
+        Cell::Text(&trace.root_name),
+        Cell::text(trace.root_path.as_deref()),
+        Cell::integer(trace.root_status),
+        Cell::Text(trace.root_outcome.name()),
+        Cell::Integer(trace.root_duration_ns),
+        Cell::Integer(clock.wall_ns(trace.start_ns)),
+        Cell::Integer(clock.wall_ns(trace.end_ns)),
+        Cell::Integer(trace.end_ns - trace.start_ns),
+        Cell::Integer(trace.spans),
+        Cell::Integer(trace.errors),
+        Cell::Text(&services.join(",")),
+    ]);
+}
+
+/// Adds a row to `connections`, from one or both of its ends.
+pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
+    let sockets = known.sockets;
+    let Some(&any) = ends.first() else { return };
+    let of = |side| ends.iter().copied().find(|flow| flow.presumed_side(sockets) == side);
+    let (client, server) = (of(Side::Client), of(Side::Server));
+    let socket = |flow: &Flow| sockets.get(flow.socket);
+    let end = Ends::of(socket(any), any.presumed_side(sockets), sockets);
+    let process = |flow: Option<&Flow>| -> (Option<i64>, Option<&Process>) {
+        let id = flow.map_or(0, |flow| flow.process_id(sockets));
+        ((id != 0).then_some(id), known.dimensions.process(id))
+    };
+    let netns = |flow: Option<&Flow>| flow.map(|flow| socket(flow).netns).filter(|&netns| netns != 0);
+    let clock = &known.dimensions.clock;
+    let time = |ns: Option<i64>| ns.map_or(Cell::Null, |ns| Cell::Integer(clock.wall_ns(ns)));
+    let ((client_id, client_process), (server_id, server_process)) = (process(client), process(server));
+    let most = |value: fn(&Flow) -> u64| ends.iter().map(|flow| value(flow)).max().unwrap_or_default() as i64;
+    let moved = |side| {
+        let bytes = ends.iter().map(|flow| flow.bytes_of(side, sockets)).max();
+        Cell::Integer(bytes.unwrap_or_default() as i64)
+    };
+    let closed = ends.iter().map(|flow| socket(flow).closed_ns.or(flow.ending.closed.map(|c| c.ns)));
+    let closed = closed.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
+    let leaving = ends.iter().filter_map(|flow| flow.first_leaving(sockets)).min();
+    rows.push(&[
+        Cell::Integer(socket(any).connection_id),
+        Cell::integer(client.map(|flow| socket(flow).id)),
+        Cell::integer(server.map(|flow| socket(flow).id)),
+        Cell::Text(if ends.iter().any(|flow| flow.requests() > 0) { "http" } else { "unknown" }),
+        Cell::text(end.src.map(|e| e.0)),
+        Cell::integer(end.src.map(|e| e.1)),
+        Cell::text(end.dst.map(|e| e.0)),
+        Cell::integer(end.dst.map(|e| e.1)),
+        Cell::integer(netns(client)),
+        Cell::integer(netns(server)),
+        Cell::integer(client_id),
+        Cell::integer(server_id),
+        Cell::text(client_process.map(|p| &*p.service)),
+        Cell::text(server_process.map(|p| &*p.service)),
+        Cell::Bool(ends.iter().any(|flow| socket(flow).discovered)),
+        time(ends.iter().filter_map(|flow| socket(flow).opened_ns).min()),
+        time(closed),
+        time(ends.iter().map(|flow| flow.first_ns).min()),
+        time(ends.iter().map(|flow| flow.last_ns).max()),
+        moved(Side::Client),
+        moved(Side::Server),
+        Cell::Integer(most(|flow| flow.requests().into())),
+        leaving.map_or(Cell::Null, |(_, side, _)| Cell::Text(side_name(side))),
+        leaving.map_or(Cell::Null, |(_, _, kind)| Cell::Text(kind)),
+        Cell::Integer(ends.iter().map(|flow| flow.missing_bytes as i64).sum()),
+    ]);
+}
+
+/// Text address and port of both ends, the requesting side first.
+struct Ends<'a> {
+    src: Option<(&'a str, u16)>,
+    dst: Option<(&'a str, u16)>,
+}
+
+impl<'a> Ends<'a> {
+    fn of(socket: &Socket, side: Side, sockets: &'a Sockets) -> Ends<'a> {
+        let text = |endpoint: Option<_>| endpoint.map(|e| text_of(e, sockets));
+        let (local, remote) = (text(socket.local), text(socket.remote));
+        match side {
+            Side::Client => Ends { src: local, dst: remote },
+            Side::Server => Ends { src: remote, dst: local },
+        }
+    }
+}
+
+fn text_of(endpoint: crate::connections::Endpoint, sockets: &Sockets) -> (&str, u16) {
+    (sockets.address(endpoint), endpoint.port)
+}
+
+/// The side a socket is most likely on where no request tells: the lower port answers.
+pub fn side_of(socket: &Socket) -> Side {
+    match socket.role {
+        Role::Client => Side::Client,
+        Role::Server | Role::Listener => Side::Server,
+        Role::Unknown => match (socket.local, socket.remote) {
+            (Some(local), Some(remote)) if local.port < remote.port => Side::Server,
+            _ => Side::Client,
+        },
+    }
+}
+
+/// The process of a span: the caller where it is known, else the socket's owner.
+fn process_of(span: &Span, socket: &Socket) -> i64 {
+    match span.request.first.process_id {
+        0 => socket.process_id,
+        caller => caller,
+    }
+}
+
+fn first_byte_ns(span: &Span, response: &Extent) -> i64 {
+    let at = match span.side {
+        Side::Client => response.first.exit_ns,
+        Side::Server => response.first.enter_ns,
+    };
+    (at - span.start_ns).max(0)
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+fn hex(id: u128, digits: usize) -> String {
+    format!("{id:0digits$x}")
+}

@@ -1,0 +1,555 @@
+//! Messages of one socket in, spans out: every request gets one, its answer is paired with it, and it ends once.
+//!
+//! The k-th answer on a connection answers its k-th request; interim answers (1xx) are no answers. Where calls are missing,
+//! that count cannot be trusted: what may be touched is `lost` until the connection is quiet again.
+
+use std::collections::VecDeque;
+
+use retrospan_formats::http1::{Direction, HeadInfo};
+
+use crate::connections::SocketIndex;
+use crate::heads::{self, Head};
+use crate::links::Link;
+use crate::messages::{Notice, Side};
+use crate::outcomes::{Answer, Ending, Exchanged, Fate, decide, must_wait};
+use crate::streams::Moment;
+
+/// Place of a span in [`Live`].
+pub type SpanIndex = u32;
+
+/// How far one message is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Position of the first byte.
+    pub begin: u64,
+    /// After the last byte so far.
+    pub end: u64,
+    /// The message is complete.
+    pub complete: bool,
+    /// Where it ends is not known.
+    pub endless: bool,
+    /// Length of the head; 0 where it is not known.
+    pub head_bytes: u64,
+    /// Length of the body, where it is known.
+    pub body_bytes: Option<u64>,
+    /// The call that moved the first byte.
+    pub first: Moment,
+    /// The call that moved the last byte so far.
+    pub last: Moment,
+}
+
+impl Extent {
+    fn begin(position: u64, moment: Moment) -> Extent {
+        Extent { begin: position, end: position, first: moment, last: moment, ..Extent::default() }
+    }
+
+    fn progress(&mut self, position: u64, moment: Moment) {
+        if position > self.end {
+            self.end = position;
+            self.last = moment;
+        }
+    }
+
+    fn complete(&mut self, position: u64, body_bytes: Option<u64>, moment: Moment) {
+        self.end = position;
+        self.last = moment;
+        self.body_bytes = body_bytes;
+        self.complete = true;
+    }
+
+    /// Bytes on the wire.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    /// Where and when.
+    pub extent: Extent,
+    /// Status.
+    pub status: Option<u16>,
+    /// When the head was complete, ns.
+    pub head_ns: i64,
+}
+
+/// One side of one exchange.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The socket.
+    pub socket: SocketIndex,
+    /// Which side of the connection it is.
+    pub side: Side,
+    /// How many requests came before it on this socket.
+    pub number: u32,
+    /// Raw sequence number of the request's first byte.
+    pub seq: u32,
+    /// Boot time of its begin, ns.
+    pub start_ns: i64,
+    /// The request's head.
+    pub head: Head,
+    /// The request.
+    pub request: Extent,
+    /// The answer.
+    pub response: Option<Response>,
+    /// Events of it are missing.
+    pub damaged: bool,
+    /// Answering bytes that no parser took came last at, ns.
+    pub unparsed_ns: Option<i64>,
+    /// How it ended.
+    pub fate: Option<Fate>,
+    /// Its place among other spans.
+    pub link: Link,
+}
+
+impl Span {
+    /// The answer is complete; whatever happens later on this thread is not part of answering.
+    pub fn answered(&self) -> bool {
+        self.response.is_some_and(|r| r.extent.complete)
+    }
+
+    fn exchanged(&self, closing: &Closing<'_>) -> Exchanged {
+        let last = self.response.map_or(self.request.last, |r| r.extent.last);
+        Exchanged {
+            side: self.side,
+            start_ns: self.start_ns,
+            last,
+            damaged: self.damaged,
+            unparsed_ns: self.unparsed_ns,
+            answer: self.response.map(|r| Answer {
+                status: r.status,
+                head_ns: r.head_ns,
+                last: r.extent.last,
+                complete: r.extent.complete,
+                endless: r.extent.endless,
+            }),
+            unread: closing.unread,
+            acknowledged: self.response.is_none_or(|r| {
+                closing.acknowledged.is_some_and(|acknowledged| acknowledged >= r.extent.end)
+            }),
+        }
+    }
+}
+
+/// What is known of the socket when spans have to be decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing<'a> {
+    /// Its end.
+    pub ending: &'a Ending,
+    /// The kernel has bytes that the application did not take.
+    pub unread: bool,
+    /// Position up to which the other side has acknowledged.
+    pub acknowledged: Option<u64>,
+    /// Now, or when the recording ended, boot time ns.
+    pub now_ns: i64,
+}
+
+/// Spans that are not written yet.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    slots: Vec<Option<Box<Span>>>,
+    free: Vec<SpanIndex>,
+}
+
+impl Live {
+    /// The span there.
+    pub fn get(&self, index: SpanIndex) -> Option<&Span> {
+        self.slots.get(index as usize)?.as_deref()
+    }
+
+    /// The span there.
+    pub fn get_mut(&mut self, index: SpanIndex) -> Option<&mut Span> {
+        self.slots.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// Takes the span out.
+    pub fn remove(&mut self, index: SpanIndex) -> Option<Box<Span>> {
+        let span = self.slots.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        Some(span)
+    }
+
+    fn insert(&mut self, span: Span) -> SpanIndex {
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(Box::new(span));
+                index
+            }
+            None => {
+                self.slots.push(Some(Box::new(span)));
+                self.slots.len() as SpanIndex - 1
+            }
+        }
+    }
+}
+
+/// Something happened to a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its first byte was seen.
+    Began(SpanIndex),
+    /// Its request's head is complete.
+    Headed(SpanIndex),
+    /// Its answer is complete.
+    Answered(SpanIndex),
+    /// Its fate is decided.
+    Finished(SpanIndex),
+}
+
+/// The exchanges of one socket.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    socket: SocketIndex,
+    side: Side,
+    /// Requests whose span is not decided, in order.
+    open: VecDeque<SpanIndex>,
+    /// Answered to a client that may have been gone.
+    doubtful: Vec<SpanIndex>,
+    /// The answer that is being read, before its head says what it is.
+    response: Option<Extent>,
+    /// The span whose answer is being read.
+    answering: Option<SpanIndex>,
+    /// An answer that was reported before its request: two threads of a client may do so.
+    early: Option<Response>,
+    /// Answers and requests may have been counted wrong since the last gap.
+    uncertain: bool,
+    /// A request was sent before the answer to the one before it.
+    pipelined: bool,
+    /// Requests so far.
+    pub requests: u32,
+}
+
+impl Exchanges {
+    /// No exchange yet.
+    pub fn new(socket: SocketIndex, side: Side) -> Exchanges {
+        Exchanges {
+            socket,
+            side,
+            open: VecDeque::new(),
+            doubtful: Vec::new(),
+            response: None,
+            answering: None,
+            early: None,
+            uncertain: false,
+            pipelined: false,
+            requests: 0,
+        }
+    }
+
+    /// Which side of its connection the socket is on.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Takes in a notice about a message. `changes` gets what became of spans.
+    pub fn notice(
+        &mut self,
+        direction: Direction,
+        notice: Notice<'_>,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        match (direction, notice) {
+            (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, changes),
+            (Direction::Requests, Notice::Begin { position, seq, moment }) => {
+                self.request(position, seq, moment, live, closing, changes);
+            }
+            (Direction::Requests, Notice::Head { bytes, info, .. }) => {
+                let Some(&index) = self.open.back() else { return };
+                let Some(span) = live.get_mut(index) else { return };
+                span.head = heads::read(Direction::Requests, bytes);
+                span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
+                changes.push(Change::Headed(index));
+            }
+            (Direction::Requests, Notice::Progress { position, moment }) => {
+                if let Some(request) = self.last_request(live) {
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Requests, Notice::Unplaced { in_message, position, moment }) => {
+                if let Some(request) = self.last_request(live).filter(|_| in_message) {
+                    request.endless = true;
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Requests, Notice::End { position, body_bytes, moment }) => {
+                let Some(&index) = self.open.back() else { return };
+                let Some(span) = live.get_mut(index) else { return };
+                span.request.complete(position, body_bytes, moment);
+                if span.answered() {
+                    self.settle(index, live, closing, changes);
+                }
+            }
+            (Direction::Responses, Notice::Begin { position, moment, .. }) => {
+                self.response = Some(Extent::begin(position, moment));
+                self.answering = None;
+            }
+            (Direction::Responses, Notice::Head { bytes, info, moment }) => {
+                self.response_head(bytes, info, moment, live, closing, changes);
+            }
+            (Direction::Responses, Notice::Progress { position, moment }) => {
+                self.response_extent(live, |extent| extent.progress(position, moment));
+            }
+            (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
+                self.unplaced(in_message, position, moment, live);
+            }
+            (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
+                self.response_extent(live, |extent| extent.complete(position, body_bytes, moment));
+                self.response = None;
+                if let Some(index) = self.answering.take() {
+                    self.answered(index, live, closing, changes);
+                }
+            }
+        }
+    }
+
+    /// No more will come from this socket: decides what is left.
+    pub fn finish(
+        &mut self,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        lossy: impl Fn(i64) -> bool,
+        changes: &mut Vec<Change>,
+    ) {
+        let left: Vec<_> = self.open.drain(..).chain(self.doubtful.drain(..)).collect();
+        for index in left {
+            let Some(span) = live.get_mut(index) else { continue };
+            let exchanged = span.exchanged(closing);
+            span.fate = Some(decide(&exchanged, closing.ending, closing.now_ns, lossy(span.start_ns)));
+            changes.push(Change::Finished(index));
+        }
+    }
+
+    fn last_request<'a>(&self, live: &'a mut Live) -> Option<&'a mut Extent> {
+        let span = live.get_mut(*self.open.back()?)?;
+        (!span.request.complete).then_some(&mut span.request)
+    }
+
+    fn request(
+        &mut self,
+        position: u64,
+        seq: u32,
+        moment: Moment,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        self.close_endless(live, closing, changes);
+        let before = self.open.back().and_then(|&index| live.get(index));
+        self.pipelined |= before.is_some_and(|span| span.request.first == moment);
+        if self.open.is_empty() && !self.pipelined {
+            self.uncertain = false;
+        }
+        let span = Span {
+            socket: self.socket,
+            side: self.side,
+            number: self.requests,
+            seq,
+            start_ns: if self.side == Side::Client { moment.enter_ns } else { moment.exit_ns },
+            head: Head::default(),
+            request: Extent::begin(position, moment),
+            response: None,
+            damaged: self.uncertain,
+            unparsed_ns: None,
+            fate: None,
+            link: Link::default(),
+        };
+        let index = live.insert(span);
+        self.requests = self.requests.saturating_add(1);
+        self.open.push_back(index);
+        changes.push(Change::Began(index));
+        if let Some(early) = self.early.take()
+            && moment.enter_ns <= early.extent.first.exit_ns
+            && let Some(span) = live.get_mut(index)
+        {
+            span.response = Some(early);
+            if early.extent.complete {
+                self.answered(index, live, closing, changes);
+            } else {
+                self.answering = Some(index);
+            }
+        }
+    }
+
+    /// An answer whose end was not seen ended somewhere before the next request.
+    fn close_endless(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+        if self.pipelined {
+            return;
+        }
+        let Some(&index) = self.open.front() else { return };
+        let Some(span) = live.get_mut(index) else { return };
+        match &mut span.response {
+            Some(response) if response.extent.endless && !response.extent.complete => {
+                response.extent.complete = true;
+                self.answering = None;
+                self.answered(index, live, closing, changes);
+            }
+            None if span.unparsed_ns.is_some() => {
+                self.open.pop_front();
+                self.decide(index, live, closing, changes);
+            }
+            _ => {}
+        }
+    }
+
+    fn response_head(
+        &mut self,
+        bytes: &[u8],
+        info: Option<&HeadInfo>,
+        moment: Moment,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(mut extent) = self.response else { return };
+        let status = match info {
+            Some(info) => info.status,
+            None => heads::read(Direction::Responses, bytes).status,
+        };
+        if matches!(status, Some(100 | 102..=199)) {
+            return;
+        }
+        extent.endless = info.is_none();
+        extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
+        let response = Response { extent, status, head_ns: moment.exit_ns };
+        self.response = None;
+        let waiting = self.open.iter().copied().find(|&i| live.get(i).is_some_and(|s| s.response.is_none()));
+        let Some(index) = waiting else {
+            self.early = Some(response);
+            return;
+        };
+        self.close_before(index, live, closing, changes);
+        if let Some(span) = live.get_mut(index) {
+            span.response = Some(response);
+        }
+        self.answering = Some(index);
+    }
+
+    /// An answer whose end was not seen ended somewhere before the next one.
+    fn close_before(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        while let Some(&first) = self.open.front() {
+            let Some(span) = live.get_mut(first).filter(|_| first != index) else { return };
+            match &mut span.response {
+                Some(response) if response.extent.endless && !response.extent.complete => {
+                    response.extent.complete = true;
+                    self.answered(first, live, closing, changes);
+                }
+                _ => return,
+            }
+            if self.open.front() == Some(&first) {
+                return;
+            }
+        }
+    }
+
+    fn response_extent(&mut self, live: &mut Live, update: impl FnOnce(&mut Extent)) {
+        if let Some(index) = self.answering {
+            if let Some(response) = live.get_mut(index).and_then(|span| span.response.as_mut()) {
+                update(&mut response.extent);
+            }
+        } else if let Some(extent) = &mut self.response {
+            update(extent);
+        } else if let Some(early) = &mut self.early {
+            update(&mut early.extent);
+        }
+    }
+
+    fn unplaced(&mut self, in_message: bool, position: u64, moment: Moment, live: &mut Live) {
+        if in_message {
+            self.response_extent(live, |extent| {
+                extent.endless = true;
+                extent.progress(position, moment);
+            });
+        } else if let Some(span) = self.open.front().and_then(|&index| live.get_mut(index))
+            && span.response.is_none()
+        {
+            span.unparsed_ns = Some(moment.exit_ns);
+        }
+    }
+
+    /// The answer of a span is complete.
+    fn answered(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(span) = live.get(index) else { return };
+        if self.open.len() > 1 && !span.damaged {
+            self.pipelined = true;
+        }
+        changes.push(Change::Answered(index));
+        if span.request.complete || span.request.endless {
+            self.settle(index, live, closing, changes);
+        }
+    }
+
+    /// Both messages of a span are complete.
+    fn settle(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        self.open.retain(|&open| open != index);
+        let Some(span) = live.get(index) else { return };
+        if !span.damaged && must_wait(&span.exchanged(closing), closing.ending) {
+            self.doubtful.push(index);
+        } else {
+            self.decide(index, live, closing, changes);
+        }
+    }
+
+    fn decide(&self, index: SpanIndex, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+        let Some(span) = live.get_mut(index) else { return };
+        span.fate = Some(decide(&span.exchanged(closing), closing.ending, closing.now_ns, false));
+        changes.push(Change::Finished(index));
+    }
+
+    /// Calls are missing.
+    fn gap(
+        &mut self,
+        direction: Direction,
+        messages: bool,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        if !messages {
+            // Within one body: only that exchange is touched, and the count stays right.
+            let touched = match direction {
+                Direction::Requests => self.open.back().copied(),
+                Direction::Responses => self.answering,
+            };
+            if let Some(span) = touched.and_then(|index| live.get_mut(index)) {
+                span.damaged = true;
+            }
+            return;
+        }
+        self.uncertain = true;
+        self.early = None;
+        for &index in self.open.iter().chain(&self.doubtful) {
+            if let Some(span) = live.get_mut(index) {
+                span.damaged = true;
+            }
+        }
+        if direction == Direction::Responses && !self.pipelined {
+            // Their answers were in the gap: only the last request can still be waiting.
+            while self.open.len() > 1 {
+                let Some(index) = self.open.pop_front() else { return };
+                self.answering = self.answering.filter(|&answering| answering != index);
+                self.decide(index, live, closing, changes);
+            }
+        }
+    }
+}

@@ -1,0 +1,622 @@
+//! Synthetic captures that read like a story: processes, connections, calls, at times that the test chooses.
+//!
+//! A [`World`] keeps what a kernel would keep (sequence numbers, TCP states) and writes it down as the recorder does.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    StringDictionaryBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use retrospan_analyzer::assemble::{Options, Summary, assemble};
+use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::manifest::{Cost, Host, Manifest, State};
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::{Table, Type};
+use retrospan_formats::tables;
+use retrospan_formats::writer::CaptureWriter;
+
+/// Microseconds.
+pub const US: i64 = 1_000;
+/// Milliseconds.
+pub const MS: i64 = 1_000_000;
+
+/// Bytes of a payload kept.
+const SNAP_BYTES: usize = 1024;
+
+/// One value of a raw table.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// A row of `events`.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub boot_ns: i64,
+    pub duration_ns: i64,
+    pub tid: u32,
+    pub process: usize,
+    pub socket: usize,
+    pub kind: Kind,
+    pub asked: u64,
+    pub done: u64,
+    pub seq: Option<u32>,
+    pub errno: i32,
+    pub flags: u32,
+    pub state: Option<[u32; 7]>,
+    pub payload: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Socket {
+    pub process: usize,
+    pub netns: i64,
+    pub role: &'static str,
+    pub local: (&'static str, u16),
+    pub remote: (&'static str, u16),
+    pub discovered: bool,
+    pub opened_ns: Option<i64>,
+    pub closed_ns: Option<i64>,
+    pub first_send: u32,
+    pub first_receive: u32,
+    pub send_seq: u32,
+    pub receive_seq: u32,
+    /// Sequence number up to which bytes arrived.
+    pub arrived: u32,
+    /// Sequence number up to which the other end acknowledged.
+    pub acknowledged: u32,
+    pub state: u32,
+    pub recorded: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub name: &'static str,
+    pub recorded: bool,
+}
+
+/// Both sockets of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub client: usize,
+    pub server: usize,
+}
+
+/// A host with a recorder.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now_ns: i64,
+    pub step_ns: i64,
+    pub rows: Vec<Row>,
+    pub sockets: Vec<Socket>,
+    pub processes: Vec<Process>,
+    pub losses: Vec<(i64, i64)>,
+    pub next_port: u16,
+    pub next_isn: u32,
+}
+
+pub const FIN: u32 = 1;
+
+impl World {
+    pub fn new() -> World {
+        World {
+            now_ns: 1_000 * MS,
+            step_ns: 10 * US,
+            rows: Vec::new(),
+            sockets: Vec::new(),
+            processes: Vec::new(),
+            losses: Vec::new(),
+            next_port: 40_000,
+            next_isn: 1_000_000,
+        }
+    }
+
+    pub fn process(&mut self, name: &'static str) -> usize {
+        self.processes.push(Process { name, recorded: true });
+        self.processes.len() - 1
+    }
+
+    /// A process that `--pid` left out.
+    pub fn stranger(&mut self, name: &'static str) -> usize {
+        let process = self.process(name);
+        self.processes[process].recorded = false;
+        process
+    }
+
+    pub fn wait(&mut self, ns: i64) {
+        self.now_ns += ns;
+    }
+
+    fn tick(&mut self) -> i64 {
+        self.now_ns += self.step_ns;
+        self.now_ns
+    }
+
+    /// A connection within one host: connect, both handshakes, accept.
+    pub fn connect(&mut self, client: usize, server: usize, port: u16) -> Connection {
+        let connection = self.open(client, server, port, false);
+        let (c, s) = (connection.client, connection.server);
+        self.state(c, 7, 2);
+        self.state(s, 3, 1);
+        self.state(c, 2, 1);
+        self.call(c, Kind::Connect, 0, 5 * US);
+        self.call(s, Kind::Accept, 0, 5 * US);
+        connection
+    }
+
+    /// A connection from before the recording: no event of its opening.
+    pub fn old_connection(&mut self, client: usize, server: usize, port: u16) -> Connection {
+        self.open(client, server, port, true)
+    }
+
+    fn open(&mut self, client: usize, server: usize, port: u16, discovered: bool) -> Connection {
+        self.next_port += 1;
+        self.next_isn = self.next_isn.wrapping_add(77_777_777);
+        let (a, b) = (self.next_isn, self.next_isn.wrapping_mul(3));
+        let (local, remote) = (("127.0.0.1", self.next_port), ("127.0.0.1", port));
+        let opened_ns = (!discovered).then_some(self.now_ns);
+        let socket = |process: usize, role, local, remote, send, receive| Socket {
+            process,
+            netns: 4_026_531_840,
+            role: if discovered { "unknown" } else { role },
+            local,
+            remote,
+            discovered,
+            opened_ns,
+            closed_ns: None,
+            first_send: send,
+            first_receive: receive,
+            send_seq: send,
+            receive_seq: receive,
+            arrived: receive,
+            acknowledged: send,
+            state: 1,
+            recorded: self.processes[process].recorded,
+        };
+        let (c, s) =
+            (socket(client, "client", local, remote, a, b), socket(server, "server", remote, local, b, a));
+        self.sockets.extend([c, s]);
+        Connection { client: self.sockets.len() - 2, server: self.sockets.len() - 1 }
+    }
+
+    /// A state row as the kernel would show it now.
+    pub fn state(&mut self, socket: usize, old: u32, new: u32) {
+        self.state_error(socket, old, new, 0);
+    }
+
+    pub fn state_error(&mut self, socket: usize, old: u32, new: u32, sk_err: u32) {
+        let boot_ns = self.tick();
+        let s = &mut self.sockets[socket];
+        s.state = new;
+        if new == 7 {
+            s.closed_ns = Some(boot_ns);
+        }
+        let state = Some([sk_err, s.send_seq, s.acknowledged, s.receive_seq, s.arrived, old, new]);
+        let process = s.process;
+        self.rows.push(Row {
+            boot_ns,
+            duration_ns: 0,
+            tid: 0,
+            process,
+            socket,
+            kind: Kind::State,
+            asked: 0,
+            done: 0,
+            seq: None,
+            errno: 0,
+            flags: 0,
+            state,
+            payload: None,
+        });
+    }
+
+    pub fn call(&mut self, socket: usize, kind: Kind, errno: i32, duration_ns: i64) -> &mut Row {
+        let boot_ns = self.tick();
+        let process = self.sockets[socket].process;
+        self.rows.push(Row {
+            boot_ns,
+            duration_ns,
+            tid: 100 + process as u32,
+            process,
+            socket,
+            kind,
+            asked: 0,
+            done: 0,
+            seq: None,
+            errno,
+            flags: 0,
+            state: None,
+            payload: None,
+        });
+        self.rows.last_mut().unwrap()
+    }
+
+    /// The process hands these bytes to the kernel, which delivers them if `other` is there.
+    pub fn send(&mut self, socket: usize, bytes: &[u8]) -> &mut Row {
+        let seq = self.sockets[socket].send_seq;
+        self.sockets[socket].send_seq = seq.wrapping_add(bytes.len() as u32);
+        let row = self.call(socket, Kind::Send, 0, 4 * US);
+        row.asked = bytes.len() as u64;
+        fill(row, seq, bytes);
+        row
+    }
+
+    /// The process takes these bytes from the kernel.
+    pub fn receive(&mut self, socket: usize, bytes: &[u8]) -> &mut Row {
+        let s = &mut self.sockets[socket];
+        let seq = s.receive_seq;
+        s.receive_seq = seq.wrapping_add(bytes.len() as u32);
+        if (s.receive_seq.wrapping_sub(s.arrived) as i32) > 0 {
+            s.arrived = s.receive_seq;
+        }
+        let row = self.call(socket, Kind::Receive, 0, 3 * US);
+        row.asked = 65_536;
+        fill(row, seq, bytes);
+        row
+    }
+
+    /// The process finds the end of the stream.
+    pub fn receive_end(&mut self, socket: usize) {
+        self.call(socket, Kind::Receive, 0, 2 * US).asked = 65_536;
+    }
+
+    /// Bytes go all the way from the client to the server.
+    pub fn request(&mut self, connection: Connection, bytes: &[u8]) {
+        self.send(connection.client, bytes);
+        self.receive(connection.server, bytes);
+        self.sockets[connection.client].acknowledged = self.sockets[connection.client].send_seq;
+    }
+
+    /// Bytes go all the way back.
+    pub fn respond(&mut self, connection: Connection, bytes: &[u8]) {
+        self.send(connection.server, bytes);
+        self.receive(connection.client, bytes);
+        self.sockets[connection.server].acknowledged = self.sockets[connection.server].send_seq;
+    }
+
+    /// A FIN goes from one socket to the other, by close or shutdown.
+    pub fn fin(&mut self, from: usize, to: usize) {
+        let (old, new) = if self.sockets[from].state == 8 { (8, 9) } else { (1, 4) };
+        self.state(from, old, new);
+        self.sockets[from].send_seq = self.sockets[from].send_seq.wrapping_add(FIN);
+        let s = &mut self.sockets[to];
+        s.arrived = s.arrived.wrapping_add(FIN);
+        match s.state {
+            1 => self.state(to, 1, 8),
+            _ => self.gone(to, 0),
+        }
+        if self.sockets[from].state == 4 {
+            self.state(from, 4, 5);
+        }
+        self.sockets[from].acknowledged = self.sockets[from].send_seq;
+    }
+
+    /// The socket's end.
+    pub fn gone(&mut self, socket: usize, sk_err: u32) {
+        let old = self.sockets[socket].state;
+        self.state_error(socket, old, 7, sk_err);
+    }
+
+    /// Both sides close, the client first.
+    pub fn close(&mut self, connection: Connection) {
+        let Connection { client, server } = connection;
+        self.call(client, Kind::Close, 0, US);
+        self.fin(client, server);
+        self.call(server, Kind::Close, 0, US);
+        self.fin(server, client);
+        self.gone(server, 0);
+    }
+
+    /// Writes the capture, as recorded: rows of strangers are left out.
+    pub fn capture(&self) -> Recorded {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = folder.path().join("test.cap");
+        self.write(&directory);
+        let capture = Capture::open(&directory).expect("the capture opens");
+        Recorded { capture, _folder: folder }
+    }
+
+    fn write(&self, directory: &PathBuf) {
+        let end_ns = self.now_ns + 5_000 * MS;
+        let manifest = Manifest {
+            format_version: 1,
+            capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            state: State::Recording,
+            host: Host::default(),
+            options: serde_json::Map::new(),
+            probe_set: "syscalls".to_owned(),
+            recorder_version: "0".to_owned(),
+            started_boot_ns: 0,
+            started_wall_ns: 0,
+            whole_until_boot_ns: 0,
+            files: Vec::new(),
+            losses: Vec::new(),
+            cost: None,
+        };
+        let mut writer = CaptureWriter::create(directory, manifest).expect("a new capture");
+        for (table, rows) in [
+            (&tables::PROCESSES, self.process_rows()),
+            (&tables::SOCKETS, self.socket_rows()),
+            (
+                &tables::CLOCK,
+                vec![vec![Value::Int(0), Value::Int(0)], vec![Value::Int(end_ns), Value::Int(end_ns)]],
+            ),
+            (&tables::LOSS, self.loss_rows()),
+        ] {
+            writer.append(table, &batch(table, &rows)).expect("rows that fit");
+        }
+        let mut events: Vec<&Row> =
+            self.rows.iter().filter(|row| self.sockets[row.socket].recorded).collect();
+        events.sort_by_key(|row| row.boot_ns);
+        for rows in events.chunks(8192) {
+            let rows: Vec<_> = rows.iter().enumerate().map(|(seq, row)| self.event_row(seq, row)).collect();
+            writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &rows)).expect("rows that fit");
+        }
+        writer.rotate(end_ns, Vec::new()).expect("a part");
+        writer.complete(Cost::default()).expect("a capture");
+    }
+
+    fn process_rows(&self) -> Vec<Vec<Value>> {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let row = |(index, process): (usize, &Process)| {
+            vec![
+                Value::Int(process_id(index)),
+                Value::Int(pid(index)),
+                Value::Null,
+                text(&format!("/usr/bin/{}", process.name)),
+                text(process.name),
+                text(process.name),
+                Value::Null,
+                Value::Int(1),
+                Value::Null,
+                Value::Null,
+            ]
+        };
+        self.processes.iter().enumerate().filter(|(_, p)| p.recorded).map(row).collect()
+    }
+
+    fn socket_rows(&self) -> Vec<Vec<Value>> {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let option = |value: Option<i64>| value.map_or(Value::Null, Value::Int);
+        let row = |(index, s): (usize, &Socket)| {
+            vec![
+                Value::Int(socket_id(index)),
+                Value::Int(process_id(s.process)),
+                Value::Int(s.netns),
+                text("inet"),
+                text("tcp"),
+                text(s.role),
+                text(s.local.0),
+                Value::Int(s.local.1.into()),
+                text(s.remote.0),
+                Value::Int(s.remote.1.into()),
+                Value::Null,
+                Value::Int(s.discovered.into()),
+                option(s.opened_ns),
+                option(s.closed_ns),
+                Value::Int(s.first_send.into()),
+                Value::Int(s.first_receive.into()),
+            ]
+        };
+        self.sockets.iter().enumerate().filter(|(_, s)| s.recorded).map(row).collect()
+    }
+
+    fn loss_rows(&self) -> Vec<Vec<Value>> {
+        let row = |&(from, to): &(i64, i64)| {
+            let text = |text: &str| Value::Text(text.to_owned());
+            vec![
+                Value::Int(from),
+                Value::Int(to),
+                Value::Int(0),
+                text("state"),
+                text("ring_full"),
+                Value::Int(1),
+            ]
+        };
+        self.losses.iter().map(row).collect()
+    }
+
+    fn event_row(&self, seq: usize, row: &Row) -> Vec<Value> {
+        let state = |index: usize| row.state.map_or(Value::Null, |s| Value::Int(s[index].into()));
+        vec![
+            Value::Int(row.boot_ns),
+            Value::Int(row.duration_ns),
+            Value::Int(0),
+            Value::Int(seq as i64),
+            if row.tid == 0 { Value::Null } else { Value::Int(pid(row.process)) },
+            if row.tid == 0 { Value::Null } else { Value::Int(row.tid.into()) },
+            Value::Int(process_id(row.process)),
+            Value::Int(socket_id(row.socket)),
+            Value::Text(row.kind.name().to_owned()),
+            Value::Int(row.asked as i64),
+            Value::Int(row.done as i64),
+            row.seq.map_or(Value::Null, |seq| Value::Int(seq.into())),
+            Value::Int(row.errno.into()),
+            Value::Int(row.flags.into()),
+            state(0),
+            state(1),
+            state(2),
+            state(3),
+            state(4),
+            state(5),
+            state(6),
+            row.payload.clone().map_or(Value::Null, Value::Bytes),
+        ]
+    }
+
+    /// Assembles the capture of this world.
+    pub fn assembled(&self) -> Assembled {
+        self.capture().assembled()
+    }
+}
+
+/// Keeps of the payload what a recorder keeps: the first bytes, and the last 8 beyond them.
+fn fill(row: &mut Row, seq: u32, bytes: &[u8]) {
+    row.done = bytes.len() as u64;
+    row.seq = Some(seq);
+    let mut payload = bytes[..bytes.len().min(SNAP_BYTES)].to_vec();
+    if payload.len() < bytes.len() {
+        row.flags |= flags::PAYLOAD_CUT;
+        if bytes.len() - payload.len() >= 8 {
+            payload.extend(&bytes[bytes.len() - 8..]);
+            row.flags |= flags::PAYLOAD_TAIL;
+        }
+    }
+    row.payload = Some(payload);
+}
+
+pub fn socket_id(index: usize) -> i64 {
+    index as i64 + 1
+}
+
+fn process_id(index: usize) -> i64 {
+    (index as i64 + 1) << 22
+}
+
+fn pid(index: usize) -> i64 {
+    500 + index as i64
+}
+
+/// A written capture.
+pub struct Recorded {
+    pub capture: Capture,
+    _folder: tempfile::TempDir,
+}
+
+impl Recorded {
+    pub fn assembled(&self) -> Assembled {
+        let mut tables: BTreeMap<&'static str, Vec<Cells>> = BTreeMap::new();
+        let summary = assemble(&self.capture, &Options::default(), &mut |table, batch| {
+            tables.entry(table.name).or_default().extend(cells(&batch));
+            Ok(())
+        });
+        Assembled { tables, summary: summary.expect("a capture that assembles") }
+    }
+}
+
+/// A row as text by column; null is absent.
+pub type Cells = BTreeMap<String, String>;
+
+/// What came out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Assembled {
+    pub tables: BTreeMap<&'static str, Vec<Cells>>,
+    pub summary: Summary,
+}
+
+impl Assembled {
+    pub fn rows(&self, table: &str) -> &[Cells] {
+        self.tables.get(table).map_or(&[], Vec::as_slice)
+    }
+
+    /// Spans by start.
+    pub fn spans(&self) -> Vec<&Cells> {
+        let mut spans: Vec<_> = self.rows("spans").iter().collect();
+        spans.sort_by_key(|span| (span["start_time"].clone(), span["socket_id"].clone()));
+        spans
+    }
+
+    /// Spans of one socket, in order.
+    pub fn of(&self, socket: usize) -> Vec<&Cells> {
+        let id = socket_id(socket).to_string();
+        self.spans().into_iter().filter(|span| span["socket_id"] == id).collect()
+    }
+
+    /// The only span of a socket.
+    pub fn only(&self, socket: usize) -> &Cells {
+        let spans = self.of(socket);
+        assert_eq!(spans.len(), 1, "spans of socket {socket}: {spans:#?}");
+        spans[0]
+    }
+}
+
+/// One line of the named columns of a span, `-` for null.
+pub fn line(span: &Cells, columns: &[&str]) -> String {
+    let cell = |column: &&str| span.get(*column).map_or("-", String::as_str).to_owned();
+    columns.iter().map(cell).collect::<Vec<_>>().join(" ")
+}
+
+fn cells(batch: &RecordBatch) -> Vec<Cells> {
+    let options = FormatOptions::default();
+    let schema = batch.schema();
+    let mut rows = vec![Cells::new(); batch.num_rows()];
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        // Times as numbers: printing them needs a database of time zones.
+        let time = matches!(field.data_type(), DataType::Timestamp(_, _));
+        let column = if time { cast(column, &DataType::Int64).expect("a time") } else { column.clone() };
+        let formatter = ArrayFormatter::try_new(&column, &options).expect("a printable column");
+        for (index, row) in rows.iter_mut().enumerate() {
+            if !column.is_null(index) {
+                row.insert(field.name().clone(), formatter.value(index).to_string());
+            }
+        }
+    }
+    rows
+}
+
+fn batch(table: &'static Table, rows: &[Vec<Value>]) -> RecordBatch {
+    let columns = (0..table.columns.len()).map(|index| array(table.columns[index].ty, rows, index));
+    RecordBatch::try_new(table.schema(), columns.collect()).expect("rows that fit")
+}
+
+fn array(ty: Type, rows: &[Vec<Value>], column: usize) -> ArrayRef {
+    let int = |row: &Vec<Value>| match &row[column] {
+        Value::Int(value) => Some(*value),
+        _ => None,
+    };
+    let text = |row: &Vec<Value>| match &row[column] {
+        Value::Text(value) => Some(value.clone()),
+        _ => None,
+    };
+    macro_rules! ints {
+        ($builder:ty, $native:ty) => {{
+            let mut builder = <$builder>::new();
+            rows.iter().for_each(|row| builder.append_option(int(row).map(|v| v as $native)));
+            Arc::new(builder.finish()) as ArrayRef
+        }};
+    }
+    match ty {
+        Type::U8 => ints!(UInt8Builder, u8),
+        Type::U16 => ints!(UInt16Builder, u16),
+        Type::U32 => ints!(UInt32Builder, u32),
+        Type::I32 => ints!(Int32Builder, i32),
+        Type::I64 => ints!(Int64Builder, i64),
+        Type::Bool => {
+            let mut builder = BooleanBuilder::new();
+            rows.iter().for_each(|row| builder.append_option(int(row).map(|v| v != 0)));
+            Arc::new(builder.finish())
+        }
+        Type::Text => {
+            let mut builder = StringBuilder::new();
+            rows.iter().for_each(|row| builder.append_option(text(row)));
+            Arc::new(builder.finish())
+        }
+        Type::Name => {
+            let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+            rows.iter().for_each(|row| builder.append_option(text(row)));
+            Arc::new(builder.finish())
+        }
+        Type::Bytes => {
+            let mut builder = BinaryBuilder::new();
+            for row in rows {
+                match &row[column] {
+                    Value::Bytes(bytes) => builder.append_value(bytes),
+                    _ => builder.append_null(),
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        Type::F64 | Type::Time => panic!("no raw table has such a column"),
+    }
+}

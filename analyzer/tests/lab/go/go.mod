@@ -1,0 +1,3 @@
+module retrospan.test/server
+
+go 1.26

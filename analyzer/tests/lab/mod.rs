@@ -1,0 +1,113 @@
+//! The lab: real servers, proxies, clients and the two binaries under test.
+//!
+//! In: what `.ci/setup` installed. Out: running programs that end with their
+//! guards, what they and the clients logged (the truth), and what a capture
+//! says. The one idea: truth never comes from the code under test.
+#![allow(dead_code, reason = "every test file uses its own part of the lab")]
+
+pub mod capture;
+pub mod chain;
+pub mod check;
+pub mod client;
+pub mod duck;
+pub mod envoy;
+pub mod jaeger;
+pub mod load;
+pub mod netns;
+pub mod process;
+pub mod recording;
+pub mod servers;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long any awaited condition may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder that `.ci/setup` fills.
+pub fn cache() -> PathBuf {
+    if let Some(dir) = std::env::var_os("RETROSPAN_LAB") {
+        return PathBuf::from(dir);
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    cache.unwrap_or_else(home).join("retrospan-ci")
+}
+
+/// A program by name, from the lab's folder or PATH; its absence fails the test.
+pub fn tool(name: &str) -> PathBuf {
+    let own = [cache().join("bin"), cache().join("venv/bin")];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = own.into_iter().chain(std::env::split_paths(&path));
+    dirs.map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("`{name}` is not installed: run .ci/setup"))
+}
+
+/// The workspace's root.
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// An empty folder that goes away with its guard.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// A free TCP port below the ephemeral range, so that no client of this machine
+/// can get it as its own.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 190) as u16 * 100;
+    for _ in 0..19_000 {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (start + offset) % 19_000;
+        if TcpListener::bind(("::", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free TCP port between 12000 and 31000");
+}
+
+/// Polls until `condition` holds; fails the test, naming `what`, if it never does.
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(PATIENCE, condition), "waited {PATIENCE:?} in vain for {what}");
+}
+
+/// Polls until `condition` holds or the time is up; says whether it did.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let since = Instant::now();
+    while !condition() {
+        if since.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Nanoseconds since the epoch, UTC.
+pub fn wall_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(now.as_nanos()).expect("a clock before 2262")
+}
+
+/// Whether this machine lets us load eBPF. Where it does not, the test prints a
+/// line that no test runner hides and returns early, or fails when
+/// `RETROSPAN_REQUIRE_EBPF=1`.
+pub fn ebpf_or_skip(test: &str) -> bool {
+    let Err(why) = recording::try_ebpf() else {
+        return true;
+    };
+    assert!(
+        std::env::var("RETROSPAN_REQUIRE_EBPF").as_deref() != Ok("1"),
+        "eBPF is required but cannot be loaded here: {why}"
+    );
+    // Not eprintln!, which the test runner swallows when a test passes.
+    let line = format!("SKIPPED {test}: eBPF cannot be loaded here ({why})\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
+    false
+}

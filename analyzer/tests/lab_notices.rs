@@ -1,0 +1,130 @@
+//! The comparisons of the other tests notice what is wrong: each of them fails on
+//! made-up spans with one mistake.
+
+mod lab;
+
+use lab::capture::Span;
+use lab::chain::Way;
+use lab::check;
+use lab::client::Exchange;
+
+const PORTS: [u16; 3] = [8000, 8001, 8080];
+const WAY: Way = Way { ports: [50_000, 50_001, 50_002] };
+
+/// A right chain of `requests` requests on one way: spans in order, six a request.
+fn chain(requests: usize) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for nth in 0..requests {
+        for side in 0..6 {
+            let start = (nth * 1000 + side * 10) as i64;
+            let end = (nth * 1000 + 500 - side * 10) as i64;
+            let parent = side.checked_sub(1).map(|above| format!("{nth}-{above}"));
+            let own = if side == 5 { end - start } else { 20 };
+            let span = serde_json::json!({
+                "trace_id": nth.to_string(), "span_id": format!("{nth}-{side}"), "parent_span_id": parent,
+                "kind": if side % 2 == 0 { "client" } else { "server" }, "name": "GET",
+                "start_ns": start, "end_ns": end, "duration_ns": end - start, "own_ns": own,
+                "method": "GET", "path": "/x", "status": 200, "outcome": "ok",
+                "request_bytes": 10, "response_bytes": 20,
+                "src_addr": "127.0.0.1", "src_port": WAY.ports[side / 2],
+                "dst_addr": "127.0.0.1", "dst_port": PORTS[side / 2],
+                "link_evidence": if side % 2 == 0 { "proxy_bytes" } else { "connection" },
+            });
+            spans.push(serde_json::from_value(span).expect("a span"));
+        }
+    }
+    spans
+}
+
+fn truth(requests: usize) -> Vec<Exchange> {
+    let exchange = |nth: usize| Exchange {
+        client_port: WAY.ports[0],
+        method: "GET".to_owned(),
+        path: "/x".to_owned(),
+        status: Some(200),
+        request_bytes: 10,
+        response_bytes: 20,
+        request_body_bytes: 0,
+        response_body_bytes: 0,
+        began_ns: nth as i64 * 1000,
+        took_ns: 500,
+    };
+    (0..requests).map(exchange).collect()
+}
+
+/// Whether a comparison fails.
+fn fails(check: impl FnOnce() + std::panic::UnwindSafe) -> bool {
+    std::panic::catch_unwind(check).is_err()
+}
+
+#[test]
+fn what_is_right_passes() {
+    let spans = chain(3);
+    let score = check::score(&spans, PORTS, &[WAY]);
+    assert_eq!((score.requests, score.right, score.missing, score.wrong.len()), (3, 15, 0, 0));
+    check::whole_traces(&spans, 3);
+    check::exchanges(&spans, "client", PORTS[0], &truth(3));
+}
+
+#[test]
+fn a_swapped_parent_is_wrong_and_an_absent_one_missing() {
+    let mut spans = chain(2);
+    let other = spans[6].span_id.clone();
+    spans[1].parent_span_id = Some(other);
+    spans[3].parent_span_id = None;
+    let score = check::score(&spans, PORTS, &[WAY]);
+    assert_eq!((score.right, score.missing, score.wrong.len()), (8, 1, 1));
+}
+
+#[test]
+fn an_absent_span_and_one_too_many_are_noticed() {
+    for hop in 0..6 {
+        let mut spans = chain(2);
+        spans.remove(hop);
+        assert!(fails(move || drop(check::score(&spans, PORTS, &[WAY]))), "span {hop} is not there");
+    }
+    let mut spans = chain(2);
+    spans[0].src_port += 7;
+    let moved = spans.clone();
+    assert!(fails(move || drop(check::score(&moved, PORTS, &[WAY]))));
+    assert!(fails(move || check::exchanges(&spans, "client", PORTS[0], &truth(2))));
+}
+
+#[test]
+fn every_wrong_value_is_noticed() {
+    let mistakes: [fn(&mut Span); 10] = [
+        |span| span.method = Some("PUT".to_owned()),
+        |span| span.path = Some("/y".to_owned()),
+        |span| span.status = None,
+        |span| span.outcome = "client_closed".to_owned(),
+        |span| span.request_bytes = Some(11),
+        |span| span.response_bytes = None,
+        |span| span.response_body_bytes = Some(1),
+        |span| span.src_addr = "::ffff:127.0.0.1".to_owned(),
+        |span| span.end_ns += 1,
+        |span| {
+            span.end_ns += 1000;
+            span.duration_ns += 1000;
+        },
+    ];
+    for (nth, mistake) in mistakes.into_iter().enumerate() {
+        let mut spans = chain(1);
+        mistake(&mut spans[0]);
+        assert!(fails(move || check::exchanges(&spans, "client", PORTS[0], &truth(1))), "mistake {nth}");
+    }
+}
+
+#[test]
+fn a_trace_that_is_not_whole_is_noticed() {
+    let mistakes: [fn(&mut Vec<Span>); 4] = [
+        |spans| spans[3].end_ns = spans[2].end_ns + 1,
+        |spans| spans[2].own_ns += 1,
+        |spans| spans[1].link_evidence = Some("assignment".to_owned()),
+        |spans| spans[5].trace_id = "another".to_owned(),
+    ];
+    for (nth, mistake) in mistakes.into_iter().enumerate() {
+        let mut spans = chain(1);
+        mistake(&mut spans);
+        assert!(fails(move || check::whole_traces(&spans, 1)), "mistake {nth}");
+    }
+}

@@ -1,0 +1,65 @@
+//! The reference page of the capture format (docs/format.md), made from the definitions.
+
+use crate::event::flags;
+use crate::table::FORMAT_VERSION;
+use crate::tables;
+
+/// Bits of `events.flags` with the names that documentation uses.
+pub const FLAGS: [(u32, &str, &str); 11] = [
+    (
+        flags::OFFSET_UNCERTAIN,
+        "offset_uncertain",
+        "`tcp_seq` may not be that of the first byte: several threads used the socket at once.",
+    ),
+    (flags::PAYLOAD_CUT, "payload_cut", "More bytes were moved than `payload` shows."),
+    (flags::PAYLOAD_TAIL, "payload_tail", "The last 8 bytes of `payload` are the last bytes of the data."),
+    (flags::LENGTH_ONLY, "length_only", "The bytes could not be read: the event is a length."),
+    (flags::REDACTED, "redacted", "At least one byte of `payload` was blanked with `*`."),
+    (flags::MULTI_MESSAGE, "multi_message", "One message of a sendmmsg or recvmmsg call."),
+    (flags::SPLICED, "spliced", "Moved by sendfile or splice."),
+    (flags::TURN, "turn", "First data after a change of direction on this socket."),
+    (flags::NO_SEQ, "no_seq", "`tcp_seq` is not known (and null)."),
+    (flags::SHUT_READ, "shut_read", "shutdown: the receiving half was shut."),
+    (flags::SHUT_WRITE, "shut_write", "shutdown: the sending half was shut."),
+];
+
+/// The whole page, in Markdown.
+pub fn page() -> String {
+    let mut page = format!(
+        "<!-- Made from formats/src/tables.rs by `ACCEPT=1 cargo test --test format_page`. -->\n\
+         # The capture format, version {FORMAT_VERSION}\n\n{INTRODUCTION}"
+    );
+    for table in tables::ALL {
+        page.push('\n');
+        page.push_str(&table.markdown());
+        if table.name == tables::EVENTS.name {
+            page.push_str("\nBits of `flags`:\n\n| bit | name | meaning |\n|---|---|---|\n");
+            for (bit, name, meaning) in FLAGS {
+                page.push_str(&format!("| {bit} | `{name}` | {meaning} |\n"));
+            }
+        }
+    }
+    page
+}
+
+const INTRODUCTION: &str = "\
+A capture is a directory:
+
+    manifest.json                what is there: files with rows, bytes, time range and checksum; host; options; losses
+    <table>/<nnnnnn>.parquet     the rows of one table in one part; zstd
+
+Everything in it can be read by any Parquet reader; nothing needs the manifest but the checks.
+
+* **Parts.** A part has the same number in every table, and no file where it has no rows. Within a file the rows are in the declared
+  order, in one run. Two parts overlap in time only where they are neighbours.
+* **States.** `recording`: its recorder lives and holds a lock on `recording.lock`. `complete`: ended cleanly. Anything else is an
+  interrupted capture, which is whole up to `whole_until_boot_ns`. Files whose name ends in `.tmp` are not part of it.
+* **Checks.** `xxh3` is XXH3-64 over the file's bytes, 16 hexadecimal digits. Check it before reading: a flipped bit in compressed data
+  often reads back without an error.
+* **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
+* **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
+  complete one each id has one row.
+* **Versions.** Columns are added freely, nullable, and a reader takes a missing one for null. A change of meaning or unit is a new
+  version; older ones stay readable.
+* Every file is readable by its owner alone.
+";

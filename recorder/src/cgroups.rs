@@ -1,0 +1,126 @@
+//! Cgroup ids to paths, from the mounted cgroup v2 hierarchy.
+//!
+//! An id is the inode number of the cgroup's directory. The tree is walked when an id turns up that is not
+//! known yet, but not again and again for one that is gone already.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::fast_map::FastMap;
+
+/// Least time between two walks for ids that are not there.
+const WALK_PAUSE: Duration = Duration::from_secs(1);
+/// Directories visited at most in one walk.
+const MAX_DIRECTORIES: usize = 100_000;
+
+/// Paths by cgroup id.
+#[derive(Debug)]
+pub struct Cgroups {
+    root: Option<PathBuf>,
+    paths: FastMap<u64, Rc<str>>,
+    walked: Option<Instant>,
+}
+
+impl Cgroups {
+    /// Of the cgroup v2 hierarchy mounted on this host, if there is one.
+    pub fn of_host() -> Cgroups {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        Cgroups::below(unified_mount(&mounts))
+    }
+
+    /// Of the hierarchy below that directory.
+    pub fn below(root: Option<PathBuf>) -> Cgroups {
+        Cgroups { root, paths: FastMap::default(), walked: None }
+    }
+
+    /// The path of a cgroup below the hierarchy's root. `None` for the root itself, which tells nothing, and for what
+    /// is not found.
+    pub fn path(&mut self, id: u64) -> Option<Rc<str>> {
+        if let Some(path) = self.paths.get(&id) {
+            return (&**path != "/").then(|| path.clone());
+        }
+        if id == 0 || self.walked.is_some_and(|at| at.elapsed() < WALK_PAUSE) {
+            return None;
+        }
+        self.walk();
+        self.paths.get(&id).filter(|path| &***path != "/").cloned()
+    }
+
+    fn walk(&mut self) {
+        self.walked = Some(Instant::now());
+        let Some(root) = self.root.clone() else { return };
+        let mut queue = VecDeque::from([root.clone()]);
+        let mut visited = 0;
+        while let Some(directory) = queue.pop_front() {
+            visited += 1;
+            if visited > MAX_DIRECTORIES {
+                return;
+            }
+            if let Ok(metadata) = fs::metadata(&directory) {
+                self.paths.insert(metadata.ino(), Rc::from(path_below(&root, &directory)));
+            }
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let folders = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+            queue.extend(folders.map(|e| e.path()));
+        }
+    }
+}
+
+fn path_below(root: &Path, directory: &Path) -> String {
+    let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
+    format!("/{}", below.to_string_lossy())
+}
+
+/// Where cgroup v2 is mounted, from the text of /proc/self/mounts.
+fn unified_mount(mounts: &str) -> Option<PathBuf> {
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.filter(|f| f.get(2) == Some(&"cgroup2")).find_map(|f| f.get(1).map(PathBuf::from))
+}
+
+/// The path that /proc/PID/cgroup tells of: that of v2, or where it is the root the first other one that is not.
+pub fn path_of_process(text: &str) -> Option<String> {
+    let paths = text.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let hierarchy = fields.next()?;
+        Some((hierarchy != "0", fields.nth(1)?))
+    });
+    let mut paths: Vec<_> = paths.collect();
+    paths.sort_by_key(|&(is_v1, path)| (path == "/", is_v1));
+    paths.first().map(|(_, path)| (*path).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_directory_is_found_by_its_inode() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("system.slice/nginx.service");
+        fs::create_dir_all(&folder).unwrap();
+        let mut cgroups = Cgroups::below(Some(root.path().to_owned()));
+        let id = fs::metadata(&folder).unwrap().ino();
+        assert_eq!(cgroups.path(id).as_deref(), Some("/system.slice/nginx.service"));
+        assert_eq!(cgroups.path(fs::metadata(root.path()).unwrap().ino()), None);
+        assert_eq!(cgroups.path(1), None);
+    }
+
+    #[test]
+    fn version_2_is_preferred_but_not_its_root() {
+        assert_eq!(path_of_process("4:memory:/a\n0::/b\n").as_deref(), Some("/b"));
+        assert_eq!(path_of_process("4:memory:/a:b\n0::/\n").as_deref(), Some("/a:b"));
+        assert_eq!(path_of_process("0::/\n").as_deref(), Some("/"));
+        assert_eq!(path_of_process(""), None);
+    }
+
+    #[test]
+    fn finds_the_unified_mount() {
+        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(unified_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(unified_mount(""), None);
+    }
+}

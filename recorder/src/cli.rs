@@ -1,0 +1,239 @@
+//! The command line, and nothing but it: clap's types end here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::options::{Options, Payload};
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  # An hour of everything on ports 8000 to 9000
+  retrospan-record --duration 1h --port 8000-9000 -o friday.cap
+
+  # One service and whatever it starts, until Ctrl-C
+  retrospan-record --pid $(pidof -s nginx) -o nginx.cap
+
+  # One command and its children, until it ends
+  retrospan-record -o fetch.cap -- curl -s http://localhost:8080/
+
+  # No content at all: lengths, times and addresses
+  retrospan-record --payload none --duration 10m -o quiet.cap
+
+The capture can be read while it is recorded, and after a kill at any moment: `retrospan info friday.cap`.";
+
+const AFTER_HELP: &str = "\
+Filters: repeats of one filter are OR, different filters are AND. A socket is judged once, at first sight.
+Signals: Ctrl-C, SIGTERM and SIGHUP finish the files and print a summary. SIGTERM and SIGHUP are passed on to COMMAND.
+Exit status: 0 recorded, 2 not recorded (the reason is on stderr). COMMAND's own status is in the summary.
+Privileges: root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
+
+/// Records what happens on this host's TCP sockets into a capture.
+#[derive(Debug, Parser)]
+#[command(name = "retrospan-record", version, before_long_help = EXAMPLES, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Directory of the capture; it must not exist yet, or be empty
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Stop after this long, as 90s, 10m, 1h or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Only this process and its present and future descendants
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+    /// Only processes of this name (the thread-group leader's, as in /proc/PID/comm)
+    #[arg(long, value_name = "NAME")]
+    comm: Vec<String>,
+    /// Only sockets with this port, or one of this range, at either end
+    #[arg(long, value_name = "PORT[-PORT]", value_parser = parse_ports)]
+    port: Vec<(u16, u16)>,
+    /// Most payload bytes looked at in one call
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    snaplen: u32,
+    /// Size of each CPU's ring buffer, as 512k or 8m; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "8m", value_parser = parse_size)]
+    ring_size: u32,
+    /// Keep all arguments of processes and of COMMAND, not argv[0] alone
+    #[arg(long)]
+    args: bool,
+    /// What to keep of the data
+    #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
+    payload: PayloadArg,
+    /// Most time between two parts: a kill loses no more than this
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, hide = true)]
+    rotate: Duration,
+    /// Run this and record it and its descendants until it ends
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PayloadArg {
+    /// Message heads of HTTP, without query values and the values of headers not known to be harmless
+    Heads,
+    /// All bytes up to the snap length, secrets too
+    Full,
+    /// Nothing
+    None,
+}
+
+impl From<Cli> for Options {
+    fn from(cli: Cli) -> Options {
+        Options {
+            output: cli.output,
+            duration: cli.duration,
+            pids: cli.pid,
+            comms: cli.comm,
+            ports: cli.port,
+            snap_bytes: cli.snaplen,
+            ring_bytes: cli.ring_size,
+            args: cli.args,
+            payload: match cli.payload {
+                PayloadArg::Heads => Payload::Heads,
+                PayloadArg::Full => Payload::Full,
+                PayloadArg::None => Payload::None,
+            },
+            rotate: cli.rotate,
+            command: cli.command,
+        }
+    }
+}
+
+/// `90s`, `1h30m`, `250ms`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time such as 90s, 10m or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit_ms: u64 = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        let part = number.checked_mul(unit_ms).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
+        rest = &rest[letters..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+/// `8080` or `8000-9000`.
+fn parse_ports(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("{text:?} is not a port or a range such as 8000-9000");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last || last == 0 { Err(wrong()) } else { Ok((first, last)) }
+}
+
+/// `65536`, `512k`, `8m`, `1g`.
+fn parse_size(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is not a size such as 512k or 8m (at most 1g)");
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(['k', 'm', 'g']);
+    let unit: u64 = match &lower[digits.len()..] {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(wrong)?;
+    if bytes == 0 || bytes > 1 << 30 { Err(wrong()) } else { Ok(bytes as u32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Result<Options, clap::Error> {
+        Cli::try_parse_from([&["retrospan-record"], words].concat()).map(Options::from)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_together() {
+        let options = parse(&[
+            "--duration",
+            "1h30m",
+            "--pid",
+            "7",
+            "--pid",
+            "8",
+            "--comm",
+            "envoy",
+            "--port",
+            "80",
+            "--port",
+            "8000-9000",
+            "--snaplen",
+            "256",
+            "--ring-size",
+            "64K",
+            "--args",
+            "--payload",
+            "none",
+            "-o",
+            "x.cap",
+            "--",
+            "curl",
+            "-o",
+            "out",
+        ])
+        .unwrap();
+        assert_eq!(options.duration, Some(Duration::from_secs(5400)));
+        assert_eq!((options.pids, options.comms), (vec![7, 8], vec!["envoy".to_owned()]));
+        assert_eq!(options.ports, [(80, 80), (8000, 9000)]);
+        assert_eq!((options.snap_bytes, options.ring_bytes), (256, 65536));
+        assert!(options.args);
+        assert_eq!(options.payload, Payload::None);
+        assert_eq!(options.command, ["curl", "-o", "out"]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_help() {
+        let options = parse(&["-o", "x.cap"]).unwrap();
+        assert_eq!((options.snap_bytes, options.ring_bytes), (1024, 8 << 20));
+        assert_eq!(options.rotate, Duration::from_secs(10));
+        assert_eq!(options.payload, Payload::Heads);
+        assert!(options.duration.is_none() && options.command.is_empty());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for words in [
+            &["--duration", "1h"][..],
+            &["-o", "x", "--duration", ""],
+            &["-o", "x", "--duration", "1x"],
+            &["-o", "x", "--duration", "h"],
+            &["-o", "x", "--duration", "99999999999999999999s"],
+            &["-o", "x", "--port", "9000-8000"],
+            &["-o", "x", "--port", "65536"],
+            &["-o", "x", "--port", "0"],
+            &["-o", "x", "--pid", "0"],
+            &["-o", "x", "--ring-size", "0"],
+            &["-o", "x", "--ring-size", "2g"],
+            &["-o", "x", "--payload", "bodies"],
+            &["-o", "x", "curl"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The writer's own thread: batches in, finished parts out.
+//!
+//! Encoding and syncing take time that the rings do not have. The queue is short: where the disk is too
+//! slow for what is recorded, the drain waits, the rings fill up, and the kernel programs count what they could
+//! not keep. So memory stays bounded and no loss goes uncounted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use arrow::array::RecordBatch;
+use retrospan_formats::error::CaptureError;
+use retrospan_formats::manifest;
+use retrospan_formats::table::Table;
+use retrospan_formats::writer::CaptureWriter;
+
+use crate::pipeline::PipelineError;
+
+/// Batches that wait at most.
+const QUEUE: usize = 24;
+
+enum Message {
+    Rows(&'static Table, RecordBatch),
+    EndPart { whole_until_boot_ns: i64, losses: Vec<manifest::Loss> },
+}
+
+/// The writer at work.
+pub struct Files {
+    queue: SyncSender<Message>,
+    thread: JoinHandle<Result<CaptureWriter, CaptureError>>,
+    finished_bytes: Arc<AtomicU64>,
+}
+
+impl Files {
+    /// Gives the writer a thread.
+    pub fn start(writer: CaptureWriter) -> std::io::Result<Files> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let finished_bytes = Arc::new(AtomicU64::new(0));
+        let counter = finished_bytes.clone();
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || write(writer, &messages, &counter))?;
+        Ok(Files { queue, thread, finished_bytes })
+    }
+
+    /// Adds rows to the current part. Waits where the writer is behind.
+    pub fn rows(&self, table: &'static Table, batch: RecordBatch) -> Result<(), PipelineError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.queue.send(Message::Rows(table, batch)).map_err(|_| PipelineError::WriterGone)
+    }
+
+    /// Finishes the current part.
+    pub fn end_part(
+        &self,
+        whole_until_boot_ns: u64,
+        losses: Vec<manifest::Loss>,
+    ) -> Result<(), PipelineError> {
+        let message = Message::EndPart { whole_until_boot_ns: whole_until_boot_ns as i64, losses };
+        self.queue.send(message).map_err(|_| PipelineError::WriterGone)
+    }
+
+    /// Bytes of finished files.
+    pub fn finished_bytes(&self) -> u64 {
+        self.finished_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything is written, and gives the writer back or says why it ended.
+    pub fn finish(self) -> Result<CaptureWriter, CaptureError> {
+        drop(self.queue);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn write(
+    mut writer: CaptureWriter,
+    messages: &Receiver<Message>,
+    finished_bytes: &AtomicU64,
+) -> Result<CaptureWriter, CaptureError> {
+    for message in messages {
+        match message {
+            Message::Rows(table, batch) => writer.append(table, &batch)?,
+            Message::EndPart { whole_until_boot_ns, losses } => {
+                writer.rotate(whole_until_boot_ns, losses)?;
+                finished_bytes.store(writer.finished_bytes(), Ordering::Relaxed);
+            }
+        }
+    }
+    Ok(writer)
+}

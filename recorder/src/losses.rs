@@ -1,0 +1,146 @@
+//! What was lost: the counters of the kernel programs and our own, as rows per interval.
+
+use std::collections::BTreeMap;
+
+use retrospan_formats::event::{Kind, loss};
+use retrospan_formats::manifest;
+
+use crate::probes::LossCounters;
+
+/// A row of `loss`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the column of that name")]
+pub struct LossRow {
+    pub from_boot_ns: u64,
+    pub to_boot_ns: u64,
+    pub cpu: u16,
+    pub kind: &'static str,
+    pub cause: &'static str,
+    pub count: u64,
+}
+
+/// Counts losses and turns them into rows.
+#[derive(Debug)]
+pub struct Losses {
+    from_boot_ns: u64,
+    kernel: Vec<LossCounters>,
+    /// Own losses of this interval by CPU, kind and cause.
+    own: BTreeMap<(u16, &'static str, &'static str), u64>,
+    sums: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Losses {
+    /// Nothing lost yet; the first interval starts here.
+    pub fn new(boot_ns: u64) -> Losses {
+        Losses { from_boot_ns: boot_ns, kernel: Vec::new(), own: BTreeMap::new(), sums: BTreeMap::new() }
+    }
+
+    /// An event was lost by us.
+    pub fn count(&mut self, cpu: u16, kind: &'static str, cause: &'static str, count: u64) {
+        *self.own.entry((cpu, kind, cause)).or_default() += count;
+    }
+
+    /// Ends an interval: the rows of what was lost in it. `kernel`: the counters now, per CPU.
+    pub fn interval(&mut self, boot_ns: u64, kernel: Vec<LossCounters>) -> Vec<LossRow> {
+        for (cpu, now) in kernel.iter().enumerate() {
+            let before = self.kernel.get(cpu).copied().unwrap_or_default();
+            for (index, count) in now.iter().zip(before).map(|(now, before)| now - before).enumerate() {
+                if count > 0 {
+                    let (kind, cause) = meaning(index as u32);
+                    *self.own.entry((cpu as u16, kind, cause)).or_default() += count;
+                }
+            }
+        }
+        if !kernel.is_empty() {
+            self.kernel = kernel;
+        }
+        let from_boot_ns = std::mem::replace(&mut self.from_boot_ns, boot_ns);
+        let row = |((cpu, kind, cause), count)| {
+            *self.sums.entry((kind, cause)).or_default() += count;
+            LossRow { from_boot_ns, to_boot_ns: boot_ns, cpu, kind, cause, count }
+        };
+        std::mem::take(&mut self.own).into_iter().map(row).collect()
+    }
+
+    /// Sums over all intervals that ended.
+    pub fn sums(&self) -> Vec<manifest::Loss> {
+        let sums = self.sums.iter();
+        let loss = |(&(kind, cause), &count): (&(&str, &str), &u64)| manifest::Loss {
+            kind: kind.to_owned(),
+            cause: cause.to_owned(),
+            count,
+        };
+        sums.map(loss).collect()
+    }
+
+    /// Everything lost in all intervals that ended.
+    pub fn total(&self) -> u64 {
+        self.sums.values().sum()
+    }
+}
+
+/// Records that found no room in a CPU's ring; each of them took a sequence number.
+pub fn without_room(counters: &LossCounters) -> u64 {
+    let kinds = 1..=Kind::ALL.len();
+    let records = [loss::SOCKET as usize, loss::PROCESS as usize];
+    kinds.chain(records).map(|index| counters[index]).sum()
+}
+
+/// Kind and cause that a counter of the kernel programs stands for.
+fn meaning(index: u32) -> (&'static str, &'static str) {
+    match index {
+        loss::SOCKET => ("socket", "ring_full"),
+        loss::PROCESS => ("process", "ring_full"),
+        loss::SOCKET_MAP => ("socket", "socket_map_full"),
+        loss::CALL_MAP => ("call", "call_map_full"),
+        loss::COMPAT_CALL => ("call", "compat_call"),
+        _ => (Kind::from_number(index as u8).map_or("unknown", Kind::name), "ring_full"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(counts: &[(u32, u64)]) -> LossCounters {
+        let mut counters = LossCounters::default();
+        for &(index, count) in counts {
+            counters[index as usize] = count;
+        }
+        counters
+    }
+
+    #[test]
+    fn an_interval_holds_what_was_lost_in_it() {
+        let mut losses = Losses::new(100);
+        let send = Kind::Send as u32;
+        let first = losses.interval(200, vec![counters(&[(send, 3)]), counters(&[(loss::SOCKET, 1)])]);
+        let row = |from, to, cpu, kind, cause, count| LossRow {
+            from_boot_ns: from,
+            to_boot_ns: to,
+            cpu,
+            kind,
+            cause,
+            count,
+        };
+        assert_eq!(
+            first,
+            [row(100, 200, 0, "send", "ring_full", 3), row(100, 200, 1, "socket", "ring_full", 1)]
+        );
+        losses.count(1, "receive", "late", 2);
+        let second = losses.interval(300, vec![counters(&[(send, 4)]), counters(&[(loss::SOCKET, 1)])]);
+        assert_eq!(
+            second,
+            [row(200, 300, 0, "send", "ring_full", 1), row(200, 300, 1, "receive", "late", 2)]
+        );
+        assert_eq!(losses.interval(400, Vec::new()), []);
+        assert_eq!(losses.total(), 7);
+        assert_eq!(losses.sums().len(), 3);
+    }
+
+    #[test]
+    fn only_records_without_room_took_a_number() {
+        let all = counters(&(1..loss::COUNTERS).map(|i| (i, 1)).collect::<Vec<_>>());
+        assert_eq!(without_room(&all), 10);
+    }
+}

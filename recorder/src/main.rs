@@ -1,0 +1,22 @@
+//! `retrospan-record`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use retrospan_recorder::cli::Cli;
+use retrospan_recorder::options::Options;
+use retrospan_recorder::{record, report};
+
+fn main() -> ExitCode {
+    let options = Options::from(Cli::parse());
+    match record::run(&options) {
+        Ok(recorded) => {
+            report::line(&report::summary(&recorded.manifest, recorded.sockets, recorded.command));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            report::line(&format!("retrospan-record: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a recording is asked to do, as plain data: the command line converted and checked.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
+use retrospan_formats::event::MAX_SNAP_BYTES;
+use serde_json::{Map, Value, json};
+
+use crate::probes;
+
+/// How much of the data is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Message heads of protocols that are parsed, with their secrets blanked.
+    Heads,
+    /// Everything up to the snap length, as it is.
+    Full,
+    /// Nothing: lengths and times only.
+    None,
+}
+
+impl Payload {
+    /// The word on the command line and in the manifest.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Payload::Heads => "heads",
+            Payload::Full => "full",
+            Payload::None => "none",
+        }
+    }
+}
+
+/// One recording.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the capture goes.
+    pub output: PathBuf,
+    /// Ends after this long; `None`: until a signal or the command's end.
+    pub duration: Option<Duration>,
+    /// These processes and their descendants; empty: no filter.
+    pub pids: Vec<u32>,
+    /// Names of thread-group leaders; empty: no filter.
+    pub comms: Vec<String>,
+    /// Closed ranges of ports at either end; empty: no filter.
+    pub ports: Vec<(u16, u16)>,
+    /// Most payload bytes of one event.
+    pub snap_bytes: u32,
+    /// Bytes of each CPU's ring.
+    pub ring_bytes: u32,
+    /// Keep whole argument vectors instead of argv[0] alone.
+    pub args: bool,
+    /// What is kept of the data.
+    pub payload: Payload,
+    /// At most this long between two parts, so at most this much is lost by a kill.
+    pub rotate: Duration,
+    /// Run and recorded with its descendants; empty: none.
+    pub command: Vec<OsString>,
+}
+
+/// An option that cannot be honoured.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// More names than the kernel programs hold.
+    #[error("--comm: at most {MAX_COMMS} names")]
+    Comms,
+    /// An empty name.
+    #[error("--comm: an empty name matches nothing")]
+    EmptyComm,
+    /// More ranges than the kernel programs hold.
+    #[error("--port: at most {MAX_PORT_RANGES} ranges")]
+    Ports,
+    /// A snap length beyond what one record holds.
+    #[error("--snaplen: {0} is more than {MAX_SNAP_BYTES} bytes")]
+    Snap(u32),
+    /// A process that is not there.
+    #[error("--pid {0}: no such process")]
+    NoProcess(u32),
+    /// A recording of no length.
+    #[error("--duration: must be longer than 0")]
+    Duration,
+    /// Parts of no length.
+    #[error("--rotate: must be at least 100ms")]
+    Rotate,
+}
+
+impl Options {
+    /// Checks what can be checked before anything is started.
+    pub fn check(&self) -> Result<(), OptionError> {
+        if self.comms.len() > MAX_COMMS {
+            return Err(OptionError::Comms);
+        }
+        if self.comms.iter().any(String::is_empty) {
+            return Err(OptionError::EmptyComm);
+        }
+        if self.ports.len() > MAX_PORT_RANGES {
+            return Err(OptionError::Ports);
+        }
+        if self.snap_bytes as usize > MAX_SNAP_BYTES {
+            return Err(OptionError::Snap(self.snap_bytes));
+        }
+        if self.duration.is_some_and(|d| d.is_zero()) {
+            return Err(OptionError::Duration);
+        }
+        if self.rotate < Duration::from_millis(100) {
+            return Err(OptionError::Rotate);
+        }
+        match self.pids.iter().find(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+            Some(&pid) => Err(OptionError::NoProcess(pid)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the kernel programs are told.
+    pub fn probes(&self) -> probes::Options {
+        let filter = !self.pids.is_empty() || !self.command.is_empty();
+        probes::Options {
+            snap_bytes: if self.payload == Payload::None { 0 } else { self.snap_bytes },
+            ring_bytes: self.ring_bytes,
+            ports: self.ports.clone(),
+            comms: self.comms.clone(),
+            pids: filter.then(|| self.pids.clone()),
+            own_pid: std::process::id(),
+            read_argv: true,
+            most_sockets: 0,
+        }
+    }
+
+    /// The manifest's `options`: COMMAND is its argv[0] alone unless arguments were asked for.
+    pub fn manifest(&self) -> Map<String, Value> {
+        let ports: Vec<String> = self.ports.iter().map(|&(a, b)| port_range(a, b)).collect();
+        let kept = if self.args { self.command.len() } else { 1 };
+        let command: Vec<_> = self.command.iter().take(kept).map(|a| a.to_string_lossy()).collect();
+        let mut map = Map::new();
+        let mut put = |name: &str, value: Value| map.insert(name.to_owned(), value);
+        put("duration_s", json!(self.duration.map(|d| d.as_secs_f64())));
+        put("pid", json!(self.pids));
+        put("comm", json!(self.comms));
+        put("port", json!(ports));
+        put("snaplen", json!(self.snap_bytes));
+        put("ring_size", json!(self.ring_bytes));
+        put("args", json!(self.args));
+        put("payload", json!(self.payload.name()));
+        put("command", json!(command));
+        map
+    }
+}
+
+fn port_range(first: u16, last: u16) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}

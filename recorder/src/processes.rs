@@ -1,0 +1,269 @@
+//! The process table: who a pid is at any moment, and the rows of `processes`.
+//!
+//! In: the snapshot at the start, then fork, exec and exit records in order of emission. A process is told
+//! by its pid and start time, so a pid that is used again is another process.
+
+use std::rc::Rc;
+
+use bytemuck::pod_read_unaligned;
+use retrospan_formats::event::{Header, Process, life};
+
+use crate::cgroups::Cgroups;
+use crate::fast_map::FastMap;
+use crate::procfs::{self, Found};
+use crate::shell;
+
+/// /proc gives start times in ticks of 10 ms, records in ns.
+const TICK_NS: u64 = 10_000_000;
+
+/// A row of `processes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Start in ms since boot, times 2^22, plus pid.
+    pub process_id: i64,
+    /// Thread group id.
+    pub pid: u32,
+    /// The parent when it was born.
+    pub parent_process_id: Option<i64>,
+    /// Path of the executable.
+    pub exe: Option<Rc<str>>,
+    /// Name of the thread-group leader.
+    pub comm: Rc<str>,
+    /// Arguments as they may be kept, shell-quoted.
+    pub argv: Option<Rc<str>>,
+    /// Path of the cgroup.
+    pub cgroup: Option<Rc<str>>,
+    /// CLOCK_BOOTTIME of the start, ns.
+    pub start_boot_ns: u64,
+    /// CLOCK_BOOTTIME of the end, ns.
+    pub end_boot_ns: Option<u64>,
+    /// Wait status.
+    pub exit_code: Option<i32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: Row,
+    cgroup_id: u64,
+    /// Differs from what was last written.
+    changed: bool,
+    /// Has a row in an earlier part.
+    written: bool,
+}
+
+/// All processes that live, and those that ended since the last part.
+#[derive(Debug)]
+pub struct Processes {
+    /// Keep whole argument vectors.
+    args: bool,
+    live: FastMap<u32, Entry>,
+    /// Ended, and their pid is in use again.
+    replaced: Vec<Entry>,
+    cgroups: Cgroups,
+    /// Ids with rows in more than one part.
+    repeated: Vec<i64>,
+    /// The pid asked for last and its id: calls come in runs of one process.
+    last: Option<(u32, Option<i64>)>,
+}
+
+/// The id of a process.
+pub fn process_id(pid: u32, start_boot_ns: u64) -> i64 {
+    ((start_boot_ns / 1_000_000) << 22) as i64 | i64::from(pid)
+}
+
+impl Processes {
+    /// An empty table. `args`: keep whole argument vectors.
+    pub fn new(args: bool, cgroups: Cgroups) -> Processes {
+        Processes {
+            args,
+            live: FastMap::default(),
+            replaced: Vec::new(),
+            cgroups,
+            repeated: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Takes the processes that were found at the start.
+    pub fn snapshot(&mut self, mut found: Vec<Found>) {
+        found.sort_by_key(|f| (f.start_boot_ns, f.pid));
+        for process in found {
+            self.found(process);
+        }
+    }
+
+    /// The id of the process that has this pid now. One that no record told of is looked up in /proc.
+    pub fn id_of(&mut self, pid: u32) -> Option<i64> {
+        if let Some((last, id)) = self.last
+            && last == pid
+        {
+            return id;
+        }
+        if pid == 0 {
+            return None;
+        }
+        if !self.live.contains_key(&pid)
+            && let Some(found) = procfs::process(pid)
+        {
+            self.found(found);
+        }
+        let id = self.live.get(&pid).map(|e| e.row.process_id);
+        self.last = Some((pid, id));
+        id
+    }
+
+    /// Takes a fork, exec or exit record.
+    pub fn record(&mut self, header: &Header, body: &[u8]) {
+        self.last = None;
+        let Some(fixed) = body.get(..size_of::<Process>()) else { return };
+        let process: Process = pod_read_unaligned(fixed);
+        let rest = &body[size_of::<Process>()..];
+        let (exe, rest) = rest.split_at(rest.len().min(process.exe_bytes.into()));
+        let argv = &rest[..rest.len().min(process.argv_bytes.into())];
+        match process.what {
+            life::FORK => self.fork(header, &process),
+            life::EXEC => self.exec(header.pid, &process, exe, argv),
+            life::EXIT => self.exit(header, &process),
+            _ => {}
+        }
+    }
+
+    fn fork(&mut self, header: &Header, process: &Process) {
+        let parent = self.live.get(&process.parent_pid).map(|e| (e.row.clone(), e.cgroup_id));
+        self.update(header.pid, process, |entry, is_new| {
+            let Some((parent, cgroup_id)) = parent else { return };
+            entry.row.parent_process_id = Some(parent.process_id);
+            // A snapshot taken after the fork may know a newer program than the parent's.
+            if is_new {
+                entry.row.exe = parent.exe;
+                entry.row.argv = parent.argv;
+                if entry.cgroup_id == cgroup_id || entry.row.cgroup.is_none() {
+                    entry.row.cgroup = parent.cgroup;
+                }
+            }
+        });
+    }
+
+    fn exec(&mut self, pid: u32, process: &Process, exe: &[u8], argv: &[u8]) {
+        let argv = kept_argv(argv, self.args);
+        self.update(pid, process, |entry, _| {
+            entry.row.comm = comm(&process.comm);
+            entry.row.exe = text(exe);
+            entry.row.argv = argv;
+        });
+    }
+
+    fn exit(&mut self, header: &Header, process: &Process) {
+        self.update(header.pid, process, |entry, _| {
+            entry.row.end_boot_ns = Some(header.boot_ns);
+            entry.row.exit_code = Some(process.exit_code as i32);
+        });
+    }
+
+    /// Changes the entry of the process that a record tells of; it is made where it is new.
+    fn update(&mut self, pid: u32, process: &Process, change: impl FnOnce(&mut Entry, bool)) {
+        let old = self.live.remove(&pid);
+        let (mut entry, is_new) = match old {
+            Some(entry) if entry.row.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS => {
+                (entry, false)
+            }
+            other => {
+                self.replaced.extend(other);
+                (self.born(pid, process), true)
+            }
+        };
+        if entry.cgroup_id != process.cgroup_id {
+            entry.cgroup_id = process.cgroup_id;
+            if let Some(path) = self.cgroups.path(process.cgroup_id) {
+                entry.row.cgroup = Some(path);
+            }
+        }
+        change(&mut entry, is_new);
+        entry.changed = true;
+        self.live.insert(pid, entry);
+    }
+
+    fn born(&self, pid: u32, process: &Process) -> Entry {
+        let row = Row {
+            process_id: process_id(pid, process.start_boot_ns),
+            pid,
+            parent_process_id: self.live.get(&process.parent_pid).map(|e| e.row.process_id),
+            exe: None,
+            comm: comm(&process.comm),
+            argv: None,
+            cgroup: None,
+            start_boot_ns: process.start_boot_ns,
+            end_boot_ns: None,
+            exit_code: None,
+        };
+        Entry { row, cgroup_id: 0, changed: true, written: false }
+    }
+
+    fn found(&mut self, found: Found) {
+        if self.live.contains_key(&found.pid) {
+            return;
+        }
+        let row = Row {
+            process_id: process_id(found.pid, found.start_boot_ns),
+            pid: found.pid,
+            parent_process_id: self.live.get(&found.parent_pid).map(|e| e.row.process_id),
+            exe: found.exe.map(Rc::from),
+            comm: Rc::from(found.comm),
+            argv: kept_argv(&found.argv, self.args),
+            cgroup: found.cgroup.map(Rc::from),
+            start_boot_ns: found.start_boot_ns,
+            end_boot_ns: None,
+            exit_code: None,
+        };
+        self.live.insert(found.pid, Entry { row, cgroup_id: 0, changed: true, written: false });
+    }
+
+    /// The rows that are new or different since the last call, by id. Ended processes are forgotten.
+    pub fn take_rows(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
+            if entry.written {
+                self.repeated.push(entry.row.process_id);
+            }
+            entry.changed = false;
+            entry.written = true;
+            rows.push(entry.row.clone());
+        }
+        self.replaced.clear();
+        self.live.retain(|_, e| e.row.end_boot_ns.is_none());
+        self.last = None;
+        rows.sort_by_key(|row| row.process_id);
+        rows
+    }
+
+    /// Ids that have a row in more than one part.
+    pub fn take_repeated(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.repeated)
+    }
+}
+
+/// NUL-padded bytes as text.
+fn comm(bytes: &[u8; 16]) -> Rc<str> {
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    Rc::from(String::from_utf8_lossy(&bytes[..end]))
+}
+
+/// Bytes up to a NUL as text; `None` where there are none.
+fn text(bytes: &[u8]) -> Option<Rc<str>> {
+    let bytes = bytes.split(|&b| b == 0).next().unwrap_or_default();
+    (!bytes.is_empty()).then(|| Rc::from(String::from_utf8_lossy(bytes)))
+}
+
+/// A NUL-separated argument vector as it may be kept: argv[0] alone, or all of it.
+fn kept_argv(bytes: &[u8], all: bool) -> Option<Rc<str>> {
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    if bytes.is_empty() {
+        return None;
+    }
+    let arguments = bytes.split(|&b| b == 0).take(if all { usize::MAX } else { 1 });
+    let quoted: Vec<String> = arguments.map(|a| shell::quote(&String::from_utf8_lossy(a))).collect();
+    Some(Rc::from(quoted.join(" ")))
+}
+
+#[cfg(test)]
+mod tests;

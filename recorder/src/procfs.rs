@@ -1,0 +1,120 @@
+//! What /proc tells at the start: processes, and who holds which socket.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cgroups;
+use crate::fast_map::FastMap;
+
+/// Length of a clock tick of /proc/PID/stat, in ns (USER_HZ is 100 on every architecture we run on).
+const TICK_NS: u64 = 10_000_000;
+
+/// A process found in /proc.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Thread group id.
+    pub pid: u32,
+    /// Its parent.
+    pub parent_pid: u32,
+    /// Start since boot, in ns, rounded down to a tick.
+    pub start_boot_ns: u64,
+    /// Name of the thread-group leader.
+    pub comm: String,
+    /// Path of the executable; `None` for kernel threads.
+    pub exe: Option<String>,
+    /// Arguments, each followed by NUL.
+    pub argv: Vec<u8>,
+    /// Path of the cgroup.
+    pub cgroup: Option<String>,
+}
+
+/// Every process of the host.
+pub fn processes() -> Vec<Found> {
+    pids().into_iter().filter_map(process).collect()
+}
+
+/// One process, if it is there.
+pub fn process(pid: u32) -> Option<Found> {
+    let folder = format!("/proc/{pid}");
+    let folder = Path::new(&folder);
+    let stat = fs::read(folder.join("stat")).ok()?;
+    let mut found = parse_stat(&stat)?;
+    found.exe = fs::read_link(folder.join("exe")).ok().map(|p| p.to_string_lossy().into_owned());
+    found.argv = fs::read(folder.join("cmdline")).unwrap_or_default();
+    found.cgroup =
+        fs::read_to_string(folder.join("cgroup")).ok().as_deref().and_then(cgroups::path_of_process);
+    Some(found)
+}
+
+/// The lowest pid that holds each socket, by the socket's inode.
+pub fn socket_owners() -> FastMap<u64, u32> {
+    let mut owners = FastMap::default();
+    let mut pids = pids();
+    pids.sort_unstable();
+    for pid in pids {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for entry in entries.flatten() {
+            let inode = fs::read_link(entry.path()).ok().and_then(|link| socket_inode(link.to_str()?));
+            if let Some(inode) = inode {
+                owners.entry(inode).or_insert(pid);
+            }
+        }
+    }
+    owners
+}
+
+fn pids() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Reads /proc/PID/stat. The name stands in parentheses and may hold anything, parentheses too.
+fn parse_stat(stat: &[u8]) -> Option<Found> {
+    let stat = String::from_utf8_lossy(stat);
+    let (pid, rest) = stat.split_once(" (")?;
+    let (comm, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    Some(Found {
+        pid: pid.parse().ok()?,
+        parent_pid: fields.get(1)?.parse().ok()?,
+        start_boot_ns: fields.get(19)?.parse::<u64>().ok()? * TICK_NS,
+        comm: comm.to_owned(),
+        ..Found::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn finds_itself() {
+        let me = process(std::process::id()).unwrap();
+        assert_eq!(me.exe.as_deref(), std::env::current_exe().unwrap().to_str());
+        assert!(me.start_boot_ns > 0 && me.start_boot_ns < crate::host::boot_ns());
+        assert!(processes().contains(&me));
+    }
+
+    #[test]
+    fn finds_the_owner_of_a_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+        let inode = socket_inode(link.to_str().unwrap()).unwrap();
+        assert_eq!(socket_owners().get(&inode), Some(&std::process::id()));
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let tail = (3..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let found = parse_stat(format!("42 (a) b (c) {tail}\n").as_bytes()).unwrap();
+        assert_eq!((found.pid, found.comm.as_str()), (42, "a) b (c"));
+        assert_eq!((found.parent_pid, found.start_boot_ns), (4, 22 * TICK_NS));
+        assert_eq!(parse_stat(b"42 (a"), None);
+    }
+}

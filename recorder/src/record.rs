@@ -1,0 +1,415 @@
+//! One recording from start to end. The order of the start is the promise: nothing is written before
+//! the probes are attached, and nobody is told `recording` before the snapshot is taken.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use retrospan_formats::error::CaptureError;
+use retrospan_formats::manifest::{Manifest, State};
+use retrospan_formats::table::{FORMAT_VERSION, Table};
+use retrospan_formats::tables;
+use retrospan_formats::writer::{CaptureWriter, check_unused};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cgroups::Cgroups;
+use crate::command::{self, Gated};
+use crate::dimensions;
+use crate::drain::{Drain, Round};
+use crate::files::Files;
+use crate::host;
+use crate::losses::{Losses, without_room};
+use crate::options::{OptionError, Options};
+use crate::order::Merge;
+use crate::pipeline::{Pipeline, PipelineError};
+use crate::probes::{self, ProbeError, Probes};
+use crate::processes::Processes;
+use crate::report::{self, CommandEnd, Progress};
+use crate::rows;
+use crate::snapshot;
+
+/// Rows of a part at most: one row group of a Parquet file.
+const PART_ROWS: u64 = 1 << 20;
+/// Payload bytes of a part at most.
+const PART_PAYLOAD_BYTES: u64 = 128 << 20;
+/// Length of an interval of the `loss` table.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why there is no recording, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// An option cannot be honoured.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The kernel programs do not run.
+    #[error(transparent)]
+    Probes(#[from] ProbeError),
+    /// The capture cannot be written.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A row could not be made.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// COMMAND cannot be run.
+    #[error("{}: cannot be run: {reason}", .command.to_string_lossy())]
+    Command {
+        /// Its first word.
+        command: OsString,
+        /// Why.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Its reason.
+        source: std::io::Error,
+    },
+}
+
+/// What a recording came to.
+pub struct Recorded {
+    /// The finished capture's manifest.
+    pub manifest: Manifest,
+    /// Sockets recorded.
+    pub sockets: u64,
+    /// How COMMAND ended, where there is one.
+    pub command: Option<CommandEnd>,
+}
+
+/// Records until the duration, a signal or the command's end.
+pub fn run(options: &Options) -> Result<Recorded, RecordError> {
+    options.check()?;
+    check_unused(&options.output)?;
+    if let Some(program) = options.command.first()
+        && command::find_program(program).is_none()
+    {
+        return Err(command_error(options, "no such program"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(system("event loop"))?.block_on(record(options))
+}
+
+async fn record(options: &Options) -> Result<Recorded, RecordError> {
+    let mut signals = Signals::listen().map_err(system("signals"))?;
+    let mut probes = probes::start(&options.probes())?;
+    let mut recording = Recording::begin(options, &mut probes)?;
+    report::line(&format!("recording to {}", options.output.display()));
+    let mut command = start_command(options, &mut probes)?;
+    let mut progress = Progress::start(options.duration);
+    let outcome = recording.run(&mut probes, &mut signals, &mut command, &mut progress).await;
+    progress.end();
+    let command_end = command.as_mut().map(|child| command_end(child, signals.passed_on));
+    match outcome {
+        // The writer knows why it ended.
+        Err(RecordError::Pipeline(PipelineError::WriterGone)) => {
+            recording.files.finish()?;
+            Err(PipelineError::WriterGone.into())
+        }
+        Err(error) => Err(error),
+        Ok(()) => recording.finish(&mut probes, command_end),
+    }
+}
+
+/// A recording under way.
+struct Recording {
+    output: PathBuf,
+    started: Instant,
+    duration: Option<Duration>,
+    rotation: Rotation,
+    drain: Drain,
+    merge: Merge,
+    pipeline: Pipeline,
+    files: Files,
+    losses_polled: Instant,
+    lost: u64,
+}
+
+impl Recording {
+    fn begin(options: &Options, probes: &mut Probes) -> Result<Recording, RecordError> {
+        let (boot_ns, wall_ns) = host::clock_sample();
+        let rings = probes.take_rings();
+        let manifest = manifest(options, probes, boot_ns, wall_ns, rings.len() as u32)?;
+        let mut drain = Drain::new(rings);
+        let mut merge = Merge::default();
+        let files =
+            Files::start(CaptureWriter::create(&options.output, manifest)?).map_err(system("writer"))?;
+        let found = snapshot::take(probes, &mut drain, &mut merge)?;
+        let mut processes = Processes::new(options.args, Cgroups::of_host());
+        processes.snapshot(found.processes);
+        let owners = found.socket_owners.into_iter();
+        let owners = owners.filter_map(|(inode, pid)| Some((inode, processes.id_of(pid)?))).collect();
+        let losses = Losses::new(boot_ns as u64);
+        let mut pipeline = Pipeline::new(processes, losses, options.payload, std::process::id());
+        pipeline.sockets.set_owners(owners);
+        files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(PipelineError::from)?)?;
+        let now = Instant::now();
+        Ok(Recording {
+            output: options.output.clone(),
+            started: now,
+            duration: options.duration,
+            rotation: Rotation::new(options.rotate, now),
+            drain,
+            merge,
+            pipeline,
+            files,
+            losses_polled: now,
+            lost: 0,
+        })
+    }
+
+    /// Until the duration, a signal or the command's end.
+    async fn run(
+        &mut self,
+        probes: &mut Probes,
+        signals: &mut Signals,
+        command: &mut Option<Child>,
+        progress: &mut Progress,
+    ) -> Result<(), RecordError> {
+        loop {
+            let round = self.round()?;
+            if self.losses_polled.elapsed() >= LOSS_INTERVAL {
+                self.poll_losses(probes)?;
+            }
+            if self.rotation.is_due(self.pipeline.part_size()) {
+                self.poll_losses(probes)?;
+                self.end_part(round.watermark_ns)?;
+            }
+            progress.update(self.pipeline.events(), self.files.finished_bytes(), self.lost);
+            let ended = command.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+            if ended || self.duration.is_some_and(|d| self.started.elapsed() >= d) {
+                return Ok(());
+            }
+            let pause = if round.more { Duration::ZERO } else { self.pause() };
+            if signals.arrived_within(pause).await {
+                signals.pass_on(command.as_ref());
+                return Ok(());
+            }
+        }
+    }
+
+    /// Until the next round, but not beyond the end.
+    fn pause(&mut self) -> Duration {
+        let pause = self.drain.pause();
+        let left = self.duration.map(|d| d.saturating_sub(self.started.elapsed()));
+        left.map_or(pause, |left| pause.min(left))
+    }
+
+    fn round(&mut self) -> Result<Round, PipelineError> {
+        let round = self.drain.round(&mut self.merge);
+        self.release(round.watermark_ns)?;
+        Ok(round)
+    }
+
+    fn release(&mut self, watermark_ns: u64) -> Result<(), PipelineError> {
+        let (pipeline, files) = (&mut self.pipeline, &self.files);
+        let mut result = Ok(());
+        self.merge.release(watermark_ns, |row| {
+            if result.is_ok() {
+                result = pipeline.record(row, &mut |table, batch| files.rows(table, batch));
+            }
+        });
+        result
+    }
+
+    fn poll_losses(&mut self, probes: &Probes) -> Result<(), RecordError> {
+        self.losses_polled = Instant::now();
+        let rows = self.pipeline.losses.interval(host::boot_ns(), probes.losses()?);
+        self.lost = self.pipeline.losses.total();
+        self.write(&tables::LOSS, rows::losses(&rows))
+    }
+
+    fn write(
+        &self,
+        table: &'static Table,
+        batch: Result<arrow::array::RecordBatch, arrow::error::ArrowError>,
+    ) -> Result<(), RecordError> {
+        Ok(self.files.rows(table, batch.map_err(PipelineError::from)?)?)
+    }
+
+    /// Finishes the current part: everything emitted up to `whole_until_ns` is in it or in an earlier one.
+    fn end_part(&mut self, whole_until_ns: u64) -> Result<(), RecordError> {
+        self.write(&tables::CLOCK, rows::clock(&[host::clock_sample()]))?;
+        let (pipeline, files) = (&mut self.pipeline, &self.files);
+        pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
+        files.end_part(whole_until_ns, pipeline.losses.sums())?;
+        self.rotation.restart();
+        let mut result = Ok(());
+        self.merge.next_part(|row| {
+            if result.is_ok() {
+                result = pipeline.record(row, &mut |table, batch| files.rows(table, batch));
+            }
+        });
+        Ok(result?)
+    }
+
+    /// Detaches, takes what is left, and finishes the files.
+    fn finish(mut self, probes: &mut Probes, command: Option<CommandEnd>) -> Result<Recorded, RecordError> {
+        probes.detach();
+        let elapsed_s = self.started.elapsed().as_secs_f64();
+        let ended_ns = host::boot_ns();
+        while self.round()?.records > 0 {}
+        self.release(u64::MAX)?;
+        self.count_unexplained(probes)?;
+        self.poll_losses(probes)?;
+        self.end_part(ended_ns)?;
+        if self.pipeline.part_size().0 > 0 {
+            self.end_part(ended_ns)?;
+        }
+        let events = self.pipeline.events();
+        let repeated = [self.pipeline.processes.take_repeated(), self.pipeline.sockets.take_repeated()];
+        let mut writer = self.files.finish()?;
+        for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
+            dimensions::merge(&self.output, &mut writer, table, repeated)?;
+        }
+        for table in [&tables::CLOCK, &tables::LOSS] {
+            dimensions::join(&self.output, &mut writer, table)?;
+        }
+        let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
+        let mut cost = host::own_cost();
+        cost.elapsed_s = elapsed_s;
+        cost.events = events;
+        cost.programs_s = (programs_s > 0).then_some(programs_s as f64 / 1e9);
+        let manifest = writer.complete(cost)?;
+        let sockets = manifest.files.iter().filter(|f| f.table == tables::SOCKETS.name).map(|f| f.rows).sum();
+        Ok(Recorded { manifest, sockets, command })
+    }
+
+    /// Every number that the programs gave out is a record that came or a loss that they counted. What is
+    /// neither is a defect, ours or the kernel's, and is said so in the capture.
+    fn count_unexplained(&mut self, probes: &Probes) -> Result<(), RecordError> {
+        let (made, counters) = (probes.next_seqs()?, probes.losses()?);
+        let read = self.drain.records();
+        for (cpu, made) in made.iter().enumerate() {
+            let read = read.get(cpu).copied().unwrap_or_default();
+            let lost = counters.get(cpu).map(without_room).unwrap_or_default();
+            let unexplained = made.abs_diff(read + lost);
+            if unexplained > 0 {
+                self.pipeline.losses.count(cpu as u16, "record", "unexplained", unexplained);
+            }
+        }
+        if self.merge.malformed() > 0 {
+            self.pipeline.losses.count(0, "record", "malformed", self.merge.malformed());
+        }
+        Ok(())
+    }
+}
+
+/// When the current part ends.
+struct Rotation {
+    longest: Duration,
+    since: Instant,
+    after: Duration,
+}
+
+impl Rotation {
+    fn new(longest: Duration, now: Instant) -> Rotation {
+        Rotation { longest, since: now, after: longest.mul_f64(0.9) }
+    }
+
+    fn is_due(&self, (rows, payload_bytes): (u64, u64)) -> bool {
+        rows >= PART_ROWS || payload_bytes >= PART_PAYLOAD_BYTES || self.since.elapsed() >= self.after
+    }
+
+    /// Between 80 and 95 % of the longest, so that a part has time to reach the disk within it, and does not
+    /// beat in time with what is recorded.
+    fn restart(&mut self) {
+        let thousandths = host::boot_ns() / 1_000 % 150;
+        self.since = Instant::now();
+        self.after = self.longest.mul_f64(0.8 + thousandths as f64 / 1_000.0);
+    }
+}
+
+/// The signals that end a recording.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    /// The one that came, if COMMAND has to be told.
+    arrived: Option<libc::c_int>,
+    passed_on: bool,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            arrived: None,
+            passed_on: false,
+        })
+    }
+
+    async fn arrived_within(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            biased;
+            // The terminal sends Ctrl-C to COMMAND itself.
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => { self.arrived = Some(libc::SIGTERM); true }
+            _ = self.hang_up.recv() => { self.arrived = Some(libc::SIGHUP); true }
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+
+    fn pass_on(&mut self, command: Option<&Child>) {
+        if let (Some(signal), Some(child)) = (self.arrived, command) {
+            // SAFETY: kill has no memory effects; the child has not been waited for, so its pid is its own.
+            self.passed_on = unsafe { libc::kill(child.id() as libc::pid_t, signal) } == 0;
+        }
+    }
+}
+
+fn start_command(options: &Options, probes: &mut Probes) -> Result<Option<Child>, RecordError> {
+    if options.command.is_empty() {
+        return Ok(None);
+    }
+    let failed = |e: std::io::Error| command_error(options, &e.to_string());
+    let gated = Gated::fork(&options.command).map_err(failed)?;
+    probes.watch_pid(gated.pid)?;
+    Ok(Some(gated.open().map_err(failed)?))
+}
+
+fn command_end(child: &mut Child, _told: bool) -> CommandEnd {
+    match child.try_wait() {
+        Ok(Some(status)) => CommandEnd::Ended(status),
+        _ => CommandEnd::Runs(child.id()),
+    }
+}
+
+fn manifest(
+    options: &Options,
+    probes: &Probes,
+    boot_ns: i64,
+    wall_ns: i64,
+    cpus: u32,
+) -> Result<Manifest, RecordError> {
+    Ok(Manifest {
+        format_version: FORMAT_VERSION,
+        capture_id: host::random_id().map_err(system("random bits"))?,
+        state: State::Recording,
+        host: host::describe(wall_ns, cpus),
+        options: options.manifest(),
+        probe_set: probes.probe_set().to_owned(),
+        recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_boot_ns: boot_ns,
+        started_wall_ns: wall_ns,
+        whole_until_boot_ns: boot_ns,
+        files: Vec::new(),
+        losses: Vec::new(),
+        cost: None,
+    })
+}
+
+fn command_error(options: &Options, reason: &str) -> RecordError {
+    RecordError::Command {
+        command: options.command.first().cloned().unwrap_or_default(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RecordError {
+    move |source| RecordError::System { what, source }
+}

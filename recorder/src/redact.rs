@@ -1,0 +1,223 @@
+//! Decides which payload bytes may reach the disk, with state per socket and direction.
+//!
+//! In: the calls of one socket in order of emission, with the bytes the kernel programs took. Out: the
+//! bytes to keep. By default these are the heads and the framing of HTTP/1 messages, without
+//! their secrets; what stands between kept bytes is `*`, and what follows the last kept byte is cut off.
+
+use retrospan_formats::event::{Kind, flags, role};
+use retrospan_formats::http1::{Call, Direction, Framing, Part, What, begins_head};
+
+use crate::options::Payload;
+
+/// What stands for a byte that must not be kept.
+const BLANK: u8 = b'*';
+
+/// The data of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// Send or receive.
+    pub kind: Kind,
+    /// [`role`] of the socket.
+    pub role: u8,
+    /// Bytes moved.
+    pub done_bytes: u64,
+    /// Sequence number of the first byte; `None` where it is not exact.
+    pub tcp_seq: Option<u32>,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// First bytes of the data.
+    pub head: &'a [u8],
+    /// Last bytes of the data, beyond `head`.
+    pub tail: &'a [u8],
+}
+
+/// Scratch space, reused from call to call.
+#[derive(Debug, Default)]
+pub struct Redactor {
+    parts: Vec<Part>,
+    /// One entry a known byte: may it be kept?
+    keep: Vec<bool>,
+}
+
+/// What is known of the data of one socket so far.
+#[derive(Debug, Default)]
+pub struct Stream {
+    framing: Framing,
+    /// The kind of call that moves requests.
+    requests: Option<Kind>,
+    sent: Position,
+    received: Position,
+}
+
+/// Where one direction stands.
+#[derive(Debug, Default)]
+struct Position {
+    /// Sequence number of the next byte, once one was exact.
+    next: Option<u32>,
+}
+
+/// How a call follows those before it.
+enum Follows {
+    /// After that many bytes that nobody saw.
+    After(u64),
+    /// It repeats or fills in what was passed over.
+    Behind,
+}
+
+impl Position {
+    fn follow(&self, tcp_seq: Option<u32>) -> Follows {
+        let (Some(next), Some(seq)) = (self.next, tcp_seq) else { return Follows::After(0) };
+        let ahead = seq.wrapping_sub(next);
+        if ahead < 1 << 31 { Follows::After(u64::from(ahead)) } else { Follows::Behind }
+    }
+
+    fn advance(&mut self, tcp_seq: Option<u32>, length: u64) {
+        self.next = tcp_seq.or(self.next).map(|seq| seq.wrapping_add(length as u32));
+    }
+}
+
+impl Redactor {
+    /// Appends to `out` what may be kept of a call's data, and returns its flags. `in_order`: no later
+    /// call of the socket was handled before.
+    pub fn keep(
+        &mut self,
+        mode: Payload,
+        stream: &mut Stream,
+        data: &Data<'_>,
+        in_order: bool,
+        out: &mut Vec<u8>,
+    ) -> u32 {
+        match mode {
+            Payload::Full => {
+                out.extend_from_slice(data.head);
+                out.extend_from_slice(data.tail);
+                data.flags
+            }
+            Payload::None => nothing(data),
+            Payload::Heads if !in_order || data.done_bytes == 0 => nothing(data),
+            Payload::Heads => {
+                if self.classify(stream, data) {
+                    self.copy_kept(data, out)
+                } else {
+                    nothing(data)
+                }
+            }
+        }
+    }
+
+    /// Fills `keep` for the known bytes; false where none of them may be kept.
+    fn classify(&mut self, stream: &mut Stream, data: &Data<'_>) -> bool {
+        let requests = match (stream.requests, data.role) {
+            (Some(kind), _) => Some(kind),
+            (None, role::CLIENT) => Some(Kind::Send),
+            (None, role::SERVER) => Some(Kind::Receive),
+            (None, _) => requesting_kind(data.kind, data.head),
+        };
+        stream.requests = requests;
+        let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
+        let Some(requests) = requests else {
+            position.advance(data.tcp_seq, data.done_bytes);
+            return false;
+        };
+        let direction = if requests == data.kind { Direction::Requests } else { Direction::Responses };
+        let gap = match position.follow(data.tcp_seq) {
+            Follows::After(gap) => gap,
+            Follows::Behind => return false,
+        };
+        self.parts.clear();
+        if gap > 0 {
+            stream.framing.gap(direction, gap, &mut self.parts);
+            self.parts.clear();
+        }
+        // Bytes whose place is uncertain (calls of several threads at once) must not be read as if they
+        // stood here: only their number counts.
+        let exact = data.tcp_seq.is_some();
+        let (head, tail) = if exact { (data.head, data.tail) } else { (&[][..], &[][..]) };
+        stream.framing.call(direction, Call { length: data.done_bytes, head, tail }, &mut self.parts);
+        position.advance(data.tcp_seq, data.done_bytes);
+        exact && self.mark(data)
+    }
+
+    /// From parts, which begin where the call begins, to a mark for each known byte.
+    fn mark(&mut self, data: &Data<'_>) -> bool {
+        let first = self.parts.first().map_or(0, |part| part.offset);
+        let head_bytes = data.head.len();
+        let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
+        self.keep.clear();
+        self.keep.resize(head_bytes + data.tail.len(), false);
+        let mut any = false;
+        for part in self.parts.iter().filter(|p| p.length > 0 && kept(&p.what)) {
+            let start = part.offset.saturating_sub(first);
+            let end = start + part.length;
+            let in_head = start.min(head_bytes as u64) as usize..end.min(head_bytes as u64) as usize;
+            let to_tail = |at: u64| at.clamp(tail_start, data.done_bytes) - tail_start;
+            let in_tail = head_bytes + to_tail(start) as usize..head_bytes + to_tail(end) as usize;
+            any |= !in_head.is_empty() || !in_tail.is_empty();
+            self.keep[in_head].fill(true);
+            self.keep[in_tail].fill(true);
+        }
+        any
+    }
+
+    fn copy_kept(&self, data: &Data<'_>, out: &mut Vec<u8>) -> u32 {
+        let before = out.len();
+        let (head_marks, tail_marks) = self.keep.split_at(data.head.len());
+        let head_bytes = head_marks.iter().rposition(|&keep| keep).map_or(0, |last| last + 1);
+        let tail_kept = tail_marks.contains(&true);
+        let mut blanked = copy_marked(&data.head[..head_bytes], &head_marks[..head_bytes], out);
+        if tail_kept {
+            blanked |= copy_marked(data.tail, tail_marks, out);
+        }
+        let mut bits = data.flags & !(flags::PAYLOAD_TAIL | flags::PAYLOAD_CUT | flags::REDACTED);
+        if tail_kept {
+            bits |= flags::PAYLOAD_TAIL;
+        }
+        if blanked {
+            bits |= flags::REDACTED;
+        }
+        if ((out.len() - before) as u64) < data.done_bytes {
+            bits |= flags::PAYLOAD_CUT;
+        }
+        bits
+    }
+}
+
+/// The flags of a call of which no byte is kept.
+fn nothing(data: &Data<'_>) -> u32 {
+    let cut = if data.done_bytes > 0 { flags::PAYLOAD_CUT } else { 0 };
+    (data.flags & !(flags::PAYLOAD_TAIL | flags::REDACTED)) | cut
+}
+
+fn kept(what: &What) -> bool {
+    matches!(what, What::Head | What::Framing)
+}
+
+/// Copies, blanking what is not marked; true if anything was.
+fn copy_marked(bytes: &[u8], marks: &[bool], out: &mut Vec<u8>) -> bool {
+    out.extend(bytes.iter().zip(marks).map(|(&byte, &keep)| if keep { byte } else { BLANK }));
+    marks.contains(&false)
+}
+
+/// Which kind of call moves requests, told by data of a socket whose role is not known.
+fn requesting_kind(kind: Kind, head: &[u8]) -> Option<Kind> {
+    let other = if kind == Kind::Send { Kind::Receive } else { Kind::Send };
+    if begins_message(Direction::Requests, head) {
+        Some(kind)
+    } else if begins_message(Direction::Responses, head) {
+        Some(other)
+    } else {
+        None
+    }
+}
+
+/// A few bytes that merely could begin a message are not enough to decide by.
+fn begins_message(direction: Direction, head: &[u8]) -> bool {
+    let decides = match direction {
+        Direction::Requests => head.contains(&b' '),
+        Direction::Responses => head.len() >= b"HTTP/1.".len(),
+    };
+    decides && begins_head(direction, head)
+}
+
+#[cfg(test)]
+mod tests;

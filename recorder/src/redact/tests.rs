@@ -1,0 +1,250 @@
+use super::*;
+
+/// A secret that must be found nowhere.
+const CANARY: &str = "hunter2-canary";
+
+/// One connection seen from one end: what is kept of each call.
+struct Recording {
+    redactor: Redactor,
+    stream: Stream,
+    role: u8,
+    seqs: [u32; 2],
+}
+
+impl Recording {
+    fn of(role: u8) -> Recording {
+        Recording {
+            redactor: Redactor::default(),
+            stream: Stream::default(),
+            role,
+            seqs: [u32::MAX - 20, 1000],
+        }
+    }
+
+    fn seq(&mut self, kind: Kind) -> &mut u32 {
+        &mut self.seqs[usize::from(kind == Kind::Receive)]
+    }
+
+    /// Bytes that were moved but never reported.
+    fn lose(&mut self, kind: Kind, bytes: u32) {
+        let seq = self.seq(kind);
+        *seq = seq.wrapping_add(bytes);
+    }
+
+    fn call(&mut self, kind: Kind, bytes: &[u8]) -> (Vec<u8>, u32) {
+        self.cut_call(kind, bytes.len() as u64, bytes, b"")
+    }
+
+    fn cut_call(&mut self, kind: Kind, done_bytes: u64, head: &[u8], tail: &[u8]) -> (Vec<u8>, u32) {
+        let tcp_seq = Some(*self.seq(kind));
+        self.lose(kind, done_bytes as u32);
+        let mut bits = 0;
+        if !tail.is_empty() {
+            bits |= flags::PAYLOAD_TAIL;
+        }
+        if ((head.len() + tail.len()) as u64) < done_bytes {
+            bits |= flags::PAYLOAD_CUT;
+        }
+        let data = Data { kind, role: self.role, done_bytes, tcp_seq, flags: bits, head, tail };
+        let mut out = Vec::new();
+        let bits = self.redactor.keep(Payload::Heads, &mut self.stream, &data, true, &mut out);
+        (out, bits)
+    }
+}
+
+fn holds(kept: &[u8], secret: &str) -> bool {
+    kept.windows(secret.len()).any(|w| w.eq_ignore_ascii_case(secret.as_bytes()))
+}
+
+fn request() -> String {
+    format!(
+        "POST /login?user={CANARY}&next=/ HTTP/1.1\r\nHost: a\r\nauthorization: Bearer {CANARY}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n1e\r\npassword={CANARY}&ok=yes\r\n0\r\nX-Sum: {CANARY}\r\n\r\n\
+         GET /next?{CANARY}=1&k={CANARY} HTTP/1.1\r\nCookie: {CANARY}\r\n\r\n"
+    )
+    .replace(&format!("?{CANARY}="), "?name=")
+}
+
+#[test]
+fn no_part_of_a_secret_survives_a_split_at_any_byte() {
+    let request = request();
+    assert_eq!(request.matches(CANARY).count(), 6);
+    for split in 0..=request.len() {
+        let mut recording = Recording::of(role::CLIENT);
+        let (first, second) = request.as_bytes().split_at(split);
+        let mut all = recording.call(Kind::Send, first).0;
+        all.resize(first.len(), BLANK); // What was cut off.
+        all.extend(recording.call(Kind::Send, second).0);
+        // Whatever was kept stands where it stood, or is blank.
+        for (kept, original) in all.iter().zip(request.bytes()) {
+            assert!(*kept == original || *kept == BLANK);
+        }
+        for part in ["hunter2", "canary", "unter"] {
+            assert!(!holds(&all, part), "split at {split}: {}", String::from_utf8_lossy(&all));
+        }
+        assert!(holds(&all, "POST /login?user=*"), "split at {split}");
+        assert!(holds(&all, "GET /next?name=*&k=*"), "split at {split}");
+    }
+}
+
+#[test]
+fn every_byte_in_a_call_of_its_own_is_the_same() {
+    let request = request();
+    let mut recording = Recording::of(role::SERVER);
+    let mut all = Vec::new();
+    for byte in request.bytes() {
+        let (mut kept, _) = recording.call(Kind::Receive, &[byte]);
+        kept.resize(1, BLANK);
+        all.extend(kept);
+    }
+    let mut whole = Recording::of(role::SERVER).call(Kind::Receive, request.as_bytes()).0;
+    whole.resize(all.len(), BLANK);
+    assert_eq!(String::from_utf8_lossy(&all), String::from_utf8_lossy(&whole));
+}
+
+#[test]
+fn a_body_is_cut_off_and_said_so() {
+    let mut recording = Recording::of(role::CLIENT);
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\nSet-Cookie: ";
+    recording.call(Kind::Send, b"GET / HTTP/1.1\r\n\r\n");
+    let response = format!("{head}{CANARY}\r\n\r\n{CANARY}");
+    let (kept, bits) = recording.call(Kind::Receive, response.as_bytes());
+    let stars = "*".repeat(CANARY.len());
+    let text = String::from_utf8(kept).unwrap();
+    assert_eq!(text, format!("{}{stars}\r\n\r\n", head.replace("OK", "**")));
+    assert_eq!(bits, flags::REDACTED | flags::PAYLOAD_CUT);
+}
+
+#[test]
+fn a_head_without_secrets_is_left_as_it_is() {
+    let mut recording = Recording::of(role::CLIENT);
+    let request = b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n";
+    assert_eq!(recording.call(Kind::Send, request), (request.to_vec(), 0));
+}
+
+#[test]
+fn after_a_loss_everything_is_blank_up_to_the_next_head() {
+    let mut recording = Recording::of(role::CLIENT);
+    recording.call(Kind::Send, b"POST / HTTP/1.1\r\nX-Key: ");
+    recording.lose(Kind::Send, 10);
+    let (kept, bits) = recording.call(Kind::Send, CANARY.as_bytes());
+    assert_eq!((kept.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+    let (kept, _) = recording.call(Kind::Send, b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(kept, b"GET / HTTP/1.1\r\n\r\n");
+}
+
+#[test]
+fn the_tail_is_kept_where_it_is_framing() {
+    let mut recording = Recording::of(role::SERVER);
+    recording.call(Kind::Receive, b"GET / HTTP/1.1\r\n\r\n");
+    recording.call(Kind::Send, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (kept, bits) = recording.cut_call(Kind::Send, 998, b"3da\r\nsecret secret", b"t\r\n0\r\n\r\n");
+    assert_eq!(String::from_utf8(kept).unwrap(), "3da\r\n*\r\n0\r\n\r\n");
+    assert_eq!(bits, flags::PAYLOAD_TAIL | flags::REDACTED | flags::PAYLOAD_CUT);
+    let (kept, bits) =
+        recording.cut_call(Kind::Send, 1000, b"HTTP/1.1 200 OK\r\nContent-Length: 961\r\n\r\n", b"secret!!");
+    assert!(!holds(&kept, "secret"));
+    assert_eq!(bits & flags::PAYLOAD_TAIL, 0);
+}
+
+#[test]
+fn an_unknown_role_is_told_by_the_first_head() {
+    let mut recording = Recording::of(role::UNKNOWN);
+    let (kept, bits) = recording.call(Kind::Send, CANARY.as_bytes());
+    assert_eq!((kept.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+    recording.call(Kind::Receive, b"GET /a?b=c HTTP/1.1\r\n\r\n");
+    let (kept, _) = recording.call(Kind::Send, b"HTTP/1.1 204 No\r\n\r\n");
+    assert_eq!(kept, b"HTTP/1.1 204 **\r\n\r\n");
+}
+
+#[test]
+fn another_protocol_is_a_length() {
+    let mut recording = Recording::of(role::CLIENT);
+    let (kept, bits) = recording.call(Kind::Send, b"*2\r\n$4\r\nAUTH\r\n$14\r\nhunter2-canary\r\n");
+    assert_eq!((kept.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+}
+
+#[test]
+fn bytes_whose_place_is_uncertain_are_not_kept() {
+    let mut recording = Recording::of(role::CLIENT);
+    let data = Data {
+        kind: Kind::Send,
+        role: role::CLIENT,
+        done_bytes: 18,
+        tcp_seq: None,
+        flags: flags::OFFSET_UNCERTAIN,
+        head: b"GET / HTTP/1.1\r\n\r\n",
+        tail: b"",
+    };
+    let mut out = Vec::new();
+    let bits = recording.redactor.keep(Payload::Heads, &mut recording.stream, &data, true, &mut out);
+    assert_eq!((out.as_slice(), bits), (&b""[..], flags::OFFSET_UNCERTAIN | flags::PAYLOAD_CUT));
+    // The next call whose place is sure begins anew.
+    assert_eq!(recording.call(Kind::Send, b"GET / HTTP/1.1\r\n\r\n").0, b"GET / HTTP/1.1\r\n\r\n");
+}
+
+#[test]
+fn the_other_modes_keep_all_or_nothing() {
+    let data = Data {
+        kind: Kind::Send,
+        role: role::CLIENT,
+        done_bytes: 100,
+        tcp_seq: Some(1),
+        flags: flags::PAYLOAD_TAIL | flags::PAYLOAD_CUT,
+        head: b"secret",
+        tail: b"12345678",
+    };
+    let (mut redactor, mut stream, mut out) = (Redactor::default(), Stream::default(), Vec::new());
+    let bits = redactor.keep(Payload::Full, &mut stream, &data, true, &mut out);
+    assert_eq!((out.as_slice(), bits), (&b"secret12345678"[..], data.flags));
+    out.clear();
+    let bits = redactor.keep(Payload::None, &mut stream, &data, true, &mut out);
+    assert_eq!((out.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+    let bits = redactor.keep(Payload::Heads, &mut stream, &data, false, &mut out);
+    assert_eq!((out.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+}
+
+/// What a reader of the capture finds must not depend on the blanks: the same messages, at the same places.
+#[test]
+fn blanking_does_not_move_a_message() {
+    let long = format!("{:x}\r\n{}\r\n0\r\n\r\n", 3000, "b".repeat(3000));
+    let calls: Vec<(Kind, String)> = vec![
+        (Kind::Send, request()),
+        (
+            Kind::Receive,
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+        ),
+        (Kind::Receive, long.clone()),
+        (Kind::Receive, "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".into()),
+        (Kind::Receive, "secret".repeat(833) + "xx"),
+        (Kind::Send, "GET /lost HTTP/1.1\r\n\r\n".into()),
+        (Kind::Receive, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into()),
+        (Kind::Receive, long.clone() + &long),
+        (Kind::Send, "GET / HTTP/1.1\r\nX: y\r\n\r\n".into()),
+        (Kind::Receive, "HTTP/1.1 404 Not\r\nContent-Length: 0\r\n\r\n".into()),
+    ];
+    for snap in [64, 256, 1024] {
+        let mut recording = Recording::of(role::CLIENT);
+        let (mut original, mut redacted) = (Framing::new(), Framing::new());
+        for (kind, bytes) in &calls {
+            let bytes = bytes.as_bytes();
+            let (head, tail) = if bytes.len() > snap + 8 {
+                (&bytes[..snap], &bytes[bytes.len() - 8..])
+            } else {
+                (bytes, &b""[..])
+            };
+            let (kept, bits) = recording.cut_call(*kind, bytes.len() as u64, head, tail);
+            let tail_bytes = if bits & flags::PAYLOAD_TAIL != 0 { 8 } else { 0 };
+            let (kept_head, kept_tail) = kept.split_at(kept.len() - tail_bytes);
+            let markers = |framing: &mut Framing, head: &[u8], tail: &[u8]| {
+                let direction = if *kind == Kind::Send { Direction::Requests } else { Direction::Responses };
+                let mut parts = Vec::new();
+                framing.call(direction, Call { length: bytes.len() as u64, head, tail }, &mut parts);
+                parts.retain(|p| p.length == 0);
+                parts
+            };
+            let expected = markers(&mut original, head, tail);
+            assert_eq!(markers(&mut redacted, kept_head, kept_tail), expected, "snap length {snap}");
+        }
+    }
+}

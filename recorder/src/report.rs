@@ -1,0 +1,165 @@
+//! What the user sees on stderr: progress on a terminal, and a summary at the end.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _, stderr};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use retrospan_formats::manifest::Manifest;
+
+/// Time between two updates of the progress line.
+const UPDATE: Duration = Duration::from_millis(500);
+
+/// Writes a line to stderr. One that nobody reads any more must not end a recording.
+pub fn line(text: &str) {
+    let _ = writeln!(stderr().lock(), "{text}");
+}
+
+/// The progress line; nothing at all where stderr is no terminal.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    duration: Option<Duration>,
+    updated: Instant,
+    events: u64,
+}
+
+impl Progress {
+    /// Starts now.
+    pub fn start(duration: Option<Duration>) -> Progress {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.with_style(
+                ProgressStyle::with_template("{spinner} {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            )
+        });
+        let now = Instant::now();
+        Progress { bar, started: now, duration, updated: now, events: 0 }
+    }
+
+    /// Shows where the recording stands, if it is time to.
+    pub fn update(&mut self, events: u64, bytes: u64, lost: u64) {
+        let Some(bar) = &self.bar else { return };
+        let since = self.updated.elapsed();
+        if since < UPDATE {
+            return;
+        }
+        let rate = (events - self.events) as f64 / since.as_secs_f64();
+        self.updated = Instant::now();
+        self.events = events;
+        bar.tick();
+        bar.set_message(progress_text(self.started.elapsed(), self.duration, rate, bytes, lost));
+    }
+
+    /// Takes the line off the terminal.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn progress_text(elapsed: Duration, duration: Option<Duration>, rate: f64, bytes: u64, lost: u64) -> String {
+    let mut text = clock(elapsed);
+    if let Some(duration) = duration {
+        let _ = write!(text, ", {} left", clock(duration.saturating_sub(elapsed)));
+    }
+    let _ = write!(text, "  {} events/s  {:.1} MB", grouped(rate.round() as u64), bytes as f64 / 1e6);
+    if lost > 0 {
+        let _ = write!(text, "  {} lost", grouped(lost));
+    }
+    text
+}
+
+/// How COMMAND ended.
+#[derive(Clone, Copy, Debug)]
+pub enum CommandEnd {
+    /// It ended.
+    Ended(ExitStatus),
+    /// It still runs.
+    Runs(u32),
+}
+
+/// The summary of a finished recording.
+pub fn summary(manifest: &Manifest, sockets: u64, command: Option<CommandEnd>) -> String {
+    let cost = manifest.cost.clone().unwrap_or_default();
+    let bytes: u64 = manifest.files.iter().map(|f| f.bytes).sum();
+    let mut text = format!(
+        "recorded {} events on {} sockets in {:.1} s: {:.1} MB in {} files\n",
+        grouped(cost.events),
+        grouped(sockets),
+        cost.elapsed_s,
+        bytes as f64 / 1e6,
+        manifest.files.len()
+    );
+    if manifest.losses.is_empty() {
+        text.push_str("lost nothing\n");
+    }
+    for loss in &manifest.losses {
+        let _ = writeln!(text, "lost {} {} ({})", grouped(loss.count), loss.kind, loss.cause);
+    }
+    let cpu_s = cost.user_cpu_s + cost.system_cpu_s;
+    let share = 100.0 * cpu_s / cost.elapsed_s.max(1e-9);
+    let _ = write!(
+        text,
+        "cost {cpu_s:.2} s of CPU ({share:.1} % of one), {:.0} MB of memory at most",
+        cost.peak_rss_bytes as f64 / 1e6
+    );
+    if let Some(programs_s) = cost.programs_s {
+        let _ = write!(text, ", {programs_s:.2} s in the kernel programs");
+    }
+    match command {
+        Some(CommandEnd::Ended(status)) => {
+            let _ = write!(text, "\nthe command ended with {status}");
+        }
+        Some(CommandEnd::Runs(pid)) => {
+            let _ = write!(text, "\nthe command still runs (pid {pid})");
+        }
+        None => {}
+    }
+    text
+}
+
+/// Hours, minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!(clock(Duration::from_secs(59)), "0:59");
+        assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
+    }
+
+    #[test]
+    fn progress_names_losses_only_where_there_are_any() {
+        let minute = Duration::from_secs(60);
+        let text = progress_text(minute, Some(minute * 60), 1234.4, 2_500_000, 0);
+        assert_eq!(text, "1:00, 59:00 left  1,234 events/s  2.5 MB");
+        assert_eq!(progress_text(minute, None, 0.0, 0, 7), "1:00  0 events/s  0.0 MB  7 lost");
+    }
+}

@@ -1,0 +1,35 @@
+//! The start snapshot: every process, every open socket and who holds it.
+
+use std::thread;
+
+use crate::drain::Drain;
+use crate::fast_map::FastMap;
+use crate::order::Merge;
+use crate::probes::{ProbeError, Probes};
+use crate::procfs::{self, Found};
+
+/// What was found in /proc; the sockets themselves come through the rings.
+pub struct Snapshot {
+    /// Every process.
+    pub processes: Vec<Found>,
+    /// Lowest pid that holds each socket, by inode.
+    pub socket_owners: FastMap<u64, u32>,
+}
+
+/// Takes the snapshot. The rings are drained meanwhile, so that neither the sockets nor the traffic overflow them.
+pub fn take(probes: &mut Probes, drain: &mut Drain, merge: &mut Merge) -> Result<Snapshot, ProbeError> {
+    thread::scope(|scope| {
+        let looking = scope.spawn(move || -> Result<Snapshot, ProbeError> {
+            probes.snapshot_sockets()?;
+            Ok(Snapshot { processes: procfs::processes(), socket_owners: procfs::socket_owners() })
+        });
+        while !looking.is_finished() {
+            drain.round(merge);
+            thread::park_timeout(drain.pause());
+        }
+        match looking.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,186 @@
+//! The watched sockets that are open, and the rows of `sockets`.
+//!
+//! In: socket records (the latest of an id holds), calls that tell the owner, state changes that tell the
+//! end. A socket that closed is kept until the next part, because calls may still report after it.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use retrospan_formats::event::{self, Kind, role};
+
+use crate::fast_map::FastMap;
+use crate::redact::Stream;
+
+/// TCP_CLOSE of include/net/tcp_states.h.
+const TCP_CLOSE: u8 = 7;
+
+/// A row of `sockets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the column of that name")]
+pub struct Row {
+    pub socket_id: i64,
+    pub process_id: Option<i64>,
+    pub netns: i64,
+    pub family: &'static str,
+    pub protocol: &'static str,
+    pub role: &'static str,
+    pub local: (IpAddr, u16),
+    pub remote: Option<(IpAddr, u16)>,
+    pub inode: Option<i64>,
+    pub discovered: bool,
+    pub opened_boot_ns: Option<i64>,
+    pub closed_boot_ns: Option<i64>,
+    pub first_send_seq: Option<u32>,
+    pub first_receive_seq: Option<u32>,
+}
+
+/// One socket.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// The latest record; `None` where it was lost.
+    record: Option<event::Socket>,
+    owner: Option<i64>,
+    /// The owner is told by a call, not guessed from who was seen with the socket.
+    owner_is_sure: bool,
+    closed_boot_ns: Option<u64>,
+    changed: bool,
+    written: bool,
+    /// Something happened on it since the last part.
+    touched: bool,
+    /// What redaction knows of its data.
+    pub stream: Stream,
+}
+
+/// All sockets that are open, and those that closed since the last part.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    entries: FastMap<u64, Entry>,
+    /// Owners found at the start, by inode.
+    owners: FastMap<u64, i64>,
+    repeated: Vec<i64>,
+}
+
+impl Entry {
+    /// The process that owns it, as far as is known.
+    pub fn owner(&self) -> Option<i64> {
+        self.owner
+    }
+
+    /// [`role`].
+    pub fn role(&self) -> u8 {
+        self.record.map_or(role::UNKNOWN, |r| r.role)
+    }
+
+    /// A call of this kind was made by that process.
+    pub fn called(&mut self, kind: Kind, process_id: Option<i64>) {
+        let sure = matches!(kind, Kind::Connect | Kind::Accept | Kind::Listen);
+        let better = self.owner.is_none() || (sure && !self.owner_is_sure);
+        if better && process_id.is_some() && self.owner != process_id {
+            self.owner = process_id;
+            self.changed = true;
+        }
+        self.owner_is_sure |= sure && process_id.is_some();
+    }
+
+    /// The TCP state changed.
+    pub fn state(&mut self, new_state: u8, boot_ns: u64) {
+        if new_state == TCP_CLOSE {
+            self.closed_boot_ns = Some(boot_ns);
+            self.changed = true;
+        }
+    }
+
+    fn row(&self, socket_id: u64) -> Option<Row> {
+        let record = self.record.as_ref()?;
+        let is_listener = record.role == role::LISTENER;
+        let has_seqs = !is_listener && (record.first_send_seq, record.first_receive_seq) != (0, 0);
+        Some(Row {
+            socket_id: socket_id as i64,
+            process_id: self.owner,
+            netns: i64::from(record.netns),
+            family: if i32::from(record.family) == libc::AF_INET6 { "inet6" } else { "inet" },
+            protocol: if i32::from(record.protocol) == libc::IPPROTO_MPTCP { "mptcp" } else { "tcp" },
+            role: role_name(record.role),
+            local: (address(record.local_addr), record.local_port),
+            remote: (!is_listener).then(|| (address(record.remote_addr), record.remote_port)),
+            inode: (record.inode != 0).then_some(record.inode as i64),
+            discovered: record.discovered != 0,
+            opened_boot_ns: (record.opened_boot_ns != 0).then_some(record.opened_boot_ns as i64),
+            closed_boot_ns: self.closed_boot_ns.map(|ns| ns as i64),
+            first_send_seq: has_seqs.then_some(record.first_send_seq),
+            first_receive_seq: has_seqs.then_some(record.first_receive_seq),
+        })
+    }
+}
+
+impl Sockets {
+    /// Tells who held each socket at the start, by inode.
+    pub fn set_owners(&mut self, owners: FastMap<u64, i64>) {
+        self.owners = owners;
+    }
+
+    /// Takes a socket record; `process_id` is who was seen with the socket, if anyone.
+    pub fn record(&mut self, record: event::Socket, process_id: Option<i64>) {
+        let entry = self.entries.entry(record.socket_id).or_default();
+        if entry.owner.is_none() {
+            let holder = self.owners.get(&record.inode).copied();
+            let known_before = if record.discovered != 0 { holder } else { None };
+            entry.owner = known_before.or(process_id);
+        }
+        entry.record = Some(record);
+        entry.changed = true;
+    }
+
+    /// The socket of this id; an empty one where its record was lost.
+    pub fn get(&mut self, socket_id: u64) -> &mut Entry {
+        let entry = self.entries.entry(socket_id).or_default();
+        entry.touched = true;
+        entry
+    }
+
+    /// Sockets that are open.
+    pub fn open(&self) -> usize {
+        self.entries.values().filter(|e| e.closed_boot_ns.is_none()).count()
+    }
+
+    /// The rows that are new or different since the last call, by id. Sockets that had closed by the call
+    /// before, or whose record was lost, are forgotten once nothing happens on them.
+    pub fn take_rows(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (&socket_id, entry) in self.entries.iter_mut().filter(|(_, e)| e.changed) {
+            let Some(row) = entry.row(socket_id) else { continue };
+            if entry.written {
+                self.repeated.push(row.socket_id);
+            }
+            entry.changed = false;
+            entry.written = true;
+            rows.push(row);
+        }
+        self.entries.retain(|_, e| {
+            let ended = e.closed_boot_ns.is_some() || e.record.is_none();
+            std::mem::take(&mut e.touched) || !ended
+        });
+        rows.sort_by_key(|row| row.socket_id);
+        rows
+    }
+
+    /// Ids that have a row in more than one part.
+    pub fn take_repeated(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.repeated)
+    }
+}
+
+fn address(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}
+
+fn role_name(number: u8) -> &'static str {
+    match number {
+        role::CLIENT => "client",
+        role::SERVER => "server",
+        role::LISTENER => "listener",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests;

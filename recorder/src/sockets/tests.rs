@@ -1,0 +1,86 @@
+use super::*;
+use bytemuck::Zeroable;
+use std::net::Ipv4Addr;
+
+fn record(socket_id: u64, number: u8) -> event::Socket {
+    event::Socket {
+        socket_id,
+        opened_boot_ns: 5,
+        netns: 4_026_531_840,
+        family: 10,
+        protocol: 6,
+        local_addr: Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets(),
+        remote_addr: Ipv6Addr::LOCALHOST.octets(),
+        local_port: 8080,
+        remote_port: 40000,
+        role: number,
+        first_send_seq: 1,
+        first_receive_seq: 2,
+        ..event::Socket::zeroed()
+    }
+}
+
+#[test]
+fn a_socket_has_one_row_until_something_changes() {
+    let mut sockets = Sockets::default();
+    sockets.record(record(1, role::SERVER), None);
+    sockets.record(event::Socket { inode: 77, ..record(1, role::SERVER) }, None);
+    let rows = sockets.take_rows();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].inode, Some(77), "the last record holds");
+    assert_eq!(rows[0].local, (IpAddr::V4(Ipv4Addr::LOCALHOST), 8080), "v4-mapped is IPv4");
+    assert_eq!(rows[0].remote, Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 40000)));
+    assert!(sockets.take_rows().is_empty());
+    sockets.get(1).state(TCP_CLOSE, 99);
+    assert_eq!(sockets.take_rows()[0].closed_boot_ns, Some(99));
+    assert_eq!(sockets.take_repeated(), [1]);
+}
+
+#[test]
+fn the_owner_is_who_accepted_not_who_was_interrupted() {
+    let mut sockets = Sockets::default();
+    sockets.record(record(1, role::SERVER), Some(66));
+    sockets.get(1).called(Kind::Accept, Some(7));
+    sockets.get(1).called(Kind::Receive, Some(8));
+    sockets.get(1).called(Kind::Accept, Some(9));
+    assert_eq!(sockets.take_rows()[0].process_id, Some(7));
+}
+
+#[test]
+fn a_discovered_socket_belongs_to_who_held_it() {
+    let mut sockets = Sockets::default();
+    sockets.set_owners([(77, 7)].into_iter().collect());
+    let discovered = event::Socket { inode: 77, discovered: 1, ..record(1, role::UNKNOWN) };
+    sockets.record(discovered, None);
+    // Inode numbers are used again.
+    sockets.record(event::Socket { inode: 77, ..record(2, role::CLIENT) }, None);
+    let rows = sockets.take_rows();
+    assert_eq!((rows[0].process_id, rows[0].discovered), (Some(7), true));
+    assert_eq!(rows[1].process_id, None);
+}
+
+#[test]
+fn a_listener_has_no_other_end() {
+    let mut sockets = Sockets::default();
+    sockets.record(record(1, role::LISTENER), None);
+    let row = &sockets.take_rows()[0];
+    assert_eq!((row.role, row.remote), ("listener", None));
+    assert_eq!((row.first_send_seq, row.first_receive_seq), (None, None));
+}
+
+#[test]
+fn closed_sockets_are_forgotten_once_they_are_quiet() {
+    let mut sockets = Sockets::default();
+    sockets.record(record(1, role::CLIENT), None);
+    sockets.get(2).called(Kind::Send, Some(7));
+    sockets.get(1).state(TCP_CLOSE, 99);
+    sockets.take_rows();
+    assert_eq!(sockets.entries.len(), 2);
+    // The close call reports after the change of state.
+    sockets.get(1).called(Kind::Close, None);
+    sockets.take_rows();
+    assert_eq!(sockets.entries.len(), 1, "the one whose record was lost is quiet");
+    assert!(sockets.take_rows().is_empty());
+    assert!(sockets.entries.is_empty());
+    assert_eq!(sockets.take_repeated(), [0; 0]);
+}
