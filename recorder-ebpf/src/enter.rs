@@ -122,7 +122,10 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
     }
     let Some(entry) = entry_for(found, sk, socket, actor, wish) else { return };
     decide_in(entry, sk, actor.pid);
-    announce(entry, sk, false);
+    // An opening socket has no addresses yet: it is announced with its first state change.
+    if !matches!(wish.kind, Kind::Connect | Kind::Listen) {
+        announce(entry, sk, false);
+    }
     if entry.verdict == IGNORED && wish.kind != Kind::Accept {
         return;
     }

@@ -40,7 +40,7 @@ cp -L "$(command -v busybox)" "$image/bin/busybox"
 ln -s busybox "$image/bin/sh"
 add "$(command -v nginx)"
 add "$(command -v ab)"
-[ ! -x "$recorder" ] || add "$recorder"
+[ ! -x "$recorder" ] || add "$recorder" retrospan-record
 if [ "$measure" = event ]; then
   add "${EVENT_COST:?path of the built event_cost bench}" event_cost
 fi
@@ -55,5 +55,5 @@ cp "$here/guest/init" "$image/init"
 timeout 900 qemu-system-x86_64 -accel tcg -cpu max -icount shift=0 -smp 1 -m 2048 -nographic -no-reboot \
   -nodefaults -serial stdio -kernel "$lab/kernels/$kernel/vmlinuz" -initrd "$work/image.cpio" \
   -append "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable lpj=4000000 measure=$measure requests=$requests record=$options" \
-  < /dev/null | tr -d '\r' | sed -n '/^\(RESULT\|guest:\|  \)/p; /[Pp]anic/p' | tee "$work/out"
+  < /dev/null | tr -d '\r' | sed -n '/^\(RESULT\|guest:\|event_cost:\|  \)/p; /[Pp]anic/p' | tee "$work/out"
 grep -q '^guest: end' "$work/out" && ! grep -q '^guest: .*failed' "$work/out"

@@ -5,6 +5,7 @@
 use aya::maps::{MapData, RingBuf};
 use retrospan_formats::event::{Call, Header, Kind, Process, Record, Socket, State};
 use retrospan_recorder::probes::{self, LossCounters, Options, Probes};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A record in its place in time.
@@ -137,4 +138,113 @@ impl Recording {
         let seqs = self.probes.next_seqs().expect("counters can be read");
         (self.records, losses, seqs)
     }
+}
+
+/// Both ends of a connection over loopback.
+pub struct Pair {
+    pub client: TcpStream,
+    pub server: TcpStream,
+    pub listener: TcpListener,
+}
+
+impl Pair {
+    pub fn open() -> Pair {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        let (server, _) = listener.accept().expect("accept");
+        Pair { client, server, listener }
+    }
+
+    /// The two sockets as recorded: client, then server.
+    pub fn sockets(&self) -> Ends {
+        Ends {
+            client: self.client.local_addr().expect("address").port(),
+            server: self.listener.local_addr().expect("address").port(),
+        }
+    }
+}
+
+/// The two ports of a connection, to find its sockets by after it is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub client: u16,
+    pub server: u16,
+}
+
+impl Ends {
+    pub fn client_in(self, records: &[Recorded]) -> Option<Socket> {
+        last_socket(records, self.client, self.server)
+    }
+
+    pub fn server_in(self, records: &[Recorded]) -> Option<Socket> {
+        last_socket(records, self.server, self.client)
+    }
+
+    pub fn client_calls(self, records: &[Recorded]) -> Vec<Event> {
+        self.client_in(records).map(|socket| calls_of(records, socket.socket_id)).unwrap_or_default()
+    }
+
+    pub fn server_calls(self, records: &[Recorded]) -> Vec<Event> {
+        self.server_in(records).map(|socket| calls_of(records, socket.socket_id)).unwrap_or_default()
+    }
+}
+
+fn last_socket(records: &[Recorded], local: u16, remote: u16) -> Option<Socket> {
+    records.iter().rev().find_map(|record| match record.body {
+        Body::Socket(socket) if socket.local_port == local && socket.remote_port == remote => Some(socket),
+        _ => None,
+    })
+}
+
+/// A call with its payload.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub kind: Kind,
+    pub call: Call,
+    pub head: Vec<u8>,
+    pub tail: Vec<u8>,
+    pub tid: u32,
+    pub pid: u32,
+}
+
+impl Event {
+    pub fn has(&self, flag: u32) -> bool {
+        self.call.flags & flag != 0
+    }
+}
+
+/// The calls on one socket, in the order of their ends.
+pub fn calls_of(records: &[Recorded], socket_id: u64) -> Vec<Event> {
+    records
+        .iter()
+        .filter(|record| record.socket_id() == socket_id)
+        .filter_map(|record| match &record.body {
+            Body::Call { call, head, tail } => Some(Event {
+                kind: record.kind().expect("a known kind"),
+                call: *call,
+                head: head.clone(),
+                tail: tail.clone(),
+                tid: record.header.tid,
+                pid: record.header.pid,
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The state changes of one socket as (old, new).
+pub fn states_of(records: &[Recorded], socket_id: u64) -> Vec<(u8, u8)> {
+    records
+        .iter()
+        .filter(|record| record.socket_id() == socket_id)
+        .filter_map(|record| match record.body {
+            Body::State(state) => Some((state.old_state, state.new_state)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Only the sends, or the receives, of a list of calls.
+pub fn only(events: &[Event], kind: Kind) -> Vec<Event> {
+    events.iter().filter(|event| event.kind == kind).cloned().collect()
 }
