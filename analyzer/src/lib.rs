@@ -11,6 +11,7 @@ pub mod dimensions;
 pub mod error;
 pub mod events;
 pub mod flows;
+pub mod hashing;
 pub mod heads;
 pub mod links;
 pub mod messages;
