@@ -15,6 +15,7 @@ pub mod dimensions;
 pub mod error;
 pub mod events;
 pub mod flows;
+pub mod hashing;
 pub mod heads;
 pub mod library;
 pub mod links;
