@@ -125,7 +125,10 @@ impl Flow {
         };
         let acknowledged = self.ending.acknowledged.and_then(|seq| self.streams.position(Way::Out, seq));
         let closing = Closing { ending: &self.ending, unread, acknowledged, now_ns };
-        if let Some((_, exchanges)) = &mut self.http {
+        if let Some((messages, exchanges)) = &mut self.http {
+            messages.finish(&mut |direction, notice| {
+                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+            });
             exchanges.finish(sink.live, &closing, lossy, sink.changes);
         }
     }

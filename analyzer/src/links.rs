@@ -138,6 +138,7 @@ impl Links {
         self.find_proxied(index, live, sockets, proxies);
         if let Some(&[only]) = self.in_flight.get(&caller.process_id).map(Vec::as_slice)
             && caller.process_id != 0
+            && !proxies.lost(socket)
             && let Some(server) = live.get(only)
             && server.request.first.tid == caller.tid
             && server.start_ns <= caller.enter_ns

@@ -170,6 +170,14 @@ impl Messages {
         self.parts = parts;
     }
 
+    /// Nothing comes any more: hands out what there is of a request's head.
+    pub fn finish(&mut self, out: &mut impl FnMut(Direction, Notice<'_>)) {
+        if self.requests.in_head {
+            let last = self.requests.last;
+            self.requests.head_cut(&[], last, &mut |notice| out(Direction::Requests, notice));
+        }
+    }
+
     fn assembly(&mut self, direction: Direction) -> &mut Assembly {
         match direction {
             Direction::Requests => &mut self.requests,

@@ -56,7 +56,10 @@ struct Pair {
 enum Belief {
     Candidate,
     Believed,
+    /// It never was a pair.
     Broken,
+    /// It was believed until a byte did not fit.
+    Lost,
 }
 
 /// One direction of a pair.
@@ -112,6 +115,11 @@ impl Proxies {
     pub fn source(&self, opened: SocketIndex) -> Option<SocketIndex> {
         let pair = self.pairs.get(&opened)?;
         (pair.state == Belief::Believed).then_some(pair.accepted)
+    }
+
+    /// The connection is a proxy's, but it is not known any more whose bytes it carries: nothing weaker may say so.
+    pub fn lost(&self, opened: SocketIndex) -> bool {
+        self.pairs.get(&opened).is_some_and(|pair| pair.state == Belief::Lost)
     }
 
     /// A socket is gone.
@@ -187,7 +195,7 @@ impl Proxies {
         }
         copying.sent += event.done_bytes;
         copying.forget_sent();
-        if pair.state == Belief::Broken || accepted {
+        if matches!(pair.state, Belief::Broken | Belief::Lost) || accepted {
             return;
         }
         let (from, candidate) = (pair.accepted, pair.state == Belief::Candidate);
@@ -236,7 +244,10 @@ impl Proxies {
     fn break_pair(&mut self, socket: SocketIndex) {
         let Some((pair, _)) = self.pair(socket) else { return };
         let believed = pair.state == Belief::Believed;
-        pair.state = Belief::Broken;
+        pair.state = match pair.state {
+            Belief::Believed | Belief::Lost => Belief::Lost,
+            Belief::Candidate | Belief::Broken => Belief::Broken,
+        };
         pair.there.chunks.clear();
         pair.back.chunks.clear();
         self.broken += u64::from(believed);

@@ -2,7 +2,10 @@
 
 mod assembly_support;
 
-use assembly_support::{MS, US, World, line};
+use std::collections::BTreeSet;
+
+use assembly_support::{Cells, Connection, MS, US, World, line};
+use retrospan_formats::event::Kind;
 
 const GET: &[u8] = b"GET /a?x=* HTTP/1.1\r\nHost: h\r\nUser-Agent: curl/8\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -48,5 +51,500 @@ fn one_request_is_one_span_a_side() {
     ];
     assert_eq!(line(&connections[0], &columns), "http 1 52 43 client fin 0");
     assert_eq!(assembled.rows("messages").len(), 4);
-    let _ = US;
+}
+
+/// Two processes and a connection.
+fn pair(world: &mut World) -> Connection {
+    let (client, server) = (world.process("client"), world.process("server"));
+    world.connect(client, server, 80)
+}
+
+/// `server` says so without the client's rows being recorded.
+fn alone(world: &World) -> World {
+    let mut alone = world.clone();
+    for socket in &mut alone.sockets {
+        socket.recorded &= socket.role != "client";
+    }
+    alone
+}
+
+/// Columns that must not depend on who else was recorded.
+fn outcome(span: &Cells) -> String {
+    line(span, &["method", "path", "status", "outcome", "late_status", "request_bytes", "response_bytes"])
+}
+
+#[test]
+fn requests_on_a_kept_connection_are_told_apart() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    for path in ["/1", "/2", "/3"] {
+        world.request(connection, format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
+        world.respond(connection, OK);
+        world.wait(MS);
+    }
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let paths: Vec<_> =
+            assembled.of(socket).iter().map(|s| line(s, &["path", "request_number"])).collect();
+        assert_eq!(paths, ["/1 0", "/2 1", "/3 2"]);
+    }
+    assert_eq!(assembled.rows("traces").len(), 3);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n");
+    world.wait(MS);
+    world.respond(
+        connection,
+        b"HTTP/1.1 201 A\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 202 B\r\nContent-Length: 1\r\n\r\n2",
+    );
+    world.wait(MS);
+    world.respond(connection, b"HTTP/1.1 203 C\r\nContent-Length: 1\r\n\r\n3");
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let spans: Vec<_> = assembled.of(socket).into_iter().map(outcome).collect();
+        assert_eq!(spans, ["GET /1 201 ok - 19 38", "GET /2 202 ok - 19 38", "GET /3 203 ok - 19 38"]);
+    }
+}
+
+#[test]
+fn bodies_are_measured_without_their_framing() {
+    let cases: [(&[u8], &[u8], &str); 6] = [
+        (
+            b"POST /c HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "200 ok 3 5",
+        ),
+        (b"HEAD / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", "200 ok 0 0"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n", "204 ok 0 0"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "304 ok 0 0"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno", "503 error 0 2"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno", "404 ok 0 2"),
+    ];
+    for (request, response, expected) in cases {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        // Twice, so that a wrong end would move the second.
+        for _ in 0..2 {
+            world.request(connection, request);
+            world.respond(connection, response);
+        }
+        world.close(connection);
+        let assembled = world.assembled();
+        assert_eq!(assembled.rows("spans").len(), 4);
+        for span in assembled.spans() {
+            let columns = ["status", "outcome", "request_body_bytes", "response_body_bytes"];
+            assert_eq!(line(span, &columns), expected);
+            assert_eq!(span["response_bytes"], response.len().to_string());
+        }
+    }
+}
+
+#[test]
+fn interim_answers_are_no_answers() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"PUT /f HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    world.respond(connection, b"HTTP/1.1 100 Continue\r\n\r\n");
+    world.request(connection, b"data");
+    world.respond(connection, b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    world.respond(connection, OK);
+    world.close(connection);
+    for span in world.assembled().spans() {
+        assert_eq!(outcome(span), "PUT /f 200 ok - 64 43");
+    }
+}
+
+#[test]
+fn a_switch_of_protocols_ends_the_span() {
+    for (request, response, status) in [
+        (
+            &b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"[..],
+            &b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n"[..],
+            "101",
+        ),
+        (b"CONNECT h:443 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", "200"),
+    ] {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        world.request(connection, request);
+        world.respond(connection, response);
+        world.wait(50 * MS);
+        world.request(connection, b"\x81\x05hello GET / HTTP/1.1\r\n\r\n");
+        world.request(connection, GET);
+        world.respond(connection, b"\x81\x05HTTP/1.1 200");
+        world.close(connection);
+        let assembled = world.assembled();
+        assert_eq!(assembled.rows("spans").len(), 2);
+        for span in assembled.spans() {
+            assert_eq!(line(span, &["status", "outcome"]), format!("{status} ok"));
+            assert!(span["duration_ns"].parse::<i64>().unwrap() < MS);
+        }
+    }
+}
+
+#[test]
+fn a_head_may_come_in_two_calls() {
+    for cut in 1..GET.len() {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        world.request(connection, &GET[..cut]);
+        world.wait(MS);
+        world.request(connection, &GET[cut..]);
+        world.respond(connection, OK);
+        world.close(connection);
+        let assembled = world.assembled();
+        for span in assembled.spans() {
+            assert_eq!(outcome(span), "GET /a 200 ok - 52 43", "cut at {cut}");
+            assert_eq!(span["user_agent"], "curl/8");
+            assert!(span["duration_ns"].parse::<i64>().unwrap() > MS);
+        }
+    }
+}
+
+#[test]
+fn an_answer_may_last_until_the_connection_is_closed() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"GET / HTTP/1.0\r\n\r\n");
+    world.respond(connection, b"HTTP/1.0 200 OK\r\n\r\nsome");
+    world.wait(5 * MS);
+    world.respond(connection, b"thing");
+    world.wait(20 * MS);
+    let Connection { client, server } = connection;
+    world.call(server, Kind::Close, 0, US);
+    world.fin(server, client);
+    world.receive_end(client);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.gone(client, 0);
+    let assembled = world.assembled();
+    for span in assembled.spans() {
+        assert_eq!(outcome(span), "GET / 200 ok - 18 28");
+        assert_eq!(span["response_body_bytes"], "9");
+        let duration = span["duration_ns"].parse::<i64>().unwrap();
+        assert!((5 * MS..6 * MS).contains(&duration), "ends with the last byte, not with the FIN");
+    }
+    assert_eq!(assembled.rows("connections")[0]["closed_by"], "server");
+}
+
+#[test]
+fn an_answer_may_come_before_the_request_is_complete() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    world.respond(connection, b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+    world.request(connection, b"def");
+    world.request(connection, GET);
+    world.respond(connection, OK);
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let spans: Vec<_> = assembled.of(socket).into_iter().map(outcome).collect();
+        assert_eq!(spans, ["POST / 413 ok - 44 45", "GET /a 200 ok - 52 43"]);
+    }
+}
+
+/// curl --max-time: the client closes, the server answers later and is told that nobody is there.
+fn give_up() -> (World, Connection) {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.wait(500 * MS);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.gone(client, 0);
+    world.wait(2_500 * MS);
+    world.send(server, OK);
+    world.gone(server, 32);
+    (world, connection)
+}
+
+#[test]
+fn a_client_that_gave_up_is_no_slow_success() {
+    let (world, Connection { client, server }) = give_up();
+    let assembled = world.assembled();
+    assert_eq!(outcome(assembled.only(client)), "GET /a - client_closed - 52 -");
+    let span = assembled.only(server);
+    assert_eq!(outcome(span), "GET /a - client_closed 200 52 43");
+    let number = |column: &str| span[column].parse::<i64>().unwrap();
+    assert!((500 * MS..501 * MS).contains(&number("duration_ns")));
+    assert!((2_500 * MS..2_501 * MS).contains(&number("late_ns")));
+    let both = outcome(span);
+    assert_eq!(outcome(alone(&world).assembled().only(server)), both, "the server's side alone");
+}
+
+#[test]
+fn a_reset_by_the_client_is_giving_up() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.wait(100 * MS);
+    world.call(client, Kind::Close, 0, US);
+    world.gone(client, 0);
+    world.gone(server, 104);
+    world.wait(100 * MS);
+    world.call(server, Kind::Send, 32, US);
+    for world in [alone(&world), world] {
+        for span in world.assembled().spans() {
+            assert_eq!(outcome(span), "GET /a - client_closed - 52 -");
+            assert!((100 * MS..101 * MS).contains(&span["duration_ns"].parse().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn a_half_close_that_takes_its_answer_is_ok() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.call(client, Kind::Shutdown, 0, US);
+    world.fin(client, server);
+    world.wait(300 * MS);
+    world.respond(connection, OK);
+    world.call(server, Kind::Close, 0, US);
+    world.fin(server, client);
+    world.gone(server, 0);
+    for world in [alone(&world), world] {
+        for span in world.assembled().spans() {
+            assert_eq!(outcome(span), "GET /a 200 ok - 52 43");
+            assert!(span["duration_ns"].parse::<i64>().unwrap() > 300 * MS);
+        }
+    }
+}
+
+#[test]
+fn giving_up_in_mid_body_keeps_the_status() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.respond(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome");
+    world.wait(50 * MS);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.gone(client, 0);
+    world.send(server, b"more");
+    world.gone(server, 32);
+    for world in [alone(&world), world] {
+        for span in world.assembled().spans() {
+            let columns = ["status", "outcome", "late_status", "late_ns"];
+            assert_eq!(line(span, &columns), "200 client_closed - -");
+        }
+    }
+}
+
+#[test]
+fn leaving_before_any_answer_is_giving_up_even_if_the_server_then_closes() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.wait(MS);
+    world.call(server, Kind::Close, 0, US);
+    world.fin(server, client);
+    world.gone(server, 0);
+    for world in [alone(&world), world] {
+        for span in world.assembled().spans() {
+            assert_eq!(outcome(span), "GET /a - client_closed - 52 -");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_or_resets_without_an_answer() {
+    for reset in [false, true] {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        let Connection { client, server } = connection;
+        world.request(connection, GET);
+        world.wait(20 * MS);
+        world.call(server, Kind::Close, 0, US);
+        if reset {
+            world.gone(server, 0);
+            world.gone(client, 104);
+            world.call(client, Kind::Receive, 104, US);
+        } else {
+            world.fin(server, client);
+            world.receive_end(client);
+            world.fin(client, server);
+            world.gone(client, 0);
+        }
+        let expected = if reset { "GET /a - reset - 52 -" } else { "GET /a - server_closed - 52 -" };
+        for world in [alone(&world), world] {
+            for span in world.assembled().spans() {
+                assert_eq!(outcome(span), expected);
+                assert!((20 * MS..21 * MS).contains(&span["duration_ns"].parse().unwrap()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_times_out_is_reset() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.send(connection.client, GET);
+    world.wait(900 * MS);
+    world.gone(connection.client, 110);
+    let assembled = world.assembled();
+    assert_eq!(outcome(assembled.only(connection.client)), "GET /a - reset - 52 -");
+}
+
+#[test]
+fn an_answer_that_no_parser_takes_is_unparsed() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, GET);
+    world.wait(7 * MS);
+    world.respond(connection, b"<html>no head</html>");
+    world.wait(7 * MS);
+    let Connection { client, server } = connection;
+    world.fin(server, client);
+    world.fin(client, server);
+    world.gone(client, 0);
+    for span in world.assembled().spans() {
+        assert_eq!(outcome(span), "GET /a - unparsed - 52 -");
+        assert!((7 * MS..8 * MS).contains(&span["duration_ns"].parse().unwrap()));
+    }
+}
+
+#[test]
+fn what_the_end_of_the_recording_cuts_is_marked() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, GET);
+    for span in world.assembled().spans() {
+        assert_eq!(outcome(span), "GET /a - timeout_cut - 52 -");
+    }
+    // Whether more happened is not known where events were lost.
+    world.losses.push((world.now_ns, world.now_ns + MS));
+    for span in world.assembled().spans() {
+        assert_eq!(outcome(span), "GET /a - lost - 52 -");
+    }
+}
+
+#[test]
+fn a_request_is_a_span_even_if_its_head_never_ends() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"GET /slow HTTP/1.1\r\nHost: h\r\nX-");
+    world.wait(MS);
+    let Connection { client, server } = connection;
+    world.fin(client, server);
+    world.gone(client, 0);
+    for span in world.assembled().spans() {
+        assert_eq!(outcome(span), "GET /slow - client_closed - 31 -");
+    }
+}
+
+#[test]
+fn a_sender_reported_after_its_receiver_does_not_outlast_it() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, GET);
+    world.send(connection.server, OK);
+    world.receive(connection.client, OK);
+    let last = world.rows.len();
+    world.rows[last - 2].boot_ns += 26 * US;
+    world.rows[last - 2].duration_ns += 26 * US;
+    // The client leaves before the call of the server returns.
+    world.now_ns -= 5 * US;
+    world.step_ns = 2 * US;
+    world.close(connection);
+    let assembled = world.assembled();
+    let (client, server) = (assembled.only(connection.client), assembled.only(connection.server));
+    assert_eq!(outcome(server), "GET /a 200 ok - 52 43");
+    assert_eq!(client["end_time"], server["end_time"]);
+    let own = [client, server].map(|s| s["own_ns"].parse::<i64>().unwrap());
+    assert_eq!(own.iter().sum::<i64>().to_string(), client["duration_ns"]);
+}
+
+#[test]
+fn a_request_that_waits_to_be_accepted_is_still_linked() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.send(client, GET);
+    world.wait(200 * MS);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.gone(client, 0);
+    world.wait(4_000 * MS);
+    world.receive(server, GET);
+    world.send(server, OK);
+    world.gone(server, 32);
+    let assembled = world.assembled();
+    let (gone, late) = (assembled.only(client), assembled.only(server));
+    assert_eq!(outcome(late), "GET /a - client_closed 200 52 43");
+    assert_eq!(late["parent_span_id"], gone["span_id"]);
+    assert_eq!(late["trace_id"], gone["trace_id"]);
+    assert_eq!(late["duration_ns"], "0");
+    assert_eq!(assembled.rows("traces").len(), 1);
+}
+
+#[test]
+fn sequence_numbers_wrap() {
+    let mut world = World::new();
+    world.next_isn = u32::MAX - 77_777_777 - 30;
+    let connection = pair(&mut world);
+    let body = vec![b'x'; 3000];
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n".to_vec();
+    let response = [head, body].concat();
+    for _ in 0..3 {
+        world.request(connection, GET);
+        world.respond(connection, &response);
+    }
+    world.close(connection);
+    let assembled = world.assembled();
+    assert_eq!(assembled.rows("spans").len(), 6);
+    for span in assembled.spans() {
+        assert_eq!(outcome(span), format!("GET /a 200 ok - 52 {}", response.len()));
+        assert_eq!(span["response_body_bytes"], "3000");
+    }
+}
+
+#[test]
+fn a_stream_longer_than_sequence_numbers_are() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let length = 9_u64 << 30;
+    world.request(connection, GET);
+    world.respond(connection, format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+    let mut left = length;
+    while left > 0 {
+        let bytes = left.min(1 << 30);
+        for (socket, kind) in [(connection.server, Kind::Send), (connection.client, Kind::Receive)] {
+            let s = &mut world.sockets[socket];
+            let counter = if kind == Kind::Send { &mut s.send_seq } else { &mut s.receive_seq };
+            let seq = *counter;
+            *counter = seq.wrapping_add(bytes as u32);
+            s.arrived = s.receive_seq;
+            s.acknowledged = s.send_seq;
+            let row = world.call(socket, kind, 0, US);
+            (row.seq, row.done, row.asked) = (Some(seq), bytes, bytes);
+        }
+        left -= bytes;
+    }
+    world.request(connection, GET);
+    world.respond(connection, OK);
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let spans = assembled.of(socket);
+        assert_eq!(spans[0]["response_body_bytes"], length.to_string());
+        assert_eq!(outcome(spans[1]), "GET /a 200 ok - 52 43");
+    }
+    let ids: BTreeSet<_> = assembled.spans().iter().map(|s| s["span_id"].clone()).collect();
+    assert_eq!(ids.len(), 4);
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            report::line(&format!("retrospan-record: {error}"));
+            report::line(&format!("retrospan-record: {}", report::one_line(&error.to_string())));
             ExitCode::from(2)
         }
     }

@@ -122,6 +122,18 @@ pub fn summary(manifest: &Manifest, sockets: u64, command: Option<CommandEnd>) -
     text
 }
 
+/// An error on one line: where it has several (the verifier tells a million instructions), the first and the last.
+pub fn one_line(error: &str) -> String {
+    const MOST: usize = 400;
+    let cut = |line: &str| line.trim_end().chars().take(MOST).collect::<String>();
+    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().map(cut).unwrap_or_default();
+    match lines.next_back() {
+        Some(last) => format!("{first} ... {}", cut(last)),
+        None => first,
+    }
+}
+
 /// Hours, minutes and seconds.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -153,6 +165,13 @@ mod tests {
         }
         assert_eq!(clock(Duration::from_secs(59)), "0:59");
         assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(one_line("a: b"), "a: b");
+        assert_eq!(one_line("a\nb\nc\n\n"), "a ... c");
+        assert_eq!(one_line(&"x".repeat(10_000)).len(), 400);
     }
 
     #[test]
