@@ -12,6 +12,7 @@ pub mod commands;
 pub mod connections;
 pub mod derived;
 pub mod dimensions;
+pub mod docs;
 pub mod error;
 pub mod events;
 pub mod flows;
