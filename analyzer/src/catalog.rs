@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType};
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::ViewTable;
@@ -16,14 +17,18 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions_aggregate::first_last::last_value;
-use datafusion::logical_expr::ExprFunctionExt;
+use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{SessionConfig, SessionContext, cast, col, ident, lit};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 
+use crate::assemble::Options;
+use crate::derived::{Derived, DerivedTable};
+use crate::dimensions;
 use crate::error::{Result, at};
 use crate::parts::{PART, Part, PartsTable, sql_schema};
+use crate::tables as derived_tables;
 
 /// Memory given to queries where the system does not say how much is free, bytes.
 const DEFAULT_MEMORY_BYTES: usize = 1 << 30;
@@ -31,10 +36,16 @@ const DEFAULT_MEMORY_BYTES: usize = 1 << 30;
 /// Makes a session in which the capture's tables are registered.
 pub fn open(capture: &Capture) -> Result<SessionContext> {
     let context = session()?;
+    let offset_ns = dimensions::read(capture)?.clock.offset_ns;
     for table in tables::ALL {
-        let provider = raw_table(&context, capture, table)?;
+        let provider = raw_table(&context, capture, table, offset_ns)?;
         context.register_table(table.name, provider)?;
     }
+    let derived = Arc::new(Derived::new(capture.clone(), Options::default()));
+    for table in derived_tables::ALL {
+        context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
+    }
+    context.register_udf(wall_time(offset_ns));
     Ok(context)
 }
 
@@ -62,20 +73,28 @@ pub async fn plan(context: &SessionContext, query: &str) -> Result<DataFrame> {
     Ok(context.sql_with_options(query, read_only).await?)
 }
 
-/// What is added to boot time to get wall time, ns: one conversion for the whole capture.
-pub fn wall_offset_ns(capture: &Capture) -> i64 {
-    capture.manifest.started_wall_ns.saturating_sub(capture.manifest.started_boot_ns)
+/// The SQL function `wall_time(boot_ns)`: boot time to a timestamp, UTC.
+fn wall_time(offset_ns: i64) -> ScalarUDF {
+    let utc = || DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let convert = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let boot = arrays[0].as_primitive::<Int64Type>();
+        let wall = boot.unary::<_, TimestampNanosecondType>(|ns| ns.saturating_add(offset_ns));
+        Ok(ColumnarValue::Array(Arc::new(wall.with_timezone("UTC"))))
+    };
+    create_udf("wall_time", vec![DataType::Int64], utc(), Volatility::Immutable, Arc::new(convert))
 }
 
 fn raw_table(
     context: &SessionContext,
     capture: &Capture,
     table: &'static Table,
+    offset_ns: i64,
 ) -> Result<Arc<dyn TableProvider>> {
     let parts = raw_parts(capture, table)?;
     if table.name == tables::EVENTS.name {
         let raw = context.read_table(Arc::new(PartsTable::new(table, parts)))?;
-        return with_time(raw, wall_offset_ns(capture));
+        return with_time(raw, offset_ns);
     }
     match table.key {
         Some(key) if parts.len() > 1 => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::otlp::endpoint::Protocol;
 use crate::print::Format;
 
 /// Turns captures of socket events into spans and traces, and answers questions about them.
@@ -36,6 +37,15 @@ pub enum Command {
     Info(InfoArgs),
     /// Answers a SQL query over the capture's tables.
     Sql(SqlArgs),
+    /// Lists, shows and runs ready-made queries.
+    #[command(subcommand)]
+    Query(QueryCommand),
+    /// Prints one line a span.
+    Spans(SpansArgs),
+    /// Prints a trace as a tree.
+    Trace(TraceArgs),
+    /// Sends spans to an OTLP receiver.
+    Export(ExportArgs),
 }
 
 /// Arguments of `record`.
@@ -102,4 +112,107 @@ pub struct RowsArgs {
     /// Write to a file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// What to do with the query library.
+#[derive(Debug, Subcommand)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan query list
+  retrospan query run slowest_requests friday.cap --min-duration 100ms --limit 5
+  retrospan query run slowest_requests --help
+")]
+pub enum QueryCommand {
+    /// Lists the queries.
+    #[command(before_help = "EXAMPLES\n  retrospan query list\n")]
+    List,
+    /// Prints a query with its header.
+    #[command(before_help = "EXAMPLES\n  retrospan query show slowest_requests\n")]
+    Show {
+        /// The query.
+        name: String,
+    },
+    /// Runs a query: CAPTURE, --format, -o and the query's own parameters.
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
+EXAMPLES
+  retrospan query run latency_by_peer friday.cap --kind server --format csv
+  retrospan query run latency_by_peer --help
+"
+    )]
+    Run {
+        /// The query.
+        name: String,
+        /// The capture and the query's parameters.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CAPTURE [OPTIONS]")]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Arguments of `spans`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan spans friday.cap | less -S
+  retrospan spans friday.cap --where \"outcome = 'client_closed' AND kind = 'server'\" --limit 20
+")]
+pub struct SpansArgs {
+    /// The capture directory.
+    pub capture: PathBuf,
+    /// Only spans for which this SQL condition over the columns of `spans` holds.
+    #[arg(long = "where", value_name = "SQL")]
+    pub filter: Option<String>,
+    /// At most so many spans.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan trace friday.cap 4bf92f3577b34da6a3ce929d0e0e4736
+  retrospan trace friday.cap 4bf92f3577b34da6a3ce929d0e0e4736 --why
+
+Exit code 1 where the capture has no such trace.
+")]
+pub struct TraceArgs {
+    /// The capture directory.
+    pub capture: PathBuf,
+    /// The trace, 32 hex digits.
+    pub trace_id: String,
+    /// Say for each span why its parent is its parent.
+    #[arg(long)]
+    pub why: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan export friday.cap --otlp http://localhost:4317
+  retrospan export friday.cap --otlp http://localhost:4318 --where \"duration_ns > 100000000\"
+  retrospan export friday.cap --otlp https://collector.example/v1/traces --header authorization=Bearer...
+
+Exporting twice adds nothing: the ids are the same. Exit code 1 where the receiver rejected spans.
+")]
+pub struct ExportArgs {
+    /// The capture directory.
+    pub capture: PathBuf,
+    /// Where to send them.
+    #[arg(long, value_name = "URL")]
+    pub otlp: String,
+    /// How; without it http/protobuf where the port is 4318 or a path is given, else grpc.
+    #[arg(long, value_enum)]
+    pub protocol: Option<Protocol>,
+    /// Only spans for which this SQL condition over the columns of `spans` holds.
+    #[arg(long = "where", value_name = "SQL")]
+    pub filter: Option<String>,
+    /// Sent along with each request; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub header: Vec<String>,
+    /// Requests under way at once.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub in_flight: u8,
 }

@@ -1,18 +1,24 @@
 //! Turns a Retrospan capture into answers.
 //!
-//! `catalog` makes a capture's tables available to SQL; `commands` has one file a command of `retrospan`.
+//! `assemble` runs the steps from events to derived tables, one module each. `catalog` makes all tables available to
+//! SQL, `derived` and `cache` those that must be assembled first; `commands` has one file a command of
+//! `retrospan`; `library` reads the queries; `otlp` sends spans.
 
 pub mod assemble;
+pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod connections;
+pub mod derived;
 pub mod dimensions;
+pub mod docs;
 pub mod error;
 pub mod events;
 pub mod flows;
 pub mod hashing;
 pub mod heads;
+pub mod library;
 pub mod links;
 pub mod messages;
 pub mod otlp;

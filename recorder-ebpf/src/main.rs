@@ -1,1 +1,39 @@
-fn main(){}
+//! The kernel programs of the recorder: what a socket call, a TCP state change or a process event
+//! becomes in a ring buffer. The shared structs are those of `retrospan_formats::{event, config}`.
+//!
+//! Built for the BPF target by build.sh. On any other target this is an empty program with the tests of
+//! the decisions that need no kernel.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+#[cfg(target_arch = "bpf")]
+mod data;
+#[cfg(target_arch = "bpf")]
+mod enter;
+#[cfg(target_arch = "bpf")]
+mod exit;
+#[cfg(target_arch = "bpf")]
+mod filter;
+#[cfg(target_arch = "bpf")]
+mod kernel;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod process;
+#[cfg(target_arch = "bpf")]
+mod programs;
+#[cfg(target_arch = "bpf")]
+mod regs;
+#[cfg(target_arch = "bpf")]
+mod ring;
+#[cfg_attr(not(target_arch = "bpf"), expect(dead_code, reason = "only tested here"))]
+mod rules;
+#[cfg(target_arch = "bpf")]
+mod snapshot;
+#[cfg(target_arch = "bpf")]
+mod sockets;
+#[cfg(target_arch = "bpf")]
+mod state;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

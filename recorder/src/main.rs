@@ -11,11 +11,11 @@ fn main() -> ExitCode {
     let options = Options::from(Cli::parse());
     match record::run(&options) {
         Ok(recorded) => {
-            report::line(&report::summary(&recorded.manifest, recorded.sockets, recorded.command));
+            report::line(&report::summary(&recorded));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            report::line(&format!("retrospan-record: {error}"));
+            report::line(&format!("retrospan-record: {}", report::one_line(&error.to_string())));
             ExitCode::from(2)
         }
     }

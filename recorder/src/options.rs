@@ -150,3 +150,61 @@ impl Options {
 fn port_range(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            output: PathBuf::new(),
+            duration: None,
+            pids: Vec::new(),
+            comms: Vec::new(),
+            ports: Vec::new(),
+            snap_bytes: 1024,
+            ring_bytes: 1 << 20,
+            args: false,
+            payload: Payload::Heads,
+            rotate: Duration::from_secs(10),
+            command: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_command_alone_is_a_filter() {
+        assert_eq!(options().probes().pids, None);
+        let command = Options { command: vec!["true".into()], ..options() };
+        assert_eq!(command.probes().pids, Some(Vec::new()));
+        assert_eq!(Options { pids: vec![7], ..options() }.probes().pids, Some(vec![7]));
+    }
+
+    #[test]
+    fn no_payload_is_asked_for_that_is_not_kept() {
+        assert_eq!(options().probes().snap_bytes, 1024);
+        assert_eq!(Options { payload: Payload::None, ..options() }.probes().snap_bytes, 0);
+    }
+
+    #[test]
+    fn the_manifest_holds_no_argument_unless_asked() {
+        let command = vec!["curl".into(), "secret".into()];
+        let short = Options { command, ports: vec![(80, 80), (8000, 9000)], ..options() };
+        let text = Value::from(short.manifest()).to_string();
+        assert!(text.contains(r#""command":["curl"]"#) && !text.contains("secret"), "{text}");
+        assert!(text.contains(r#""port":["80","8000-9000"]"#), "{text}");
+        let long = Options { args: true, ..short };
+        assert!(Value::from(long.manifest()).to_string().contains("secret"));
+    }
+
+    #[test]
+    fn what_the_kernel_programs_cannot_hold_is_refused() {
+        options().check().unwrap();
+        let refused = |options: Options| options.check().unwrap_err().to_string();
+        assert!(refused(Options { comms: vec!["a".into(); 9], ..options() }).contains("--comm"));
+        assert!(refused(Options { comms: vec![String::new()], ..options() }).contains("--comm"));
+        assert!(refused(Options { ports: vec![(1, 1); 17], ..options() }).contains("--port"));
+        assert!(refused(Options { snap_bytes: 4097, ..options() }).contains("--snaplen"));
+        assert!(refused(Options { duration: Some(Duration::ZERO), ..options() }).contains("--duration"));
+        assert!(refused(Options { rotate: Duration::ZERO, ..options() }).contains("--rotate"));
+    }
+}

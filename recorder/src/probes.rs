@@ -1,10 +1,43 @@
 //! The kernel side as the recorder sees it: what to record goes in, ring buffers and counters come out.
 //!
-//! [`start`] picks a probe set the kernel allows, loads the embedded object with the offsets and options
-//! it needs, and attaches it. Nothing is recorded on disk before that has worked.
+//! [`start`] loads the embedded object with the offsets and options it needs, and attaches it. Nothing
+//! is recorded on disk before that has worked.
 
-use aya::maps::{MapData, RingBuf};
-use retrospan_formats::event::loss;
+mod descendants;
+mod requirements;
+
+use crate::btf;
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, Iter, Program, tp_btf::BtfTracePointLink},
+};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
+use requirements::explain;
+use retrospan_formats::{
+    config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange},
+    event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
+};
+use std::{io::Read, path::Path};
+
+/// The built kernel programs; recorder-ebpf/build.sh makes them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../recorder-ebpf/object/retrospan.bpf.o");
+/// Names another object file to load instead, for tests of a fresh build.
+pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
+
+/// In the order of attaching. The exit of system calls comes before their entry: a call noted at its
+/// entry whose exit nobody sees would be taken for the next one.
+const TRACEPOINTS: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "sys_exit",
+    "sys_enter",
+];
+const ITERATOR: &str = "task_file";
+const DEFAULT_RING_BYTES: u32 = 8 << 20;
+const DEFAULT_SOCKETS: u32 = 262_144;
 
 /// What to record. Different filters are joined by AND, the entries of one filter by OR.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +99,8 @@ pub struct RunCost {
 
 /// The attached programs. Dropping it detaches them.
 pub struct Probes {
+    ebpf: Ebpf,
+    links: Vec<BtfTracePointLink>,
     rings: Vec<RingBuf<MapData>>,
 }
 
@@ -73,8 +108,138 @@ pub struct Probes {
 ///
 /// # Errors
 /// Says which privilege or kernel feature is missing and what to do about it.
-pub fn start(_options: &Options) -> Result<Probes, ProbeError> {
-    Err(ProbeError::Kernel("the kernel programs are not built yet".into()))
+pub fn start(options: &Options) -> Result<Probes, ProbeError> {
+    let config = configure(options)?;
+    requirements::check()?;
+    let offsets = btf::Btf::of_running_kernel().and_then(|types| types.offsets());
+    let offsets = offsets.map_err(|error| ProbeError::Kernel(error.to_string()))?;
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
+    let config = Config { offsets, rings: cpus as u32, ..config };
+    let mut probes = load(options, &config)?;
+    probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
+    for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
+        probes.watch_pid(pid)?;
+    }
+    for name in TRACEPOINTS {
+        probes.attach(name)?;
+    }
+    // Forks are followed now; those that came before the hook and after the first look are here.
+    for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
+        probes.watch_pid(pid)?;
+    }
+    Ok(probes)
+}
+
+/// The part of the configuration that comes from the options.
+fn configure(options: &Options) -> Result<Config, ProbeError> {
+    let refuse = |text: String| Err(ProbeError::Option(text));
+    if options.snap_bytes as usize > MAX_SNAP_BYTES {
+        return refuse(format!(
+            "a payload of {} bytes is too long: at most {MAX_SNAP_BYTES}",
+            options.snap_bytes
+        ));
+    }
+    if options.ports.len() > MAX_PORT_RANGES {
+        return refuse(format!("too many port ranges: at most {MAX_PORT_RANGES}"));
+    }
+    if options.comms.len() > MAX_COMMS {
+        return refuse(format!("too many process names: at most {MAX_COMMS}"));
+    }
+    let mut config = Config {
+        snap_bytes: options.snap_bytes,
+        short_head_bytes: (SHORT_HEAD_BYTES as u32).min(options.snap_bytes),
+        port_ranges: options.ports.len() as u32,
+        comm_count: options.comms.len() as u32,
+        filter_pids: u32::from(options.pids.is_some()),
+        own_pid: options.own_pid,
+        read_argv: u32::from(options.read_argv),
+        ..Config::default()
+    };
+    for (range, &(first, last)) in config.ports.iter_mut().zip(&options.ports) {
+        *range = PortRange { first, last };
+    }
+    for (name, wanted) in config.comms.iter_mut().zip(&options.comms) {
+        // The kernel keeps 15 bytes of a name and a NUL.
+        let bytes = wanted.as_bytes();
+        let used = bytes.len().min(name.len() - 1);
+        name[..used].copy_from_slice(&bytes[..used]);
+    }
+    Ok(config)
+}
+
+fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
+    let kernel_types = Btf::from_sys_fs().map_err(|error| ProbeError::Kernel(error.to_string()))?;
+    let other = std::env::var_os(OBJECT_VARIABLE);
+    let (name, read) = match &other {
+        Some(path) => {
+            let name = Path::new(path).display().to_string();
+            let bytes = std::fs::read(path)
+                .map_err(|error| ProbeError::Object { what: name.clone(), reason: error.to_string() })?;
+            (name, Some(bytes))
+        }
+        None => ("the embedded kernel programs".to_owned(), None),
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&kernel_types))
+        .override_global("CONFIG", bytemuck::bytes_of(config), true)
+        .map_max_entries("RINGS", config.rings)
+        .map_max_entries(
+            "SOCKETS",
+            if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
+        );
+    let mut ebpf = loader.load(read.as_deref().unwrap_or(OBJECT)).map_err(|error| explain(&name, &error))?;
+    for name in TRACEPOINTS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+        program.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
+    }
+    let iterator: &mut Iter = program(&mut ebpf, ITERATOR)?;
+    iterator
+        .load(ITERATOR, &kernel_types)
+        .map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
+    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new() })
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProbeError>
+where
+    &'a mut T: TryFrom<&'a mut Program>,
+{
+    let damaged =
+        |reason: &str| ProbeError::Object { what: format!("program {name}"), reason: reason.to_owned() };
+    ebpf.program_mut(name)
+        .ok_or_else(|| damaged("not in the object"))?
+        .try_into()
+        .map_err(|_| damaged("of another type"))
+}
+
+/// One ring a CPU, each in its place in the map of rings.
+fn make_rings(ebpf: &mut Ebpf, wanted_bytes: u32, cpus: u32) -> Result<Vec<RingBuf<MapData>>, ProbeError> {
+    let bytes = if wanted_bytes == 0 { DEFAULT_RING_BYTES } else { wanted_bytes };
+    // SAFETY: no memory is passed.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u32;
+    let bytes = bytes
+        .max(page)
+        .checked_next_power_of_two()
+        .ok_or_else(|| ProbeError::Option(format!("a ring of {bytes} bytes is too large")))?;
+    let map = ebpf.map_mut("RINGS").ok_or_else(|| missing_map("RINGS"))?;
+    let mut map =
+        ArrayOfMaps::<_, RingBuf<MapData>>::try_from(map).map_err(|error| explain("map RINGS", &error))?;
+    (0..cpus)
+        .map(|cpu| {
+            let what = format!("a ring buffer of {bytes} bytes for CPU {cpu}");
+            let object = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, bytes, 0);
+            let data =
+                MapData::create(object, "retrospan_ring", None).map_err(|error| explain(&what, &error))?;
+            let ring = RingBuf::try_from(Map::RingBuf(data)).map_err(|error| explain(&what, &error))?;
+            map.set(cpu, &ring, 0).map_err(|error| explain(&what, &error))?;
+            Ok(ring)
+        })
+        .collect()
+}
+
+fn missing_map(name: &str) -> ProbeError {
+    ProbeError::Object { what: format!("map {name}"), reason: "not in the object".to_owned() }
 }
 
 impl Probes {
@@ -83,10 +248,26 @@ impl Probes {
         "syscalls"
     }
 
+    fn attach(&mut self, name: &str) -> Result<(), ProbeError> {
+        let what = format!("attaching to {name}");
+        let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+        let id = program.attach().map_err(|error| explain(&what, &error))?;
+        let link = program.take_link(id).map_err(|error| explain(&what, &error))?;
+        self.links.push(link);
+        Ok(())
+    }
+
     /// Hands out the ring buffers, once: index = CPU. A record is what
     /// [`retrospan_formats::event`] describes; it may be followed by unused bytes (`Header::record_bytes` counts).
     pub fn take_rings(&mut self) -> Vec<RingBuf<MapData>> {
         std::mem::take(&mut self.rings)
+    }
+
+    /// Each CPU's values at one index of a per-CPU array.
+    fn per_cpu(&self, map: &str, index: u32) -> Result<Vec<u64>, ProbeError> {
+        let found = self.ebpf.map(map).ok_or_else(|| missing_map(map))?;
+        let array = PerCpuArray::<_, u64>::try_from(found).map_err(|error| explain(map, &error))?;
+        Ok(array.get(&index, 0).map_err(|error| explain(map, &error))?.to_vec())
     }
 
     /// Losses so far, one entry per CPU.
@@ -94,7 +275,15 @@ impl Probes {
     /// # Errors
     /// The kernel refused to read the counters.
     pub fn losses(&self) -> Result<Vec<LossCounters>, ProbeError> {
-        Ok(Vec::new())
+        let mut losses = Vec::new();
+        for counter in 0..loss::COUNTERS {
+            let values = self.per_cpu("LOSSES", counter)?;
+            losses.resize(values.len(), [0; loss::COUNTERS as usize]);
+            for (cpu, value) in values.into_iter().enumerate() {
+                losses[cpu][counter as usize] = value;
+            }
+        }
+        Ok(losses)
     }
 
     /// The next sequence number of each CPU: records made so far, kept or lost.
@@ -102,7 +291,7 @@ impl Probes {
     /// # Errors
     /// The kernel refused to read the counters.
     pub fn next_seqs(&self) -> Result<Vec<u64>, ProbeError> {
-        Ok(Vec::new())
+        self.per_cpu("SEQUENCE", 0)
     }
 
     /// What the programs cost so far; zeros unless `bpf_stats` are enabled.
@@ -110,15 +299,27 @@ impl Probes {
     /// # Errors
     /// The kernel refused to describe a program.
     pub fn run_costs(&self) -> Result<Vec<RunCost>, ProbeError> {
-        Ok(Vec::new())
+        let mut costs = Vec::new();
+        for name in TRACEPOINTS {
+            let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { continue };
+            let info = program.info().map_err(|error| explain(name, &error))?;
+            costs.push(RunCost {
+                program: name.to_owned(),
+                runs: info.run_count(),
+                run_ns: info.run_time().as_nanos() as u64,
+            });
+        }
+        Ok(costs)
     }
 
     /// Records this process and everything it starts from now on (needs `Options::pids` to be `Some`).
     ///
     /// # Errors
     /// The map of watched processes is full.
-    pub fn watch_pid(&mut self, _tgid: u32) -> Result<(), ProbeError> {
-        Ok(())
+    pub fn watch_pid(&mut self, tgid: u32) -> Result<(), ProbeError> {
+        let map = self.ebpf.map_mut("WATCHED").ok_or_else(|| missing_map("WATCHED"))?;
+        let mut map = HashMap::<_, u32, u8>::try_from(map).map_err(|error| explain("map WATCHED", &error))?;
+        map.insert(tgid, 1, 0).map_err(|error| explain("the map of watched processes", &error))
     }
 
     /// Puts a `Socket` record into the rings for every socket that is open now and passes the filters.
@@ -127,9 +328,21 @@ impl Probes {
     /// # Errors
     /// The kernel refused to run the iterator.
     pub fn snapshot_sockets(&mut self) -> Result<(), ProbeError> {
+        let what = "the walk over open sockets";
+        let iterator: &mut Iter = program(&mut self.ebpf, ITERATOR)?;
+        let id = iterator.attach().map_err(|error| explain(what, &error))?;
+        let link = iterator.take_link(id).map_err(|error| explain(what, &error))?;
+        let mut file = link.into_file().map_err(|error| explain(what, &error))?;
+        let mut nothing = Vec::new();
+        file.read_to_end(&mut nothing).map_err(|error| explain(what, &error))?;
         Ok(())
     }
 
     /// Stops recording; what the rings hold can still be drained, the counters stand still.
-    pub fn detach(&mut self) {}
+    pub fn detach(&mut self) {
+        // Last attached first. A program that runs on another CPU at this moment may still finish its record.
+        while self.links.pop().is_some() {}
+        // SAFETY: membarrier takes no memory. It returns after every CPU has left such a program.
+        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    }
 }

@@ -3,58 +3,26 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Int64Type;
 use retrospan_formats::manifest::State;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
 use serde_json::{Map, Value, json};
 
-use crate::catalog::wall_offset_ns;
 use crate::cli::{InfoArgs, TextFormat};
+use crate::dimensions::{self, Clock, ClockStep};
 use crate::error::Result;
 use crate::print;
 use crate::text::{self, count, duration, harmless, size};
 
-/// A wall clock that moves against boot time by more than this between two samples was set, ns.
-/// Slewing (at most 500 ppm) stays below over the ten seconds between samples.
-const STEP_NS: i64 = 10_000_000;
-
 /// Prints it.
 pub fn run(args: InfoArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
-    let steps = clock_steps(&capture)?;
+    let clock = dimensions::read(&capture)?.clock;
     print::text(&match args.format {
-        TextFormat::Text => as_text(&capture, &steps),
-        TextFormat::Json => format!("{}\n", as_json(&capture, &steps)),
+        TextFormat::Text => as_text(&capture, &clock),
+        TextFormat::Json => format!("{}\n", as_json(&capture, &clock)),
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The wall clock was set while recording.
-struct ClockStep {
-    /// Of the sample after, in the capture's own conversion.
-    wall_ns: i64,
-    by_ns: i64,
-}
-
-fn clock_steps(capture: &Capture) -> Result<Vec<ClockStep>> {
-    let mut steps = Vec::new();
-    let mut before: Option<i64> = None;
-    for batch in capture.read(&tables::CLOCK) {
-        let batch = batch?;
-        let boot = batch.column(0).as_primitive::<Int64Type>().values();
-        let wall = batch.column(1).as_primitive::<Int64Type>().values();
-        for (&boot_ns, &wall_ns) in boot.iter().zip(wall) {
-            let offset = wall_ns.saturating_sub(boot_ns);
-            let by_ns = before.map_or(0, |before| offset.saturating_sub(before));
-            if by_ns.saturating_abs() > STEP_NS {
-                steps.push(ClockStep { wall_ns: boot_ns.saturating_add(wall_offset_ns(capture)), by_ns });
-            }
-            before = Some(offset);
-        }
-    }
-    Ok(steps)
 }
 
 /// Rows, bytes and files of a table.
@@ -75,18 +43,18 @@ fn held(capture: &Capture) -> Vec<Held> {
 }
 
 /// The moment up to which everything is in the capture, wall clock.
-fn whole_until_wall_ns(capture: &Capture) -> i64 {
-    capture.manifest.whole_until_boot_ns.saturating_add(wall_offset_ns(capture))
+fn whole_until_wall_ns(capture: &Capture, clock: &Clock) -> i64 {
+    clock.wall_ns(capture.manifest.whole_until_boot_ns)
 }
 
 fn length_ns(capture: &Capture) -> i64 {
     capture.manifest.whole_until_boot_ns.saturating_sub(capture.manifest.started_boot_ns).max(0)
 }
 
-fn as_text(capture: &Capture, steps: &[ClockStep]) -> String {
+fn as_text(capture: &Capture, clock: &Clock) -> String {
     let manifest = &capture.manifest;
     let zone = manifest.host.utc_offset_s;
-    let until = text::time(whole_until_wall_ns(capture), zone, 3);
+    let until = text::time(whole_until_wall_ns(capture, clock), zone, 3);
     let state = match capture.state {
         State::Complete => "complete".to_owned(),
         State::Interrupted => format!("interrupted: whole until {until}"),
@@ -112,9 +80,9 @@ fn as_text(capture: &Capture, steps: &[ClockStep]) -> String {
     for loss in manifest.losses.iter().filter(|loss| loss.count > 0) {
         lines.push(("losses", format!("{} {}: {}", count(loss.count), loss.kind, loss.cause)));
     }
-    for step in steps {
-        let at = text::time(step.wall_ns, zone, 3);
-        lines.push(("clock", format!("the wall clock was set by {} before {at}", duration(step.by_ns))));
+    for step in &clock.steps {
+        let at = text::time(clock.wall_ns(step.boot_ns), zone, 3);
+        lines.push(("clock", format!("the wall clock was set by {} before {at}", duration(step.step_ns))));
     }
     let mut page = String::new();
     for (name, value) in &lines {
@@ -158,7 +126,7 @@ fn cost_text(cost: &retrospan_formats::manifest::Cost) -> String {
     text
 }
 
-fn as_json(capture: &Capture, steps: &[ClockStep]) -> Value {
+fn as_json(capture: &Capture, clock: &Clock) -> Value {
     let manifest = &capture.manifest;
     let utc = |wall_ns: i64| text::time(wall_ns, 0, 9).replace("+00:00", "Z").replacen(' ', "T", 1);
     let tables: Map<String, Value> = held(capture)
@@ -166,15 +134,15 @@ fn as_json(capture: &Capture, steps: &[ClockStep]) -> Value {
         .map(|t| (t.table.to_owned(), json!({"rows": t.rows, "bytes": t.bytes, "files": t.files})))
         .collect();
     let losses: Vec<_> = manifest.losses.iter().filter(|loss| loss.count > 0).collect();
-    let steps: Vec<Value> =
-        steps.iter().map(|s| json!({"before": utc(s.wall_ns), "by_ns": s.by_ns})).collect();
+    let step = |s: &ClockStep| json!({"before": utc(clock.wall_ns(s.boot_ns)), "by_ns": s.step_ns});
+    let steps: Vec<Value> = clock.steps.iter().map(step).collect();
     json!({
         "capture_id": manifest.capture_id,
         "format_version": manifest.format_version,
         "state": capture.state.name(),
         "host": manifest.host,
         "started": utc(manifest.started_wall_ns),
-        "whole_until": utc(whole_until_wall_ns(capture)),
+        "whole_until": utc(whole_until_wall_ns(capture, clock)),
         "length_ns": length_ns(capture),
         "recorder_version": manifest.recorder_version,
         "probe_set": manifest.probe_set,

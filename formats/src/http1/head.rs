@@ -189,7 +189,7 @@ impl Head {
 
     /// Reads one byte.
     pub(super) fn step(&mut self, byte: u8) -> Step {
-        self.bytes += 1;
+        self.bytes = self.bytes.saturating_add(1);
         if self.bytes > MAX_HEAD_BYTES || byte == 0 {
             return Step::Invalid;
         }
@@ -211,6 +211,25 @@ impl Head {
                 }
             }
         }
+    }
+
+    /// How many of the first bytes change nothing but their number, and whether they may be kept. Most of a head are
+    /// values and paths, for which this is an order of magnitude faster than [`Head::step`].
+    pub(super) fn plain_run(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let (length, keep) = match self.place {
+            Place::Value { keep: true, field: Field::Other } => {
+                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | 0)), true)
+            }
+            Place::Value { keep: false, field: Field::Other } => {
+                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0)), false)
+            }
+            Place::Target(Target::Path) => {
+                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'?' | b';' | 0)), true)
+            }
+            _ => (0, true),
+        };
+        self.bytes = self.bytes.saturating_add(length as u32);
+        (length, keep)
     }
 
     fn go(&mut self, place: Place) -> Step {
@@ -402,6 +421,10 @@ fn next_in_target(target: Target, byte: u8, method: Method) -> Target {
         (Target::Path | Target::ParameterName | Target::ParameterValue | Target::Authority, _) => target,
         (Target::Scheme(None), _) => target,
     }
+}
+
+fn run_until(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().position(|&b| ends(b)).unwrap_or(bytes.len())
 }
 
 fn is_token(byte: u8) -> bool {

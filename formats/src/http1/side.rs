@@ -169,23 +169,37 @@ impl Side {
         exchanges: &mut Exchanges,
         parts: &mut Vec<Part>,
     ) -> usize {
-        for (index, &byte) in bytes.iter().enumerate() {
-            let State::Head(head) = &mut self.state else { return index };
-            match head.step(byte) {
-                Step::Keep => self.push(What::Head, 1, parts),
-                Step::Blank => self.push(What::Secret, 1, parts),
-                Step::Invalid => {
-                    self.state = State::Lost;
-                    return index;
-                }
-                Step::Last => {
-                    self.push(What::Head, 1, parts);
-                    self.head_end(direction, exchanges, parts);
-                    return index + 1;
-                }
+        // Bytes are pushed as runs of one kind: `keep`, from `done` to `index`.
+        let (mut done, mut index, mut keep) = (0, 0, true);
+        while index < bytes.len() {
+            let State::Head(head) = &mut self.state else { break };
+            let (length, step) = match head.plain_run(&bytes[index..]) {
+                (0, _) => (1, head.step(bytes[index])),
+                (length, true) => (length, Step::Keep),
+                (length, false) => (length, Step::Blank),
+            };
+            let kept = !matches!(step, Step::Blank);
+            if kept != keep || step == Step::Invalid {
+                self.push_head(keep, index - done, parts);
+                (done, keep) = (index, kept);
+            }
+            if step == Step::Invalid {
+                self.state = State::Lost;
+                return index;
+            }
+            index += length;
+            if step == Step::Last {
+                self.push_head(true, index - done, parts);
+                self.head_end(direction, exchanges, parts);
+                return index;
             }
         }
-        bytes.len()
+        self.push_head(keep, index - done, parts);
+        index
+    }
+
+    fn push_head(&mut self, keep: bool, length: usize, parts: &mut Vec<Part>) {
+        self.push(if keep { What::Head } else { What::Secret }, length as u64, parts);
     }
 
     fn head_end(&mut self, direction: Direction, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {

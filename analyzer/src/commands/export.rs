@@ -1,0 +1,99 @@
+//! `retrospan export`: spans to an OTLP receiver.
+
+use std::process::ExitCode;
+
+use datafusion::dataframe::DataFrame;
+use futures::{Stream, StreamExt, stream};
+use retrospan_formats::reader::Capture;
+use tokio::sync::mpsc;
+
+use super::{block_on, spans_where};
+use crate::catalog;
+use crate::cli::ExportArgs;
+use crate::error::{Error, Result};
+use crate::otlp::convert::{Batch, Batcher};
+use crate::otlp::endpoint::Endpoint;
+use crate::otlp::resource::Resources;
+use crate::otlp::send::{Delivered, Receiver};
+use crate::print;
+use crate::span_rows::SpanBatch;
+
+/// What resources are made of.
+const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM processes";
+
+/// Sends what was asked for; exit code 1 where the receiver refused some of it.
+pub fn run(args: ExportArgs) -> Result<ExitCode> {
+    let endpoint = Endpoint::parse(&args.otlp, args.protocol).map_err(Error::Usage)?;
+    let headers = args.header.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>>>()?;
+    let capture = Capture::open(&args.capture)?;
+    let url = endpoint.url();
+    let delivered = block_on(async {
+        let context = catalog::open(&capture)?;
+        let spans = catalog::plan(&context, &spans_where(args.filter.as_deref())).await?;
+        let processes = catalog::plan(&context, PROCESSES).await?.collect().await?;
+        let resources = Resources::new(&capture.manifest, &processes)?;
+        let receiver = Receiver::connect(endpoint, &headers).await?;
+        deliver(&receiver, spans, &resources, usize::from(args.in_flight), &url).await
+    })?;
+    print::note(&format!("exported {} spans to {url}", delivered.accepted));
+    if delivered.rejected == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let message = delivered.message.as_deref().unwrap_or("no reason given");
+    print::note(&format!("retrospan: {} spans were rejected: {message}", delivered.rejected));
+    Ok(ExitCode::from(1))
+}
+
+/// Reads and sends at the same time, with as many requests waiting as are in flight.
+async fn deliver(
+    receiver: &Receiver,
+    spans: DataFrame,
+    resources: &Resources,
+    in_flight: usize,
+    url: &str,
+) -> Result<Delivered> {
+    let (sender, requests) = mpsc::channel(in_flight.max(1));
+    let read = async {
+        let outcome = convert(spans, resources, &sender).await;
+        drop(sender);
+        outcome
+    };
+    let (read, sent) = tokio::join!(read, receiver.send_all(received(requests), in_flight, url));
+    let delivered = sent?;
+    read?;
+    Ok(delivered)
+}
+
+/// Stops early, without an error of its own, where the receiving end is gone: that has the reason.
+async fn convert(spans: DataFrame, resources: &Resources, sender: &mpsc::Sender<Batch>) -> Result<()> {
+    let mut batcher = Batcher::new(resources);
+    let mut batches = spans.execute_stream().await?;
+    while let Some(batch) = batches.next().await.transpose()? {
+        let mut full = Vec::new();
+        for row in SpanBatch::new(&batch)?.rows() {
+            full.extend(batcher.push(&row));
+        }
+        for request in full {
+            if sender.send(request).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if let Some(rest) = batcher.take() {
+        let _ = sender.send(rest).await;
+    }
+    Ok(())
+}
+
+fn received(requests: mpsc::Receiver<Batch>) -> impl Stream<Item = Result<Batch>> {
+    stream::unfold(requests, |mut requests| async move {
+        let batch = requests.recv().await?;
+        Some((Ok(batch), requests))
+    })
+}
+
+fn parse_header(text: &str) -> Result<(String, String)> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| Error::Usage("a header is written name=value".to_owned()))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

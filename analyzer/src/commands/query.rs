@@ -1,0 +1,115 @@
+//! `retrospan query`: the library of queries.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use datafusion::common::ScalarValue;
+use retrospan_formats::reader::Capture;
+
+use super::block_on;
+use crate::catalog;
+use crate::cli::QueryCommand;
+use crate::error::{Error, Result};
+use crate::library::{self, Query};
+use crate::print::{self, Format, Output, Style};
+
+/// Lists, shows or runs.
+pub fn run(command: QueryCommand) -> Result<ExitCode> {
+    match command {
+        QueryCommand::List => print::text(&list()?)?,
+        QueryCommand::Show { name } => print::text(query(&name)?.sql)?,
+        QueryCommand::Run { name, arguments } => run_query(&query(&name)?, arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() -> Result<String> {
+    let queries = library::all().map_err(Error::Usage)?;
+    let width = queries.iter().map(|q| q.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for query in queries {
+        let _ = writeln!(text, "{:<width$}  {}", query.name, query.summary);
+    }
+    Ok(text)
+}
+
+fn query(name: &str) -> Result<Query> {
+    let found = library::find(name).map_err(Error::Usage)?;
+    found.ok_or_else(|| Error::Usage(format!("no query {name}: retrospan query list names them all")))
+}
+
+fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
+    let matches = command(query).get_matches_from(arguments);
+    let format = matches.get_one::<Format>("format").copied().unwrap_or(Format::Table);
+    let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format)?;
+    let values = values(query, &matches)?;
+    let capture = matches.get_one::<PathBuf>("capture").cloned().unwrap_or_default();
+    let capture = Capture::open(&capture)?;
+    let style = Style {
+        utc_offset_s: capture.manifest.host.utc_offset_s,
+        meanings: query.columns.iter().map(|column| column.ty.meaning()).collect(),
+    };
+    block_on(async {
+        let context = catalog::open(&capture)?;
+        let frame = catalog::plan(&context, query.sql).await?.with_param_values(values)?;
+        print::rows(frame, format, &style, &output).await
+    })
+}
+
+/// A command line with the query's parameters as options.
+fn command(query: &Query) -> clap::Command {
+    let mut command = clap::Command::new(query.name)
+        .no_binary_name(true)
+        .override_usage(format!("retrospan query run {} CAPTURE [OPTIONS]", query.name))
+        .before_help(format!("EXAMPLES\n  retrospan query run {} friday.cap\n", query.name))
+        .about(query.summary)
+        .after_help(columns(query))
+        .max_term_width(100)
+        .arg(Arg::new("capture").value_name("CAPTURE").required(true).value_parser(value_parser!(PathBuf)))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .default_value("table")
+                .value_parser(clap::builder::EnumValueParser::<Format>::new()),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf)),
+        );
+    for parameter in &query.parameters {
+        command = command.arg(
+            Arg::new(parameter.name)
+                .long(parameter.name.replace('_', "-"))
+                .alias(parameter.name)
+                .value_name(parameter.ty.name())
+                .help(parameter.doc)
+                .allow_hyphen_values(true)
+                .action(ArgAction::Set)
+                .default_value(parameter.default),
+        );
+    }
+    command
+}
+
+fn columns(query: &Query) -> String {
+    let mut text = String::from("Columns:\n");
+    for column in &query.columns {
+        let _ = writeln!(text, "  {:<24} {:<9} {}", column.name, column.ty.name(), column.doc);
+    }
+    text
+}
+
+fn values(query: &Query, matches: &ArgMatches) -> Result<Vec<(&'static str, ScalarValue)>> {
+    let value = |parameter: &library::Parameter| {
+        let text = matches.get_one::<String>(parameter.name).map_or(parameter.default, String::as_str);
+        let value = parameter.ty.value(text);
+        Ok((parameter.name, value.map_err(|e| Error::Usage(format!("--{}: {e}", parameter.name)))?))
+    };
+    query.parameters.iter().map(value).collect()
+}

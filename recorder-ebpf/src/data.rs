@@ -1,0 +1,322 @@
+//! The event of one piece of data: how much of it is kept, and the copy into the ring.
+//!
+//! A reservation has a constant size, so there are a few of them and the smallest that fits is taken.
+//! Data in one buffer is copied at once; data in several is copied in steps, each small enough for the
+//! verifier to see that it stays within the record.
+
+use crate::{
+    kernel::config,
+    maps::{Data, Entry, InCall, RECORDED, form},
+    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
+    rules::{Kept, begins_message, keep},
+    sockets::known,
+};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use core::mem::{MaybeUninit, size_of};
+use retrospan_formats::event::{Call, Kind, MAX_SNAP_BYTES, Record, TAIL_BYTES, flags};
+
+const BODY: usize = HEADER + size_of::<Call>();
+const TAIL: u64 = TAIL_BYTES as u64;
+
+/// Most bytes copied in one step from several buffers.
+const STEP: u64 = 256;
+/// The same where only a short head is kept.
+const SHORT_STEP: u64 = 64;
+/// Most steps (buffers, or parts of them) that a head is gathered in.
+const HEAD_STEPS: u32 = 96;
+/// Most buffers of one call that are looked at; what lies beyond is cut.
+const MOST_BUFFERS: u64 = 256;
+
+/// `struct iovec`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    address: u64,
+    bytes: u64,
+}
+
+impl Buffer {
+    /// The two words at an address of the caller's memory.
+    #[inline(always)]
+    fn read(address: u64) -> Option<Buffer> {
+        let mut buffer = MaybeUninit::<Buffer>::uninit();
+        // SAFETY: the helper writes all 16 bytes, zeroes where it fails.
+        unsafe {
+            let result = bpf_probe_read_user(buffer.as_mut_ptr().cast(), size_of::<Buffer>() as u32, address as *const _);
+            if result == 0 { Some(buffer.assume_init()) } else { None }
+        }
+    }
+}
+
+/// Writes the event of one message. `address` is that of the message (or of the data), `seq_and_flags`
+/// its sequence number in the upper half. A function of its own for the verifier, which so looks at it
+/// once however often it is called; hence the plain arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_flags: u64, errno: u64) -> i32 {
+    // SAFETY: null or a valid call; the verifier insists on the check.
+    let Some(call) = (unsafe { call.as_ref() }) else { return 0 };
+    let mut event = Call {
+        socket_id: call.socket_id,
+        duration_ns: 0,
+        asked_bytes: call.length,
+        done_bytes: done,
+        tcp_seq: (seq_and_flags >> 32) as u32,
+        flags: seq_and_flags as u32,
+        errno: errno as u32,
+        head_bytes: 0,
+        tail_bytes: 0,
+    };
+    let mut kept = Kept { head: 0, tail: 0 };
+    let data = &call.data;
+    data.first_address.set(address);
+    data.first_bytes.set(call.length);
+    data.count.set(0);
+    if call.form == form::SPLICE {
+        event.flags |= flags::SPLICED;
+    } else if call.form != form::BUFFER {
+        find_buffers(data, call, address, done);
+        event.asked_bytes = data.asked.get();
+    }
+    match known(call.sk) {
+        Some(entry) if entry.socket_id == call.socket_id => {
+            if entry.verdict != RECORDED {
+                return 0;
+            }
+            if done != 0 {
+                let readable = call.form != form::SPLICE && call.length_only == 0;
+                kept = plan(entry, call.kind, data, done, readable, &mut event.flags);
+            }
+        }
+        // The socket ended while the call did: there is nothing to keep its turns in any more.
+        _ => {
+            if call.recorded == 0 {
+                return 0;
+            }
+            if done != 0 {
+                event.flags |= flags::LENGTH_ONLY;
+            }
+        }
+    }
+    if kept.head == 0 {
+        write::<0>(call, event, kept);
+    } else if kept.head <= 128 {
+        write::<128>(call, event, kept);
+    } else if kept.head <= 512 {
+        write::<512>(call, event, kept);
+    } else if kept.head <= 1024 {
+        write::<1024>(call, event, kept);
+    } else {
+        write::<{ MAX_SNAP_BYTES as u64 }>(call, event, kept);
+    }
+    0
+}
+
+/// Finds the buffers of a vector or message, and in them the place where the tail begins.
+#[inline(always)]
+fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
+    let vector = if call.form == form::VECTOR {
+        Buffer { address, bytes: call.length }
+    } else {
+        // `struct msghdr`: msg_iov and msg_iovlen follow the name and its length.
+        Buffer::read(address + 16).unwrap_or(Buffer { address: 0, bytes: 0 })
+    };
+    data.buffers.set(vector.address);
+    data.count.set(vector.bytes);
+    data.first_bytes.set(0);
+    data.tail_buffer.set(0);
+    data.tail_offset.set(0);
+    data.asked.set(0);
+    let tail_from = done.saturating_sub(TAIL);
+    let mut index = 0;
+    while index < MOST_BUFFERS {
+        if index >= data.count.get() {
+            break;
+        }
+        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        if data.first_bytes.get() == 0 {
+            data.first_address.set(buffer.address);
+            data.first_bytes.set(buffer.bytes);
+        }
+        let before = data.asked.get();
+        if before <= tail_from {
+            data.tail_buffer.set(index);
+            data.tail_offset.set(tail_from - before);
+        }
+        data.asked.set(before + buffer.bytes);
+        index += 1;
+    }
+    if data.first_bytes.get() >= done {
+        data.count.set(0);
+    }
+}
+
+/// Moves the socket's turn and budget on by this data, and says what of it is kept.
+#[inline(always)]
+fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, event_flags: &mut u32) -> Kept {
+    let nothing = Kept { head: 0, tail: 0 };
+    let snap = config!(snap_bytes);
+    let side = usize::from(kind == Kind::Receive as u8);
+    let mut budget = if side == 0 { entry.budget[0] } else { entry.budget[1] };
+    if entry.direction != kind {
+        entry.direction = kind;
+        *event_flags |= flags::TURN;
+        budget = snap;
+    }
+    let kept = if !readable {
+        *event_flags |= flags::LENGTH_ONLY;
+        nothing
+    } else if snap == 0 {
+        *event_flags |= flags::PAYLOAD_CUT;
+        nothing
+    } else {
+        let first = data.first_bytes.get();
+        let available = if first < done { first } else { done };
+        if begins_message(first_word(data.first_address.get(), available), available) {
+            budget = snap;
+        }
+        keep(done, u64::from(budget), u64::from(config!(short_head_bytes)))
+    };
+    budget = if done < u64::from(budget) { budget - done as u32 } else { 0 };
+    if side == 0 {
+        entry.budget[0] = budget;
+    } else {
+        entry.budget[1] = budget;
+    }
+    kept
+}
+
+/// The first bytes of the data, at most 8 of them.
+#[inline(always)]
+fn first_word(address: u64, available: u64) -> u64 {
+    let mut word = 0_u64;
+    let bytes = bounded(available, 8);
+    // SAFETY: the helper writes at most 8 bytes, or zeroes them.
+    unsafe { bpf_probe_read_user((&raw mut word).cast(), bytes as u32, address as *const _) };
+    word
+}
+
+/// Writes the event with at most `CAP` bytes of head.
+#[inline(always)]
+fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
+    let now = now_ns();
+    event.duration_ns = now - call.enter_ns;
+    let actor = Actor::current();
+    if CAP == 0 {
+        if let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor, now) {
+            finish(room, event, kept);
+        }
+    } else if call.data.count.get() == 0 {
+        if let Some(room) = reserve_for::<CAP, TAIL>(call.kind, actor, now) {
+            let copied = copy_one(&room, call, event.done_bytes, kept, CAP);
+            finish(room, event, copied);
+        }
+    } else if let Some(room) = reserve_for::<CAP, STEP>(call.kind, actor, now) {
+        let copied = copy_many(&room, &call.data, kept, CAP);
+        finish(room, event, copied);
+    }
+}
+
+/// Room for an event with `CAP` bytes of head and `MORE` bytes behind it.
+#[inline(always)]
+fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64) -> Option<Room> {
+    let counter = u32::from(kind);
+    match (CAP, MORE) {
+        (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (128, _) => reserve::<{ BODY as u64 + 128 + STEP }>(Record::Call, kind, counter, actor, now),
+        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (512, _) => reserve::<{ BODY as u64 + 512 + STEP }>(Record::Call, kind, counter, actor, now),
+        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (1024, _) => reserve::<{ BODY as u64 + 1024 + STEP }>(Record::Call, kind, counter, actor, now),
+        (_, TAIL) => reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (_, _) => reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + STEP }>(Record::Call, kind, counter, actor, now),
+    }
+}
+
+/// Copies `bytes` of the caller's memory to `at` in the record.
+#[inline(always)]
+fn copy(room: &Room, at: u64, bytes: u64, address: u64) -> bool {
+    // SAFETY: the verifier checks that the bytes lie within the record.
+    unsafe { bpf_probe_read_user(room.0.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0 }
+}
+
+#[inline(always)]
+fn copy_one(room: &Room, call: &InCall, done: u64, kept: Kept, cap: u64) -> Kept {
+    let address = call.data.first_address.get();
+    let head = bounded(kept.head, cap);
+    if !copy(room, 0, head, address) {
+        return Kept { head: 0, tail: 0 };
+    }
+    if kept.tail != 0 && copy(room, head, TAIL, address + done - TAIL) {
+        return Kept { head, tail: TAIL };
+    }
+    Kept { head, tail: 0 }
+}
+
+#[inline(always)]
+fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
+    data.buffer.set(0);
+    data.offset.set(0);
+    let step = if cap < STEP { SHORT_STEP } else { STEP };
+    gather(room, data, 0, kept.head, cap, step, HEAD_STEPS);
+    let head = bounded(data.copied.get(), cap);
+    if kept.tail == 0 || head != kept.head {
+        return Kept { head, tail: 0 };
+    }
+    data.buffer.set(data.tail_buffer.get());
+    data.offset.set(data.tail_offset.get());
+    gather(room, data, head, TAIL, TAIL, TAIL, TAIL as u32 + 4);
+    let tail = if data.copied.get() == TAIL { TAIL } else { 0 };
+    Kept { head, tail }
+}
+
+/// Copies `wanted` bytes (at most `cap`) from several buffers to `at` in the record, from the place
+/// that `data` names on; `data.copied` says how many it got.
+#[inline(always)]
+fn gather(room: &Room, data: &Data, at: u64, wanted: u64, cap: u64, most: u64, steps: u32) {
+    data.copied.set(0);
+    let mut step = 0;
+    while step < steps {
+        step += 1;
+        let copied = data.copied.get();
+        let index = data.buffer.get();
+        if copied >= wanted || index >= data.count.get() {
+            break;
+        }
+        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        let offset = data.offset.get();
+        if offset < buffer.bytes {
+            let left = buffer.bytes - offset;
+            let missing = wanted - copied;
+            let bytes = bounded(if left < missing { left } else { missing }, most);
+            if !copy(room, at + bounded(copied, cap), bytes, buffer.address + offset) {
+                break;
+            }
+            data.copied.set(copied + bytes);
+            data.offset.set(offset + bytes);
+        } else {
+            data.buffer.set(index + 1);
+            data.offset.set(0);
+        }
+    }
+}
+
+/// Completes the event with what was copied.
+#[inline(always)]
+fn finish(room: Room, mut event: Call, copied: Kept) {
+    if event.done_bytes != 0 && event.flags & flags::LENGTH_ONLY == 0 {
+        if copied.head == 0 && config!(snap_bytes) != 0 {
+            event.flags |= flags::LENGTH_ONLY;
+        } else if copied.head + copied.tail < event.done_bytes {
+            event.flags |= flags::PAYLOAD_CUT;
+        }
+    }
+    if copied.tail != 0 {
+        event.flags |= flags::PAYLOAD_TAIL;
+    }
+    event.head_bytes = copied.head as u16;
+    event.tail_bytes = copied.tail as u16;
+    // SAFETY: every room for a call has space for both.
+    unsafe { room.put(HEADER, event) };
+    room.submit((BODY as u64 + copied.head + copied.tail) as u32);
+}

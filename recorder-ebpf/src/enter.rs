@@ -1,0 +1,229 @@
+//! The entry of a system call: which socket it is on, and what its arguments say. Everything about
+//! the socket is settled here, since at the exit the descriptor may lead elsewhere.
+
+use crate::{
+    filter::{decide_in, process_matches},
+    kernel::{
+        IPPROTO_TCP, OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket,
+    },
+    maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, InCall, NO_CALL, RECORDED, SOCKETS, form},
+    regs::{self, Regs},
+    ring::{Actor, count_loss, now_ns},
+    sockets::{Origin, announce, first_sight, is_supported, known},
+};
+use retrospan_formats::event::{Kind, flags, loss, role};
+
+const MSG_PEEK: u64 = 0x2;
+const MSG_TRUNC: u64 = 0x20;
+const MSG_ERRQUEUE: u64 = 0x2000;
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+
+/// What the arguments of a call say, apart from the socket.
+#[derive(Clone, Copy)]
+struct Wish {
+    kind: Kind,
+    form: u8,
+    address: u64,
+    length: u64,
+    /// `MSG_` flags.
+    options: u64,
+    flags: u32,
+}
+
+impl Wish {
+    #[inline(always)]
+    const fn plain(kind: Kind) -> Wish {
+        Wish { kind, form: form::NONE, address: 0, length: 0, options: 0, flags: flags::NO_SEQ }
+    }
+    #[inline(always)]
+    const fn data(kind: Kind, form: u8, address: u64, length: u64, options: u64) -> Wish {
+        Wish { kind, form, address, length, options, flags: 0 }
+    }
+}
+
+/// `sys_enter(regs, id)`.
+#[inline(always)]
+pub fn call(regs: Regs, number: u64) {
+    let maybe_compat = regs::is_wanted_compat(number);
+    let wanted = regs::is_wanted(number);
+    if !wanted && !maybe_compat {
+        return;
+    }
+    let task = current_task();
+    if is_compat(task) {
+        if maybe_compat {
+            compat(task, regs, number);
+        }
+        return;
+    }
+    if !wanted {
+        return;
+    }
+    let mut socket = open_socket(task, regs.arg0() as u32);
+    let Some(mut wish) = wish(regs, number) else { return };
+    if number == regs::SPLICE && socket.sk == 0 {
+        socket = open_socket(task, regs.arg2() as u32);
+        wish.kind = Kind::Send;
+    }
+    if socket.sk == 0 {
+        return;
+    }
+    watched(socket, number, wish);
+}
+
+#[inline(always)]
+fn wish(regs: Regs, number: u64) -> Option<Wish> {
+    use Kind::{Accept, Close, Connect, Listen, Receive, Send, Shutdown};
+    let (first, second, third) = (regs.arg1(), regs.arg2(), regs.arg3());
+    Some(match number {
+        regs::READ => Wish::data(Receive, form::BUFFER, first, second, 0),
+        regs::WRITE => Wish::data(Send, form::BUFFER, first, second, 0),
+        regs::READV => Wish::data(Receive, form::VECTOR, first, second, 0),
+        regs::WRITEV => Wish::data(Send, form::VECTOR, first, second, 0),
+        regs::RECVFROM => Wish::data(Receive, form::BUFFER, first, second, third),
+        regs::SENDTO => Wish::data(Send, form::BUFFER, first, second, third),
+        regs::RECVMSG => Wish::data(Receive, form::MESSAGE, first, 0, second),
+        regs::SENDMSG => Wish::data(Send, form::MESSAGE, first, 0, second),
+        regs::RECVMMSG => Wish::data(Receive, form::MESSAGES, first, second, third),
+        regs::SENDMMSG => Wish::data(Send, form::MESSAGES, first, second, third),
+        regs::SENDFILE => Wish::data(Send, form::SPLICE, 0, third, 0),
+        regs::SPLICE => Wish::data(Receive, form::SPLICE, 0, regs.arg4(), 0),
+        regs::CONNECT => Wish::plain(Connect),
+        regs::ACCEPT | regs::ACCEPT4 => Wish::plain(Accept),
+        regs::LISTEN => Wish::plain(Listen),
+        regs::CLOSE => Wish::plain(Close),
+        regs::SHUTDOWN => {
+            let mut wish = Wish::plain(Shutdown);
+            wish.flags |= match first as u32 {
+                0 => flags::SHUT_READ,
+                1 => flags::SHUT_WRITE,
+                _ => flags::SHUT_READ | flags::SHUT_WRITE,
+            };
+            wish
+        }
+        _ => return None,
+    })
+}
+
+/// A call on a socket of whatever kind.
+#[inline(always)]
+fn watched(socket: OpenSocket, number: u64, wish: Wish) {
+    let actor = Actor::current();
+    let sk = Sk(socket.sk);
+    let found = known(socket.sk);
+    if let Some(entry) = &found
+        && entry.verdict == IGNORED
+        && !matches!(wish.kind, Kind::Accept | Kind::Connect)
+    {
+        return;
+    }
+    if wish.kind == Kind::Receive && wish.options & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return;
+    }
+    let Some(entry) = entry_for(found, sk, socket, actor, wish) else { return };
+    decide_in(entry, sk, actor.pid);
+    // An opening socket has no addresses yet: it is announced with its first state change.
+    if !matches!(wish.kind, Kind::Connect | Kind::Listen) {
+        announce(entry, sk, false);
+    }
+    if entry.verdict == IGNORED && wish.kind != Kind::Accept {
+        return;
+    }
+    let (socket_id, recorded) = (entry.socket_id, entry.verdict == RECORDED);
+    let is_tcp = sk.protocol() == IPPROTO_TCP;
+    let seq = match wish.kind {
+        Kind::Send if is_tcp => sk.write_seq(),
+        Kind::Receive if is_tcp => sk.copied_seq(),
+        _ => 0,
+    };
+    if wish.kind == Kind::Close && sk.state() == TCP_CLOSE {
+        let _ = SOCKETS.remove(socket.sk);
+    }
+    let Some(call) = slot(actor.tid) else {
+        count_loss(loss::CALL_MAP);
+        return;
+    };
+    call.enter_ns = now_ns();
+    call.sk = socket.sk;
+    call.socket_id = socket_id;
+    call.address = wish.address;
+    call.length = wish.length;
+    call.number = number as u32;
+    call.seq = seq;
+    call.flags = if is_tcp { wish.flags } else { wish.flags | flags::NO_SEQ };
+    call.kind = wish.kind as u8;
+    call.form = wish.form;
+    call.length_only = u8::from(wish.kind == Kind::Receive && wish.options & MSG_TRUNC != 0);
+    call.recorded = u8::from(recorded);
+    call.active = 1;
+}
+
+/// This thread's entry in the map of calls, made where it has none. `None`: the map is full.
+#[inline(always)]
+fn slot(tid: u32) -> Option<&'static mut InCall> {
+    let found = match CALLS.get_ptr_mut(tid) {
+        Some(found) => found,
+        None => {
+            CALLS.insert(tid, &NO_CALL, 0).ok()?;
+            CALLS.get_ptr_mut(tid)?
+        }
+    };
+    // SAFETY: only this thread uses its entry.
+    Some(unsafe { &mut *found })
+}
+
+/// The socket's entry, made where this call is its first sight.
+#[inline(always)]
+fn entry_for(
+    found: Option<&'static mut Entry>,
+    sk: Sk,
+    socket: OpenSocket,
+    actor: Actor,
+    wish: Wish,
+) -> Option<&'static mut Entry> {
+    let opens = matches!(wish.kind, Kind::Connect | Kind::Listen);
+    let fast_open = wish.kind == Kind::Send && wish.options & MSG_FASTOPEN != 0;
+    if let Some(entry) = found {
+        let is_old = entry.flags & CLOSED != 0 || (entry.verdict == IGNORED && sk.state() == TCP_CLOSE);
+        if !(opens && is_old) {
+            return Some(entry);
+        }
+        let _ = SOCKETS.remove(socket.sk);
+    } else if !is_supported(sk) {
+        return None;
+    }
+    let state = sk.state();
+    if state == TCP_CLOSE && !opens && !fast_open {
+        return None;
+    }
+    let role = match wish.kind {
+        Kind::Connect => role::CLIENT,
+        Kind::Listen | Kind::Accept => role::LISTENER,
+        _ if fast_open && state == TCP_CLOSE => role::CLIENT,
+        _ if state == TCP_LISTEN => role::LISTENER,
+        _ => role::UNKNOWN,
+    };
+    let origin = Origin { role, discovered: state != TCP_CLOSE, file: socket.file, process: actor.pid };
+    let entry = first_sight(sk, origin, Some(process_matches(current_task(), actor.pid)))?;
+    if fast_open && state == TCP_CLOSE {
+        entry.flags |= EARLY_DATA;
+    }
+    Some(entry)
+}
+
+/// Counts a 32-bit call that would have been recorded had it been a 64-bit one.
+#[inline(always)]
+fn compat(task: *const u8, regs: Regs, number: u64) {
+    let watched = if regs::is_socket_call_compat(number) {
+        process_matches(task, Actor::current().pid)
+    } else {
+        let socket = open_socket(task, regs.compat_arg0() as u32);
+        match known(socket.sk) {
+            Some(entry) => entry.verdict == RECORDED,
+            None => false,
+        }
+    };
+    if watched {
+        count_loss(loss::COMPAT_CALL);
+    }
+}

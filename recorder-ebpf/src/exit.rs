@@ -1,0 +1,243 @@
+//! The exit of a system call that was noted at its entry: what came of it becomes events.
+
+use crate::{
+    data,
+    filter::{decide_in, process_matches},
+    kernel::{IPPROTO_TCP, Sk, TCP_SYN_SENT, current_task, open_socket, socket_inode},
+    maps::{CALLS, EARLY_DATA, Entry, FROM_START, InCall, RECORDED, form},
+    regs::{self, Regs},
+    ring::{Actor, HEADER, now_ns, reserve},
+    rules::is_exact,
+    sockets::{Origin, announce, first_sight, is_supported, known},
+};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use core::mem::size_of;
+use retrospan_formats::event::{Call, Kind, Record, flags, role};
+
+const EAGAIN: i64 = -11;
+/// First and last of the results that say "will be restarted": no call has ended.
+const RESTARTS: (i64, i64) = (-516, -512);
+
+/// `sys_exit(regs, result)`.
+#[inline(always)]
+pub fn call(regs: Regs, result: i64) {
+    let number = regs.number();
+    if !regs::is_wanted(number) {
+        return;
+    }
+    let actor = Actor::current();
+    let Some(slot) = CALLS.get_ptr_mut(actor.tid) else { return };
+    // SAFETY: only this thread writes its entry.
+    let call = unsafe { &mut *slot };
+    if call.active == 0 || u64::from(call.number) != number {
+        return;
+    }
+    call.active = 0;
+    if result >= RESTARTS.0 && result <= RESTARTS.1 {
+        return;
+    }
+    if call.kind == Kind::Send as u8 || call.kind == Kind::Receive as u8 {
+        moved(call, result);
+    } else if call.kind == Kind::Accept as u8 {
+        accepted(call, actor, result);
+    } else {
+        plain(call, actor, result);
+    }
+}
+
+#[inline(always)]
+fn errno(result: i64) -> u32 {
+    if result < 0 { (-result) as u32 } else { 0 }
+}
+
+/// connect, listen, close, shutdown.
+#[inline(always)]
+fn plain(call: &InCall, actor: Actor, result: i64) {
+    let sk = Sk(call.sk);
+    // A close may have ended the socket, and a refused connection retired it: then what was known at
+    // entry holds. It was recorded at entry, or it is undecided and will be now or never.
+    let recorded = match entry_of(call) {
+        Some(entry) => {
+            if call.kind != Kind::Close as u8 {
+                decide_in(entry, sk, actor.pid);
+                let is_listener = call.kind == Kind::Listen as u8;
+                announce(entry, sk, is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0));
+            }
+            entry.verdict == RECORDED
+        }
+        None => call.recorded != 0,
+    };
+    if recorded {
+        emit(call, actor, call.socket_id, call.flags, errno(result));
+    }
+}
+
+/// The entry that the call's socket had at entry, if it still has it.
+#[inline(always)]
+fn entry_of(call: &InCall) -> Option<&'static mut Entry> {
+    known(call.sk).filter(|entry| entry.socket_id == call.socket_id)
+}
+
+/// accept: what it returns is looked at for itself, the listener may be of another protocol.
+#[inline(always)]
+fn accepted(call: &InCall, actor: Actor, result: i64) {
+    if result < 0 {
+        if result != EAGAIN && call.recorded != 0 {
+            emit(call, actor, call.socket_id, call.flags, errno(result));
+        }
+        return;
+    }
+    let socket = open_socket(current_task(), result as u32);
+    let sk = Sk(socket.sk);
+    if socket.sk == 0 || sk.protocol() != IPPROTO_TCP {
+        return;
+    }
+    let origin = Origin { role: role::SERVER, discovered: true, file: socket.file, process: actor.pid };
+    let found = match known(socket.sk) {
+        Some(entry) => Some(entry),
+        None if is_supported(sk) => {
+            let matches = process_matches(current_task(), actor.pid);
+            first_sight(sk, origin, Some(matches))
+        }
+        None => None,
+    };
+    let Some(entry) = found else { return };
+    entry.owner = actor.pid;
+    entry.inode = socket_inode(socket.file);
+    entry.role = role::SERVER;
+    decide_in(entry, sk, actor.pid);
+    announce(entry, sk, true);
+    if entry.verdict == RECORDED {
+        emit(call, actor, entry.socket_id, call.flags, 0);
+    }
+}
+
+/// An event without data.
+#[inline(always)]
+fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
+    const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
+    let now = now_ns();
+    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else { return };
+    let body = Call {
+        socket_id,
+        duration_ns: now - call.enter_ns,
+        asked_bytes: 0,
+        done_bytes: 0,
+        tcp_seq: 0,
+        flags,
+        errno,
+        head_bytes: 0,
+        tail_bytes: 0,
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { room.put(HEADER, body) };
+    room.submit(BYTES as u32);
+}
+
+/// send and receive in all their forms.
+#[inline(always)]
+fn moved(call: &mut InCall, result: i64) {
+    let receives = call.kind == Kind::Receive as u8;
+    if receives && result == EAGAIN {
+        return;
+    }
+    let sk = Sk(call.sk);
+    if let Some(entry) = entry_of(call)
+        && result > 0
+        && !receives
+        && sk.state() == TCP_SYN_SENT
+    {
+        entry.flags |= EARLY_DATA;
+    }
+    let after = if call.flags & flags::NO_SEQ != 0 {
+        call.seq
+    } else if receives {
+        sk.copied_seq()
+    } else {
+        sk.write_seq()
+    };
+    if call.form == form::MESSAGES {
+        messages(call, result, after, receives);
+        return;
+    }
+    let done = if result > 0 { result as u64 } else { 0 };
+    let (seq, flags) = position(call, after, done, receives);
+    let address = call.address;
+    data::message(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+}
+
+/// Where the data of the whole call begins, and whether that is certain.
+#[inline(always)]
+fn position(call: &InCall, after: u32, done: u64, receives: bool) -> (u32, u32) {
+    if call.flags & flags::NO_SEQ != 0 || is_exact(call.seq, after, done, receives) {
+        (call.seq, call.flags)
+    } else {
+        (after.wrapping_sub(done as u32), call.flags | flags::OFFSET_UNCERTAIN)
+    }
+}
+
+/// `struct mmsghdr`: a `struct msghdr` of 56 bytes, then the bytes moved.
+const MMSGHDR_BYTES: u64 = 64;
+const MSGHDR_BYTES: u64 = 56;
+/// The kernel takes no more messages in one call.
+const MOST_MESSAGES: u64 = 1024;
+
+/// One event for each message of sendmmsg or recvmmsg.
+#[inline(always)]
+fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
+    call.flags |= flags::MULTI_MESSAGE;
+    let first = call.address;
+    if result <= 0 {
+        let (seq, flags) = position(call, after, 0, receives);
+        data::message(call, first, 0, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+        return;
+    }
+    let count = result as u64;
+    let total = bytes_of_messages(first, count);
+    let (mut seq, flags) = position(call, after, total, receives);
+    let mut index = 0;
+    while index < MOST_MESSAGES && index < count {
+        let address = first + index * MMSGHDR_BYTES;
+        let done = user_u32(address + MSGHDR_BYTES);
+        data::message(call, address, u64::from(done), u64::from(seq) << 32 | u64::from(flags), 0);
+        seq = seq.wrapping_add(done);
+        index += 1;
+    }
+}
+
+/// Sum of the bytes moved by `count` messages. A function of its own for the verifier, which would else walk
+/// the loop after it once for each of this one's ends.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn bytes_of_messages(first: u64, count: u64) -> u64 {
+    let mut total = 0;
+    let mut index = 0;
+    while index < MOST_MESSAGES && index < count {
+        total += u64::from(user_u32(first + index * MMSGHDR_BYTES + MSGHDR_BYTES));
+        index += 1;
+    }
+    total
+}
+
+/// Bytes moved by all messages. A function of its own for the verifier: the loop over the messages
+/// would be looked at once for every way out of this one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn messages_bytes(first: u64, count: u64) -> u64 {
+    let mut total = 0;
+    let mut index = 0;
+    while index < MOST_MESSAGES && index < count {
+        total += u64::from(user_u32(first + index * MMSGHDR_BYTES + MSGHDR_BYTES));
+        index += 1;
+    }
+    total
+}
+
+/// A number in the caller's memory; 0 where it cannot be read.
+#[inline(always)]
+fn user_u32(address: u64) -> u32 {
+    let mut value = 0_u32;
+    // SAFETY: the helper writes four bytes or zeroes them, whatever the address.
+    unsafe { bpf_probe_read_user((&raw mut value).cast(), 4, address as *const _) };
+    value
+}

@@ -1,0 +1,213 @@
+//! Every map of the kernel programs, and what its values look like.
+//!
+//! Hash maps are preallocated: programs run where memory cannot be allocated. What does not fit is
+//! counted, never silently dropped.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use core::cell::UnsafeCell;
+use retrospan_formats::event::loss;
+
+/// Most CPUs; user space gives a smaller number.
+const MOST_CPUS: usize = 4096;
+/// Most sockets open at one time, unless user space says otherwise.
+const MOST_SOCKETS: usize = 262_144;
+/// Most threads that use watched sockets at one time, unless user space says otherwise.
+const MOST_THREADS: usize = 32_768;
+/// Most processes that a filter by process can name and follow.
+const MOST_PROCESSES: usize = 32_768;
+
+/// One ring a CPU. The size written here only stands for the type: user space makes the rings.
+#[btf_map]
+pub static RINGS: ArrayOfMaps<RingBuf<u8, 4096>, MOST_CPUS> = ArrayOfMaps::new();
+
+/// Each CPU's next sequence number.
+#[btf_map]
+pub static SEQUENCE: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Each CPU's losses, by [`loss`] and by kind of event.
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, { loss::COUNTERS as usize }> = PerCpuArray::new();
+
+/// The last socket id given.
+#[btf_map]
+pub static IDS: Array<u64, 1> = Array::new();
+
+/// Sockets by the address of their `struct sock`.
+#[btf_map]
+pub static SOCKETS: HashMap<u64, Entry, MOST_SOCKETS> = HashMap::new();
+
+/// The last socket call of each thread that ever made one, by thread id. An entry stays (inactive)
+/// until its thread ends: looking one up is cheaper than making and deleting one every call.
+#[btf_map]
+pub static CALLS: HashMap<u32, InCall, MOST_THREADS> = HashMap::new();
+
+/// Watched processes, where there is a filter by process.
+#[btf_map]
+pub static WATCHED: HashMap<u32, u8, MOST_PROCESSES> = HashMap::new();
+
+/// [`Entry::verdict`]: a fact that the filters need is not known yet.
+pub const UNDECIDED: u8 = 0;
+/// [`Entry::verdict`]: recorded.
+pub const RECORDED: u8 = 1;
+/// [`Entry::verdict`]: not recorded.
+pub const IGNORED: u8 = 2;
+
+/// [`Entry::flags`]: the filters by process said yes.
+pub const PROCESS_MATCHES: u8 = 1 << 0;
+/// [`Entry::flags`]: a `Socket` record is in a ring.
+pub const ANNOUNCED: u8 = 1 << 1;
+/// [`Entry::flags`]: reached TCP_CLOSE; the address may be another socket's when it is next seen.
+pub const CLOSED: u8 = 1 << 2;
+/// [`Entry::flags`]: bytes may have been moved before the connection was established (fast open).
+pub const EARLY_DATA: u8 = 1 << 3;
+/// [`Entry::flags`]: existed before the recording.
+pub const DISCOVERED: u8 = 1 << 4;
+/// [`Entry::flags`]: the sequence numbers are those of the connection's first bytes.
+pub const FROM_START: u8 = 1 << 5;
+
+/// What is remembered about a socket. Written without locks: two threads that use one socket at the
+/// same moment may at worst keep some payload bytes too many or too few.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub socket_id: u64,
+    pub opened_ns: u64,
+    pub inode: u64,
+    /// Thread group id of the process that opened or first used it; 0: not known.
+    pub owner: u32,
+    pub first_send_seq: u32,
+    pub first_receive_seq: u32,
+    /// Payload bytes still to be kept of the data sent (0) and received (1) since the last turn.
+    pub budget: [u32; 2],
+    pub verdict: u8,
+    pub role: u8,
+    pub flags: u8,
+    /// Direction of the last data: a `Kind` number, 0 before any.
+    pub direction: u8,
+}
+
+/// How the arguments of a call name its data.
+pub mod form {
+    /// No data.
+    pub const NONE: u8 = 0;
+    /// Address and length.
+    pub const BUFFER: u8 = 1;
+    /// Address and number of `struct iovec`.
+    pub const VECTOR: u8 = 2;
+    /// Address of a `struct msghdr`.
+    pub const MESSAGE: u8 = 3;
+    /// Address and number of `struct mmsghdr`.
+    pub const MESSAGES: u8 = 4;
+    /// A length: the kernel moves the bytes itself.
+    pub const SPLICE: u8 = 5;
+}
+
+/// A socket call in progress, from its entry to its exit.
+#[repr(C)]
+pub struct InCall {
+    pub enter_ns: u64,
+    pub sk: u64,
+    pub socket_id: u64,
+    pub address: u64,
+    pub length: u64,
+    /// System call number.
+    pub number: u32,
+    /// write_seq or copied_seq at entry.
+    pub seq: u32,
+    /// `Call` flags known at entry.
+    pub flags: u32,
+    /// `Kind` number.
+    pub kind: u8,
+    /// [`form`].
+    pub form: u8,
+    /// 1 from entry to exit.
+    pub active: u8,
+    /// 1: the bytes received are not copied to the caller (MSG_TRUNC).
+    pub length_only: u8,
+    /// 1: the socket was recorded at entry.
+    pub recorded: u8,
+    pub reserved: [u8; 7],
+    pub data: Data,
+}
+
+/// What a new thread's entry is made from.
+pub static NO_CALL: InCall = InCall {
+    enter_ns: 0,
+    sk: 0,
+    socket_id: 0,
+    address: 0,
+    length: 0,
+    number: 0,
+    seq: 0,
+    flags: 0,
+    kind: 0,
+    form: 0,
+    active: 0,
+    length_only: 0,
+    recorded: 0,
+    reserved: [0; 7],
+    data: Data::NONE,
+};
+
+/// Where the bytes of a call are in the caller's memory, and how far their copying has come.
+#[repr(C)]
+pub struct Data {
+    /// The first buffer that is not empty.
+    pub first_address: Untracked,
+    pub first_bytes: Untracked,
+    /// The array of buffers and its length; 0 where there is only the first.
+    pub buffers: Untracked,
+    pub count: Untracked,
+    /// Bytes offered, or room for them.
+    pub asked: Untracked,
+    /// The buffer that the tail begins in, and where.
+    pub tail_buffer: Untracked,
+    pub tail_offset: Untracked,
+    /// The next buffer to copy from, where in it, and what was copied.
+    pub buffer: Untracked,
+    pub offset: Untracked,
+    pub copied: Untracked,
+}
+
+impl Data {
+    const NONE: Data = Data {
+        first_address: Untracked::ZERO,
+        first_bytes: Untracked::ZERO,
+        buffers: Untracked::ZERO,
+        count: Untracked::ZERO,
+        asked: Untracked::ZERO,
+        tail_buffer: Untracked::ZERO,
+        tail_offset: Untracked::ZERO,
+        buffer: Untracked::ZERO,
+        offset: Untracked::ZERO,
+        copied: Untracked::ZERO,
+    };
+}
+
+/// A number that is read from and written to a map's memory every time. The verifier does not follow
+/// what such memory holds, so the turns of a loop that keeps its state there all look the same to it:
+/// kernels before 6.2 would otherwise tell every path through every turn from every other.
+#[repr(transparent)]
+pub struct Untracked(UnsafeCell<u64>);
+
+// SAFETY: only the thread that an entry of `CALLS` belongs to touches it.
+unsafe impl Sync for Untracked {}
+
+impl Untracked {
+    const ZERO: Untracked = Untracked(UnsafeCell::new(0));
+
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // SAFETY: see the impl of `Sync`.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        // SAFETY: see the impl of `Sync`.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+}

@@ -1,0 +1,130 @@
+//! Processes: born, changed, ended. For all processes of the host, since names and causes need them.
+
+use crate::{
+    kernel::{config, current_task, field, probe},
+    maps::{CALLS, WATCHED},
+    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
+};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+};
+use core::mem::size_of;
+use retrospan_formats::event::{ARGV_BYTES, EXE_BYTES, Process, Record, life, loss};
+
+const BODY: usize = HEADER + size_of::<Process>();
+
+#[inline(always)]
+fn pid_of(task: *const u8) -> u32 {
+    // SAFETY: `task` is a pointer the verifier can follow.
+    unsafe { field(task, config!(offsets.task_pid)) }
+}
+
+#[inline(always)]
+fn tgid_of(task: *const u8) -> u32 {
+    // SAFETY: as in `pid_of`.
+    unsafe { field(task, config!(offsets.task_tgid)) }
+}
+
+#[inline(always)]
+fn describe(task: *const u8, what: u8) -> Process {
+    // SAFETY: as in `pid_of`.
+    let (leader, parent): (u64, u64) =
+        unsafe { (field(task, config!(offsets.task_group_leader)), field(task, config!(offsets.task_real_parent))) };
+    Process {
+        start_boot_ns: probe(leader, config!(offsets.task_start_boottime)),
+        // SAFETY: no arguments.
+        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        parent_pid: probe(parent, config!(offsets.task_tgid)),
+        exit_code: if what == life::EXIT { probe(leader, config!(offsets.task_exit_code)) } else { 0 },
+        comm: probe(leader, config!(offsets.task_comm)),
+        what,
+        reserved: [0; 3],
+        exe_bytes: 0,
+        argv_bytes: 0,
+    }
+}
+
+#[inline(always)]
+fn emit(process: Process, actor: Actor) {
+    if let Some(room) = reserve::<{ BODY as u64 }>(Record::Process, 0, loss::PROCESS, actor, now_ns()) {
+        // SAFETY: the room is as long as both.
+        unsafe { room.put(HEADER, process) };
+        room.submit(BODY as u32);
+    }
+}
+
+/// `sched_process_fork(parent, child)`.
+#[inline(always)]
+pub fn forked(parent: *const u8, child: *const u8) {
+    let pid = pid_of(child);
+    if pid != tgid_of(child) {
+        return;
+    }
+    let parent_pid = tgid_of(parent);
+    if config!(filter_pids) != 0 && WATCHED.get_ptr(parent_pid).is_some() {
+        let _ = WATCHED.insert(pid, 1, 0);
+    }
+    let process = Process { parent_pid, ..describe(child, life::FORK) };
+    emit(process, Actor { pid, tid: pid });
+}
+
+/// `sched_process_exec(task, old pid, binprm)`, in the process that changed.
+#[inline(always)]
+pub fn executed(program: *const u8) {
+    let task = current_task();
+    let actor = Actor::current();
+    const BYTES: u64 = (BODY + EXE_BYTES + ARGV_BYTES) as u64;
+    let Some(room) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, actor, now_ns()) else { return };
+    let mut process = describe(task, life::EXEC);
+    // SAFETY: both pointers are ones the verifier can follow.
+    let (filename, mm): (u64, u64) =
+        unsafe { (field(program, config!(offsets.bprm_filename)), field(task, config!(offsets.task_mm))) };
+    // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
+    let exe = unsafe { bpf_probe_read_kernel_str(room.0.add(BODY).cast(), EXE_BYTES as u32, filename as *const _) };
+    let exe = bounded(if exe > 0 { exe as u64 } else { 0 }, EXE_BYTES as u64);
+    let argv = arguments(&room, exe, mm);
+    process.exe_bytes = exe as u16;
+    process.argv_bytes = argv as u16;
+    // SAFETY: the room is as long as both.
+    unsafe { room.put(HEADER, process) };
+    room.submit((BODY as u64 + exe + argv) as u32);
+}
+
+/// Copies the arguments, or only the first where the others are not to be read at all.
+#[inline(always)]
+fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
+    let from: u64 = probe(mm, config!(offsets.mm_arg_start));
+    let to: u64 = probe(mm, config!(offsets.mm_arg_end));
+    if from == 0 || to <= from {
+        return 0;
+    }
+    let most = ARGV_BYTES as u64;
+    // SAFETY: at most EXE_BYTES behind the body, and ARGV_BYTES from there.
+    unsafe {
+        let target = room.0.add(BODY + at as usize);
+        if config!(read_argv) == 0 {
+            let bytes = bpf_probe_read_user_str(target.cast(), most as u32, from as *const _);
+            return bounded(if bytes > 0 { bytes as u64 } else { 0 }, most);
+        }
+        let bytes = bounded(to - from, most);
+        if bpf_probe_read_user(target.cast(), bytes as u32, from as *const _) == 0 { bytes } else { 0 }
+    }
+}
+
+/// `sched_process_exit(task)`, in the thread that ends.
+#[inline(always)]
+pub fn exited() {
+    let task = current_task();
+    let actor = Actor::current();
+    let _ = CALLS.remove(actor.tid);
+    // SAFETY: `task` is a pointer the verifier can follow.
+    let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };
+    let alive: u32 = probe(signal, config!(offsets.signal_live));
+    if alive != 0 {
+        return;
+    }
+    if config!(filter_pids) != 0 {
+        let _ = WATCHED.remove(actor.pid);
+    }
+    emit(describe(task, life::EXIT), Actor { pid: actor.pid, tid: actor.pid });
+}

@@ -1,0 +1,72 @@
+//! Where the kernel calls in: one function a hook, nothing but the unpacking of its arguments.
+
+use crate::{enter, exit, kernel::Sk, process, regs::Regs, snapshot, state};
+use core::ffi::c_void;
+
+/// The kernel refuses helpers that are GPL-only to any other licence text.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// An argument of a typed tracepoint, or a field of an iterator's context.
+#[inline(always)]
+fn arg(context: *mut c_void, index: usize) -> u64 {
+    // SAFETY: the verifier knows how many arguments the hook has and what each is.
+    unsafe { context.cast::<u64>().add(index).read_volatile() }
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sys_enter")]
+fn sys_enter(context: *mut c_void) -> i32 {
+    enter::call(Regs(arg(context, 0) as *const u8), arg(context, 1));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sys_exit")]
+fn sys_exit(context: *mut c_void) -> i32 {
+    exit::call(Regs(arg(context, 0) as *const u8), arg(context, 1) as i64);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/inet_sock_set_state")]
+fn inet_sock_set_state(context: *mut c_void) -> i32 {
+    state::changed(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_process_fork")]
+fn sched_process_fork(context: *mut c_void) -> i32 {
+    process::forked(arg(context, 0) as *const u8, arg(context, 1) as *const u8);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_process_exec")]
+fn sched_process_exec(context: *mut c_void) -> i32 {
+    process::executed(arg(context, 2) as *const u8);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_process_exit")]
+fn sched_process_exit(_context: *mut c_void) -> i32 {
+    process::exited();
+    0
+}
+
+/// `struct bpf_iter__task_file`: meta, task, descriptor, file.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+fn task_file(context: *mut c_void) -> i32 {
+    snapshot::visit(arg(context, 1) as *const u8, arg(context, 3) as *const u8);
+    0
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // SAFETY: no code path panics; the verifier refuses a program that could come here.
+    unsafe { core::hint::unreachable_unchecked() }
+}

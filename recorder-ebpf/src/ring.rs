@@ -1,0 +1,135 @@
+//! Room in this CPU's ring: numbered before it is asked for, counted where there is none.
+//!
+//! Records are written in place. There is no per-CPU scratch memory, since a soft interrupt may run
+//! these programs on top of themselves.
+
+use crate::maps::{LOSSES, RINGS, SEQUENCE};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+};
+use core::{arch::asm, mem::size_of, ptr};
+use retrospan_formats::event::{Header, Record};
+
+/// Never wake the reader: it drains by the clock.
+const NO_WAKEUP: u64 = 1;
+
+pub const HEADER: usize = size_of::<Header>();
+
+/// Who a record is about.
+#[derive(Clone, Copy)]
+pub struct Actor {
+    pub pid: u32,
+    pub tid: u32,
+}
+
+impl Actor {
+    /// Soft interrupts run on top of whoever happens to be there.
+    pub const UNKNOWN: Actor = Actor { pid: 0, tid: 0 };
+
+    #[inline(always)]
+    pub fn current() -> Actor {
+        // SAFETY: no arguments.
+        let both = unsafe { bpf_get_current_pid_tgid() };
+        Actor { pid: (both >> 32) as u32, tid: both as u32 }
+    }
+}
+
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Adds one atomically and returns what was there before (BPF_FETCH, Linux 5.12). Not from `core`, which
+/// has no read-modify-write for a target without compare-and-swap of every width.
+///
+/// # Safety
+/// `value` must point to an aligned u64 that is only ever changed this way.
+#[inline(always)]
+pub unsafe fn fetch_increment(value: *mut u64) -> u64 {
+    let mut one = 1_u64;
+    // SAFETY: promised by the caller.
+    unsafe {
+        asm!("{one} = atomic_fetch_add((u64 *)({value} + 0), {one})", one = inout(reg) one, value = in(reg) value);
+    }
+    one
+}
+
+/// Makes `value` one that the verifier, too, knows to be at most `most`.
+#[inline(always)]
+pub fn bounded(value: u64, most: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: a comparison and a move between registers.
+    unsafe {
+        asm!("if {value} <= {most} goto +1", "{value} = {most}", value = inout(reg) value, most = in(reg) most);
+    }
+    value
+}
+
+/// Counts one loss.
+#[inline(always)]
+pub fn count_loss(counter: u32) {
+    if let Some(value) = LOSSES.get_ptr_mut(counter) {
+        // SAFETY: a map value that only atomic additions write.
+        unsafe { fetch_increment(value) };
+    }
+}
+
+/// A record being written.
+pub struct Room(pub *mut u8);
+
+/// Takes the next sequence number and reserves `BYTES` in this CPU's ring; the header is complete but
+/// for its length. None (and counted) where the ring is full.
+#[inline(always)]
+pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: Actor, boot_ns: u64) -> Option<Room> {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let next = SEQUENCE.get_ptr_mut(0)?;
+    // SAFETY: a map value that only atomic additions write.
+    let seq = unsafe { fetch_increment(next) };
+    let Some(ring) = RINGS.get(cpu) else {
+        count_loss(counter);
+        return None;
+    };
+    // SAFETY: a ring from the map of rings.
+    let room = unsafe { bpf_ringbuf_reserve(ptr::from_ref(ring).cast_mut().cast(), BYTES, 0) }.cast::<u8>();
+    if room.is_null() {
+        count_loss(counter);
+        return None;
+    }
+    let header = Header {
+        boot_ns,
+        seq,
+        pid: actor.pid,
+        tid: actor.tid,
+        cpu: cpu as u16,
+        record: record as u8,
+        kind,
+        record_bytes: BYTES as u32,
+    };
+    // SAFETY: the room is at least a header long, and 8-byte aligned.
+    unsafe { ptr::write(room.cast(), header) };
+    Some(Room(room))
+}
+
+impl Room {
+    /// Writes a body at a constant place.
+    ///
+    /// # Safety
+    /// `at + size_of::<T>()` must lie within the room; the verifier refuses it otherwise.
+    #[inline(always)]
+    pub unsafe fn put<T>(&self, at: usize, value: T) {
+        // SAFETY: promised by the caller; records are 8-byte aligned.
+        unsafe { ptr::write(self.0.add(at).cast(), value) };
+    }
+
+    /// Hands the record over, `bytes` of it valid.
+    #[inline(always)]
+    pub fn submit(self, bytes: u32) {
+        // SAFETY: the room is at least a header long and not used after this.
+        unsafe {
+            (*self.0.cast::<Header>()).record_bytes = bytes;
+            bpf_ringbuf_submit(self.0.cast(), NO_WAKEUP);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The sockets that are open when the recording begins, found by a walk over all descriptor tables.
+
+use crate::{
+    filter::{decide, process_matches},
+    kernel::{Sk, TCP_CLOSE, TCP_LISTEN, config, field, socket_of_file},
+    maps::{DISCOVERED, IGNORED, PROCESS_MATCHES, UNDECIDED},
+    sockets::{Origin, announce, first_sight, is_supported, known},
+};
+use retrospan_formats::event::role;
+
+/// One open file of one task; either may be null at the end of the walk.
+#[inline(always)]
+pub fn visit(task: *const u8, file: *const u8) {
+    if task.is_null() || file.is_null() {
+        return;
+    }
+    let sk = Sk(socket_of_file(file as u64));
+    if sk.0 == 0 || !is_supported(sk) {
+        return;
+    }
+    let state = sk.state();
+    if state == TCP_CLOSE {
+        return;
+    }
+    // SAFETY: `task` is a pointer the verifier can follow.
+    let owner: u32 = unsafe { field(task, config!(offsets.task_tgid)) };
+    let matches = process_matches(task, owner);
+    if let Some(entry) = known(sk.0) {
+        // A descriptor that several processes share is recorded if one of them is.
+        if entry.verdict == IGNORED && entry.flags & DISCOVERED != 0 && entry.flags & PROCESS_MATCHES == 0 && matches {
+            entry.verdict = UNDECIDED;
+            entry.owner = owner;
+            entry.flags |= PROCESS_MATCHES;
+            decide(entry, sk, None);
+            announce(entry, sk, false);
+        }
+        return;
+    }
+    let origin = Origin {
+        role: if state == TCP_LISTEN { role::LISTENER } else { role::UNKNOWN },
+        discovered: true,
+        file: file as u64,
+        process: owner,
+    };
+    if let Some(entry) = first_sight(sk, origin, Some(matches)) {
+        announce(entry, sk, false);
+    }
+}

@@ -1,0 +1,139 @@
+//! Sockets from first sight to retirement, and the `Socket` records that describe them.
+
+use crate::{
+    filter::decide,
+    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
+    maps::{ANNOUNCED, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS, RECORDED, SOCKETS, UNDECIDED},
+    ring::{Actor, HEADER, count_loss, fetch_increment, now_ns, reserve},
+};
+use core::mem::size_of;
+use retrospan_formats::event::{Record, Socket, loss, role};
+
+const NO_EXIST: u64 = 1;
+
+/// Where a socket comes from.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub role: u8,
+    /// It was open before it was first seen.
+    pub discovered: bool,
+    /// Its file, 0 where there is none yet.
+    pub file: u64,
+    /// The process that uses it; 0 in a soft interrupt.
+    pub process: u32,
+}
+
+/// What is known of a socket, without making anything.
+#[inline(always)]
+pub fn known(sk: u64) -> Option<&'static mut Entry> {
+    // SAFETY: values of a preallocated map stay readable and writable memory; `Entry` says who writes.
+    SOCKETS.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
+}
+
+/// Whether it is a socket of a kind that is recorded.
+#[inline(always)]
+pub fn is_supported(sk: Sk) -> bool {
+    let family = sk.family();
+    if family != AF_INET && family != AF_INET6 {
+        return false;
+    }
+    let protocol = sk.protocol();
+    protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP
+}
+
+/// Enters a socket into the map and decides about it as far as that can be done; `matches` is what
+/// the filters by process say, if it is known.
+#[inline(always)]
+pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'static mut Entry> {
+    let id = IDS.get_ptr_mut(0)?;
+    // SAFETY: a map value that only atomic additions write.
+    let socket_id = unsafe { fetch_increment(id) } + 1;
+    let mut entry = Entry {
+        socket_id,
+        opened_ns: if origin.discovered { 0 } else { now_ns() },
+        inode: if origin.file == 0 { 0 } else { socket_inode(origin.file) },
+        owner: origin.process,
+        first_send_seq: 0,
+        first_receive_seq: 0,
+        budget: [0; 2],
+        verdict: UNDECIDED,
+        role: origin.role,
+        flags: if origin.discovered { DISCOVERED } else { 0 },
+        direction: 0,
+    };
+    if origin.discovered && sk.protocol() == IPPROTO_TCP {
+        entry.first_send_seq = sk.write_seq();
+        entry.first_receive_seq = sk.copied_seq();
+    }
+    decide(&mut entry, sk, matches);
+    if let Err(error) = SOCKETS.insert(sk.0, entry, NO_EXIST)
+        && error != -EEXIST
+    {
+        count_loss(loss::SOCKET_MAP);
+        return None;
+    }
+    known(sk.0)
+}
+
+const EEXIST: i32 = 17;
+
+/// Takes the sequence numbers of the first bytes: at the moment of the last step to ESTABLISHED both
+/// counters still stand at them, unless data travelled with the handshake.
+#[inline(always)]
+pub fn note_first_seqs(entry: &mut Entry, sk: Sk) {
+    entry.first_send_seq = sk.write_seq();
+    entry.first_receive_seq = sk.copied_seq();
+    if entry.flags & EARLY_DATA == 0 {
+        entry.flags |= FROM_START;
+    }
+}
+
+/// Writes a `Socket` record for a recorded socket: when there is none yet, or `again` because
+/// something about it became known.
+#[inline(never)]
+pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
+    if entry.verdict != RECORDED || (entry.flags & ANNOUNCED != 0 && !again) {
+        return;
+    }
+    const BYTES: u64 = (HEADER + size_of::<Socket>()) as u64;
+    let owner = Actor { pid: entry.owner, tid: 0 };
+    let Some(room) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner, now_ns()) else {
+        return;
+    };
+    let family = sk.family();
+    let role = if entry.role == role::UNKNOWN && sk.state() == TCP_LISTEN { role::LISTENER } else { entry.role };
+    let socket = Socket {
+        socket_id: entry.socket_id,
+        opened_boot_ns: entry.opened_ns,
+        inode: entry.inode,
+        netns: sk.netns(),
+        family,
+        protocol: sk.protocol(),
+        local_addr: address(sk, family, config!(offsets.sk_rcv_saddr), config!(offsets.sk_v6_rcv_saddr)),
+        remote_addr: address(sk, family, config!(offsets.sk_daddr), config!(offsets.sk_v6_daddr)),
+        local_port: sk.local_port(),
+        remote_port: sk.remote_port(),
+        role,
+        discovered: u8::from(entry.flags & DISCOVERED != 0),
+        seq_from_start: u8::from(entry.flags & FROM_START != 0),
+        reserved: 0,
+        first_send_seq: entry.first_send_seq,
+        first_receive_seq: entry.first_receive_seq,
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { room.put(HEADER, socket) };
+    room.submit(BYTES as u32);
+    entry.flags |= ANNOUNCED;
+}
+
+/// An address as IPv6, IPv4 mapped into it.
+#[inline(always)]
+fn address(sk: Sk, family: u16, v4: u32, v6: u32) -> [u8; 16] {
+    let words: [u32; 4] = if family == AF_INET {
+        [0, 0, 0xffff_u32.to_be(), probe(sk.0, v4)]
+    } else {
+        probe(sk.0, v6)
+    };
+    // SAFETY: same size, no invalid values.
+    unsafe { core::mem::transmute(words) }
+}

@@ -1,0 +1,102 @@
+//! TCP state changes: where connections begin, become known and end. Mostly soft interrupts.
+
+use crate::{
+    kernel::{
+        IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
+    },
+    maps::{CALLS, CLOSED, Entry, RECORDED, SOCKETS},
+    filter::decide,
+    ring::{Actor, HEADER, now_ns, reserve},
+    sockets::{Origin, announce, first_sight, is_supported, known, note_first_seqs},
+};
+use core::mem::size_of;
+use retrospan_formats::event::{Kind, Record, State, role};
+
+/// `inet_sock_set_state(sk, old, new)`.
+#[inline(always)]
+pub fn changed(sk: Sk, old: u8, new: u8) {
+    if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
+        forget_predecessor(sk);
+        if known(sk.0).is_none() && is_supported(sk) {
+            first_sight(sk, Origin { role: role::SERVER, discovered: false, file: 0, process: 0 }, None);
+        }
+    }
+    let Some(entry) = known(sk.0) else { return };
+    if entry.flags & CLOSED != 0 {
+        return;
+    }
+    if new == TCP_ESTABLISHED && sk.protocol() == IPPROTO_TCP {
+        note_first_seqs(entry, sk);
+    }
+    if old != new {
+        decide(entry, sk, None);
+        announce(entry, sk, new == TCP_ESTABLISHED);
+        if entry.verdict == RECORDED {
+            emit(entry, sk, old, new);
+        }
+    }
+    if new == TCP_CLOSE {
+        retire(entry, sk);
+    }
+}
+
+/// The entry of an earlier socket at the same address, whose end nobody saw.
+#[inline(always)]
+fn forget_predecessor(sk: Sk) {
+    if let Some(entry) = known(sk.0)
+        && entry.role != role::CLIENT
+    {
+        let _ = SOCKETS.remove(sk.0);
+    }
+}
+
+/// After CLOSE the id is used up. While a file (or the accept queue) still leads to the socket its
+/// last calls keep the id; the next connection at this address gets a new one.
+#[inline(always)]
+fn retire(entry: &mut Entry, sk: Sk) {
+    let to_be_accepted = entry.role == role::SERVER && entry.owner == 0;
+    if to_be_accepted || sk.has_file() {
+        entry.flags |= CLOSED;
+    } else {
+        let _ = SOCKETS.remove(sk.0);
+    }
+}
+
+/// The thread that makes the change, where it is one of its system calls that does: a call on this
+/// very socket is in progress, or the change is one that only closing, shutting and connecting make.
+#[inline(always)]
+fn actor(sk: Sk, new: u8) -> Actor {
+    let current = Actor::current();
+    if new == TCP_SYN_SENT || new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK {
+        return current;
+    }
+    // SAFETY: only this thread writes its entry.
+    match CALLS.get_ptr_mut(current.tid).map(|call| unsafe { &*call }) {
+        Some(call) if call.active != 0 && call.sk == sk.0 => current,
+        _ => Actor::UNKNOWN,
+    }
+}
+
+#[inline(always)]
+fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
+    const BYTES: u64 = (HEADER + size_of::<State>()) as u64;
+    let Some(room) = reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new), now_ns())
+    else {
+        return;
+    };
+    let is_tcp = sk.protocol() == IPPROTO_TCP;
+    let state = State {
+        socket_id: entry.socket_id,
+        sk_err: sk.error(),
+        write_seq: if is_tcp { sk.write_seq() } else { 0 },
+        snd_una: if is_tcp { sk.unacknowledged_seq() } else { 0 },
+        copied_seq: if is_tcp { sk.copied_seq() } else { 0 },
+        rcv_nxt: if is_tcp { sk.received_seq() } else { 0 },
+        old_state: old,
+        new_state: new,
+        reserved: 0,
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { room.put(HEADER, state) };
+    room.submit(BYTES as u32);
+}

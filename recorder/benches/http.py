@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""A recording of nginx under wrk: what it costs in throughput, what it loses, how large it is.
+
+    recorder/benches/http.py throughput [OPTION...]   wrk with and without the recorder in turns
+    recorder/benches/http.py loss [OPTION...]         30 s of wrk, every request recorded, nothing lost
+    recorder/benches/http.py size [OPTION...]         bytes on disk against tcpdump | zstd, same traffic
+
+OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record). Needs nginx, wrk,
+tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
+RECORDER = os.environ.get("RECORDER", str(TARGET / "debug/retrospan-record"))
+PORT = int(os.environ.get("PORT", "18080"))
+TURNS = 5
+TURN_S = 5
+LOSS_S = 30
+SIZE_S = 10
+SNAP_BYTES = 256
+
+
+def start_nginx(folder):
+    """One worker that answers with a small body; nothing is logged. Waits until it listens."""
+    (folder / "nginx.conf").write_text(f"""
+        user root; worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
+        events {{ worker_connections 512; }}
+        http {{ access_log off; keepalive_requests 100000000;
+                server {{ listen 127.0.0.1:{PORT}; location / {{ return 200 "{'x' * 1024}"; }} }} }}
+    """)
+    server = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
+    deadline = time.monotonic() + 10
+    while subprocess.run(["curl", "-so", os.devnull, f"http://127.0.0.1:{PORT}/"], check=False).returncode:
+        if server.poll() is not None or time.monotonic() > deadline:
+            sys.exit("http.py: nginx does not answer")
+    return server
+
+
+def load(seconds, connections=16):
+    """Runs wrk; returns the requests it finished and those a second."""
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "http.lua"), f"http://127.0.0.1:{PORT}"],
+        check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        sys.exit(f"http.py: wrk failed:\n{out}")
+    return int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec: +([\d.]+)", out)[1])
+
+
+class Recording:
+    """A recorder that runs from `recording to` until stop()."""
+
+    def __init__(self, capture, options):
+        self.capture = capture
+        self.process = subprocess.Popen([RECORDER, *options, "-o", str(capture)], stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if line.startswith("recording to "):
+                return
+            print(line, end="", file=sys.stderr)
+        sys.exit("http.py: the recorder ended")
+
+    def stop(self):
+        """Returns the finished capture's manifest."""
+        self.process.send_signal(signal.SIGINT)
+        _, summary = self.process.communicate()
+        if self.process.returncode:
+            sys.exit(f"http.py: the recorder failed:\n{summary}")
+        return json.loads((self.capture / "manifest.json").read_text())
+
+
+def events_of(manifest):
+    """Rows of `events`."""
+    return sum(f["rows"] for f in manifest["files"] if f["table"] == "events")
+
+
+def verdict(what, value, floor, holds):
+    print(f"{what}: {value} (floor {floor}): {'pass' if holds else 'MISS'}")
+    return holds
+
+
+def throughput(folder, options):
+    load(2)
+    bare, recorded = [], []
+    for turn in range(TURNS):
+        bare.append(load(TURN_S)[1])
+        recording = Recording(folder / f"{turn}.cap", options)
+        recorded.append(load(TURN_S)[1])
+        manifest = recording.stop()
+        shutil.rmtree(recording.capture)
+        print(f"turn {turn}: bare {bare[-1]:.0f}/s, recorded {recorded[-1]:.0f}/s, "
+              f"{events_of(manifest)} events, recorder {manifest['cost']['user_cpu_s']:.2f} s user "
+              f"+ {manifest['cost']['system_cpu_s']:.2f} s system, lost {sum(l['count'] for l in manifest['losses'])}")
+    ratio = statistics.median(r / b for r, b in zip(recorded, bare))
+    print(f"median: bare {statistics.median(bare):.0f}/s, recorded {statistics.median(recorded):.0f}/s")
+    return verdict("throughput recorded / bare, median of the turns' ratios", f"{ratio:.3f}", ">= 0.8", ratio >= 0.8)
+
+
+def loss(folder, options):
+    recording = Recording(folder / "loss.cap", options)
+    requests, rate = load(LOSS_S)
+    manifest = recording.stop()
+    events, lost = events_of(manifest), sum(l["count"] for l in manifest["losses"])
+    print(f"{requests} requests ({rate:.0f}/s), {events} events, {manifest['cost']['peak_rss_bytes'] >> 20} MiB peak")
+    # Both ends of each request's send and receive; wrk leaves some in flight that it does not count.
+    whole = verdict("data events for each request", f"{events / requests:.3f}", ">= 4", events >= 4 * requests)
+    return verdict(f"events lost in {LOSS_S} s", lost, "0", lost == 0) and whole
+
+
+def size(folder, options):
+    pcap = folder / "pcap.zst"
+    tcpdump = subprocess.Popen(
+        ["tcpdump", "-i", "lo", "-s", str(SNAP_BYTES), "-B", "262144", "-U", "-w", "-", f"tcp port {PORT}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False)
+    zstd = subprocess.Popen(["zstd", "-q", "-3", "-o", str(pcap)], stdin=tcpdump.stdout)
+    tcpdump.stdout.close()
+    try:
+        while b"listening on" not in tcpdump.stderr.readline():
+            if tcpdump.poll() is not None:
+                sys.exit("http.py: tcpdump ended")
+        recording = Recording(folder / "size.cap", ["--snaplen", str(SNAP_BYTES), "--port", str(PORT), *options])
+        requests, _ = load(SIZE_S)
+        manifest = recording.stop()
+    finally:
+        tcpdump.send_signal(signal.SIGINT)
+        said = tcpdump.stderr.read().decode()
+        tcpdump.wait()
+        zstd.wait()
+    packets = int(re.search(r"(\d+) packets captured", said)[1])
+    if not re.search(r"^0 packets dropped by kernel", said, re.MULTILINE) or manifest["losses"]:
+        sys.exit(f"http.py: not the same traffic: {said} {manifest['losses']}")
+    ours = sum(p.stat().st_size for p in recording.capture.rglob("*") if p.is_file())
+    theirs, events = pcap.stat().st_size, events_of(manifest)
+    print(f"{requests} requests: capture {ours} B, {events} events, {ours / events:.1f} B an event, {ours / requests:.1f} a "
+          f"request; pcap.zst {theirs} B, {packets} packets, {theirs / requests:.1f} B a request")
+    return verdict("capture / pcap.zst", f"{ours / theirs:.3f}", "<= 0.5", ours <= 0.5 * theirs)
+
+
+def main():
+    measures = {"throughput": throughput, "loss": loss, "size": size}
+    if len(sys.argv) < 2 or sys.argv[1] not in measures:
+        sys.exit(__doc__)
+    if not shutil.which(RECORDER):
+        sys.exit(f"http.py: no recorder {RECORDER}: build it, or name it in $RECORDER")
+    with tempfile.TemporaryDirectory() as name:
+        server = start_nginx(Path(name))
+        try:
+            print(f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+            passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
+        finally:
+            server.terminate()
+            server.wait()
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+//! System calls that are not what they seem, and those that take a detour.
+
+mod kernel_support;
+
+use kernel_support::{Body, Pair, Recording, calls_of, only, own_sockets};
+use retrospan_formats::event::{Kind, flags, loss};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+fn receive(stream: &TcpStream, bytes: usize, options: i32) -> isize {
+    let mut buffer = vec![0_u8; bytes];
+    // SAFETY: the buffer is as long as said.
+    unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), bytes, options) }
+}
+
+#[test]
+fn what_takes_no_data_is_no_receive() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let mut pair = Pair::open();
+    let ends = pair.sockets();
+    assert_eq!(receive(&pair.server, 10, libc::MSG_DONTWAIT), -1);
+    assert_eq!(receive(&pair.server, 10, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT), -1);
+    pair.client.write_all(b"0123456789abcdef").expect("send");
+    assert_eq!(receive(&pair.server, 10, libc::MSG_PEEK), 10);
+    assert_eq!(receive(&pair.server, 4, libc::MSG_TRUNC), 4);
+    assert_eq!(receive(&pair.server, 12, 0), 12);
+    drop(pair);
+    let (records, ..) = recording.finish();
+    let first = ends.client_in(&records).expect("client").first_send_seq;
+    let received = only(&ends.server_calls(&records), Kind::Receive);
+    assert_eq!(received.len(), 2, "{received:#?}");
+    assert_eq!((received[0].call.tcp_seq, received[0].call.done_bytes), (first, 4));
+    assert!(received[0].has(flags::LENGTH_ONLY) && received[0].head.is_empty());
+    assert_eq!((received[1].call.tcp_seq, received[1].head.as_slice()), (first + 4, &b"456789abcdef"[..]));
+}
+
+#[test]
+fn the_socket_of_a_receive_is_the_one_it_began_on() {
+    let Some(mut recording) = Recording::start(&own_sockets()) else { return };
+    let (one, mut other) = (Pair::open(), Pair::open());
+    let (ends, other_ends) = (one.sockets(), other.sockets());
+    let fd = one.server.as_raw_fd();
+    let in_call = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            // SAFETY: no arguments.
+            in_call.store(unsafe { libc::gettid() } as u32, std::sync::atomic::Ordering::Release);
+            receive(&one.server, 100, 0)
+        });
+        wait_until_blocked(&in_call);
+        // SAFETY: both descriptors are open; the first from here on names the other socket.
+        assert_eq!(unsafe { libc::dup2(other.server.as_raw_fd(), fd) }, fd);
+        (&one.client).write_all(b"for the first").expect("send");
+        assert_eq!(receiver.join().expect("the receiver"), 13);
+    });
+    other.client.write_all(b"for the other").expect("send");
+    assert_eq!(receive(&one.server, 100, 0), 13);
+    recording.drain();
+    drop((one, other));
+    let (records, ..) = recording.finish();
+    let first = only(&ends.server_calls(&records), Kind::Receive);
+    assert_eq!(first.iter().map(|event| event.head.as_slice()).collect::<Vec<_>>(), [b"for the first"]);
+    let second = only(&other_ends.server_calls(&records), Kind::Receive);
+    assert_eq!(second.iter().map(|event| event.head.as_slice()).collect::<Vec<_>>(), [b"for the other"]);
+}
+
+/// Waits until the thread sleeps in the kernel.
+fn wait_until_blocked(tid: &std::sync::atomic::AtomicU32) {
+    loop {
+        let tid = tid.load(std::sync::atomic::Ordering::Acquire);
+        let call = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
+        if tid != 0 && call.starts_with("45 ") {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_message_of_a_multi_message_call_is_an_event() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let pair = Pair::open();
+    let ends = pair.sockets();
+    let mut texts = [b"first".to_vec(), b"second one".to_vec(), b"3".to_vec()];
+    let mut buffers: Vec<libc::iovec> =
+        texts.iter_mut().map(|text| libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() }).collect();
+    // SAFETY: all zeroes is a valid header; each gets one valid buffer, which outlives the calls.
+    unsafe {
+        let mut messages: Vec<libc::mmsghdr> = buffers
+            .iter_mut()
+            .map(|buffer| {
+                let mut message: libc::mmsghdr = std::mem::zeroed();
+                message.msg_hdr.msg_iov = buffer;
+                message.msg_hdr.msg_iovlen = 1;
+                message
+            })
+            .collect();
+        assert_eq!(libc::sendmmsg(pair.client.as_raw_fd(), messages.as_mut_ptr(), 3, 0), 3);
+        assert_eq!(libc::recvmmsg(pair.server.as_raw_fd(), messages.as_mut_ptr(), 3, 0, std::ptr::null_mut()), 3);
+    }
+    drop(pair);
+    let (records, ..) = recording.finish();
+    let first = ends.client_in(&records).expect("client").first_send_seq;
+    for events in [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)] {
+        let told: Vec<_> = events.iter().map(|event| (event.call.tcp_seq - first, event.head.as_slice())).collect();
+        assert_eq!(told, [(0, &b"first"[..]), (5, &b"second one"[..]), (15, &b"3"[..])]);
+        assert!(events.iter().all(|event| event.has(flags::MULTI_MESSAGE) && !event.has(flags::OFFSET_UNCERTAIN)));
+    }
+}
+
+#[test]
+fn bytes_that_the_kernel_moves_itself_are_lengths() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let mut pair = Pair::open();
+    let ends = pair.sockets();
+    let file = File::open(std::env::current_exe().expect("this program")).expect("open");
+    let mut pipe = [0; 2];
+    // SAFETY: plain descriptors and lengths; the offsets are null.
+    unsafe {
+        assert_eq!(libc::sendfile(pair.client.as_raw_fd(), file.as_raw_fd(), std::ptr::null_mut(), 3000), 3000);
+        assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+        let (from, to) = (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1]));
+        pair.client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
+        pair.server.read_exact(&mut [0; 3000]).expect("receive");
+        let splice = |from: i32, to: i32| libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), 4096, 0);
+        assert_eq!(splice(pair.server.as_raw_fd(), to.as_raw_fd()), 18);
+        assert_eq!(splice(from.as_raw_fd(), pair.server.as_raw_fd()), 18);
+    }
+    pair.client.read_exact(&mut [0; 18]).expect("receive");
+    drop(pair);
+    let (records, ..) = recording.finish();
+    let client = ends.client_in(&records).expect("client");
+    let sent = only(&ends.client_calls(&records), Kind::Send);
+    assert_eq!((sent[0].call.done_bytes, sent[0].call.tcp_seq), (3000, client.first_send_seq));
+    assert_eq!((sent[1].call.tcp_seq, sent[1].head.len()), (client.first_send_seq + 3000, 18));
+    let server = ends.server_calls(&records);
+    let spliced = [only(&server, Kind::Receive).pop().expect("in"), only(&server, Kind::Send).pop().expect("out")];
+    assert_eq!(spliced[0].call.tcp_seq, client.first_send_seq + 3000);
+    assert_eq!(spliced[1].call.tcp_seq, client.first_receive_seq);
+    for (event, turns) in [(&sent[0], true), (&spliced[0], false), (&spliced[1], true)] {
+        assert!(event.has(flags::LENGTH_ONLY) && event.has(flags::SPLICED));
+        assert_eq!(event.has(flags::TURN), turns);
+        assert!(event.head.is_empty() && !event.has(flags::OFFSET_UNCERTAIN));
+    }
+}
+
+#[test]
+fn a_connection_in_progress_a_shutdown_and_a_reset_have_their_events() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    // SAFETY: a new descriptor that the stream owns; the address is complete.
+    let client = unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0);
+        let mut address: libc::sockaddr_in = std::mem::zeroed();
+        address.sin_family = libc::AF_INET as u16;
+        address.sin_port = listener.local_addr().expect("address").port().to_be();
+        address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        assert_eq!(libc::connect(fd, (&raw const address).cast(), size_of::<libc::sockaddr_in>() as u32), -1);
+        TcpStream::from_raw_fd(fd)
+    };
+    client.set_nonblocking(false).expect("blocking");
+    let (mut server, _) = listener.accept().expect("accept");
+    let ends = kernel_support::Ends {
+        client: client.local_addr().expect("address").port(),
+        server: listener.local_addr().expect("address").port(),
+    };
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    assert_eq!(server.read(&mut [0; 9]).expect("end"), 0);
+    server.write_all(b"never read").expect("send");
+    // Closing with unread data resets the connection.
+    drop(client);
+    while server.write(b"more").is_ok() {}
+    drop(server);
+    let (records, ..) = recording.finish();
+    let sent = ends.client_calls(&records);
+    assert_eq!((sent[0].kind, sent[0].call.errno), (Kind::Connect, libc::EINPROGRESS as u32));
+    assert_eq!(sent[1].kind, Kind::Shutdown);
+    assert!(sent[1].has(flags::SHUT_WRITE) && !sent[1].has(flags::SHUT_READ));
+    let server = ends.server_in(&records).expect("server");
+    let calls = calls_of(&records, server.socket_id);
+    let failed = calls.iter().find(|event| event.call.errno != 0).expect("a failed send keeps the socket's id");
+    assert!([libc::ECONNRESET as u32, libc::EPIPE as u32].contains(&failed.call.errno));
+    assert_eq!(calls.last().map(|event| event.kind), Some(Kind::Close));
+    let last = records.iter().rev().find_map(|record| match record.body {
+        Body::State(state) if state.socket_id == server.socket_id => Some(state),
+        _ => None,
+    });
+    let last = last.expect("states");
+    assert_eq!(last.new_state, 7);
+    assert!([104, 32].contains(&last.sk_err), "{last:?}");
+}
+
+#[test]
+fn listening_is_an_event_of_a_listener() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let listener = TcpListener::bind("[::1]:0").expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    drop(listener);
+    let (records, ..) = recording.finish();
+    let socket = records.iter().rev().find_map(|record| match record.body {
+        Body::Socket(socket) if socket.local_port == port => Some(socket),
+        _ => None,
+    });
+    let socket = socket.expect("the listener");
+    assert_eq!((socket.role, socket.family, socket.remote_port), (3, 10, 0));
+    assert_eq!(socket.local_addr, std::net::Ipv6Addr::LOCALHOST.octets());
+    let kinds: Vec<_> = calls_of(&records, socket.socket_id).iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [Kind::Listen, Kind::Close]);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_of_the_32_bit_kind_are_counted() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let pair = Pair::open();
+    // i386 write(2) is number 4. Its pointer has 32 bits: 0 is one, and the count may be 0.
+    let result: isize;
+    // SAFETY: a write of no bytes touches no memory; the kernel keeps all registers but the result's.
+    unsafe {
+        std::arch::asm!(
+            "push rbx", "mov ebx, {fd:e}", "int 0x80", "pop rbx",
+            fd = in(reg) pair.client.as_raw_fd(),
+            inlateout("rax") 4_isize => result, in("rcx") 0, in("rdx") 0,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    drop(pair);
+    let (_, losses, _) = recording.finish();
+    if result == -(libc::ENOSYS as isize) {
+        eprintln!("skipped: this kernel has no 32-bit calls");
+        return;
+    }
+    let counted: u64 = losses.iter().map(|cpu| cpu[loss::COMPAT_CALL as usize]).sum();
+    assert_eq!((result as i32, counted), (0, 1));
+}

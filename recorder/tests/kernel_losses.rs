@@ -1,0 +1,48 @@
+//! What does not fit is counted, exactly.
+
+mod kernel_support;
+
+use kernel_support::{Pair, Recording, own_sockets};
+use retrospan_formats::event::{Kind, Record, loss};
+use retrospan_recorder::probes::Options;
+use std::io::{Read, Write};
+
+#[test]
+fn made_is_stored_plus_counted_for_every_cpu_and_kind() {
+    let Some(recording) = Recording::start(&Options { ring_bytes: 4096, ..own_sockets() }) else { return };
+    let mut pair = Pair::open();
+    for _ in 0..500 {
+        pair.client.write_all(&[b'x'; 100]).expect("send");
+        pair.server.read_exact(&mut [0; 100]).expect("receive");
+    }
+    drop(pair);
+    let (records, losses, seqs) = recording.finish();
+    let mut lost_somewhere = 0;
+    for (cpu, counters) in losses.iter().enumerate() {
+        let here: Vec<_> = records.iter().filter(|record| usize::from(record.header.cpu) == cpu).collect();
+        let lost: u64 = counters[..=loss::PROCESS as usize].iter().sum();
+        assert_eq!(here.len() as u64 + lost, seqs[cpu], "CPU {cpu}");
+        // Within a CPU the numbers rise, and the gaps are the losses.
+        let mut numbers: Vec<u64> = here.iter().map(|record| record.header.seq).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), here.len());
+        assert!(numbers.last().is_none_or(|&last| last < seqs[cpu]));
+        lost_somewhere += lost;
+    }
+    assert!(lost_somewhere > 500, "a ring of one page holds not even half of it");
+    let calls = |kind: Kind| {
+        let stored = records.iter().filter(|r| r.header.record == Record::Call as u8 && r.kind() == Some(kind)).count() as u64;
+        stored + losses.iter().map(|counters| counters[kind as usize]).sum::<u64>()
+    };
+    assert!(calls(Kind::Send) >= 500 && calls(Kind::Receive) >= 500);
+}
+
+#[test]
+fn sockets_beyond_the_map_are_counted() {
+    let Some(recording) = Recording::start(&Options { most_sockets: 8, ..own_sockets() }) else { return };
+    let pairs: Vec<Pair> = (0..20).map(|_| Pair::open()).collect();
+    drop(pairs);
+    let (_, losses, _) = recording.finish();
+    assert!(losses.iter().map(|counters| counters[loss::SOCKET_MAP as usize]).sum::<u64>() > 0);
+}
