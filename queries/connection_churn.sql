@@ -9,34 +9,28 @@
 -- @column server_port integer  Port of the answering side.
 -- @column opened integer  Connections opened.
 -- @column closed integer  Connections closed.
+-- @column closed_by_client integer  Those of them that the requesting side closed first.
+-- @column reset integer  Those of them that ended with RST.
 -- @column median_life_ns duration  Median life of those closed, where the opening was seen.
-WITH ends AS (
-    SELECT CASE WHEN role = 'client' THEN remote_port ELSE local_port END AS server_port,
-           opened_boot_ns,
-           closed_boot_ns
-    FROM sockets s
-    WHERE role = 'client'
-       OR (role = 'server' AND NOT EXISTS (
-           SELECT 1 FROM sockets c
-           WHERE c.role = 'client' AND c.netns = s.netns
-             AND c.local_addr = s.remote_addr AND c.local_port = s.remote_port
-             AND c.remote_addr = s.local_addr AND c.remote_port = s.local_port
-             AND c.first_send_seq = s.first_receive_seq
-       ))
-),
-happenings AS (
-    SELECT server_port, opened_boot_ns AS boot_ns, 1 AS opened, 0 AS closed, NULL AS life_ns
-    FROM ends WHERE opened_boot_ns IS NOT NULL
+WITH happenings AS (
+    SELECT dst_port, CAST(opened_time AS BIGINT) AS at_ns, 1 AS opened, 0 AS closed,
+           NULL AS closed_by, NULL AS close_kind, NULL AS life_ns
+    FROM connections
+    WHERE opened_time IS NOT NULL
     UNION ALL
-    SELECT server_port, closed_boot_ns, 0, 1, closed_boot_ns - opened_boot_ns
-    FROM ends WHERE closed_boot_ns IS NOT NULL
+    SELECT dst_port, CAST(closed_time AS BIGINT), 0, 1,
+           closed_by, close_kind, CAST(closed_time AS BIGINT) - CAST(opened_time AS BIGINT)
+    FROM connections
+    WHERE closed_time IS NOT NULL
 )
-SELECT wall_time(boot_ns / $bucket * $bucket) AS time,
-       server_port,
+SELECT arrow_cast(at_ns / $bucket * $bucket, 'Timestamp(Nanosecond, Some("UTC"))') AS time,
+       dst_port AS server_port,
        sum(opened) AS opened,
        sum(closed) AS closed,
+       count(*) FILTER (WHERE closed_by = 'client') AS closed_by_client,
+       count(*) FILTER (WHERE close_kind = 'rst') AS reset,
        approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY life_ns) AS median_life_ns
 FROM happenings
-WHERE $port IS NULL OR server_port = $port
+WHERE $port IS NULL OR dst_port = $port
 GROUP BY 1, 2
 ORDER BY 1, 2

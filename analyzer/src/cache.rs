@@ -42,7 +42,10 @@ impl Key {
     pub fn new(manifest: &Manifest, version: u32, options: &str) -> Key {
         let manifest = serde_json::to_vec(manifest).unwrap_or_default();
         let rest = format!("{version} {options}");
-        Key { capture: format!("{:016x}", xxh3_64(&manifest)), rest: format!("{:016x}", xxh3_64(rest.as_bytes())) }
+        Key {
+            capture: format!("{:016x}", xxh3_64(&manifest)),
+            rest: format!("{:016x}", xxh3_64(rest.as_bytes())),
+        }
     }
 
     fn folder(&self) -> String {
@@ -196,9 +199,10 @@ fn prune(place: &Path, key: &Key) {
         let name = name.to_string_lossy();
         let abandoned = name.ends_with(UNFINISHED)
             && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|time| {
-            SystemTime::now().duration_since(time).is_ok_and(|age| age > STALE)
-        });
+        let old = entry
+            .metadata()
+            .and_then(|m| m.modified())
+            .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > STALE));
         let outdated = !name.ends_with(UNFINISHED) && !name.starts_with(&key.capture) && old;
         if abandoned || outdated {
             let _ = fs::remove_dir_all(entry.path());

@@ -133,11 +133,14 @@ pub enum QueryCommand {
         name: String,
     },
     /// Runs a query: CAPTURE, --format, -o and the query's own parameters.
-    #[command(disable_help_flag = true, before_help = "\
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
 EXAMPLES
   retrospan query run latency_by_peer friday.cap --kind server --format csv
   retrospan query run latency_by_peer --help
-")]
+"
+    )]
     Run {
         /// The query.
         name: String,

@@ -61,7 +61,8 @@ impl Derived {
         for place in &places {
             let Ok(mut set) = SetWriter::create(place, &key) else { continue };
             let written = self.assemble(&mut |table, batch| {
-                let failed = |e: std::io::Error| AssembleError::Sink { table: table.name, reason: e.to_string() };
+                let failed =
+                    |e: std::io::Error| AssembleError::Sink { table: table.name, reason: e.to_string() };
                 set.append(table, &batch).map_err(failed)
             });
             match written {

@@ -1,6 +1,5 @@
 //! What is known about processes, clocks and losses: the small tables, whole, in memory.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,6 +8,8 @@ use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables::{CLOCK, LOSS, PROCESSES};
+
+use crate::hashing::IntMap;
 
 /// A process.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl Clock {
 /// The small tables.
 #[derive(Clone, Debug, Default)]
 pub struct Dimensions {
-    processes: HashMap<i64, Process>,
+    processes: IntMap<i64, Process>,
     /// The conversion of times.
     pub clock: Clock,
     /// Intervals in which events were lost, boot time ns.
@@ -94,7 +95,7 @@ fn column<'a>(batch: &'a RecordBatch, table: &Table, name: &str) -> &'a dyn Arra
     batch.column(table.index_of(name).expect("a column of the table")).as_ref()
 }
 
-fn read_processes(batch: &RecordBatch, processes: &mut HashMap<i64, Process>) {
+fn read_processes(batch: &RecordBatch, processes: &mut IntMap<i64, Process>) {
     let ids = column(batch, &PROCESSES, "process_id").as_primitive::<Int64Type>();
     let pids = column(batch, &PROCESSES, "pid").as_primitive::<Int32Type>();
     let comms = column(batch, &PROCESSES, "comm").as_string::<i32>();

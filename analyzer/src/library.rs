@@ -175,7 +175,8 @@ pub fn find(name: &str) -> Result<Option<Query>, String> {
 
 /// Reads a file's header.
 fn parse(name: &'static str, sql: &'static str) -> Result<Query, String> {
-    let mut query = Query { name, summary: "", doc: Vec::new(), parameters: Vec::new(), columns: Vec::new(), sql };
+    let mut query =
+        Query { name, summary: "", doc: Vec::new(), parameters: Vec::new(), columns: Vec::new(), sql };
     for (index, line) in sql.lines().take_while(|line| line.starts_with("--")).enumerate() {
         let text = line.trim_start_matches("--").trim();
         let bad = || format!("{name}: cannot read {line:?}");
@@ -276,5 +277,49 @@ mod tests {
         }
         assert!(Type::Integer.value("x").is_err());
         assert_eq!(Type::Text.value("null").unwrap(), ScalarValue::Utf8View(None));
+    }
+
+    /// A capture in which nothing was recorded.
+    fn empty_capture() -> retrospan_formats::reader::Capture {
+        let manifest = serde_json::json!({
+            "format_version": 1, "capture_id": "00", "state": "complete", "options": {}, "probe_set": "syscalls",
+            "host": {"name": "", "boot_id": "", "kernel": "", "machine": "", "cpus": 1, "utc_offset_s": 0},
+            "recorder_version": "", "started_boot_ns": 0, "started_wall_ns": 0, "whole_until_boot_ns": 0,
+            "files": [], "losses": [],
+        });
+        retrospan_formats::reader::Capture {
+            directory: "/nonexistent".into(),
+            manifest: serde_json::from_value(manifest).unwrap(),
+            state: retrospan_formats::manifest::State::Complete,
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_say_what_the_plans_say() {
+        let context = crate::catalog::open(&empty_capture()).unwrap();
+        for query in all().unwrap() {
+            let frame = crate::catalog::plan(&context, query.sql).await.unwrap();
+            let mut used: Vec<String> =
+                frame.logical_plan().get_parameter_names().unwrap().into_iter().collect();
+            used.sort();
+            let mut declared: Vec<String> = query.parameters.iter().map(|p| format!("${}", p.name)).collect();
+            declared.sort();
+            assert_eq!(declared, used, "{}: parameters", query.name);
+            let values: Vec<_> =
+                query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();
+            let frame = frame.with_param_values(values).unwrap();
+            let names: Vec<&str> = frame.schema().fields().iter().map(|f| f.name().as_str()).collect();
+            let declared: Vec<&str> = query.columns.iter().map(|c| c.name).collect();
+            assert_eq!(declared, names, "{}: columns", query.name);
+            for (column, field) in query.columns.iter().zip(frame.schema().fields()) {
+                let fits = column.ty.fits(field.data_type());
+                assert!(fits, "{}: {} is {}", query.name, column.name, field.data_type());
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        crate::docs::check("queries.md", &markdown().unwrap());
     }
 }

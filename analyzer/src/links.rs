@@ -4,9 +4,10 @@
 //! span of the same process: by a byte-level proxy's connections ([`crate::proxies`]), by an equal trace context, or by the
 //! thread that did nothing else in between. They are tried in that order; no evidence, no link.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::connections::{SocketIndex, Sockets};
+use crate::hashing::IntMap;
 use crate::heads::Context;
 use crate::messages::Side;
 use crate::proxies::Proxies;
@@ -95,11 +96,11 @@ pub const KEEP_NS: i64 = 60_000_000_000;
 #[derive(Debug, Default)]
 pub struct Links {
     /// Spans by socket and first byte of the request.
-    by_byte: HashMap<(SocketIndex, u32), At>,
+    by_byte: IntMap<(SocketIndex, u32), At>,
     /// Keys of written spans in `by_byte`, with the time until which they stay.
     written: VecDeque<(i64, (SocketIndex, u32))>,
     /// Unanswered server spans of a process.
-    in_flight: HashMap<i64, Vec<SpanIndex>>,
+    in_flight: IntMap<i64, Vec<SpanIndex>>,
     serial: u64,
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use retrospan_analyzer::cli::Cli;
 use retrospan_analyzer::commands;
-use retrospan_analyzer::text::harmless;
+use retrospan_analyzer::print::note;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let message = error.to_string();
             let line: Vec<&str> = message.split_whitespace().collect();
-            eprintln!("retrospan: {}", harmless(&line.join(" ")));
+            note(&format!("retrospan: {}", line.join(" ")));
             ExitCode::from(2)
         }
     }

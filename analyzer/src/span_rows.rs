@@ -156,50 +156,46 @@ impl SpanBatch {
     }
 
     fn row(&self, row: usize) -> SpanRow<'_> {
-        let text = |name: &str| {
-            let column = &self.texts[TEXTS.iter().position(|t| *t == name)?];
-            column.is_valid(row).then(|| column.value(row))
-        };
-        let number = |name: &str| {
-            let column = &self.numbers[NUMBERS.iter().position(|n| *n == name)?];
-            column.is_valid(row).then(|| column.value(row))
-        };
+        let texts = self.texts.each_ref().map(|column| column.is_valid(row).then(|| column.value(row)));
+        let numbers = self.numbers.each_ref().map(|column| column.is_valid(row).then(|| column.value(row)));
+        let [trace_id, span_id, parent_span_id, remote_parent_span_id, kind, name, service, protocol, method, path, outcome, src_addr, dst_addr, process, link_evidence, query, host, user_agent, http_version] = texts;
+        let [duration_ns, own_ns, status, late_status, late_ns, request_bytes, response_bytes, request_body_bytes, response_body_bytes, src_port, dst_port, tid, process_id, connection_id] = numbers;
         SpanRow {
-            trace_id: text("trace_id").unwrap_or_default(),
-            span_id: text("span_id").unwrap_or_default(),
-            parent_span_id: text("parent_span_id"),
-            remote_parent_span_id: text("remote_parent_span_id"),
-            kind: text("kind").unwrap_or_default(),
-            name: text("name").unwrap_or_default(),
-            service: text("service").unwrap_or_default(),
+            trace_id: trace_id.unwrap_or_default(),
+            span_id: span_id.unwrap_or_default(),
+            parent_span_id,
+            remote_parent_span_id,
+            kind: kind.unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            service: service.unwrap_or_default(),
             start_ns: self.times[0].value(row),
             end_ns: self.times[1].value(row),
-            duration_ns: number("duration_ns").unwrap_or_default(),
-            own_ns: number("own_ns").unwrap_or_default(),
-            protocol: text("protocol"),
-            method: text("method"),
-            path: text("path"),
-            query: text("query"),
-            host: text("host"),
-            user_agent: text("user_agent"),
-            http_version: text("http_version"),
-            status: number("status"),
-            outcome: text("outcome").unwrap_or_default(),
-            late_status: number("late_status"),
-            late_ns: number("late_ns"),
-            request_bytes: number("request_bytes"),
-            response_bytes: number("response_bytes"),
-            request_body_bytes: number("request_body_bytes"),
-            response_body_bytes: number("response_body_bytes"),
-            src_addr: text("src_addr"),
-            src_port: number("src_port"),
-            dst_addr: text("dst_addr"),
-            dst_port: number("dst_port"),
-            tid: number("tid"),
-            process: text("process"),
-            process_id: number("process_id"),
-            connection_id: number("connection_id"),
-            link_evidence: text("link_evidence"),
+            duration_ns: duration_ns.unwrap_or_default(),
+            own_ns: own_ns.unwrap_or_default(),
+            protocol,
+            method,
+            path,
+            query,
+            host,
+            user_agent,
+            http_version,
+            status,
+            outcome: outcome.unwrap_or_default(),
+            late_status,
+            late_ns,
+            request_bytes,
+            response_bytes,
+            request_body_bytes,
+            response_body_bytes,
+            src_addr,
+            src_port,
+            dst_addr,
+            dst_port,
+            tid,
+            process,
+            process_id,
+            connection_id,
+            link_evidence,
             link_confidence: self.confidence.is_valid(row).then(|| self.confidence.value(row)),
         }
     }

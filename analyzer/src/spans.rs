@@ -218,6 +218,8 @@ pub struct Exchanges {
     pipelined: bool,
     /// Requests so far.
     pub requests: u32,
+    /// The last request's.
+    last_head: Head,
 }
 
 impl Exchanges {
@@ -234,6 +236,7 @@ impl Exchanges {
             uncertain: false,
             pipelined: false,
             requests: 0,
+            last_head: Head::default(),
         }
     }
 
@@ -259,7 +262,8 @@ impl Exchanges {
             (Direction::Requests, Notice::Head { bytes, info, .. }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.head = heads::read(Direction::Requests, bytes);
+                span.head = heads::read(Direction::Requests, bytes, &self.last_head);
+                self.last_head = span.head.clone();
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
                 changes.push(Change::Headed(index));
             }
@@ -406,7 +410,7 @@ impl Exchanges {
         let Some(mut extent) = self.response else { return };
         let status = match info {
             Some(info) => info.status,
-            None => heads::read(Direction::Responses, bytes).status,
+            None => heads::read(Direction::Responses, bytes, &self.last_head).status,
         };
         if matches!(status, Some(100 | 102..=199)) {
             return;

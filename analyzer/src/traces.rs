@@ -4,11 +4,13 @@
 //! is kept for a short while of event time. When it is written, its live children learn its trace, and its
 //! live parent learns which part of its time it took.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::connections::Sockets;
+use crate::hashing::IntMap;
 use crate::links::{Evidence, KEEP_NS, Links, Parent, Written};
 use crate::messages::Side;
 use crate::outcomes::{Fate, Outcome};
@@ -53,9 +55,9 @@ pub struct Trace {
     /// Its service.
     pub root_service: String,
     /// Its name.
-    pub root_name: String,
+    pub root_name: &'static str,
     /// Its path.
-    pub root_path: Option<String>,
+    pub root_path: Option<Arc<str>>,
     /// Its status.
     pub root_status: Option<u16>,
     /// Its outcome.
@@ -98,7 +100,7 @@ pub struct Traces {
     capture: u64,
     settle_ns: i64,
     settling: VecDeque<(i64, SpanIndex)>,
-    growing: HashMap<u128, Growing>,
+    growing: IntMap<u128, Growing>,
     due: BTreeSet<(i64, u128)>,
 }
 
@@ -109,7 +111,7 @@ impl Traces {
             capture: xxh3_64_with_seed(capture_id.as_bytes(), 0),
             settle_ns,
             settling: VecDeque::new(),
-            growing: HashMap::new(),
+            growing: IntMap::default(),
             due: BTreeSet::new(),
         }
     }
@@ -120,13 +122,13 @@ impl Traces {
     }
 
     /// Writes the spans that are due at `now_ns`: their relatives learn of it, then `write` gets them.
-    pub fn settle<E>(
+    pub fn settle<'k, E>(
         &mut self,
         now_ns: i64,
         live: &mut Live,
         links: &mut Links,
         sockets: &Sockets,
-        mut write: impl FnMut(&Finished<'_>) -> Result<Labels, E>,
+        mut write: impl FnMut(&Finished<'_>) -> Result<Labels<'k>, E>,
     ) -> Result<(), E> {
         while self.settling.front().is_some_and(|(due, _)| *due <= now_ns) {
             let Some((_, index)) = self.settling.pop_front() else { break };
@@ -226,7 +228,7 @@ impl Traces {
         bytes
     }
 
-    fn count(&mut self, finished: &Finished<'_>, labels: Labels, due_ns: i64) {
+    fn count(&mut self, finished: &Finished<'_>, labels: Labels<'_>, due_ns: i64) {
         let (span, fate) = (finished.span, &finished.fate);
         let growing = self.growing.entry(finished.trace_id).or_insert_with(|| Growing::new(finished));
         let trace = &mut growing.trace;
@@ -234,14 +236,14 @@ impl Traces {
         trace.end_ns = trace.end_ns.max(fate.end_ns);
         trace.spans += 1;
         trace.errors += i64::from(fate.outcome != Outcome::Ok);
-        if trace.services.len() < MAX_SERVICES && !trace.services.contains(&labels.service) {
-            trace.services.insert(labels.service.clone());
+        if trace.services.len() < MAX_SERVICES && !trace.services.contains(labels.service) {
+            trace.services.insert(labels.service.to_owned());
         }
         let is_root = finished.parent_span_id.is_none();
         if is_root && (!growing.has_root || span.start_ns < growing.root_start_ns) {
             growing.root_start_ns = span.start_ns;
             trace.root_span_id = finished.span_id;
-            trace.root_service = labels.service;
+            trace.root_service = labels.service.to_owned();
             trace.root_name = labels.name;
             trace.root_path = span.head.path.clone();
             trace.root_status = fate.status;
@@ -264,12 +266,12 @@ impl Traces {
 }
 
 /// How a span is called in a summary.
-#[derive(Clone, Debug, Default)]
-pub struct Labels {
-    /// Service.
-    pub service: String,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Labels<'k> {
+    /// Service; empty where not known.
+    pub service: &'k str,
     /// Name.
-    pub name: String,
+    pub name: &'static str,
 }
 
 /// Deeper traces are cut into several; a cycle cannot arise, but nothing depends on that.
@@ -282,7 +284,7 @@ impl Growing {
                 trace_id: finished.trace_id,
                 root_span_id: finished.span_id,
                 root_service: String::new(),
-                root_name: String::new(),
+                root_name: "",
                 root_path: None,
                 root_status: None,
                 root_outcome: finished.fate.outcome,

@@ -15,8 +15,8 @@ use crate::otlp::convert::{Batch, Batcher};
 use crate::otlp::endpoint::Endpoint;
 use crate::otlp::resource::Resources;
 use crate::otlp::send::{Delivered, Receiver};
+use crate::print;
 use crate::span_rows::SpanBatch;
-use crate::text::harmless;
 
 /// What resources are made of.
 const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM processes";
@@ -35,12 +35,12 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
         let receiver = Receiver::connect(endpoint, &headers).await?;
         deliver(&receiver, spans, &resources, usize::from(args.in_flight), &url).await
     })?;
-    eprintln!("exported {} spans to {}", delivered.accepted, harmless(&url));
+    print::note(&format!("exported {} spans to {url}", delivered.accepted));
     if delivered.rejected == 0 {
         return Ok(ExitCode::SUCCESS);
     }
     let message = delivered.message.as_deref().unwrap_or("no reason given");
-    eprintln!("retrospan: {} spans were rejected: {}", delivered.rejected, harmless(message));
+    print::note(&format!("retrospan: {} spans were rejected: {message}", delivered.rejected));
     Ok(ExitCode::from(1))
 }
 

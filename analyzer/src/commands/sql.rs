@@ -4,13 +4,20 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
 use crate::catalog;
 use crate::cli::SqlArgs;
 use crate::error::{Error, Result, at};
-use crate::print::{self, Output, Style};
+use crate::print::{self, Format, Output, Style};
+use crate::text::harmless;
 
 /// Runs the query of the arguments and prints its rows.
 pub fn run(args: SqlArgs) -> Result<ExitCode> {
@@ -21,6 +28,9 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     block_on(async {
         let context = catalog::open(&capture)?;
         let frame = catalog::plan(&context, &query).await?;
+        if args.rows.format == Format::Table && args.rows.output.is_none() && is_plan(&frame) {
+            return print_plan(frame).await;
+        }
         print::rows(frame, args.rows.format, &style, &output).await
     })?;
     Ok(ExitCode::SUCCESS)
@@ -42,4 +52,24 @@ fn query(args: &SqlArgs) -> Result<String> {
         return Err(Error::Usage("the query is empty".to_owned()));
     }
     Ok(text)
+}
+
+fn is_plan(frame: &DataFrame) -> bool {
+    matches!(frame.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_))
+}
+
+/// Plans have many lines; a table would hide them in one.
+async fn print_plan(frame: DataFrame) -> Result<()> {
+    let mut text = String::new();
+    for batch in frame.collect().await? {
+        let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8));
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
+        for row in 0..batch.num_rows() {
+            for cell in columns.iter().map(|column| column.as_string::<i32>().value(row)) {
+                cell.lines().for_each(|line| text.extend([harmless(line).as_str(), "\n"]));
+            }
+            text.push('\n');
+        }
+    }
+    print::text(&text)
 }

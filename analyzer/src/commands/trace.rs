@@ -37,7 +37,7 @@ pub fn run(args: TraceArgs) -> Result<ExitCode> {
     match found {
         Some(text) => print::text(&text).map(|()| ExitCode::SUCCESS),
         None => {
-            eprintln!("retrospan: no trace {trace_id} in {}", harmless(&args.capture.display().to_string()));
+            print::note(&format!("retrospan: no trace {trace_id} in {}", args.capture.display()));
             Ok(ExitCode::from(1))
         }
     }
@@ -129,8 +129,7 @@ impl<'a> Tree<'a> {
             (Some(status), Some(ns)) => format!(", {status} came {} later", duration(ns)),
             _ => String::new(),
         };
-        let label =
-            format!("{} {}  {}  {}{status}{late}", row.kind, node.route(), what(row), row.outcome);
+        let label = format!("{} {}  {}  {}{status}{late}", row.kind, node.route(), what(row), row.outcome);
         let _ = writeln!(
             text,
             "{:>10} {:>10} {:>10}  {}  {}{}",

@@ -11,7 +11,7 @@ mod table;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -20,6 +20,7 @@ use datafusion::error::DataFusionError;
 use futures::StreamExt;
 
 use crate::error::{Error, Result, at};
+use crate::text::harmless;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -126,12 +127,9 @@ pub fn text(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-/// Text in a file that a command leaves, or on stdout.
-pub fn text_to(path: Option<&Path>, content: &str) -> Result<()> {
-    match path {
-        Some(path) => std::fs::write(path, content).map_err(at(path)),
-        None => text(content),
-    }
+/// Writes one harmless line to stderr; where that is closed nobody wants it.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", harmless(line));
 }
 
 fn arrow(error: datafusion::arrow::error::ArrowError) -> Error {

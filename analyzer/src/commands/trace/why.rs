@@ -46,7 +46,8 @@ impl Evidence {
         for batch in catalog::plan(context, &query).await?.collect().await? {
             let ids = typed(&batch, "span_id", &DataType::Utf8View)?;
             let number = |name| Ok::<_, crate::error::Error>(typed(&batch, name, &DataType::Int64)?);
-            let columns = [number("socket_id")?, number("request_number")?, number("position")?, number("bytes")?];
+            let columns =
+                [number("socket_id")?, number("request_number")?, number("position")?, number("bytes")?];
             let first_seq = number("first_seq")?;
             for row in 0..batch.num_rows() {
                 let [socket_id, number, position, bytes] =
@@ -124,12 +125,16 @@ impl Evidence {
 fn context(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
     let process = node.row.process.unwrap_or("the process");
     let wait = parent.map(|parent| duration(node.row.start_ns - parent.row.start_ns)).unwrap_or_default();
-    format!("both requests carry the same trace context, and {process} sent this one {wait} after the parent came")
+    format!(
+        "both requests carry the same trace context, and {process} sent this one {wait} after the parent came"
+    )
 }
 
 fn thread(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
     let process = node.row.process.unwrap_or("the process");
     let tid = node.row.tid.map_or("?".to_owned(), |tid| tid.to_string());
     let wait = parent.map(|parent| duration(node.row.start_ns - parent.row.start_ns)).unwrap_or_default();
-    format!("thread {tid} of {process} took the parent's request and sent this one {wait} later, with nothing else in flight")
+    format!(
+        "thread {tid} of {process} took the parent's request and sent this one {wait} later, with nothing else in flight"
+    )
 }

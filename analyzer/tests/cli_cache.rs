@@ -1,0 +1,125 @@
+//! Where derived tables are kept, and that the capture itself is left alone.
+
+mod cli_support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use cli_support::*;
+
+const COUNT: &str = "SELECT count(*) AS n, count(DISTINCT trace_id) AS t FROM spans";
+const RIGHT: &str = "n,t\n20,10\n";
+
+fn ask(directory: &Path, capture: &Path) -> String {
+    stdout(directory, &["sql", capture.to_str().unwrap(), COUNT, "--format", "csv"])
+}
+
+/// Every file below, with its content.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn sets(place: &Path) -> Vec<PathBuf> {
+    let mut sets: Vec<PathBuf> =
+        fs::read_dir(place).into_iter().flatten().map(|e| e.unwrap().path()).collect();
+    sets.sort();
+    sets
+}
+
+#[test]
+fn the_capture_keeps_them_and_is_not_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let before = files(&path);
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    let set = sets(&path.join("derived"));
+    assert_eq!(set.len(), 1);
+    for (file, _) in files(&set[0]) {
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    assert_eq!(fs::metadata(&set[0]).unwrap().permissions().mode() & 0o777, 0o700);
+    let written = files(&path);
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    assert_eq!(files(&path), written);
+    fs::remove_dir_all(path.join("derived")).unwrap();
+    assert_eq!(files(&path), before);
+    assert!(!directory.path().join("cache").exists());
+    let info = stdout(directory.path(), &["info", path.to_str().unwrap()]);
+    assert!(info.contains("state     complete"), "{info}");
+}
+
+#[test]
+fn raw_tables_need_no_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    stdout(directory.path(), &["sql", path.to_str().unwrap(), "SELECT count(*) FROM events"]);
+    stdout(directory.path(), &["sql", path.to_str().unwrap(), "DESCRIBE spans"]);
+    assert!(!path.join("derived").exists());
+}
+
+#[test]
+fn a_capture_that_cannot_be_written_uses_the_users_cache_or_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    // A file where the folder should be stops root too.
+    fs::write(path.join("derived"), "").unwrap();
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    assert_eq!(sets(&directory.path().join("cache/retrospan/00112233445566778899aabbccddeeff")).len(), 1);
+    fs::remove_dir_all(directory.path().join("cache")).unwrap();
+    fs::write(directory.path().join("cache"), "").unwrap();
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+}
+
+#[test]
+fn a_damaged_set_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    let spans = sets(&path.join("derived"))[0].join("spans.parquet");
+    let good = fs::read(&spans).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    for content in [bad, good[..good.len() / 2].to_vec(), Vec::new()] {
+        fs::write(&spans, content).unwrap();
+        assert_eq!(ask(directory.path(), &path), RIGHT);
+        assert_eq!(fs::read(&spans).unwrap(), good);
+    }
+    fs::remove_file(&spans).unwrap();
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    assert_eq!(sets(&path.join("derived")).len(), 1);
+}
+
+#[test]
+fn another_manifest_is_another_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
+    fs::write(path.join("manifest.json"), manifest.replace("web1", "web2")).unwrap();
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    assert_eq!(sets(&path.join("derived")).len(), 2);
+}
+
+#[test]
+fn many_at_once_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..6).map(|_| scope.spawn(|| ask(directory.path(), &path))).collect();
+        for run in runs {
+            assert_eq!(run.join().unwrap(), RIGHT);
+        }
+    });
+    assert_eq!(sets(&path.join("derived")).len(), 1);
+}

@@ -1,0 +1,140 @@
+//! `spans`, `trace`, `query` and `sql` over derived tables.
+
+mod cli_support;
+
+use cli_support::*;
+
+#[test]
+fn spans_are_one_line_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let text = stdout(directory.path(), &["spans", path]);
+    assert_eq!(text.lines().count(), 20, "{text}");
+    assert!(!acts_on_a_terminal(&text), "{text:?}");
+    assert!(text.lines().is_sorted(), "{text}");
+    insta::assert_snapshot!("spans", text.lines().skip(6).take(2).collect::<Vec<_>>().join("\n"));
+    let slow = stdout(directory.path(), &["spans", path, "--where", "duration_ns > 400000000 -- slow"]);
+    assert_eq!(slow.lines().count(), 2, "{slow}");
+    assert_eq!(stdout(directory.path(), &["spans", path, "--limit", "3"]).lines().count(), 3);
+    failure(directory.path(), &["spans", path, "--where", "nonsense"], 2);
+    failure(directory.path(), &["spans", path, "--where", "true) ; DROP TABLE spans --"], 2);
+}
+
+#[test]
+fn a_trace_is_a_tree() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let query = "SELECT trace_id FROM spans WHERE path = '/item/3' AND kind = 'client'";
+    let id = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
+    let id = id.lines().nth(1).unwrap();
+    insta::assert_snapshot!("trace", stdout(directory.path(), &["trace", path, &id.to_uppercase(), "--why"]));
+    let missing = "0".repeat(32);
+    let error = failure(directory.path(), &["trace", path, &missing], 1);
+    assert!(error.contains(&missing), "{error}");
+    for bad in ["", "xyz", "' OR 1=1 --"] {
+        failure(directory.path(), &["trace", path, bad], 2);
+    }
+}
+
+#[test]
+fn every_query_runs_in_every_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let list = stdout(directory.path(), &["query", "list"]);
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names.len(), 10, "{list}");
+    let mut tables = String::new();
+    for name in names {
+        let table = stdout(directory.path(), &["query", "run", name, path]);
+        let csv = stdout(directory.path(), &["query", "run", name, path, "--format", "csv"]);
+        let json = stdout(directory.path(), &["query", "run", name, path, "--format=json"]);
+        assert_eq!(table.lines().count(), csv.lines().count() + 1, "{name}");
+        assert_eq!(json.lines().count(), csv.lines().count() - 1, "{name}");
+        assert!(csv.lines().count() > 1, "{name}: {csv}");
+        for text in [&table, &csv, &json] {
+            assert!(!acts_on_a_terminal(text), "{name}: {text:?}");
+        }
+        let help = stdout(directory.path(), &["query", "run", name, "--help"]);
+        assert!(help.starts_with("EXAMPLES\n") && help.contains("Columns:"), "{help}");
+        let sql = stdout(directory.path(), &["query", "show", name]);
+        assert!(sql.starts_with("-- "), "{sql}");
+        tables.push_str(&format!("{name}\n\n{table}\n"));
+    }
+    insta::assert_snapshot!("queries", tables);
+}
+
+#[test]
+fn queries_take_parameters() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let arguments = [&["query", "run", "slowest_requests", path, "--format", "csv"], arguments].concat();
+        stdout(directory.path(), &arguments).lines().count() - 1
+    };
+    assert_eq!(run(&[]), 10);
+    assert_eq!(run(&["--limit", "3"]), 3);
+    assert_eq!(run(&["--min-duration", "400ms"]), 1);
+    assert_eq!(run(&["--min_duration=400ms", "--hop", "all"]), 2);
+    assert_eq!(run(&["--process", "nobody"]), 0);
+    for bad in [&["--limit", "x"] as &[&str], &["--min-duration", "1y"], &["--nothing", "1"]] {
+        let arguments = [&["query", "run", "slowest_requests", path], bad].concat();
+        assert_eq!(retrospan(directory.path(), &arguments).status.code(), Some(2), "{bad:?}");
+    }
+    failure(directory.path(), &["query", "run", "nonsense", path], 2);
+    failure(directory.path(), &["query", "show", "nonsense"], 2);
+}
+
+#[test]
+fn derived_tables_join_raw_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let query =
+        "SELECT p.comm, count(*) AS n FROM spans s JOIN processes p USING (process_id) GROUP BY 1 ORDER BY 1";
+    let rows = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
+    assert_eq!(rows, "comm,n\ncurl,10\nserver,10\n");
+    let query = "SELECT min(time) = wall_time(min(boot_ns)) AS same FROM events";
+    assert_eq!(stdout(directory.path(), &["sql", path, query, "--format", "csv"]), "same\ntrue\n");
+    let query = "SELECT min(start_time) = (SELECT min(time) FROM events WHERE kind = 'send') - INTERVAL '20 microseconds' \
+                 AS same FROM spans";
+    assert_eq!(stdout(directory.path(), &["sql", path, query, "--format", "csv"]), "same\ntrue\n");
+    let tables = stdout(directory.path(), &["sql", path, "SHOW TABLES", "--format", "csv"]);
+    for table in
+        ["events", "sockets", "processes", "clock", "loss", "spans", "traces", "connections", "messages"]
+    {
+        assert!(tables.contains(&format!(",{table},")), "{tables}");
+    }
+}
+
+#[test]
+fn a_recording_under_way_can_be_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut live = writer(&directory.path().join("live.cap"));
+    let rows = |k: i64| {
+        let events = exchange(
+            2 * k,
+            2 * k + 1,
+            100 * k,
+            5,
+            "GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        );
+        Rows {
+            processes: processes(),
+            sockets: sockets(2 * k, 2 * k + 1, 40_000 + k as i32, 100 * k),
+            events: events.iter().map(|data| data.row(0)).collect(),
+            ..Rows::default()
+        }
+    };
+    let spans = || {
+        stdout(directory.path(), &["sql", "live.cap", "SELECT count(*) AS n FROM spans", "--format", "csv"])
+    };
+    part(&mut live, &rows(0), 100, Vec::new());
+    assert_eq!(spans(), "n\n2\n");
+    part(&mut live, &rows(1), 200, Vec::new());
+    assert_eq!(spans(), "n\n4\n");
+}
