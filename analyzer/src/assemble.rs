@@ -16,7 +16,7 @@ use retrospan_formats::table::Table;
 use crate::connections::{self, Role, SocketIndex, Sockets};
 use crate::dimensions::{self, ClockStep, Dimensions};
 use crate::events::{self, Event};
-use crate::flows::{Flow, LINGER_NS, Sink};
+use crate::flows::{Flow, Sink};
 use crate::links::Links;
 use crate::proxies::Proxies;
 use crate::records::{self, Known};
@@ -122,7 +122,7 @@ pub fn assemble(
 struct Assembly<'a> {
     sockets: Sockets,
     dimensions: Dimensions,
-    flows: Vec<Option<Box<Flow>>>,
+    flows: Vec<Slot>,
     alarms: BTreeSet<(i64, SocketIndex)>,
     live: Live,
     changes: Vec<Change>,
@@ -133,6 +133,13 @@ struct Assembly<'a> {
     halves: BTreeMap<i64, Box<Flow>>,
     output: Output<'a>,
     summary: Summary,
+}
+
+/// The flow of a socket.
+enum Slot {
+    Unseen,
+    Open(Box<Flow>),
+    Gone,
 }
 
 /// How soon a flow that waits is looked at again, ns of event time.
@@ -147,12 +154,13 @@ impl Assembly<'_> {
         if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
             return Ok(());
         }
-        let waits = {
-            let (flow, mut sink) = self.flow(index, event.boot_ns);
-            flow.event(event, &mut sink)
-        };
+        let Some((flow, mut sink)) = self.flow(index, event.boot_ns) else { return Ok(()) };
+        let waits = flow.event(event, &mut sink);
+        let gone_ns = flow.gone_ns();
         if waits {
             self.alarms.insert((event.boot_ns + ALARM_NS, index));
+        } else if let Some(gone_ns) = gone_ns {
+            self.alarms.insert((gone_ns, index));
         }
         self.apply(event.boot_ns);
         Ok(())
@@ -168,42 +176,44 @@ impl Assembly<'_> {
     }
 
     fn alarm(&mut self, now_ns: i64, index: SocketIndex) -> Result<(), AssembleError> {
-        if self.flows.get(index as usize).is_none_or(Option::is_none) {
-            return Ok(());
-        }
-        let (flow, mut sink) = self.flow(index, now_ns);
+        let Some((flow, mut sink)) = self.flow(index, now_ns) else { return Ok(()) };
         let waits = flow.tick(now_ns, &mut sink);
-        let closed_ns = flow.ending.closed.map(|closed| closed.ns);
+        let gone_ns = flow.gone_ns();
         self.apply(now_ns);
-        match closed_ns {
-            Some(closed_ns) if now_ns >= closed_ns + LINGER_NS => self.close(index, now_ns)?,
-            Some(closed_ns) => {
-                self.alarms.insert(((closed_ns + LINGER_NS).max(now_ns + 1), index));
-            }
-            None => {}
+        if gone_ns.is_some_and(|gone_ns| gone_ns <= now_ns) {
+            return self.close(index, now_ns);
         }
-        if waits && closed_ns.is_none() {
-            self.alarms.insert((now_ns + ALARM_NS, index));
+        let next_ns = now_ns.saturating_add(ALARM_NS);
+        if waits {
+            self.alarms.insert((next_ns, index));
+        } else if let Some(gone_ns) = gone_ns {
+            self.alarms.insert((gone_ns, index));
         }
         Ok(())
     }
 
-    /// The flow of a socket, new where this is its first event.
-    fn flow(&mut self, index: SocketIndex, now_ns: i64) -> (&mut Flow, Sink<'_>) {
+    /// The flow of a socket, new where this is its first event; None where it was closed already.
+    fn flow(&mut self, index: SocketIndex, now_ns: i64) -> Option<(&mut Flow, Sink<'_>)> {
         let place = index as usize;
         if place >= self.flows.len() {
-            self.flows.resize_with(place + 1, || None);
+            self.flows.resize_with(place + 1, || Slot::Unseen);
         }
-        let sockets = &self.sockets;
-        let flow = self.flows[place].get_or_insert_with(|| Box::new(Flow::new(index, sockets, now_ns)));
-        (flow, Sink { live: &mut self.live, changes: &mut self.changes })
+        let slot = &mut self.flows[place];
+        if matches!(slot, Slot::Unseen) {
+            *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
+        }
+        let Slot::Open(flow) = slot else { return None };
+        Some((flow, Sink { live: &mut self.live, changes: &mut self.changes }))
     }
 
     /// Tells the later steps what became of spans.
     fn apply(&mut self, now_ns: i64) {
         for change in self.changes.drain(..) {
             match change {
-                Change::Began(span) => self.links.began(span, &mut self.live, &self.sockets, &self.proxies),
+                Change::Began(span) => {
+                    let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
+                    self.links.began(span, &mut self.live, &self.sockets, &self.proxies, lossy);
+                }
                 Change::Headed(span) => self.links.headed(span, &mut self.live),
                 Change::Answered(span) => self.links.answered(span, &self.live),
                 Change::Finished(span) => {
@@ -216,7 +226,11 @@ impl Assembly<'_> {
 
     /// A socket is gone.
     fn close(&mut self, index: SocketIndex, now_ns: i64) -> Result<(), AssembleError> {
-        let Some(mut flow) = self.flows.get_mut(index as usize).and_then(Option::take) else { return Ok(()) };
+        let Some(slot) = self.flows.get_mut(index as usize) else { return Ok(()) };
+        if !matches!(slot, Slot::Open(_)) {
+            return Ok(());
+        }
+        let Slot::Open(mut flow) = std::mem::replace(slot, Slot::Gone) else { return Ok(()) };
         let dimensions = &self.dimensions;
         let mut sink = Sink { live: &mut self.live, changes: &mut self.changes };
         flow.finish(now_ns, |start_ns| dimensions.lossy(start_ns, now_ns), &mut sink);

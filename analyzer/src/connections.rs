@@ -14,6 +14,8 @@ use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables::SOCKETS;
 
+use crate::hashing::IntMap;
+
 /// Position of a socket in [`Sockets`].
 pub type SocketIndex = u32;
 
@@ -74,7 +76,7 @@ pub struct Socket {
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     all: Vec<Socket>,
-    by_id: HashMap<i64, SocketIndex>,
+    by_id: IntMap<i64, SocketIndex>,
     addresses: Vec<Arc<str>>,
 }
 

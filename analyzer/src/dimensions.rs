@@ -1,6 +1,5 @@
 //! What is known about processes, clocks and losses: the small tables, whole, in memory.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,6 +8,8 @@ use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables::{CLOCK, LOSS, PROCESSES};
+
+use crate::hashing::IntMap;
 
 /// A process.
 #[derive(Clone, Debug)]
@@ -49,10 +50,10 @@ impl Clock {
 /// The small tables.
 #[derive(Clone, Debug, Default)]
 pub struct Dimensions {
-    processes: HashMap<i64, Process>,
+    processes: IntMap<i64, Process>,
     /// The conversion of times.
     pub clock: Clock,
-    /// Intervals in which events were lost, boot time ns.
+    /// Intervals in which events were lost, boot time ns, in order and apart.
     losses: Vec<(i64, i64)>,
 }
 
@@ -75,6 +76,7 @@ pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
         let column = |name| column(&batch, &LOSS, name).as_primitive::<Int64Type>().values().to_vec();
         dimensions.losses.extend(column("from_boot_ns").into_iter().zip(column("to_boot_ns")));
     }
+    dimensions.losses = apart(dimensions.losses);
     Ok(dimensions)
 }
 
@@ -86,15 +88,29 @@ impl Dimensions {
 
     /// Whether events of this interval (boot time ns) may have been lost.
     pub fn lossy(&self, from_ns: i64, to_ns: i64) -> bool {
-        self.losses.iter().any(|&(from, to)| from <= to_ns && to >= from_ns)
+        let first = self.losses.partition_point(|&(_, to)| to < from_ns);
+        self.losses.get(first).is_some_and(|&(from, _)| from <= to_ns)
     }
+}
+
+/// Sorts intervals and joins those that touch.
+fn apart(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    intervals.sort_unstable();
+    let mut apart: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in intervals {
+        match apart.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => apart.push((from, to)),
+        }
+    }
+    apart
 }
 
 fn column<'a>(batch: &'a RecordBatch, table: &Table, name: &str) -> &'a dyn Array {
     batch.column(table.index_of(name).expect("a column of the table")).as_ref()
 }
 
-fn read_processes(batch: &RecordBatch, processes: &mut HashMap<i64, Process>) {
+fn read_processes(batch: &RecordBatch, processes: &mut IntMap<i64, Process>) {
     let ids = column(batch, &PROCESSES, "process_id").as_primitive::<Int64Type>();
     let pids = column(batch, &PROCESSES, "pid").as_primitive::<Int32Type>();
     let comms = column(batch, &PROCESSES, "comm").as_string::<i32>();
@@ -170,6 +186,17 @@ mod tests {
         assert_eq!(service(Some("/usr/bin/python3.11"), "gunicorn", None), "gunicorn");
         assert_eq!(service(None, "kworker", None), "kworker");
         assert_eq!(service(Some("/opt/envoy (deleted)"), "envoy", None), "envoy");
+    }
+
+    #[test]
+    fn losses_are_found_by_overlap() {
+        let losses = apart(vec![(50, 60), (10, 20), (15, 30)]);
+        let dimensions = Dimensions { losses, ..Dimensions::default() };
+        let found = [(0, 9), (0, 10), (30, 40), (31, 49), (55, 55), (61, 99)];
+        assert_eq!(
+            found.map(|(from, to)| dimensions.lossy(from, to)),
+            [false, true, true, false, true, false]
+        );
     }
 
     #[test]

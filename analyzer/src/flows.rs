@@ -33,6 +33,8 @@ pub struct Flow {
     streams: Streams,
     http: Option<(Messages, Exchanges)>,
     close_row: Option<StateChange>,
+    /// Last call of close.
+    close_called_ns: Option<i64>,
 }
 
 const CLOSE: u8 = 7;
@@ -44,8 +46,10 @@ const TIME_WAIT: u8 = 6;
 const CLOSING: u8 = 11;
 const ECONNRESET: u32 = 104;
 const EPIPE: u32 = 32;
-/// Calls that were under way at the socket's end are reported within this, ns.
-pub const LINGER_NS: i64 = 200_000_000;
+/// Calls that were under way when the socket was closed are reported within this, ns.
+const LINGER_NS: i64 = 200_000_000;
+/// A process that does not close a socket that has ended may still take what arrived, ns.
+const HELD_NS: i64 = 30_000_000_000;
 
 /// Where a flow puts what becomes of its spans.
 pub struct Sink<'a> {
@@ -76,10 +80,11 @@ impl Flow {
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
             http: side.map(|side| (Messages::new(side), Exchanges::new(index, side))),
             close_row: None,
+            close_called_ns: None,
         }
     }
 
-    /// Takes in an event. Returns whether [`Flow::tick`] must be called later.
+    /// Takes in an event. Returns whether [`Flow::tick`] must be called soon.
     pub fn event(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) -> bool {
         self.last_ns = event.boot_ns;
         if event.process_id != 0 && event.kind != Kind::State {
@@ -92,9 +97,19 @@ impl Flow {
                     self.state(event.boot_ns, &change, sink);
                 }
             }
-            Kind::Connect | Kind::Accept | Kind::Listen | Kind::Close | Kind::Shutdown => {}
+            Kind::Close => self.close_called_ns = Some(event.boot_ns),
+            Kind::Connect | Kind::Accept | Kind::Listen | Kind::Shutdown => {}
         }
-        self.streams.waits() || self.ending.closed.is_some()
+        self.streams.waits()
+    }
+
+    /// When no more calls can be expected, where the socket has ended.
+    pub fn gone_ns(&self) -> Option<i64> {
+        let closed_ns = self.ending.closed?.ns;
+        Some(match self.close_called_ns {
+            Some(called_ns) => called_ns.max(closed_ns) + LINGER_NS,
+            None => closed_ns + HELD_NS,
+        })
     }
 
     /// Lets time pass. Returns whether it must be called again.
@@ -187,7 +202,14 @@ impl Flow {
     }
 
     fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
+        let whole = !self.ending.hole;
         self.ending.change(now_ns, change);
+        if let Some((_, exchanges)) = &mut self.http
+            && whole
+            && self.ending.hole
+        {
+            exchanges.distrust(sink.live);
+        }
         match change.new {
             FIN_WAIT1 | LAST_ACK => {
                 self.feed(now_ns, sink, |s, out| s.end(Way::Out, change.write_seq, now_ns, out));
@@ -196,7 +218,13 @@ impl Flow {
                 let end = change.rcv_nxt.wrapping_sub(1);
                 self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
             }
-            CLOSE => self.close_row = Some(*change),
+            CLOSE => {
+                self.close_row = Some(*change);
+                if change.old == FIN_WAIT2 && change.sk_err == 0 {
+                    let end = change.rcv_nxt.wrapping_sub(1);
+                    self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+                }
+            }
             _ => {}
         }
     }

@@ -2,27 +2,29 @@
 //!
 //! In: the bytes of a head, perhaps only the first of them, some blanked. Anything may be in there: nothing here fails.
 
+use std::sync::Arc;
+
 use retrospan_formats::http1::Direction;
 
 /// A message head, as far as it was understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Method of a request.
-    pub method: Option<String>,
+    pub method: Option<Arc<str>>,
     /// Target without scheme, authority and query.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// Query without `?`, values blanked by the recorder.
-    pub query: Option<String>,
+    pub query: Option<Arc<str>>,
     /// Status of a response.
     pub status: Option<u16>,
     /// `1.1` or `1.0`.
     pub version: Option<&'static str>,
     /// `Host`.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// `User-Agent`.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Arc<str>>,
     /// `X-Request-Id`.
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// Trace context (W3C or B3).
     pub context: Option<Context>,
 }
@@ -41,13 +43,13 @@ pub struct Context {
 /// Longest text kept of one header or path.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// Reads a head, or the beginning of one.
-pub fn read(direction: Direction, bytes: &[u8]) -> Head {
+/// Reads a head, or the beginning of one. Texts that are as in `last` are shared with it.
+pub fn read(direction: Direction, bytes: &[u8], last: &Head) -> Head {
     let mut head = Head::default();
     let mut lines = bytes.split_inclusive(|&b| b == b'\n');
     let first = lines.next().unwrap_or_default();
     match direction {
-        Direction::Requests => request_line(first, &mut head),
+        Direction::Requests => request_line(first, &mut head, last),
         Direction::Responses => status_line(first, &mut head),
     }
     if direction == Direction::Responses {
@@ -59,7 +61,7 @@ pub fn read(direction: Direction, bytes: &[u8]) -> Head {
         if line.last() == Some(&b'\n')
             && let Some(colon) = line.iter().position(|&b| b == b':')
         {
-            header(&line[..colon], line[colon + 1..].trim_ascii(), &mut head, &mut b3);
+            header(&line[..colon], line[colon + 1..].trim_ascii(), &mut head, &mut b3, last);
         }
     }
     if head.context.is_none() {
@@ -68,12 +70,12 @@ pub fn read(direction: Direction, bytes: &[u8]) -> Head {
     head
 }
 
-fn request_line(line: &[u8], head: &mut Head) {
+fn request_line(line: &[u8], head: &mut Head, last: &Head) {
     let mut words = line.trim_ascii_end().splitn(3, |&b| b == b' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
     if line.len() > method.len() {
-        head.method = Some(text(method));
+        head.method = Some(text(method, &last.method));
     }
     if words.next().is_some() || line.len() > method.len() + 1 {
         let target = without_authority(target);
@@ -81,8 +83,8 @@ fn request_line(line: &[u8], head: &mut Head) {
             Some(at) => (&target[..at], Some(&target[at + 1..])),
             None => (target, None),
         };
-        head.path = Some(text(path));
-        head.query = query.map(text);
+        head.path = Some(text(path, &last.path));
+        head.query = query.map(|query| text(query, &last.query));
     }
     head.version = version(line.trim_ascii_end());
 }
@@ -116,12 +118,12 @@ fn version(line: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn header(name: &[u8], value: &[u8], head: &mut Head, b3: &mut B3) {
+fn header(name: &[u8], value: &[u8], head: &mut Head, b3: &mut B3, last: &Head) {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     match name.len() {
-        4 if is("host") => head.host = Some(text(value)),
-        10 if is("user-agent") => head.user_agent = Some(text(value)),
-        12 if is("x-request-id") => head.request_id = Some(text(value)),
+        4 if is("host") => head.host = Some(text(value, &last.host)),
+        10 if is("user-agent") => head.user_agent = Some(text(value, &last.user_agent)),
+        12 if is("x-request-id") => head.request_id = Some(text(value, &last.request_id)),
         11 if is("traceparent") => head.context = traceparent(value),
         2 if is("b3") => *b3 = B3::single(value),
         12 if is("x-b3-traceid") => b3.trace_id = hex(value, 32),
@@ -184,8 +186,12 @@ fn hex(digits: &[u8], most: usize) -> Option<u128> {
     })
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT_BYTES)]).into_owned()
+fn text(bytes: &[u8], last: &Option<Arc<str>>) -> Arc<str> {
+    let bytes = &bytes[..bytes.len().min(MAX_TEXT_BYTES)];
+    match last {
+        Some(last) if last.as_bytes() == bytes => last.clone(),
+        _ => String::from_utf8_lossy(bytes).into(),
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +199,7 @@ mod tests {
     use super::*;
 
     fn request(text: &str) -> Head {
-        read(Direction::Requests, text.as_bytes())
+        read(Direction::Requests, text.as_bytes(), &Head::default())
     }
 
     #[test]
@@ -237,8 +243,8 @@ mod tests {
         let whole = "POST /path HTTP/1.1\r\nhost: example\r\nx-request-id: r1\r\n\r\n";
         for end in 0..whole.len() {
             let head = request(&whole[..end]);
-            assert!(head.host.is_none_or(|h| h == "example"));
-            assert!(head.request_id.is_none_or(|r| r == "r1"));
+            assert!(head.host.is_none_or(|h| &*h == "example"));
+            assert!(head.request_id.is_none_or(|r| &*r == "r1"));
         }
     }
 

@@ -16,6 +16,7 @@ pub mod docs;
 pub mod error;
 pub mod events;
 pub mod flows;
+pub mod hashing;
 pub mod heads;
 pub mod library;
 pub mod links;

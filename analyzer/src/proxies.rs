@@ -5,21 +5,22 @@
 //! believed once the first bytes that leave are bytes that came, on the same thread, with no other possible
 //! source in between, and is dropped for good at the first byte that does not fit.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
 
 use crate::connections::{SocketIndex, Sockets};
 use crate::events::Event;
+use crate::hashing::IntMap;
 
 /// Connections of byte-level proxies.
 #[derive(Debug, Default)]
 pub struct Proxies {
-    threads: HashMap<u32, Thread>,
+    threads: IntMap<u32, Thread>,
     /// By the connection that was opened.
-    pairs: HashMap<SocketIndex, Pair>,
+    pairs: IntMap<SocketIndex, Pair>,
     /// The connection that was opened for an accepted one.
-    opened_for: HashMap<SocketIndex, SocketIndex>,
+    opened_for: IntMap<SocketIndex, SocketIndex>,
     /// Pairs that were believed and then broke.
     pub broken: u64,
 }
@@ -40,7 +41,27 @@ struct Thread {
 struct Received {
     from: SocketIndex,
     length: u64,
-    known: Vec<u8>,
+    known: Known,
+}
+
+/// The first bytes of a call.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    bytes: [u8; COMPARED_BYTES],
+    length: u8,
+}
+
+impl Known {
+    fn of(bytes: &[u8]) -> Known {
+        let length = bytes.len().min(COMPARED_BYTES);
+        let mut known = Known { bytes: [0; COMPARED_BYTES], length: length as u8 };
+        known.bytes[..length].copy_from_slice(&bytes[..length]);
+        known
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 #[derive(Debug)]
@@ -68,7 +89,7 @@ struct Copying {
     received: u64,
     sent: u64,
     /// First bytes of what was received, by position, as far as it was not sent yet.
-    chunks: VecDeque<(u64, Vec<u8>)>,
+    chunks: VecDeque<(u64, Known)>,
 }
 
 /// Bytes of each call that are compared.
@@ -165,7 +186,7 @@ impl Proxies {
                 self.break_pair(socket);
             } else {
                 copying.received += event.done_bytes;
-                copying.chunks.push_back((position, known.to_vec()));
+                copying.chunks.push_back((position, Known::of(known)));
                 if copying.chunks.len() > MAX_REMEMBERED {
                     copying.chunks.pop_front();
                 }
@@ -179,7 +200,7 @@ impl Proxies {
                 thread.received.pop_front();
             }
         }
-        thread.last = Some(Received { from: socket, length: event.done_bytes, known: known.to_vec() });
+        thread.last = Some(Received { from: socket, length: event.done_bytes, known: Known::of(known) });
     }
 
     fn send(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
@@ -229,7 +250,7 @@ impl Proxies {
         let Some(last) = self.threads.get_mut(&event.tid).and_then(|thread| thread.last.take()) else {
             return;
         };
-        if last.from == socket || last.length != event.done_bytes || !equal(&last.known, known(event)) {
+        if last.from == socket || last.length != event.done_bytes || !equal(last.known.get(), known(event)) {
             return;
         }
         if let Some(&opened) = self.opened_for.get(&last.from)
@@ -260,7 +281,7 @@ impl Copying {
         self.chunks.iter().all(|(at, received)| {
             let (from, skip) = if *at >= position { (*at - position, 0) } else { (0, position - *at) };
             let sent = sent.get(from as usize..).unwrap_or_default();
-            let received = received.get(skip as usize..).unwrap_or_default();
+            let received = received.get().get(skip as usize..).unwrap_or_default();
             equal(sent, received)
         })
     }

@@ -1,5 +1,7 @@
 //! Spans, messages, traces and connections in, rows of the derived tables out, with times as wall time.
 
+use std::ops::Deref;
+
 use retrospan_formats::http1::Direction;
 
 use crate::connections::{Role, Socket, Sockets};
@@ -25,12 +27,12 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
 
 /// Adds a row to `spans` and returns how the span is called.
-pub fn span(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) -> Labels {
+pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> Labels<'k> {
     let (span, fate) = (finished.span, &finished.fate);
     let socket = known.sockets.get(span.socket);
     let process_id = process_of(span, socket);
     let process = known.dimensions.process(process_id);
-    let name = span.head.method.as_deref().filter(|m| METHODS.contains(m)).unwrap_or("HTTP");
+    let name = METHODS.into_iter().find(|known| span.head.method.as_deref() == Some(known)).unwrap_or("HTTP");
     let trace_id = hex(finished.trace_id, 32);
     let span_id = hex(finished.span_id.into(), 16);
     let parent_span_id = finished.parent_span_id.map(|id| hex(id.into(), 16));
@@ -86,7 +88,7 @@ pub fn span(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) -> Label
         Cell::Integer(socket.id),
         Cell::integer((socket.netns != 0).then_some(socket.netns)),
     ]);
-    Labels { service: process.map(|p| p.service.to_string()).unwrap_or_default(), name: name.to_owned() }
+    Labels { service: process.map_or("", |p| &*p.service), name }
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
@@ -127,7 +129,7 @@ pub fn trace(rows: &mut Rows, trace: &Trace, clock: &Clock) {
         Cell::Text(&hex(trace.trace_id, 32)),
         Cell::Text(&hex(trace.root_span_id.into(), 16)),
         Cell::Text(&trace.root_service),
-        Cell::Text(&trace.root_name),
+        Cell::Text(trace.root_name),
         Cell::text(trace.root_path.as_deref()),
         Cell::integer(trace.root_status),
         Cell::Text(trace.root_outcome.name()),
@@ -250,6 +252,24 @@ fn side_name(side: Side) -> &'static str {
     }
 }
 
-fn hex(id: u128, digits: usize) -> String {
-    format!("{id:0digits$x}")
+/// An id as lower-case hex digits.
+struct Hex {
+    digits: [u8; 32],
+    from: usize,
+}
+
+impl Deref for Hex {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.from..]).unwrap_or_default()
+    }
+}
+
+fn hex(id: u128, digits: usize) -> Hex {
+    let mut hex = Hex { digits: [0; 32], from: 32 - digits };
+    for (index, digit) in hex.digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(id >> (4 * index)) as usize & 15];
+    }
+    hex
 }

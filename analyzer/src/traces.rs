@@ -4,11 +4,13 @@
 //! is kept for a short while of event time. When it is written, its live children learn its trace, and its
 //! live parent learns which part of its time it took.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::connections::Sockets;
+use crate::hashing::IntMap;
 use crate::links::{Evidence, KEEP_NS, Links, Parent, Written};
 use crate::messages::Side;
 use crate::outcomes::{Fate, Outcome};
@@ -53,9 +55,9 @@ pub struct Trace {
     /// Its service.
     pub root_service: String,
     /// Its name.
-    pub root_name: String,
+    pub root_name: &'static str,
     /// Its path.
-    pub root_path: Option<String>,
+    pub root_path: Option<Arc<str>>,
     /// Its status.
     pub root_status: Option<u16>,
     /// Its outcome.
@@ -98,7 +100,7 @@ pub struct Traces {
     capture: u64,
     settle_ns: i64,
     settling: VecDeque<(i64, SpanIndex)>,
-    growing: HashMap<u128, Growing>,
+    growing: IntMap<u128, Growing>,
     due: BTreeSet<(i64, u128)>,
 }
 
@@ -109,7 +111,7 @@ impl Traces {
             capture: xxh3_64_with_seed(capture_id.as_bytes(), 0),
             settle_ns,
             settling: VecDeque::new(),
-            growing: HashMap::new(),
+            growing: IntMap::default(),
             due: BTreeSet::new(),
         }
     }
@@ -120,21 +122,21 @@ impl Traces {
     }
 
     /// Writes the spans that are due at `now_ns`: their relatives learn of it, then `write` gets them.
-    pub fn settle<E>(
+    pub fn settle<'k, E>(
         &mut self,
         now_ns: i64,
         live: &mut Live,
         links: &mut Links,
         sockets: &Sockets,
-        mut write: impl FnMut(&Finished<'_>) -> Result<Labels, E>,
+        mut write: impl FnMut(&Finished<'_>) -> Result<Labels<'k>, E>,
     ) -> Result<(), E> {
         while self.settling.front().is_some_and(|(due, _)| *due <= now_ns) {
             let Some((_, index)) = self.settling.pop_front() else { break };
             let Some(resolved) = self.resolve(index, live, sockets) else { continue };
             let Some(span) = live.remove(index) else { continue };
             let Resolved { fate, trace_id, span_id, .. } = resolved;
-            let written = Written { trace_id, span_id, end_ns: fate.end_ns };
-            tell_relatives(index, &span, written, live);
+            let written = Written { trace_id, span_id, end_ns: known_end(&fate) };
+            tell_relatives(index, &span, written, fate.end_ns, live);
             let awaited = links.written(&span, written, sockets, now_ns);
             let finished = Finished {
                 span: &span,
@@ -226,7 +228,7 @@ impl Traces {
         bytes
     }
 
-    fn count(&mut self, finished: &Finished<'_>, labels: Labels, due_ns: i64) {
+    fn count(&mut self, finished: &Finished<'_>, labels: Labels<'_>, due_ns: i64) {
         let (span, fate) = (finished.span, &finished.fate);
         let growing = self.growing.entry(finished.trace_id).or_insert_with(|| Growing::new(finished));
         let trace = &mut growing.trace;
@@ -234,14 +236,14 @@ impl Traces {
         trace.end_ns = trace.end_ns.max(fate.end_ns);
         trace.spans += 1;
         trace.errors += i64::from(fate.outcome != Outcome::Ok);
-        if trace.services.len() < MAX_SERVICES && !trace.services.contains(&labels.service) {
-            trace.services.insert(labels.service.clone());
+        if trace.services.len() < MAX_SERVICES && !trace.services.contains(labels.service) {
+            trace.services.insert(labels.service.to_owned());
         }
         let is_root = finished.parent_span_id.is_none();
         if is_root && (!growing.has_root || span.start_ns < growing.root_start_ns) {
             growing.root_start_ns = span.start_ns;
             trace.root_span_id = finished.span_id;
-            trace.root_service = labels.service;
+            trace.root_service = labels.service.to_owned();
             trace.root_name = labels.name;
             trace.root_path = span.head.path.clone();
             trace.root_status = fate.status;
@@ -264,12 +266,12 @@ impl Traces {
 }
 
 /// How a span is called in a summary.
-#[derive(Clone, Debug, Default)]
-pub struct Labels {
-    /// Service.
-    pub service: String,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Labels<'k> {
+    /// Service; empty where not known.
+    pub service: &'k str,
     /// Name.
-    pub name: String,
+    pub name: &'static str,
 }
 
 /// Deeper traces are cut into several; a cycle cannot arise, but nothing depends on that.
@@ -282,7 +284,7 @@ impl Growing {
                 trace_id: finished.trace_id,
                 root_span_id: finished.span_id,
                 root_service: String::new(),
-                root_name: String::new(),
+                root_name: "",
                 root_path: None,
                 root_status: None,
                 root_outcome: finished.fate.outcome,
@@ -310,13 +312,18 @@ fn cut_end(span: &Span, fate: &Fate, live: &Live) -> i64 {
     }
     let parent_end_ns = match span.link.parent {
         Parent::None => None,
-        Parent::Live(parent) => live.get(parent).and_then(|parent| parent.fate).map(|fate| fate.end_ns),
-        Parent::Written(written) => Some(written.end_ns),
+        Parent::Live(parent) => live.get(parent).and_then(|parent| known_end(&parent.fate?)),
+        Parent::Written(written) => written.end_ns,
     };
     match parent_end_ns {
         Some(end_ns) if end_ns >= span.start_ns => fate.end_ns.min(end_ns),
         _ => fate.end_ns,
     }
+}
+
+/// The end of a span of which nothing is missing.
+fn known_end(fate: &Fate) -> Option<i64> {
+    (fate.outcome != Outcome::Lost).then_some(fate.end_ns)
 }
 
 /// Duration less the union of the children's intervals.
@@ -343,7 +350,7 @@ fn own_ns(span: &Span, fate: &Fate, live: &Live) -> i64 {
     end - start - covered
 }
 
-fn tell_relatives(index: SpanIndex, span: &Span, written: Written, live: &mut Live) {
+fn tell_relatives(index: SpanIndex, span: &Span, written: Written, end_ns: i64, live: &mut Live) {
     for &child in &span.link.children {
         if let Some(child) = live.get_mut(child) {
             child.link.parent = Parent::Written(written);
@@ -353,6 +360,6 @@ fn tell_relatives(index: SpanIndex, span: &Span, written: Written, live: &mut Li
         && let Some(parent) = live.get_mut(parent)
     {
         parent.link.children.retain(|&child| child != index);
-        parent.link.covered.push((span.start_ns, written.end_ns));
+        parent.link.covered.push((span.start_ns, end_ns));
     }
 }

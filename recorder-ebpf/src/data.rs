@@ -42,7 +42,11 @@ impl Buffer {
         let mut buffer = MaybeUninit::<Buffer>::uninit();
         // SAFETY: the helper writes all 16 bytes, zeroes where it fails.
         unsafe {
-            let result = bpf_probe_read_user(buffer.as_mut_ptr().cast(), size_of::<Buffer>() as u32, address as *const _);
+            let result = bpf_probe_read_user(
+                buffer.as_mut_ptr().cast(),
+                size_of::<Buffer>() as u32,
+                address as *const _,
+            );
             if result == 0 { Some(buffer.assume_init()) } else { None }
         }
     }
@@ -203,7 +207,9 @@ fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
     event.duration_ns = now - call.enter_ns;
     let actor = Actor::current();
     if CAP == 0 {
-        if let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor, now) {
+        if let Some(room) =
+            reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor, now)
+        {
             finish(room, event, kept);
         }
     } else if call.data.count.get() == 0 {
@@ -228,8 +234,12 @@ fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64
         (512, _) => reserve::<{ BODY as u64 + 512 + STEP }>(Record::Call, kind, counter, actor, now),
         (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor, now),
         (1024, _) => reserve::<{ BODY as u64 + 1024 + STEP }>(Record::Call, kind, counter, actor, now),
-        (_, TAIL) => reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (_, _) => reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + STEP }>(Record::Call, kind, counter, actor, now),
+        (_, TAIL) => {
+            reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + TAIL }>(Record::Call, kind, counter, actor, now)
+        }
+        (_, _) => {
+            reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + STEP }>(Record::Call, kind, counter, actor, now)
+        }
     }
 }
 
@@ -237,7 +247,9 @@ fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64
 #[inline(always)]
 fn copy(room: &Room, at: u64, bytes: u64, address: u64) -> bool {
     // SAFETY: the verifier checks that the bytes lie within the record.
-    unsafe { bpf_probe_read_user(room.0.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0 }
+    unsafe {
+        bpf_probe_read_user(room.0.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0
+    }
 }
 
 #[inline(always)]

@@ -61,7 +61,11 @@ fn plain(call: &InCall, actor: Actor, result: i64) {
             if call.kind != Kind::Close as u8 {
                 decide_in(entry, sk, actor.pid);
                 let is_listener = call.kind == Kind::Listen as u8;
-                announce(entry, sk, is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0));
+                announce(
+                    entry,
+                    sk,
+                    is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0),
+                );
             }
             entry.verdict == RECORDED
         }
@@ -117,7 +121,9 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
 fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
     const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
     let now = now_ns();
-    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else { return };
+    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else {
+        return;
+    };
     let body = Call {
         socket_id,
         duration_ns: now - call.enter_ns,

@@ -131,7 +131,9 @@ impl Btf {
         for _ in 0..MOST_DEPTH {
             match found.kind {
                 kind::STRUCT | kind::UNION => return Ok(Some(found)),
-                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG if found.inner != 0 => {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG
+                    if found.inner != 0 =>
+                {
                     found = self.type_by_id(found.inner)?;
                 }
                 _ => return Ok(None),
@@ -144,7 +146,8 @@ impl Btf {
     fn member(&self, within: Type, wanted: &str, depth: u32) -> Result<Option<(u32, u32)>, BtfError> {
         for index in 0..within.members {
             let at = within.rest + index * 12;
-            let (name, id, place) = (word(&self.data, at)?, word(&self.data, at + 4)?, word(&self.data, at + 8)?);
+            let (name, id, place) =
+                (word(&self.data, at)?, word(&self.data, at + 4)?, word(&self.data, at + 8)?);
             let bits = if within.has_bitfields { place & 0x00ff_ffff } else { place };
             if self.name_is(name, wanted) {
                 return Ok(Some((bits / 8, id)));
@@ -296,15 +299,44 @@ mod tests {
             strings,
             &[
                 // 1: int
-                int, kind::INT << 24, 4, 32,
+                int,
+                kind::INT << 24,
+                4,
+                32,
                 // 2: struct a
-                a, STRUCT | 2, 16, x, 1, 0, 0, 3, 32,
+                a,
+                STRUCT | 2,
+                16,
+                x,
+                1,
+                0,
+                0,
+                3,
+                32,
                 // 3: anonymous struct
-                0, STRUCT | 2, 12, y, 1, 0, b, 5, 32,
+                0,
+                STRUCT | 2,
+                12,
+                y,
+                1,
+                0,
+                b,
+                5,
+                32,
                 // 4: struct b
-                b, STRUCT | 2 | 1 << 31, 8, z, 1, 4 << 24, w, 1, 32,
+                b,
+                STRUCT | 2 | 1 << 31,
+                8,
+                z,
+                1,
+                4 << 24,
+                w,
+                1,
+                32,
                 // 5: const struct b
-                0, kind::CONST << 24, 4,
+                0,
+                kind::CONST << 24,
+                4,
             ],
         )
     }

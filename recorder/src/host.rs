@@ -79,6 +79,14 @@ fn utc_offset_s(wall_ns: i64) -> i32 {
     if known { local.tm_gmtoff as i32 } else { 0 }
 }
 
+/// Whether this process was started with that signal ignored.
+pub fn ignores(signal: libc::c_int) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
 /// What this process has cost since it started; the other fields of [`Cost`] are left at 0.
 pub fn own_cost() -> Cost {
     // SAFETY: rusage is plain integers, for which all zeros is a valid value.
@@ -111,6 +119,13 @@ mod tests {
         let (boot, wall) = clock_sample();
         assert!(before <= boot && boot <= boot_ns() as i64);
         assert!(wall > 1_500_000_000_000_000_000);
+    }
+
+    #[test]
+    fn ignored_signals_are_known() {
+        // The standard library ignores it in every Rust program.
+        assert!(ignores(libc::SIGPIPE));
+        assert!(!ignores(libc::SIGKILL));
     }
 
     #[test]

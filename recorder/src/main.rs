@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let options = Options::from(Cli::parse());
     match record::run(&options) {
         Ok(recorded) => {
-            report::line(&report::summary(&recorded.manifest, recorded.sockets, recorded.command));
+            report::line(&report::summary(&recorded));
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -27,8 +27,14 @@ pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
 
 /// In the order of attaching. The exit of system calls comes before their entry: a call noted at its
 /// entry whose exit nobody sees would be taken for the next one.
-const TRACEPOINTS: [&str; 6] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state", "sys_exit", "sys_enter"];
+const TRACEPOINTS: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "sys_exit",
+    "sys_enter",
+];
 const ITERATOR: &str = "task_file";
 const DEFAULT_RING_BYTES: u32 = 8 << 20;
 const DEFAULT_SOCKETS: u32 = 262_144;
@@ -107,7 +113,8 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     requirements::check()?;
     let offsets = btf::Btf::of_running_kernel().and_then(|types| types.offsets());
     let offsets = offsets.map_err(|error| ProbeError::Kernel(error.to_string()))?;
-    let cpus = aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
     let config = Config { offsets, rings: cpus as u32, ..config };
     let mut probes = load(options, &config)?;
     probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
@@ -128,7 +135,10 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
 fn configure(options: &Options) -> Result<Config, ProbeError> {
     let refuse = |text: String| Err(ProbeError::Option(text));
     if options.snap_bytes as usize > MAX_SNAP_BYTES {
-        return refuse(format!("a payload of {} bytes is too long: at most {MAX_SNAP_BYTES}", options.snap_bytes));
+        return refuse(format!(
+            "a payload of {} bytes is too long: at most {MAX_SNAP_BYTES}",
+            options.snap_bytes
+        ));
     }
     if options.ports.len() > MAX_PORT_RANGES {
         return refuse(format!("too many port ranges: at most {MAX_PORT_RANGES}"));
@@ -164,7 +174,8 @@ fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
     let (name, read) = match &other {
         Some(path) => {
             let name = Path::new(path).display().to_string();
-            let bytes = std::fs::read(path).map_err(|error| ProbeError::Object { what: name.clone(), reason: error.to_string() })?;
+            let bytes = std::fs::read(path)
+                .map_err(|error| ProbeError::Object { what: name.clone(), reason: error.to_string() })?;
             (name, Some(bytes))
         }
         None => ("the embedded kernel programs".to_owned(), None),
@@ -174,14 +185,19 @@ fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
         .btf(Some(&kernel_types))
         .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .map_max_entries("RINGS", config.rings)
-        .map_max_entries("SOCKETS", if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets });
+        .map_max_entries(
+            "SOCKETS",
+            if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
+        );
     let mut ebpf = loader.load(read.as_deref().unwrap_or(OBJECT)).map_err(|error| explain(&name, &error))?;
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
     }
     let iterator: &mut Iter = program(&mut ebpf, ITERATOR)?;
-    iterator.load(ITERATOR, &kernel_types).map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
+    iterator
+        .load(ITERATOR, &kernel_types)
+        .map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
     Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new() })
 }
 
@@ -189,7 +205,8 @@ fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProbeErro
 where
     &'a mut T: TryFrom<&'a mut Program>,
 {
-    let damaged = |reason: &str| ProbeError::Object { what: format!("program {name}"), reason: reason.to_owned() };
+    let damaged =
+        |reason: &str| ProbeError::Object { what: format!("program {name}"), reason: reason.to_owned() };
     ebpf.program_mut(name)
         .ok_or_else(|| damaged("not in the object"))?
         .try_into()
@@ -206,12 +223,14 @@ fn make_rings(ebpf: &mut Ebpf, wanted_bytes: u32, cpus: u32) -> Result<Vec<RingB
         .checked_next_power_of_two()
         .ok_or_else(|| ProbeError::Option(format!("a ring of {bytes} bytes is too large")))?;
     let map = ebpf.map_mut("RINGS").ok_or_else(|| missing_map("RINGS"))?;
-    let mut map = ArrayOfMaps::<_, RingBuf<MapData>>::try_from(map).map_err(|error| explain("map RINGS", &error))?;
+    let mut map =
+        ArrayOfMaps::<_, RingBuf<MapData>>::try_from(map).map_err(|error| explain("map RINGS", &error))?;
     (0..cpus)
         .map(|cpu| {
             let what = format!("a ring buffer of {bytes} bytes for CPU {cpu}");
             let object = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, bytes, 0);
-            let data = MapData::create(object, "retrospan_ring", None).map_err(|error| explain(&what, &error))?;
+            let data =
+                MapData::create(object, "retrospan_ring", None).map_err(|error| explain(&what, &error))?;
             let ring = RingBuf::try_from(Map::RingBuf(data)).map_err(|error| explain(&what, &error))?;
             map.set(cpu, &ring, 0).map_err(|error| explain(&what, &error))?;
             Ok(ring)
@@ -284,7 +303,11 @@ impl Probes {
         for name in TRACEPOINTS {
             let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { continue };
             let info = program.info().map_err(|error| explain(name, &error))?;
-            costs.push(RunCost { program: name.to_owned(), runs: info.run_count(), run_ns: info.run_time().as_nanos() as u64 });
+            costs.push(RunCost {
+                program: name.to_owned(),
+                runs: info.run_count(),
+                run_ns: info.run_time().as_nanos() as u64,
+            });
         }
         Ok(costs)
     }

@@ -7,7 +7,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{Manifest, State};
+use retrospan_formats::manifest::{Cost, Manifest, State};
 use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::{CaptureWriter, check_unused};
@@ -75,6 +75,8 @@ pub struct Recorded {
     pub manifest: Manifest,
     /// Sockets recorded.
     pub sockets: u64,
+    /// CPU time spent before recording began: loading the kernel programs and the snapshot, s.
+    pub starting_cpu_s: f64,
     /// How COMMAND ended, where there is one.
     pub command: Option<CommandEnd>,
 }
@@ -101,7 +103,7 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut progress = Progress::start(options.duration);
     let outcome = recording.run(&mut probes, &mut signals, &mut command, &mut progress).await;
     progress.end();
-    let command_end = command.as_mut().map(|child| command_end(child, signals.passed_on));
+    let command_end = command.as_mut().map(command_end);
     match outcome {
         // The writer knows why it ended.
         Err(RecordError::Pipeline(PipelineError::WriterGone)) => {
@@ -125,6 +127,7 @@ struct Recording {
     files: Files,
     losses_polled: Instant,
     lost: u64,
+    starting_cpu_s: f64,
 }
 
 impl Recording {
@@ -157,6 +160,7 @@ impl Recording {
             files,
             losses_polled: now,
             lost: 0,
+            starting_cpu_s: cpu_s(&host::own_cost()),
         })
     }
 
@@ -274,7 +278,7 @@ impl Recording {
         cost.programs_s = (programs_s > 0).then_some(programs_s as f64 / 1e9);
         let manifest = writer.complete(cost)?;
         let sockets = manifest.files.iter().filter(|f| f.table == tables::SOCKETS.name).map(|f| f.rows).sum();
-        Ok(Recorded { manifest, sockets, command })
+        Ok(Recorded { manifest, sockets, starting_cpu_s: self.starting_cpu_s, command })
     }
 
     /// Every number that the programs gave out is a record that came or a loss that they counted. What is
@@ -326,10 +330,10 @@ impl Rotation {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// Not where nohup(1) said to ignore it.
+    hang_up: Option<Signal>,
     /// The one that came, if COMMAND has to be told.
     arrived: Option<libc::c_int>,
-    passed_on: bool,
 }
 
 impl Signals {
@@ -337,19 +341,24 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: if host::ignores(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
             arrived: None,
-            passed_on: false,
         })
     }
 
     async fn arrived_within(&mut self, pause: Duration) -> bool {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             // The terminal sends Ctrl-C to COMMAND itself.
             _ = self.interrupt.recv() => true,
             _ = self.terminate.recv() => { self.arrived = Some(libc::SIGTERM); true }
-            _ = self.hang_up.recv() => { self.arrived = Some(libc::SIGHUP); true }
+            _ = hang_up => { self.arrived = Some(libc::SIGHUP); true }
             () = tokio::time::sleep(pause) => false,
         }
     }
@@ -357,7 +366,7 @@ impl Signals {
     fn pass_on(&mut self, command: Option<&Child>) {
         if let (Some(signal), Some(child)) = (self.arrived, command) {
             // SAFETY: kill has no memory effects; the child has not been waited for, so its pid is its own.
-            self.passed_on = unsafe { libc::kill(child.id() as libc::pid_t, signal) } == 0;
+            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
         }
     }
 }
@@ -372,11 +381,16 @@ fn start_command(options: &Options, probes: &mut Probes) -> Result<Option<Child>
     Ok(Some(gated.open().map_err(failed)?))
 }
 
-fn command_end(child: &mut Child, _told: bool) -> CommandEnd {
+fn command_end(child: &mut Child) -> CommandEnd {
     match child.try_wait() {
         Ok(Some(status)) => CommandEnd::Ended(status),
         _ => CommandEnd::Runs(child.id()),
     }
+}
+
+/// All of it.
+pub fn cpu_s(cost: &Cost) -> f64 {
+    cost.user_cpu_s + cost.system_cpu_s
 }
 
 fn manifest(

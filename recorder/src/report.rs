@@ -6,7 +6,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use retrospan_formats::manifest::Manifest;
+
+use crate::record::{Recorded, cpu_s};
 
 /// Time between two updates of the progress line.
 const UPDATE: Duration = Duration::from_millis(500);
@@ -83,34 +84,35 @@ pub enum CommandEnd {
 }
 
 /// The summary of a finished recording.
-pub fn summary(manifest: &Manifest, sockets: u64, command: Option<CommandEnd>) -> String {
+pub fn summary(recorded: &Recorded) -> String {
+    let manifest = &recorded.manifest;
     let cost = manifest.cost.clone().unwrap_or_default();
     let bytes: u64 = manifest.files.iter().map(|f| f.bytes).sum();
     let mut text = format!(
-        "recorded {} events on {} sockets in {:.1} s: {:.1} MB in {} files\n",
-        grouped(cost.events),
-        grouped(sockets),
+        "recorded {} in {:.1} s on {}: {:.1} MB in {}\n",
+        counted(cost.events, "event"),
         cost.elapsed_s,
+        counted(recorded.sockets, "socket"),
         bytes as f64 / 1e6,
-        manifest.files.len()
+        counted(manifest.files.len() as u64, "file"),
     );
     if manifest.losses.is_empty() {
         text.push_str("lost nothing\n");
     }
     for loss in &manifest.losses {
-        let _ = writeln!(text, "lost {} {} ({})", grouped(loss.count), loss.kind, loss.cause);
+        let _ = writeln!(text, "lost {} ({})", counted(loss.count, &loss.kind), loss.cause);
     }
-    let cpu_s = cost.user_cpu_s + cost.system_cpu_s;
-    let share = 100.0 * cpu_s / cost.elapsed_s.max(1e-9);
+    let (all_s, starting_s) = (cpu_s(&cost), recorded.starting_cpu_s);
+    let share = 100.0 * (all_s - starting_s) / cost.elapsed_s.max(1e-3);
     let _ = write!(
         text,
-        "cost {cpu_s:.2} s of CPU ({share:.1} % of one), {:.0} MB of memory at most",
+        "cost {all_s:.2} s of CPU ({starting_s:.2} s to start, then {share:.1} % of one), {:.0} MB of memory at most",
         cost.peak_rss_bytes as f64 / 1e6
     );
     if let Some(programs_s) = cost.programs_s {
         let _ = write!(text, ", {programs_s:.2} s in the kernel programs");
     }
-    match command {
+    match recorded.command {
         Some(CommandEnd::Ended(status)) => {
             let _ = write!(text, "\nthe command ended with {status}");
         }
@@ -120,6 +122,10 @@ pub fn summary(manifest: &Manifest, sockets: u64, command: Option<CommandEnd>) -
         None => {}
     }
     text
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// An error on one line: where it has several (the verifier tells a million instructions), the first and the last.

@@ -84,8 +84,10 @@ fn every_message_of_a_multi_message_call_is_an_event() {
     let pair = Pair::open();
     let ends = pair.sockets();
     let mut texts = [b"first".to_vec(), b"second one".to_vec(), b"3".to_vec()];
-    let mut buffers: Vec<libc::iovec> =
-        texts.iter_mut().map(|text| libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() }).collect();
+    let mut buffers: Vec<libc::iovec> = texts
+        .iter_mut()
+        .map(|text| libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() })
+        .collect();
     // SAFETY: all zeroes is a valid header; each gets one valid buffer, which outlives the calls.
     unsafe {
         let mut messages: Vec<libc::mmsghdr> = buffers
@@ -98,15 +100,23 @@ fn every_message_of_a_multi_message_call_is_an_event() {
             })
             .collect();
         assert_eq!(libc::sendmmsg(pair.client.as_raw_fd(), messages.as_mut_ptr(), 3, 0), 3);
-        assert_eq!(libc::recvmmsg(pair.server.as_raw_fd(), messages.as_mut_ptr(), 3, 0, std::ptr::null_mut()), 3);
+        assert_eq!(
+            libc::recvmmsg(pair.server.as_raw_fd(), messages.as_mut_ptr(), 3, 0, std::ptr::null_mut()),
+            3
+        );
     }
     drop(pair);
     let (records, ..) = recording.finish();
     let first = ends.client_in(&records).expect("client").first_send_seq;
-    for events in [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)] {
-        let told: Vec<_> = events.iter().map(|event| (event.call.tcp_seq - first, event.head.as_slice())).collect();
+    for events in
+        [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)]
+    {
+        let told: Vec<_> =
+            events.iter().map(|event| (event.call.tcp_seq - first, event.head.as_slice())).collect();
         assert_eq!(told, [(0, &b"first"[..]), (5, &b"second one"[..]), (15, &b"3"[..])]);
-        assert!(events.iter().all(|event| event.has(flags::MULTI_MESSAGE) && !event.has(flags::OFFSET_UNCERTAIN)));
+        assert!(
+            events.iter().all(|event| event.has(flags::MULTI_MESSAGE) && !event.has(flags::OFFSET_UNCERTAIN))
+        );
     }
 }
 
@@ -119,12 +129,16 @@ fn bytes_that_the_kernel_moves_itself_are_lengths() {
     let mut pipe = [0; 2];
     // SAFETY: plain descriptors and lengths; the offsets are null.
     unsafe {
-        assert_eq!(libc::sendfile(pair.client.as_raw_fd(), file.as_raw_fd(), std::ptr::null_mut(), 3000), 3000);
+        assert_eq!(
+            libc::sendfile(pair.client.as_raw_fd(), file.as_raw_fd(), std::ptr::null_mut(), 3000),
+            3000
+        );
         assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
         let (from, to) = (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1]));
         pair.client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
         pair.server.read_exact(&mut [0; 3000]).expect("receive");
-        let splice = |from: i32, to: i32| libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), 4096, 0);
+        let splice =
+            |from: i32, to: i32| libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), 4096, 0);
         assert_eq!(splice(pair.server.as_raw_fd(), to.as_raw_fd()), 18);
         assert_eq!(splice(from.as_raw_fd(), pair.server.as_raw_fd()), 18);
     }
@@ -136,7 +150,8 @@ fn bytes_that_the_kernel_moves_itself_are_lengths() {
     assert_eq!((sent[0].call.done_bytes, sent[0].call.tcp_seq), (3000, client.first_send_seq));
     assert_eq!((sent[1].call.tcp_seq, sent[1].head.len()), (client.first_send_seq + 3000, 18));
     let server = ends.server_calls(&records);
-    let spliced = [only(&server, Kind::Receive).pop().expect("in"), only(&server, Kind::Send).pop().expect("out")];
+    let spliced =
+        [only(&server, Kind::Receive).pop().expect("in"), only(&server, Kind::Send).pop().expect("out")];
     assert_eq!(spliced[0].call.tcp_seq, client.first_send_seq + 3000);
     assert_eq!(spliced[1].call.tcp_seq, client.first_receive_seq);
     for (event, turns) in [(&sent[0], true), (&spliced[0], false), (&spliced[1], true)] {
@@ -180,7 +195,8 @@ fn a_connection_in_progress_a_shutdown_and_a_reset_have_their_events() {
     assert!(sent[1].has(flags::SHUT_WRITE) && !sent[1].has(flags::SHUT_READ));
     let server = ends.server_in(&records).expect("server");
     let calls = calls_of(&records, server.socket_id);
-    let failed = calls.iter().find(|event| event.call.errno != 0).expect("a failed send keeps the socket's id");
+    let failed =
+        calls.iter().find(|event| event.call.errno != 0).expect("a failed send keeps the socket's id");
     assert!([libc::ECONNRESET as u32, libc::EPIPE as u32].contains(&failed.call.errno));
     assert_eq!(calls.last().map(|event| event.kind), Some(Kind::Close));
     let last = records.iter().rev().find_map(|record| match record.body {

@@ -25,7 +25,8 @@ fn one_exchange_is_told_by_both_ends() {
     let (records, losses, _) = recording.finish();
     assert!(losses.iter().flatten().all(|&lost| lost == 0), "{losses:?}");
 
-    let (client, server) = (ends.client_in(&records).expect("client"), ends.server_in(&records).expect("server"));
+    let (client, server) =
+        (ends.client_in(&records).expect("client"), ends.server_in(&records).expect("server"));
     assert_eq!((client.role, server.role), (role::CLIENT, role::SERVER));
     assert_eq!((client.family, client.protocol, client.discovered), (2, 6, 0));
     assert_eq!(client.local_addr, *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01");
@@ -36,7 +37,10 @@ fn one_exchange_is_told_by_both_ends() {
 
     let kinds = |id| calls_of(&records, id).iter().map(|event| event.kind).collect::<Vec<_>>();
     assert_eq!(kinds(client.socket_id), [Kind::Connect, Kind::Send, Kind::Receive, Kind::Close]);
-    assert_eq!(kinds(server.socket_id), [Kind::Accept, Kind::Receive, Kind::Send, Kind::Receive, Kind::Close]);
+    assert_eq!(
+        kinds(server.socket_id),
+        [Kind::Accept, Kind::Receive, Kind::Send, Kind::Receive, Kind::Close]
+    );
 
     let (sent, received) = (ends.client_calls(&records), ends.server_calls(&records));
     for event in [&sent[1], &received[1]] {

@@ -32,7 +32,10 @@ fn made_is_stored_plus_counted_for_every_cpu_and_kind() {
     }
     assert!(lost_somewhere > 500, "a ring of one page holds not even half of it");
     let calls = |kind: Kind| {
-        let stored = records.iter().filter(|r| r.header.record == Record::Call as u8 && r.kind() == Some(kind)).count() as u64;
+        let stored = records
+            .iter()
+            .filter(|r| r.header.record == Record::Call as u8 && r.kind() == Some(kind))
+            .count() as u64;
         stored + losses.iter().map(|counters| counters[kind as usize]).sum::<u64>()
     };
     assert!(calls(Kind::Send) >= 500 && calls(Kind::Receive) >= 500);

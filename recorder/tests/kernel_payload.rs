@@ -36,7 +36,10 @@ fn the_first_bytes_after_a_turn_are_kept_over_several_calls() {
     let pieces = [filler(500), filler(400), filler(400), filler(400)];
     let Some(sent) = sends_of(1024, &pieces) else { return };
     assert_eq!(sent.iter().map(|event| event.head.len()).collect::<Vec<_>>(), [500, 400, 124, 64]);
-    assert_eq!(sent.iter().map(|event| event.has(flags::TURN)).collect::<Vec<_>>(), [true, false, false, false]);
+    assert_eq!(
+        sent.iter().map(|event| event.has(flags::TURN)).collect::<Vec<_>>(),
+        [true, false, false, false]
+    );
     for (event, piece) in sent.iter().zip(&pieces) {
         assert_eq!(event.head, piece[..event.head.len()]);
     }
@@ -50,7 +53,14 @@ fn the_first_bytes_after_a_turn_are_kept_over_several_calls() {
 #[test]
 fn a_message_head_is_kept_without_a_turn() {
     let head = |start: &str| [start.as_bytes(), &filler(900)].concat();
-    let pieces = [filler(2000), filler(100), head("GET / HTTP/1.1\r\n"), head("HTTP/1.1 103"), head("NOTHING "), filler(3000)];
+    let pieces = [
+        filler(2000),
+        filler(100),
+        head("GET / HTTP/1.1\r\n"),
+        head("HTTP/1.1 103"),
+        head("NOTHING "),
+        filler(3000),
+    ];
     let Some(sent) = sends_of(1024, &pieces) else { return };
     assert_eq!(sent.iter().map(|event| event.head.len()).collect::<Vec<_>>(), [1024, 64, 916, 912, 112, 64]);
     assert_eq!(sent[1].tail, pieces[1][92..]);
@@ -62,7 +72,8 @@ fn a_message_head_is_kept_without_a_turn() {
 #[test]
 fn each_class_of_record_holds_what_it_should() {
     let sizes = [1, 127, 128, 129, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 4104, 4105, 60_000];
-    let pieces: Vec<Vec<u8>> = sizes.iter().map(|&size| [b"GET ", filler(size).as_slice()].concat()[..size].to_vec()).collect();
+    let pieces: Vec<Vec<u8>> =
+        sizes.iter().map(|&size| [b"GET ", filler(size).as_slice()].concat()[..size].to_vec()).collect();
     let Some(sent) = sends_of(4096, &pieces) else { return };
     for (event, piece) in sent.iter().zip(&pieces) {
         let kept = event.head.len() + event.tail.len();
@@ -115,7 +126,9 @@ fn many_buffers_are_gathered_in_order() {
     let ends = pair.sockets();
     drop(pair);
     let (records, ..) = recording.finish();
-    for events in [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)] {
+    for events in
+        [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)]
+    {
         assert_eq!((events[0].call.asked_bytes, events[0].call.done_bytes), (900, 900));
         assert_eq!(events[0].head, data[..900]);
         assert_eq!((events[1].call.asked_bytes, events[1].call.done_bytes), (2008, 2008));

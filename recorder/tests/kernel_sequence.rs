@@ -32,7 +32,9 @@ fn a_fin_is_no_byte_although_copied_seq_counts_it() {
         // MSG_WAITALL makes one call take the data and the FIN.
         let mut buffer = [0_u8; 64];
         // SAFETY: the buffer is as long as said.
-        let taken = unsafe { libc::recv(pair.server.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_WAITALL) };
+        let taken = unsafe {
+            libc::recv(pair.server.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_WAITALL)
+        };
         assert_eq!(taken, 10);
         all.push(pair.sockets());
         recording.drain();
@@ -123,7 +125,9 @@ fn numbers_go_on_past_the_end_of_32_bits() {
     let (records, ..) = recording.finish();
     let first = ends.client_in(&records).expect("client").first_send_seq;
     assert_eq!(first, (NEAR_WRAP as u32).wrapping_add(1));
-    for events in [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)] {
+    for events in
+        [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)]
+    {
         let seqs: Vec<u32> = events.iter().map(|event| event.call.tcp_seq).collect();
         assert_eq!(seqs, [first, first.wrapping_add(600), first.wrapping_add(1200)]);
         assert!(seqs[2] < seqs[0], "it wraps");

@@ -14,12 +14,15 @@ fn open_sockets_are_found_with_owner_and_position() {
     pair.server.read_exact(&mut [0; 6]).expect("receive");
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     recording.probes.snapshot_sockets().expect("the walk");
-    recording.wait_for("both ends", |records| ends.client_in(records).is_some() && ends.server_in(records).is_some());
+    recording.wait_for("both ends", |records| {
+        ends.client_in(records).is_some() && ends.server_in(records).is_some()
+    });
     pair.client.write_all(b"after").expect("send");
     pair.server.read_exact(&mut [0; 5]).expect("receive");
     let (records, ..) = recording.finish();
 
-    let (client, server) = (ends.client_in(&records).expect("client"), ends.server_in(&records).expect("server"));
+    let (client, server) =
+        (ends.client_in(&records).expect("client"), ends.server_in(&records).expect("server"));
     assert_eq!((client.discovered, client.seq_from_start, client.opened_boot_ns), (1, 0, 0));
     assert_eq!((client.role, server.role), (role::UNKNOWN, role::UNKNOWN));
     assert_eq!(client.first_send_seq, server.first_receive_seq);

@@ -29,16 +29,19 @@ fn folder() -> std::path::PathBuf {
 }
 
 fn object() -> Object {
-    let path = std::env::var_os("RETROSPAN_EBPF_OBJECT").map_or_else(|| folder().join("object/retrospan.bpf.o"), Into::into);
+    let path = std::env::var_os("RETROSPAN_EBPF_OBJECT")
+        .map_or_else(|| folder().join("object/retrospan.bpf.o"), Into::into);
     Object::parse(&std::fs::read(&path).expect("the object can be read")).expect("the object is well-formed")
 }
 
 #[test]
 fn the_object_is_made_from_these_sources() {
-    let output = Command::new("sh").arg(folder().join("sources.sh")).output().expect("sh and sha256sum exist");
+    let output =
+        Command::new("sh").arg(folder().join("sources.sh")).output().expect("sh and sha256sum exist");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let now = String::from_utf8_lossy(&output.stdout);
-    let then = std::fs::read_to_string(folder().join("object/SOURCES.sha256")).expect("the hashes can be read");
+    let then =
+        std::fs::read_to_string(folder().join("object/SOURCES.sha256")).expect("the hashes can be read");
     assert_eq!(then, now, "the object is stale: run recorder-ebpf/build.sh and commit what it writes");
 }
 
@@ -60,7 +63,8 @@ fn helpers_are_as_old_as_promised() {
     assert!(!used.is_empty());
     for (number, count) in used {
         let known = HELPERS.iter().find(|helper| helper.0 == number);
-        let (_, name, since) = known.unwrap_or_else(|| panic!("helper {number} is not in the list of what may be used"));
+        let (_, name, since) =
+            known.unwrap_or_else(|| panic!("helper {number} is not in the list of what may be used"));
         println!("{name}: {count} calls, Linux {}.{}", since.0, since.1);
         assert!(*since <= PROMISED, "{name} needs Linux {}.{}", since.0, since.1);
     }
@@ -105,4 +109,13 @@ fn instructions_are_as_old_as_promised() {
 #[test]
 fn the_licence_opens_every_helper() {
     assert_eq!(object().license.to_bytes(), b"Dual MIT/GPL");
+}
+
+#[test]
+fn the_object_does_not_tell_where_it_was_made() {
+    let path = folder().join("object/retrospan.bpf.o");
+    let bytes = std::fs::read(path).expect("the object can be read");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("recorder-ebpf/src/enter.rs"), "line numbers are there");
+    assert!(!text.contains("/recorder-ebpf/src/"), "an absolute path is there");
 }

@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -161,7 +161,7 @@ impl World {
     }
 
     fn open(&mut self, client: usize, server: usize, port: u16, discovered: bool) -> Connection {
-        self.next_port += 1;
+        self.next_port = if self.next_port >= 60_000 { 40_001 } else { self.next_port + 1 };
         self.next_isn = self.next_isn.wrapping_add(77_777_777);
         let (a, b) = (self.next_isn, self.next_isn.wrapping_mul(3));
         let (local, remote) = (("127.0.0.1", self.next_port), ("127.0.0.1", port));
@@ -327,41 +327,39 @@ impl World {
         Recorded { capture, _folder: folder }
     }
 
-    fn write(&self, directory: &PathBuf) {
-        let end_ns = self.now_ns + 5_000 * MS;
-        let manifest = Manifest {
-            format_version: 1,
-            capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
-            state: State::Recording,
-            host: Host::default(),
-            options: serde_json::Map::new(),
-            probe_set: "syscalls".to_owned(),
-            recorder_version: "0".to_owned(),
-            started_boot_ns: 0,
-            started_wall_ns: 0,
-            whole_until_boot_ns: 0,
-            files: Vec::new(),
-            losses: Vec::new(),
-            cost: None,
-        };
-        let mut writer = CaptureWriter::create(directory, manifest).expect("a new capture");
-        for (table, rows) in [
-            (&tables::PROCESSES, self.process_rows()),
-            (&tables::SOCKETS, self.socket_rows()),
-            (
-                &tables::CLOCK,
-                vec![vec![Value::Int(0), Value::Int(0)], vec![Value::Int(end_ns), Value::Int(end_ns)]],
-            ),
-            (&tables::LOSS, self.loss_rows()),
-        ] {
-            writer.append(table, &batch(table, &rows)).expect("rows that fit");
-        }
+    fn write(&self, directory: &Path) {
+        let mut writer = new_capture(directory);
         let mut events: Vec<&Row> =
             self.rows.iter().filter(|row| self.sockets[row.socket].recorded).collect();
         events.sort_by_key(|row| row.boot_ns);
         for rows in events.chunks(8192) {
-            let rows: Vec<_> = rows.iter().enumerate().map(|(seq, row)| self.event_row(seq, row)).collect();
-            writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &rows)).expect("rows that fit");
+            self.append_events(&mut writer, rows.iter().copied());
+        }
+        self.complete(writer);
+    }
+
+    /// Writes events down and forgets them, so that a world may be larger than memory. They must be in order.
+    pub fn drain_events(&mut self, writer: &mut CaptureWriter) {
+        let rows = std::mem::take(&mut self.rows);
+        self.append_events(writer, rows.iter());
+    }
+
+    fn append_events<'a>(&self, writer: &mut CaptureWriter, rows: impl Iterator<Item = &'a Row>) {
+        let rows: Vec<_> = rows.enumerate().map(|(seq, row)| self.event_row(seq, row)).collect();
+        writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &rows)).expect("rows that fit");
+    }
+
+    /// Writes everything but the events and completes the capture.
+    pub fn complete(&self, mut writer: CaptureWriter) {
+        let end_ns = self.now_ns + 5_000 * MS;
+        let clock = [0, end_ns].map(|ns| vec![Value::Int(ns), Value::Int(ns)]).to_vec();
+        for (table, rows) in [
+            (&tables::PROCESSES, self.process_rows()),
+            (&tables::SOCKETS, self.socket_rows()),
+            (&tables::CLOCK, clock),
+            (&tables::LOSS, self.loss_rows()),
+        ] {
+            writer.append(table, &batch(table, &rows)).expect("rows that fit");
         }
         writer.rotate(end_ns, Vec::new()).expect("a part");
         writer.complete(Cost::default()).expect("a capture");
@@ -459,6 +457,26 @@ impl World {
     pub fn assembled(&self) -> Assembled {
         self.capture().assembled()
     }
+}
+
+/// A capture that is being recorded.
+pub fn new_capture(directory: &Path) -> CaptureWriter {
+    let manifest = Manifest {
+        format_version: 1,
+        capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        state: State::Recording,
+        host: Host::default(),
+        options: serde_json::Map::new(),
+        probe_set: "syscalls".to_owned(),
+        recorder_version: "0".to_owned(),
+        started_boot_ns: 0,
+        started_wall_ns: 0,
+        whole_until_boot_ns: 0,
+        files: Vec::new(),
+        losses: Vec::new(),
+        cost: None,
+    };
+    CaptureWriter::create(directory, manifest).expect("a new capture")
 }
 
 /// Keeps of the payload what a recorder keeps: the first bytes, and the last 8 beyond them.

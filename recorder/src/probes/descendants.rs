@@ -10,7 +10,9 @@ pub fn of(roots: &[u32]) -> BTreeSet<u32> {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid: u32| Some((pid, parent_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
+        .filter_map(|pid: u32| {
+            Some((pid, parent_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?))
+        })
         .collect();
     close_over(roots, &parents)
 }
@@ -24,7 +26,13 @@ fn close_over(roots: &[u32], parents: &[(u32, u32)]) -> BTreeSet<u32> {
     let mut found: BTreeSet<u32> = roots.iter().copied().collect();
     loop {
         let before = found.len();
-        found.extend(parents.iter().filter(|(_, parent)| found.contains(parent)).map(|&(pid, _)| pid).collect::<Vec<_>>());
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| found.contains(parent))
+                .map(|&(pid, _)| pid)
+                .collect::<Vec<_>>(),
+        );
         if found.len() == before {
             return found;
         }

@@ -31,8 +31,11 @@ fn check_capabilities(status: &str) -> Result<(), ProbeError> {
     if has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON)) {
         return Ok(());
     }
-    let missing: Vec<&str> =
-        [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")].into_iter().filter(|&(number, _)| !has(number)).map(|(_, name)| name).collect();
+    let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|&(number, _)| !has(number))
+        .map(|(_, name)| name)
+        .collect();
     Err(ProbeError::Privilege(format!(
         "loading kernel programs needs {}: run as root (sudo), or give the program CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
         missing.join(" and ")
@@ -40,7 +43,8 @@ fn check_capabilities(status: &str) -> Result<(), ProbeError> {
 }
 
 fn check_kernel(release: &str) -> Result<(), ProbeError> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|digits| digits.parse::<u32>().ok());
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map_while(|digits| digits.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) < OLDEST_KERNEL => Err(ProbeError::Kernel(format!(
             "kernel {release} is too old: {}.{} or newer is needed",

@@ -84,7 +84,13 @@ pub fn may_skip(reason: &str) -> bool {
 
 /// What most tests record: this process and its children, all of it.
 pub fn own_sockets() -> Options {
-    Options { snap_bytes: 1024, pids: Some(vec![std::process::id()]), ring_bytes: 4 << 20, most_sockets: 16_384, ..Options::default() }
+    Options {
+        snap_bytes: 1024,
+        pids: Some(vec![std::process::id()]),
+        ring_bytes: 4 << 20,
+        most_sockets: 16_384,
+        ..Options::default()
+    }
 }
 
 impl Recording {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use arrow::array::RecordBatch;
 use bytemuck::{Zeroable, bytes_of};
 use retrospan_formats::event::{self, Header, Kind, Record};
 use retrospan_formats::manifest::{Cost, Host, Manifest, State};
-use retrospan_formats::table::FORMAT_VERSION;
+use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
 use retrospan_recorder::cgroups::Cgroups;
@@ -13,7 +14,7 @@ use retrospan_recorder::dimensions;
 use retrospan_recorder::losses::Losses;
 use retrospan_recorder::options::Payload;
 use retrospan_recorder::order::Merge;
-use retrospan_recorder::pipeline::Pipeline;
+use retrospan_recorder::pipeline::{Pipeline, PipelineError};
 use retrospan_recorder::processes::Processes;
 use retrospan_recorder::rows;
 
@@ -153,15 +154,15 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
             merge.push(record).unwrap();
         }
         merge.release(*end_ns, |row| {
-            pipeline.record(row, &mut |table, batch| Ok(writer.append(table, &batch).unwrap())).unwrap();
+            pipeline.record(row, &mut sink(&mut writer)).unwrap();
         });
-        pipeline.end_part(&mut |table, batch| Ok(writer.append(table, &batch).unwrap())).unwrap();
+        pipeline.end_part(&mut sink(&mut writer)).unwrap();
         writer.append(&tables::CLOCK, &rows::clock(&[(*end_ns as i64, wall(*end_ns))]).unwrap()).unwrap();
         let losses = pipeline.losses.interval(*end_ns, Vec::new());
         writer.append(&tables::LOSS, &rows::losses(&losses).unwrap()).unwrap();
         writer.rotate(*end_ns as i64, pipeline.losses.sums()).unwrap();
         merge.next_part(|row| {
-            pipeline.record(row, &mut |table, batch| Ok(writer.append(table, &batch).unwrap())).unwrap();
+            pipeline.record(row, &mut sink(&mut writer)).unwrap();
         });
     }
     if complete {
@@ -174,6 +175,15 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
         }
     }
     writer
+}
+
+fn sink(
+    writer: &mut CaptureWriter,
+) -> impl FnMut(&'static Table, RecordBatch) -> Result<(), PipelineError> + '_ {
+    |table, batch| {
+        writer.append(table, &batch).unwrap();
+        Ok(())
+    }
 }
 
 /// Marks a capture complete with made-up cost.
