@@ -19,7 +19,16 @@ else
     cargo="rustup run nightly cargo"
 fi
 # The flags stand here and not in a configuration file, so that an ordinary build never sees them.
-export CARGO_ENCODED_RUSTFLAGS="--cfg=bpf_target_arch=\"x86_64\""$(printf '\037')"-Cdebuginfo=2"$(printf '\037')"-Clink-arg=--btf"$(printf '\037')"-Clink-arg=--disable-expand-memcpy-in-order"
+# Line numbers go into the object for the verifier's messages; where the sources lay does not.
+root=$(cd "$here/.." && pwd)
+flags='--cfg=bpf_target_arch="x86_64"'
+for flag in -Cdebuginfo=2 -Clink-arg=--btf -Clink-arg=--disable-expand-memcpy-in-order; do
+    flags=$flags$(printf '\037')$flag
+done
+for folder in "$root/" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+    flags=$flags$(printf '\037')--remap-path-prefix=$folder=
+done
+export CARGO_ENCODED_RUSTFLAGS="$flags"
 export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_PANIC=abort
 unset RUSTFLAGS RUSTUP_TOOLCHAIN || true
 $cargo build --quiet --release --locked -Z build-std=core --target bpfel-unknown-none \

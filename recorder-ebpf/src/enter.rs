@@ -3,9 +3,7 @@
 
 use crate::{
     filter::{decide_in, process_matches},
-    kernel::{
-        IPPROTO_TCP, OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket,
-    },
+    kernel::{IPPROTO_TCP, OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket},
     maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, InCall, NO_CALL, RECORDED, SOCKETS, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},

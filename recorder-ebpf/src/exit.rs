@@ -61,7 +61,11 @@ fn plain(call: &InCall, actor: Actor, result: i64) {
             if call.kind != Kind::Close as u8 {
                 decide_in(entry, sk, actor.pid);
                 let is_listener = call.kind == Kind::Listen as u8;
-                announce(entry, sk, is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0));
+                announce(
+                    entry,
+                    sk,
+                    is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0),
+                );
             }
             entry.verdict == RECORDED
         }
@@ -117,7 +121,9 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
 fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
     const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
     let now = now_ns();
-    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else { return };
+    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else {
+        return;
+    };
     let body = Call {
         socket_id,
         duration_ns: now - call.enter_ns,
@@ -142,12 +148,8 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let sk = Sk(call.sk);
-    if let Some(entry) = entry_of(call)
-        && result > 0
-        && !receives
-        && sk.state() == TCP_SYN_SENT
-    {
-        entry.flags |= EARLY_DATA;
+    if !receives && result > 0 && sk.state() == TCP_SYN_SENT {
+        note_early_data(call);
     }
     let after = if call.flags & flags::NO_SEQ != 0 {
         call.seq
@@ -164,6 +166,14 @@ fn moved(call: &mut InCall, result: i64) {
     let (seq, flags) = position(call, after, done, receives);
     let address = call.address;
     data::message(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+}
+
+/// The data travelled with the handshake.
+#[inline(always)]
+fn note_early_data(call: &InCall) {
+    if let Some(entry) = entry_of(call) {
+        entry.flags |= EARLY_DATA;
+    }
 }
 
 /// Where the data of the whole call begins, and whether that is certain.

@@ -44,10 +44,8 @@ fn port_answer(sk: Sk, listens: bool) -> Answer {
     if used == 0 {
         return Answer::Yes;
     }
-    let range_at = |index: usize| PortRange {
-        first: config!(ports[index].first),
-        last: config!(ports[index].last),
-    };
+    let range_at =
+        |index: usize| PortRange { first: config!(ports[index].first), last: config!(ports[index].last) };
     match_ports(range_at, used, sk.local_port(), sk.remote_port(), listens)
 }
 

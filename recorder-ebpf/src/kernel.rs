@@ -53,7 +53,11 @@ pub fn probe<T: Copy>(base: u64, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: the helper writes `size_of::<T>()` bytes or zeroes them, whatever the address.
     unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base + u64::from(offset)) as *const _);
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + u64::from(offset)) as *const _,
+        );
         value.assume_init()
     }
 }

@@ -26,7 +26,7 @@ mod programs;
 mod regs;
 #[cfg(target_arch = "bpf")]
 mod ring;
-#[cfg_attr(not(target_arch = "bpf"), expect(dead_code, reason = "only tested here"))]
+#[cfg(any(target_arch = "bpf", test))]
 mod rules;
 #[cfg(target_arch = "bpf")]
 mod snapshot;

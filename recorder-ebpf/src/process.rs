@@ -28,8 +28,9 @@ fn tgid_of(task: *const u8) -> u32 {
 #[inline(always)]
 fn describe(task: *const u8, what: u8) -> Process {
     // SAFETY: as in `pid_of`.
-    let (leader, parent): (u64, u64) =
-        unsafe { (field(task, config!(offsets.task_group_leader)), field(task, config!(offsets.task_real_parent))) };
+    let (leader, parent): (u64, u64) = unsafe {
+        (field(task, config!(offsets.task_group_leader)), field(task, config!(offsets.task_real_parent)))
+    };
     Process {
         start_boot_ns: probe(leader, config!(offsets.task_start_boottime)),
         // SAFETY: no arguments.
@@ -80,7 +81,8 @@ pub fn executed(program: *const u8) {
     let (filename, mm): (u64, u64) =
         unsafe { (field(program, config!(offsets.bprm_filename)), field(task, config!(offsets.task_mm))) };
     // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
-    let exe = unsafe { bpf_probe_read_kernel_str(room.0.add(BODY).cast(), EXE_BYTES as u32, filename as *const _) };
+    let exe =
+        unsafe { bpf_probe_read_kernel_str(room.0.add(BODY).cast(), EXE_BYTES as u32, filename as *const _) };
     let exe = bounded(if exe > 0 { exe as u64 } else { 0 }, EXE_BYTES as u64);
     let argv = arguments(&room, exe, mm);
     process.exe_bytes = exe as u16;

@@ -5,7 +5,8 @@
 
 use crate::maps::{LOSSES, RINGS, SEQUENCE};
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve,
+    bpf_ringbuf_submit,
 };
 use core::{arch::asm, mem::size_of, ptr};
 use retrospan_formats::event::{Header, Record};
@@ -81,7 +82,13 @@ pub struct Room(pub *mut u8);
 /// Takes the next sequence number and reserves `BYTES` in this CPU's ring; the header is complete but
 /// for its length. None (and counted) where the ring is full.
 #[inline(always)]
-pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: Actor, boot_ns: u64) -> Option<Room> {
+pub fn reserve<const BYTES: u64>(
+    record: Record,
+    kind: u8,
+    counter: u32,
+    actor: Actor,
+    boot_ns: u64,
+) -> Option<Room> {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let next = SEQUENCE.get_ptr_mut(0)?;

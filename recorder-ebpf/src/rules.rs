@@ -39,11 +39,7 @@ pub fn match_ports(
         }
         index += 1;
     }
-    if local == 0 || (remote == 0 && !listens) {
-        Answer::NotYet
-    } else {
-        Answer::No
-    }
+    if local == 0 || (remote == 0 && !listens) { Answer::NotYet } else { Answer::No }
 }
 
 /// Beginnings of message heads, as little-endian words with their lengths.
@@ -158,7 +154,10 @@ mod tests {
 
     #[test]
     fn heads_are_recognised_whole_and_never_by_a_prefix() {
-        for head in ["GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ", "HTTP/1."] {
+        for head in [
+            "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
+            "HTTP/1.",
+        ] {
             let (first, available) = word(format!("{head}xxxxxxxx").as_bytes());
             assert!(begins_message(first, available), "{head}");
             for cut in 0..head.len() {

@@ -27,7 +27,11 @@ pub fn visit(task: *const u8, file: *const u8) {
     let matches = process_matches(task, owner);
     if let Some(entry) = known(sk.0) {
         // A descriptor that several processes share is recorded if one of them is.
-        if entry.verdict == IGNORED && entry.flags & DISCOVERED != 0 && entry.flags & PROCESS_MATCHES == 0 && matches {
+        if entry.verdict == IGNORED
+            && entry.flags & DISCOVERED != 0
+            && entry.flags & PROCESS_MATCHES == 0
+            && matches
+        {
             entry.verdict = UNDECIDED;
             entry.owner = owner;
             entry.flags |= PROCESS_MATCHES;

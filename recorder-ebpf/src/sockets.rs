@@ -101,7 +101,8 @@ pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
         return;
     };
     let family = sk.family();
-    let role = if entry.role == role::UNKNOWN && sk.state() == TCP_LISTEN { role::LISTENER } else { entry.role };
+    let role =
+        if entry.role == role::UNKNOWN && sk.state() == TCP_LISTEN { role::LISTENER } else { entry.role };
     let socket = Socket {
         socket_id: entry.socket_id,
         opened_boot_ns: entry.opened_ns,
@@ -129,11 +130,8 @@ pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
 /// An address as IPv6, IPv4 mapped into it.
 #[inline(always)]
 fn address(sk: Sk, family: u16, v4: u32, v6: u32) -> [u8; 16] {
-    let words: [u32; 4] = if family == AF_INET {
-        [0, 0, 0xffff_u32.to_be(), probe(sk.0, v4)]
-    } else {
-        probe(sk.0, v6)
-    };
+    let words: [u32; 4] =
+        if family == AF_INET { [0, 0, 0xffff_u32.to_be(), probe(sk.0, v4)] } else { probe(sk.0, v6) };
     // SAFETY: same size, no invalid values.
     unsafe { core::mem::transmute(words) }
 }

@@ -1,11 +1,11 @@
 //! TCP state changes: where connections begin, become known and end. Mostly soft interrupts.
 
 use crate::{
+    filter::decide,
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     },
     maps::{CALLS, CLOSED, Entry, RECORDED, SOCKETS},
-    filter::decide,
     ring::{Actor, HEADER, now_ns, reserve},
     sockets::{Origin, announce, first_sight, is_supported, known, note_first_seqs},
 };
@@ -80,7 +80,8 @@ fn actor(sk: Sk, new: u8) -> Actor {
 #[inline(always)]
 fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
     const BYTES: u64 = (HEADER + size_of::<State>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new), now_ns())
+    let Some(room) =
+        reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new), now_ns())
     else {
         return;
     };

@@ -6,7 +6,7 @@ use kernel_support::{Body, Ends, Pair, Recorded, Recording, only, own_sockets, s
 use retrospan_formats::event::Kind;
 use retrospan_recorder::probes::Options;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// One request and answer; the ports of its ends.
 fn exchange() -> Ends {
@@ -91,20 +91,27 @@ l = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(l.getso
 c.sendall(b'ping'); s.recv(4); print(a[1], l.getsockname()[1], flush=True)
 ";
 
-fn python(argument: &str) -> std::process::Child {
-    Command::new("/usr/bin/python3")
-        .args(["-c", PYTHON, argument])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3")
+/// A process that is ended with the test, whatever becomes of that.
+struct Talker(Child);
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-fn told(mut child: std::process::Child) -> Ends {
-    child.stdin.take().expect("stdin").write_all(b"\n").expect("tell");
+fn python(argument: &str) -> Talker {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", PYTHON, argument]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    Talker(command.spawn().expect("python3"))
+}
+
+fn told(mut talker: Talker) -> Ends {
+    talker.0.stdin.take().expect("stdin").write_all(b"\n").expect("tell");
     let mut text = String::new();
-    child.stdout.take().expect("stdout").read_to_string(&mut text).expect("answer");
-    assert!(child.wait().expect("wait").success());
+    talker.0.stdout.take().expect("stdout").read_to_string(&mut text).expect("answer");
+    assert!(talker.0.wait().expect("wait").success());
     let mut ports = text.split_whitespace().map(|number| number.parse().expect("a port"));
     Ends { client: ports.next().expect("client"), server: ports.next().expect("server") }
 }
@@ -114,11 +121,11 @@ fn a_process_stands_for_its_present_and_future_descendants() {
     // Present: it is running when the recording starts, and forks afterwards.
     let present = python("fork");
     let stranger = python("");
-    let options = Options { pids: Some(vec![present.id()]), ..own_sockets() };
+    let options = Options { pids: Some(vec![present.0.id()]), ..own_sockets() };
     let Some(mut recording) = Recording::start(&options) else { return };
     // Future: a process that is added later, and what it starts.
     let late = python("fork");
-    recording.probes.watch_pid(late.id()).expect("watch");
+    recording.probes.watch_pid(late.0.id()).expect("watch");
     let (present, stranger, late) = (told(present), told(stranger), told(late));
     let own = exchange();
     let (records, ..) = recording.finish();

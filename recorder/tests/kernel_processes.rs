@@ -7,7 +7,10 @@ use retrospan_formats::event::{Process, life};
 use retrospan_recorder::probes::Options;
 use std::process::Command;
 
-fn lives(records: &[Recorded], pid: u32) -> Vec<(Process, Vec<u8>, Vec<u8>)> {
+/// What happened, the executable and the arguments.
+type Life = (Process, Vec<u8>, Vec<u8>);
+
+fn lives(records: &[Recorded], pid: u32) -> Vec<Life> {
     records
         .iter()
         .filter(|record| record.header.pid == pid)
@@ -18,7 +21,7 @@ fn lives(records: &[Recorded], pid: u32) -> Vec<(Process, Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-fn run_a_shell(read_argv: bool) -> Option<Vec<(Process, Vec<u8>, Vec<u8>)>> {
+fn run_a_shell(read_argv: bool) -> Option<Vec<Life>> {
     let recording = Recording::start(&Options { read_argv, ..own_sockets() })?;
     let mut child = Command::new("/bin/sh").args(["-c", "exit 3", "an argument"]).spawn().expect("sh");
     let pid = child.id();

@@ -110,3 +110,12 @@ fn instructions_are_as_old_as_promised() {
 fn the_licence_opens_every_helper() {
     assert_eq!(object().license.to_bytes(), b"Dual MIT/GPL");
 }
+
+#[test]
+fn the_object_does_not_tell_where_it_was_made() {
+    let path = folder().join("object/retrospan.bpf.o");
+    let bytes = std::fs::read(path).expect("the object can be read");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("recorder-ebpf/src/enter.rs"), "line numbers are there");
+    assert!(!text.contains("/recorder-ebpf/src/"), "an absolute path is there");
+}
