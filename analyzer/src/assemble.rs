@@ -210,7 +210,10 @@ impl Assembly<'_> {
     fn apply(&mut self, now_ns: i64) {
         for change in self.changes.drain(..) {
             match change {
-                Change::Began(span) => self.links.began(span, &mut self.live, &self.sockets, &self.proxies),
+                Change::Began(span) => {
+                    let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
+                    self.links.began(span, &mut self.live, &self.sockets, &self.proxies, lossy);
+                }
                 Change::Headed(span) => self.links.headed(span, &mut self.live),
                 Change::Answered(span) => self.links.answered(span, &self.live),
                 Change::Finished(span) => {

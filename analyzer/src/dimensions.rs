@@ -53,7 +53,7 @@ pub struct Dimensions {
     processes: IntMap<i64, Process>,
     /// The conversion of times.
     pub clock: Clock,
-    /// Intervals in which events were lost, boot time ns.
+    /// Intervals in which events were lost, boot time ns, in order and apart.
     losses: Vec<(i64, i64)>,
 }
 
@@ -76,6 +76,7 @@ pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
         let column = |name| column(&batch, &LOSS, name).as_primitive::<Int64Type>().values().to_vec();
         dimensions.losses.extend(column("from_boot_ns").into_iter().zip(column("to_boot_ns")));
     }
+    dimensions.losses = apart(dimensions.losses);
     Ok(dimensions)
 }
 
@@ -87,8 +88,22 @@ impl Dimensions {
 
     /// Whether events of this interval (boot time ns) may have been lost.
     pub fn lossy(&self, from_ns: i64, to_ns: i64) -> bool {
-        self.losses.iter().any(|&(from, to)| from <= to_ns && to >= from_ns)
+        let first = self.losses.partition_point(|&(_, to)| to < from_ns);
+        self.losses.get(first).is_some_and(|&(from, _)| from <= to_ns)
     }
+}
+
+/// Sorts intervals and joins those that touch.
+fn apart(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    intervals.sort_unstable();
+    let mut apart: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in intervals {
+        match apart.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => apart.push((from, to)),
+        }
+    }
+    apart
 }
 
 fn column<'a>(batch: &'a RecordBatch, table: &Table, name: &str) -> &'a dyn Array {
@@ -171,6 +186,17 @@ mod tests {
         assert_eq!(service(Some("/usr/bin/python3.11"), "gunicorn", None), "gunicorn");
         assert_eq!(service(None, "kworker", None), "kworker");
         assert_eq!(service(Some("/opt/envoy (deleted)"), "envoy", None), "envoy");
+    }
+
+    #[test]
+    fn losses_are_found_by_overlap() {
+        let losses = apart(vec![(50, 60), (10, 20), (15, 30)]);
+        let dimensions = Dimensions { losses, ..Dimensions::default() };
+        let found = [(0, 9), (0, 10), (30, 40), (31, 49), (55, 55), (61, 99)];
+        assert_eq!(
+            found.map(|(from, to)| dimensions.lossy(from, to)),
+            [false, true, true, false, true, false]
+        );
     }
 
     #[test]

@@ -202,7 +202,14 @@ impl Flow {
     }
 
     fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
+        let whole = !self.ending.hole;
         self.ending.change(now_ns, change);
+        if let Some((_, exchanges)) = &mut self.http
+            && whole
+            && self.ending.hole
+        {
+            exchanges.distrust(sink.live);
+        }
         match change.new {
             FIN_WAIT1 | LAST_ACK => {
                 self.feed(now_ns, sink, |s, out| s.end(Way::Out, change.write_seq, now_ns, out));
@@ -211,7 +218,13 @@ impl Flow {
                 let end = change.rcv_nxt.wrapping_sub(1);
                 self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
             }
-            CLOSE => self.close_row = Some(*change),
+            CLOSE => {
+                self.close_row = Some(*change);
+                if change.old == FIN_WAIT2 && change.sk_err == 0 {
+                    let end = change.rcv_nxt.wrapping_sub(1);
+                    self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+                }
+            }
             _ => {}
         }
     }

@@ -54,8 +54,8 @@ pub struct Written {
     pub trace_id: u128,
     /// Its id.
     pub span_id: u64,
-    /// Its end, boot time ns.
-    pub end_ns: i64,
+    /// Its end, boot time ns, where that is known.
+    pub end_ns: Option<i64>,
 }
 
 /// A span's parent.
@@ -101,7 +101,6 @@ pub struct Links {
     written: VecDeque<(i64, (SocketIndex, u32))>,
     /// Unanswered server spans of a process.
     in_flight: IntMap<i64, Vec<SpanIndex>>,
-    serial: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +111,16 @@ enum At {
 
 impl Links {
     /// A span began: looks for its other side, and for what its process was doing.
-    pub fn began(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
-        let Some(span) = live.get_mut(index) else { return };
-        self.serial += 1;
-        span.link.serial = self.serial;
+    /// `lossy` tells whether events of an interval may be missing: then nothing is known of what else a thread did.
+    pub fn began(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        sockets: &Sockets,
+        proxies: &Proxies,
+        lossy: impl Fn(i64, i64) -> bool,
+    ) {
+        let Some(span) = live.get(index) else { return };
         let (socket, seq, side) = (span.socket, span.seq, span.side);
         let caller = span.request.first;
         self.by_byte.insert((socket, seq), At::Live(index));
@@ -143,6 +148,7 @@ impl Links {
             && let Some(server) = live.get(only)
             && server.request.first.tid == caller.tid
             && server.start_ns <= caller.enter_ns
+            && !lossy(server.start_ns, caller.exit_ns)
         {
             let serial = server.link.serial;
             if let Some(span) = live.get_mut(index) {

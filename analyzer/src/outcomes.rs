@@ -199,7 +199,7 @@ pub fn decide(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate 
     if let Some(answer) = x.answer.filter(|a| a.complete) {
         return match x.side {
             Side::Client => answered(x, &answer),
-            Side::Server => answered_to_whom(x, &answer, ending, cut_ns),
+            Side::Server => answered_to_whom(x, &answer, ending, cut_ns, lossy),
         };
     }
     if let Some(ns) = x.unparsed_ns {
@@ -223,7 +223,7 @@ fn answered(x: &Exchanged, answer: &Answer) -> Fate {
 }
 
 /// The answering side wrote all of its answer. Was there anybody left to take it?
-fn answered_to_whom(x: &Exchanged, answer: &Answer, ending: &Ending, cut_ns: i64) -> Fate {
+fn answered_to_whom(x: &Exchanged, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
     let Some(left_ns) = ending.other_left_ns().filter(|&left| left < answer.last.exit_ns) else {
         return answered(x, answer);
     };
@@ -234,7 +234,7 @@ fn answered_to_whom(x: &Exchanged, answer: &Answer, ending: &Ending, cut_ns: i64
         Some(_) => fate(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
         None if ending.reset_seen_ns.is_some() => fate(x, Outcome::ClientClosed, left_ns),
-        None => fate(x, if ending.hole { Outcome::Lost } else { Outcome::TimeoutCut }, cut_ns),
+        None => fate(x, if ending.hole || lossy { Outcome::Lost } else { Outcome::TimeoutCut }, cut_ns),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::connections::SocketIndex;
 use crate::heads::{self, Head};
 use crate::links::Link;
 use crate::messages::{Notice, Side};
-use crate::outcomes::{Answer, Ending, Exchanged, Fate, decide, must_wait};
+use crate::outcomes::{Answer, Ending, Exchanged, Fate, Outcome, decide, must_wait};
 use crate::streams::Moment;
 
 /// Place of a span in [`Live`].
@@ -150,6 +150,7 @@ pub struct Closing<'a> {
 pub struct Live {
     slots: Vec<Option<Box<Span>>>,
     free: Vec<SpanIndex>,
+    serial: u64,
 }
 
 impl Live {
@@ -170,7 +171,9 @@ impl Live {
         Some(span)
     }
 
-    fn insert(&mut self, span: Span) -> SpanIndex {
+    fn insert(&mut self, mut span: Span) -> SpanIndex {
+        self.serial += 1;
+        span.link.serial = self.serial;
         match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = Some(Box::new(span));
@@ -220,7 +223,12 @@ pub struct Exchanges {
     pub requests: u32,
     /// The last request's.
     last_head: Head,
+    /// Decided last, with what tells spans at one place apart.
+    decided: VecDeque<(SpanIndex, u64)>,
 }
+
+/// Pipelined requests that one unseen event may have decided wrongly.
+const MAX_DECIDED: usize = 64;
 
 impl Exchanges {
     /// No exchange yet.
@@ -237,6 +245,7 @@ impl Exchanges {
             pipelined: false,
             requests: 0,
             last_head: Head::default(),
+            decided: VecDeque::new(),
         }
     }
 
@@ -305,6 +314,17 @@ impl Exchanges {
                 if let Some(index) = self.answering.take() {
                     self.answered(index, live, closing, changes);
                 }
+            }
+        }
+    }
+
+    /// A change of state was not seen: the other side may have left before the last answers, which only seemed to be taken.
+    pub fn distrust(&mut self, live: &mut Live) {
+        for (index, serial) in self.decided.drain(..) {
+            if let Some(span) = live.get_mut(index).filter(|span| span.link.serial == serial)
+                && let Some(fate) = &mut span.fate
+            {
+                fate.outcome = Outcome::Lost;
             }
         }
     }
@@ -514,10 +534,20 @@ impl Exchanges {
         }
     }
 
-    fn decide(&self, index: SpanIndex, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+    fn decide(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
         let Some(span) = live.get_mut(index) else { return };
         span.fate = Some(decide(&span.exchanged(closing), closing.ending, closing.now_ns, false));
         changes.push(Change::Finished(index));
+        if !self.pipelined || self.decided.len() == MAX_DECIDED {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((index, span.link.serial));
     }
 
     /// Calls are missing.
@@ -542,6 +572,10 @@ impl Exchanges {
         }
         self.uncertain = true;
         self.early = None;
+        if direction == Direction::Responses && self.open.is_empty() {
+            // An answer that lasts until the connection is closed seemed to end before.
+            self.distrust(live);
+        }
         for &index in self.open.iter().chain(&self.doubtful) {
             if let Some(span) = live.get_mut(index) {
                 span.damaged = true;

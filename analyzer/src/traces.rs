@@ -135,8 +135,8 @@ impl Traces {
             let Some(resolved) = self.resolve(index, live, sockets) else { continue };
             let Some(span) = live.remove(index) else { continue };
             let Resolved { fate, trace_id, span_id, .. } = resolved;
-            let written = Written { trace_id, span_id, end_ns: fate.end_ns };
-            tell_relatives(index, &span, written, live);
+            let written = Written { trace_id, span_id, end_ns: known_end(&fate) };
+            tell_relatives(index, &span, written, fate.end_ns, live);
             let awaited = links.written(&span, written, sockets, now_ns);
             let finished = Finished {
                 span: &span,
@@ -312,13 +312,18 @@ fn cut_end(span: &Span, fate: &Fate, live: &Live) -> i64 {
     }
     let parent_end_ns = match span.link.parent {
         Parent::None => None,
-        Parent::Live(parent) => live.get(parent).and_then(|parent| parent.fate).map(|fate| fate.end_ns),
-        Parent::Written(written) => Some(written.end_ns),
+        Parent::Live(parent) => live.get(parent).and_then(|parent| known_end(&parent.fate?)),
+        Parent::Written(written) => written.end_ns,
     };
     match parent_end_ns {
         Some(end_ns) if end_ns >= span.start_ns => fate.end_ns.min(end_ns),
         _ => fate.end_ns,
     }
+}
+
+/// The end of a span of which nothing is missing.
+fn known_end(fate: &Fate) -> Option<i64> {
+    (fate.outcome != Outcome::Lost).then_some(fate.end_ns)
 }
 
 /// Duration less the union of the children's intervals.
@@ -345,7 +350,7 @@ fn own_ns(span: &Span, fate: &Fate, live: &Live) -> i64 {
     end - start - covered
 }
 
-fn tell_relatives(index: SpanIndex, span: &Span, written: Written, live: &mut Live) {
+fn tell_relatives(index: SpanIndex, span: &Span, written: Written, end_ns: i64, live: &mut Live) {
     for &child in &span.link.children {
         if let Some(child) = live.get_mut(child) {
             child.link.parent = Parent::Written(written);
@@ -355,6 +360,6 @@ fn tell_relatives(index: SpanIndex, span: &Span, written: Written, live: &mut Li
         && let Some(parent) = live.get_mut(parent)
     {
         parent.link.children.retain(|&child| child != index);
-        parent.link.covered.push((span.start_ns, written.end_ns));
+        parent.link.covered.push((span.start_ns, end_ns));
     }
 }

@@ -60,6 +60,33 @@ const HARMLESS: [&str; 43] = [
     "x-request-id",
 ];
 
+/// Methods that are taken for one before the whole request line is seen, sorted.
+const KNOWN_METHODS: [&[u8]; 23] = [
+    b"CONNECT",
+    b"COPY",
+    b"DELETE",
+    b"GET",
+    b"HEAD",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKCOL",
+    b"MOVE",
+    b"OPTIONS",
+    b"PATCH",
+    b"POST",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"PURGE",
+    b"PUT",
+    b"QUERY",
+    b"REPORT",
+    b"SEARCH",
+    b"TRACE",
+    b"UNLINK",
+    b"UNLOCK",
+];
+
 /// Where in the head the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -226,6 +253,15 @@ impl Head {
             Place::Target(Target::Path) => {
                 (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'?' | b';' | 0)), true)
             }
+            Place::Target(Target::QueryValue) => {
+                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'&' | b';' | 0)), false)
+            }
+            Place::Name => {
+                let length = run_until(bytes, |b| !is_token(b));
+                self.add_to_name(&bytes[..length]);
+                (length, true)
+            }
+            Place::Reason => (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | 0)), false),
             _ => (0, true),
         };
         self.bytes = self.bytes.saturating_add(length as u32);
@@ -341,11 +377,16 @@ impl Head {
         if !is_token(byte) {
             return Step::Invalid;
         }
-        if self.word_bytes < MAX_NAME_BYTES {
-            self.word[self.word_bytes] = byte.to_ascii_lowercase();
-        }
-        self.word_bytes += 1;
+        self.add_to_name(&[byte]);
         Step::Keep
+    }
+
+    fn add_to_name(&mut self, bytes: &[u8]) {
+        let room = self.word.get_mut(self.word_bytes..).unwrap_or_default();
+        for (place, byte) in room.iter_mut().zip(bytes) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.word_bytes += bytes.len();
     }
 
     fn value_of_name(&self) -> (bool, Field) {
@@ -428,8 +469,25 @@ fn run_until(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
 }
 
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[byte as usize]
 }
+
+/// The bytes of a token (RFC 9110 section 5.6.2).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut index = 0;
+    while index < table.len() {
+        table[index] = (index as u8).is_ascii_alphanumeric();
+        index += 1;
+    }
+    index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// Whether data that begins so begins an HTTP/1 message of this direction, as far as these bytes tell:
 /// a part of a start line at the end of `bytes` counts as one.
@@ -454,13 +512,30 @@ fn begins(direction: Direction, bytes: &[u8], needed: usize) -> bool {
         return false;
     }
     let mut head = Head::new(direction);
-    for &byte in bytes {
-        if head.step(byte) == Step::Invalid {
+    let mut rest = bytes;
+    while let Some(&byte) = rest.first() {
+        // A run never holds a line end.
+        let (length, _) = head.plain_run(rest);
+        if length == 0 && head.step(byte) == Step::Invalid {
             return false;
         }
         if byte == b'\n' {
             return true;
         }
+        rest = &rest[length.max(1)..];
     }
-    true
+    direction == Direction::Responses || may_become_request(bytes)
+}
+
+/// Whether a part of a request line is more than a word in capitals: `PASS secret` of another protocol must not be
+/// kept because its line end comes in another call.
+fn may_become_request(bytes: &[u8]) -> bool {
+    let mut words = bytes.splitn(2, |&b| b == b' ');
+    let method = words.next().unwrap_or_default();
+    let Some(target) = words.next() else {
+        return KNOWN_METHODS.iter().any(|known| known.starts_with(method));
+    };
+    let absolute = b"http".iter().zip(target).all(|(a, b)| a == b);
+    KNOWN_METHODS.contains(&method)
+        && (method == b"CONNECT" || matches!(target.first(), Some(b'/' | b'*')) || absolute)
 }

@@ -61,9 +61,9 @@ impl Side {
         exchanges: &mut Exchanges,
         parts: &mut Vec<Part>,
     ) {
-        let begins = call_start && surely_begins_head(direction, bytes);
+        let lost = matches!(self.state, State::LostInChunks | State::LostInHead { .. });
         let kept = match self.state {
-            _ if begins => 0,
+            _ if !lost || (call_start && surely_begins_head(direction, bytes)) => 0,
             // All of what tells the end is framing, so that it tells it again after redaction.
             State::LostInChunks if bytes.ends_with(CHUNKED_END) => CHUNKED_END.len(),
             State::LostInChunks if bytes == LAST_CHUNK => LAST_CHUNK.len(),
