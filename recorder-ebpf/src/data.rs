@@ -277,8 +277,11 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
             _ => gather_4096(target.cast(), data, kept.head),
         };
     }
-    let head = bounded(data.copied.get(), cap);
-    if kept.tail == 0 || head != kept.head {
+    // Compared first and bounded afterwards: what the compiler knows to be equal it takes from either.
+    let copied = data.copied.get();
+    let is_cut = copied != kept.head;
+    let head = bounded(copied, cap);
+    if kept.tail == 0 || is_cut {
         return Kept { head, tail: 0 };
     }
     data.buffer.set(data.tail_buffer.get());
