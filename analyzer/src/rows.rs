@@ -144,7 +144,7 @@ impl Builder {
             Type::I64 => Builder::I64(Int64Builder::with_capacity(BATCH_ROWS)),
             Type::F64 => Builder::F64(Float64Builder::with_capacity(BATCH_ROWS)),
             Type::Text | Type::Bytes => {
-                Builder::Text(StringBuilder::with_capacity(BATCH_ROWS, BATCH_ROWS * 16))
+                Builder::Text(StringBuilder::with_capacity(BATCH_ROWS, BATCH_ROWS * 32))
             }
             Type::Name => Builder::Name(Names::default()),
             Type::Time => {
