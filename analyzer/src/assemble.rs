@@ -154,6 +154,14 @@ impl Assembly<'_> {
         if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
             return Ok(());
         }
+        if let Some(change) = &event.state
+            && let Some(Slot::Open(flow)) = self.flows.get(index as usize)
+            && flow.is_over(change)
+        {
+            self.close(index, event.boot_ns)?;
+            let flow = Flow::reborn(index, &self.sockets, event.boot_ns, change);
+            self.flows[index as usize] = Slot::Open(Box::new(flow));
+        }
         let Some((flow, mut sink)) = self.flow(index, event.boot_ns) else { return Ok(()) };
         let waits = flow.event(event, &mut sink);
         let gone_ns = flow.gone_ns();
