@@ -7,7 +7,6 @@ use arrow::array::{
     ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
     StringArray, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use retrospan_formats::table::{Table, Type};
 
