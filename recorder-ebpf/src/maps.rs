@@ -87,6 +87,9 @@ pub struct Entry {
     pub flags: u8,
     /// Direction of the last data: a `Kind` number, 0 before any.
     pub direction: u8,
+    /// TCP state after the last change that was handled, 0 before any.
+    pub state: u8,
+    pub reserved: [u8; 7],
 }
 
 /// How the arguments of a call name its data.

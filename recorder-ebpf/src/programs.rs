@@ -32,7 +32,14 @@ fn sys_exit(context: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/inet_sock_set_state")]
 fn inet_sock_set_state(context: *mut c_void) -> i32 {
-    state::changed(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
+    state::changed::<false>(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/inet_sock_set_state")]
+fn inet_sock_set_state_again(context: *mut c_void) -> i32 {
+    state::changed::<true>(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
     0
 }
 

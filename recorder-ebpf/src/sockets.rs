@@ -60,6 +60,8 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         role: origin.role,
         flags: if origin.discovered { DISCOVERED } else { 0 },
         direction: 0,
+        state: 0,
+        reserved: [0; 7],
     };
     if origin.discovered && sk.protocol() == IPPROTO_TCP {
         entry.first_send_seq = sk.write_seq();

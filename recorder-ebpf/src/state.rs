@@ -13,8 +13,14 @@ use core::mem::size_of;
 use retrospan_formats::event::{Kind, Record, State, role};
 
 /// `inet_sock_set_state(sk, old, new)`.
+///
+/// The kernel skips a program that is running already on this CPU, so a change made in a soft interrupt on top of
+/// this program would not be seen. Hence two programs: `AGAIN` is the second, which does what the first had to miss.
 #[inline(always)]
-pub fn changed(sk: Sk, old: u8, new: u8) {
+pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
+    if AGAIN && known(sk.0).is_some_and(|entry| entry.state == new) {
+        return;
+    }
     if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
         forget_predecessor(sk);
         if known(sk.0).is_none() && is_supported(sk) {
@@ -35,6 +41,7 @@ pub fn changed(sk: Sk, old: u8, new: u8) {
             emit(entry, sk, old, new);
         }
     }
+    entry.state = new;
     if new == TCP_CLOSE {
         retire(entry, sk);
     }

@@ -27,14 +27,22 @@ pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
 
 /// In the order of attaching. The exit of system calls comes before their entry: a call noted at its
 /// entry whose exit nobody sees would be taken for the next one.
-const TRACEPOINTS: [&str; 6] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
-    "inet_sock_set_state",
-    "sys_exit",
-    "sys_enter",
+const PROGRAMS: [Hooked; 7] = [
+    Hooked { program: "sched_process_fork", tracepoint: "sched_process_fork" },
+    Hooked { program: "sched_process_exec", tracepoint: "sched_process_exec" },
+    Hooked { program: "sched_process_exit", tracepoint: "sched_process_exit" },
+    Hooked { program: "inet_sock_set_state", tracepoint: "inet_sock_set_state" },
+    Hooked { program: "inet_sock_set_state_again", tracepoint: "inet_sock_set_state" },
+    Hooked { program: "sys_exit", tracepoint: "sys_exit" },
+    Hooked { program: "sys_enter", tracepoint: "sys_enter" },
 ];
+
+/// A program and where it is attached.
+struct Hooked {
+    program: &'static str,
+    tracepoint: &'static str,
+}
+
 const ITERATOR: &str = "task_file";
 const DEFAULT_RING_BYTES: u32 = 8 << 20;
 const DEFAULT_SOCKETS: u32 = 262_144;
@@ -121,8 +129,8 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
     }
-    for name in TRACEPOINTS {
-        probes.attach(name)?;
+    for hooked in PROGRAMS {
+        probes.attach(hooked.program)?;
     }
     // Forks are followed now; those that came before the hook and after the first look are here.
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
@@ -190,9 +198,11 @@ fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
             if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
         );
     let mut ebpf = loader.load(read.as_deref().unwrap_or(OBJECT)).map_err(|error| explain(&name, &error))?;
-    for name in TRACEPOINTS {
+    for Hooked { program: name, tracepoint } in PROGRAMS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
+        program
+            .load(tracepoint, &kernel_types)
+            .map_err(|error| explain(&format!("program {name}"), &error))?;
     }
     let iterator: &mut Iter = program(&mut ebpf, ITERATOR)?;
     iterator
@@ -300,7 +310,7 @@ impl Probes {
     /// The kernel refused to describe a program.
     pub fn run_costs(&self) -> Result<Vec<RunCost>, ProbeError> {
         let mut costs = Vec::new();
-        for name in TRACEPOINTS {
+        for Hooked { program: name, .. } in PROGRAMS {
             let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { continue };
             let info = program.info().map_err(|error| explain(name, &error))?;
             costs.push(RunCost {
