@@ -5,7 +5,7 @@
 #
 #   recorder/benches/guest.sh http|event [RECORDER_OPTION...]
 #
-# http: instructions added to one HTTP request (nginx, ab -k -c 4, REQUESTS=20000).
+# http: instructions added to one HTTP request (nginx, ab -k -c 4, REQUESTS=20000, TURNS=3).
 # event: instructions of getppid() and of a send or receive of 256 bytes.
 # Needs .ci/setup apt kernels, and a built retrospan-record ($RECORDER, default
 # target/debug/retrospan-record); without one only the bare figures come out.
@@ -54,6 +54,6 @@ cp "$here/guest/init" "$image/init"
 
 timeout 900 qemu-system-x86_64 -accel tcg -cpu max -icount shift=0 -smp 1 -m 2048 -nographic -no-reboot \
   -nodefaults -serial stdio -kernel "$lab/kernels/$kernel/vmlinuz" -initrd "$work/image.cpio" \
-  -append "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable lpj=4000000 measure=$measure requests=$requests record=$options" \
+  -append "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable lpj=4000000 measure=$measure requests=$requests turns=${TURNS:-3} record=$options" \
   < /dev/null | tr -d '\r' | sed -n '/^\(RESULT\|guest:\|event_cost:\|  \)/p; /[Pp]anic/p' | tee "$work/out"
 grep -q '^guest: end' "$work/out" && ! grep -q '^guest: .*failed' "$work/out"

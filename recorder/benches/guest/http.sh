@@ -4,6 +4,7 @@
 # instruction while the CPU works; the time it idles is taken off.
 set -eu
 requests=$(sed -n 's/.*requests=\([0-9]*\).*/\1/p' /proc/cmdline)
+turns=$(sed -n 's/.*turns=\([0-9]*\).*/\1/p' /proc/cmdline)
 options=$(tr ' ' '\n' < /proc/cmdline | sed -n 's/^record=//p' | tr , ' ')
 
 # Instructions executed since boot.
@@ -36,19 +37,18 @@ recording() {
 
 nginx -c /measure/nginx.conf
 load 2000 # caches, connections, lazily bound functions
-for turn in 1 2 3; do
+for turn in $(seq "$turns"); do
   from=$(busy)
   load "$requests"
   complete "$requests"
   echo "RESULT bare $turn $((($(busy) - from) / requests))"
 done
 [ -x /bin/retrospan-record ] || exit 0
-for turn in 1 2 3; do
+for turn in $(seq "$turns"); do
   recording 0 "$(awk -v n="$requests" 'BEGIN { print n * 70e-6 }')"
   idle=$total
   recording "$requests" 0
   complete "$requests"
   echo "RESULT recorded $turn $(((total - idle) / requests)) start_and_stop $idle"
 done
-cat /tmp/summary
-ls -l /tmp/c.cap/events
+sed 's/^/guest: /' /tmp/summary
