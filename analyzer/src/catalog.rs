@@ -28,6 +28,7 @@ use crate::derived::{Derived, DerivedTable};
 use crate::dimensions;
 use crate::error::{Result, at};
 use crate::parts::{PART, Part, PartsTable, sql_schema};
+use crate::shift::ShiftConstants;
 use crate::tables as derived_tables;
 
 /// Memory given to queries where the system does not say how much is free, bytes.
@@ -62,6 +63,7 @@ pub fn session() -> Result<SessionContext> {
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rule(Arc::new(ShiftConstants))
         .build();
     Ok(SessionContext::new_with_state(state))
 }

@@ -28,6 +28,7 @@ pub mod print;
 pub mod proxies;
 pub mod records;
 pub mod rows;
+pub mod shift;
 pub mod span_rows;
 pub mod spans;
 pub mod streams;

@@ -116,6 +116,17 @@ fn events_are_merged_in_time_order_without_a_sort() {
 }
 
 #[test]
+fn a_question_about_a_time_reads_only_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let late = "SELECT count(*) AS n FROM events WHERE time >= '2026-11-20T17:00:00.9Z'";
+    assert_eq!(stdout(directory.path(), &["sql", path, late, "--format", "csv"]), "n\n4\n");
+    let plan = stdout(directory.path(), &["sql", path, &format!("EXPLAIN ANALYZE {late}")]);
+    assert!(plan.contains("files_ranges_pruned_statistics=2 total → 1 matched"), "{plan}");
+}
+
+#[test]
 fn hostile_bytes_do_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());

@@ -101,24 +101,35 @@ fn held_text(held: &[Held]) -> String {
     text
 }
 
+/// The options that were used.
 fn options(options: &Map<String, Value>) -> String {
-    let shown = options.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| match value {
-        Value::String(text) => format!("{name}={text}"),
-        other => format!("{name}={other}"),
-    });
-    let shown: Vec<String> = shown.collect();
-    if shown.is_empty() { "none".to_owned() } else { shown.join(" ") }
+    let used = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => {
+            let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+            Some(values.iter().map(text).collect::<Vec<_>>().join(","))
+        }
+        other => Some(other.to_string()),
+    };
+    let used = options.iter().filter_map(|(name, value)| Some(format!("{name}={}", used(value)?)));
+    let used: Vec<String> = used.collect();
+    if used.is_empty() { "none".to_owned() } else { used.join(" ") }
 }
 
 fn cost_text(cost: &retrospan_formats::manifest::Cost) -> String {
-    let elapsed = cost.elapsed_s.max(f64::MIN_POSITIVE);
-    let percent = 100.0 * (cost.user_cpu_s + cost.system_cpu_s) / elapsed;
     let mut text = format!(
-        "{percent:.2} % of a core for the recorder ({:.2} s user, {:.2} s system), {} at most",
+        "recorder {:.2} s user, {:.2} s system, {} at most",
         cost.user_cpu_s,
         cost.system_cpu_s,
         size(cost.peak_rss_bytes)
     );
+    // Starting costs the same however short the recording: as a share it says something only later.
+    if cost.elapsed_s >= 10.0 {
+        let percent = 100.0 * (cost.user_cpu_s + cost.system_cpu_s) / cost.elapsed_s;
+        let _ = write!(text, " ({percent:.2} % of a core)");
+    }
     if let Some(programs_s) = cost.programs_s {
         let each = if cost.events > 0 { programs_s * 1e9 / cost.events as f64 } else { 0.0 };
         let _ = write!(text, "; {programs_s:.2} s in kernel programs, {each:.0} ns an event");
