@@ -45,7 +45,7 @@ pub fn exchanges(spans: &[Span], kind: &str, port: u16, truth: &[Exchange]) {
             problems.push(format!("{kind} :{client_port} -> :{port}: {found} spans of {made} requests"));
             continue;
         }
-        for (span, exchange) in paired(spans, exchanges) {
+        for (span, exchange) in paired(spans, exchanges, |exchange| &exchange.path) {
             problems.extend(
                 differences(span, exchange)
                     .into_iter()
@@ -56,16 +56,20 @@ pub fn exchanges(spans: &[Span], kind: &str, port: u16, truth: &[Exchange]) {
     none_of(&format!("{kind} spans at port {port}"), &problems);
 }
 
-/// Pairs spans with exchanges in order. Pipelined requests begin with one call, so
+/// Pairs spans with requests in order. Pipelined requests begin with one call, so
 /// at the same time: among those the path decides.
-fn paired<'a>(spans: &[&'a Span], exchanges: &[&'a Exchange]) -> Vec<(&'a Span, &'a Exchange)> {
+fn paired<'a, T>(
+    spans: &[&'a Span],
+    truth: &[&'a T],
+    path_of: impl Fn(&T) -> &String,
+) -> Vec<(&'a Span, &'a T)> {
     let mut left = spans.to_vec();
-    let mut next = |exchange: &Exchange| {
+    let mut next = |truth: &T| {
         let together = left.iter().take_while(|span| span.start_ns == left[0].start_ns);
-        let same_path = together.map(|span| span.path.as_ref()).position(|path| path == Some(&exchange.path));
+        let same_path = together.map(|span| span.path.as_ref()).position(|path| path == Some(path_of(truth)));
         left.remove(same_path.unwrap_or(0))
     };
-    exchanges.iter().map(|exchange| (next(exchange), *exchange)).collect()
+    truth.iter().map(|truth| (next(truth), *truth)).collect()
 }
 
 fn surplus<T>(hop: &BTreeMap<u16, Vec<&Span>>, expected: &BTreeMap<u16, T>) -> Vec<String> {
@@ -132,13 +136,15 @@ pub fn served(spans: &[Span], port: u16, truth: &[Served]) {
             ));
             continue;
         }
-        for (span, row) in spans.iter().zip(rows.iter()) {
+        for (span, row) in paired(spans, rows, |row| &row.path) {
             let same = span.method.as_ref() == Some(&row.method)
                 && span.path.as_ref() == Some(&row.path)
                 && span.status == Some(row.status)
                 && row.request_bytes.is_none_or(|bytes| span.request_bytes == Some(bytes))
                 && row.response_bytes.is_none_or(|bytes| span.response_bytes == Some(bytes))
-                && row.body_bytes.is_none_or(|bytes| span.response_body_bytes.unwrap_or(0) == bytes);
+                && row
+                    .body_bytes
+                    .is_none_or(|bytes| span.response_body_bytes.is_none_or(|body| body == bytes));
             if !same {
                 problems.push(format!("{span:?}\n   logged as {row:?}"));
             }
