@@ -14,7 +14,7 @@
 -- @column median_life_ns duration  Median life of those closed, where the opening was seen.
 WITH happenings AS (
     SELECT dst_port, CAST(opened_time AS BIGINT) AS at_ns, 1 AS opened, 0 AS closed,
-           NULL AS closed_by, NULL AS close_kind, NULL AS life_ns
+           NULL AS closed_by, NULL AS close_kind, CAST(NULL AS BIGINT) AS life_ns
     FROM connections
     WHERE opened_time IS NOT NULL
     UNION ALL
@@ -29,7 +29,7 @@ SELECT arrow_cast(at_ns / $bucket * $bucket, 'Timestamp(Nanosecond, Some("UTC"))
        sum(closed) AS closed,
        count(*) FILTER (WHERE closed_by = 'client') AS closed_by_client,
        count(*) FILTER (WHERE close_kind = 'rst') AS reset,
-       approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY life_ns) AS median_life_ns
+       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY life_ns) AS BIGINT) AS median_life_ns
 FROM happenings
 WHERE $port IS NULL OR dst_port = $port
 GROUP BY 1, 2

@@ -27,9 +27,9 @@ SELECT kind,
        path,
        count(*) AS requests,
        count(*) FILTER (WHERE outcome <> 'ok') AS failed,
-       approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY answered_ns) AS p50_ns,
-       approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY answered_ns) AS p90_ns,
-       approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY answered_ns) AS p99_ns,
+       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p50_ns,
+       CAST(approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p90_ns,
+       CAST(approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p99_ns,
        max(answered_ns) AS max_ns,
        coalesce(sum(answered_ns), 0) AS total_ns
 FROM (

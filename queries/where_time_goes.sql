@@ -20,8 +20,8 @@ SELECT kind,
        concat(dst_addr, ':', dst_port) AS destination,
        count(*) AS spans,
        count(DISTINCT trace_id) AS traces,
-       approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY own_ns) AS own_p50_ns,
-       approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY own_ns) AS own_p99_ns,
+       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY own_ns) AS BIGINT) AS own_p50_ns,
+       CAST(approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY own_ns) AS BIGINT) AS own_p99_ns,
        sum(own_ns) AS own_total_ns,
        CAST(sum(own_ns) AS DOUBLE) / nullif(sum(sum(own_ns)) OVER (), 0) AS share
 FROM spans

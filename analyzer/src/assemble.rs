@@ -26,7 +26,7 @@ use crate::tables;
 use crate::traces::Traces;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 1;
+pub const ALGORITHM_VERSION: u32 = 2;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +153,14 @@ impl Assembly<'_> {
         self.proxies.call(index, event, &self.sockets);
         if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
             return Ok(());
+        }
+        if let Some(change) = &event.state
+            && let Some(Slot::Open(flow)) = self.flows.get(index as usize)
+            && flow.is_over(change)
+        {
+            self.close(index, event.boot_ns)?;
+            let flow = Flow::reborn(index, &self.sockets, event.boot_ns, change);
+            self.flows[index as usize] = Slot::Open(Box::new(flow));
         }
         let Some((flow, mut sink)) = self.flow(index, event.boot_ns) else { return Ok(()) };
         let waits = flow.event(event, &mut sink);

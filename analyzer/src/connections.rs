@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
@@ -241,32 +241,40 @@ fn first_bytes(socket: &Socket) -> Option<(u32, u32)> {
 
 /// The columns of a batch of sockets.
 struct Columns<'a> {
-    batch: &'a RecordBatch,
+    socket_id: &'a PrimitiveArray<Int64Type>,
+    process_id: &'a PrimitiveArray<Int64Type>,
+    netns: &'a PrimitiveArray<Int64Type>,
     roles: Vec<Role>,
+    local: (&'a StringArray, &'a PrimitiveArray<Int32Type>),
+    remote: (&'a StringArray, &'a PrimitiveArray<Int32Type>),
+    discovered: &'a BooleanArray,
+    opened_ns: &'a PrimitiveArray<Int64Type>,
+    closed_ns: &'a PrimitiveArray<Int64Type>,
+    first_send_seq: &'a PrimitiveArray<UInt32Type>,
+    first_receive_seq: &'a PrimitiveArray<UInt32Type>,
 }
 
 impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Columns<'a> {
-        let mut columns = Columns { batch, roles: Vec::new() };
-        let column = columns.array("role").as_dictionary::<Int32Type>();
-        let names = column.values().as_string::<i32>();
-        let role = |key: Option<i32>| match names.value(key.unwrap_or_default() as usize) {
-            "client" => Role::Client,
-            "server" => Role::Server,
-            "listener" => Role::Listener,
-            _ => Role::Unknown,
+        let array = |name: &str| -> &'a dyn Array {
+            batch.column(SOCKETS.index_of(name).expect("a column of table sockets")).as_ref()
         };
-        columns.roles = column.keys().iter().map(role).collect();
-        columns
-    }
-
-    fn array(&self, name: &str) -> &'a dyn Array {
-        self.batch.column(SOCKETS.index_of(name).expect("a column of table sockets")).as_ref()
-    }
-
-    fn value<T: ArrowPrimitiveType>(&self, name: &str, row: usize) -> Option<T::Native> {
-        let column: &PrimitiveArray<T> = self.array(name).as_primitive();
-        column.is_valid(row).then(|| column.value(row))
+        let integers = |name: &str| array(name).as_primitive::<Int64Type>();
+        let sequence = |name: &str| array(name).as_primitive::<UInt32Type>();
+        let endpoint = |address: &str, port: &str| (array(address).as_string(), array(port).as_primitive());
+        Columns {
+            socket_id: integers("socket_id"),
+            process_id: integers("process_id"),
+            netns: integers("netns"),
+            roles: roles(array("role")),
+            local: endpoint("local_addr", "local_port"),
+            remote: endpoint("remote_addr", "remote_port"),
+            discovered: array("discovered").as_boolean(),
+            opened_ns: integers("opened_boot_ns"),
+            closed_ns: integers("closed_boot_ns"),
+            first_send_seq: sequence("first_send_seq"),
+            first_receive_seq: sequence("first_receive_seq"),
+        }
     }
 
     fn socket(
@@ -275,39 +283,55 @@ impl<'a> Columns<'a> {
         addresses: &mut Vec<Arc<str>>,
         known: &mut HashMap<Arc<str>, u32>,
     ) -> Socket {
-        let mut endpoint = |address: &str, port: &str| {
-            let column: &StringArray = self.array(address).as_string();
-            let port = self.value::<Int32Type>(port, row)?;
-            if column.is_null(row) {
-                return None;
-            }
-            let text = column.value(row);
-            let address = match known.get(text) {
-                Some(&index) => index,
-                None => {
-                    let text: Arc<str> = text.into();
-                    addresses.push(text.clone());
-                    known.insert(text, addresses.len() as u32 - 1);
-                    addresses.len() as u32 - 1
-                }
-            };
-            Some(Endpoint { address, port: port as u16 })
+        let mut endpoint = |(texts, ports): (&StringArray, &PrimitiveArray<Int32Type>)| {
+            let port = value(ports, row)? as u16;
+            texts
+                .is_valid(row)
+                .then(|| Endpoint { address: intern(texts.value(row), addresses, known), port })
         };
-        let id = self.value::<Int64Type>("socket_id", row).unwrap_or_default();
+        let id = self.socket_id.value(row);
         Socket {
             id,
-            process_id: self.value::<Int64Type>("process_id", row).unwrap_or_default(),
-            netns: self.value::<Int64Type>("netns", row).unwrap_or_default(),
+            process_id: value(self.process_id, row).unwrap_or_default(),
+            netns: value(self.netns, row).unwrap_or_default(),
             role: self.roles[row],
-            local: endpoint("local_addr", "local_port"),
-            remote: endpoint("remote_addr", "remote_port"),
-            discovered: self.array("discovered").as_boolean().value(row),
-            opened_ns: self.value::<Int64Type>("opened_boot_ns", row),
-            closed_ns: self.value::<Int64Type>("closed_boot_ns", row),
-            first_send_seq: self.value::<UInt32Type>("first_send_seq", row),
-            first_receive_seq: self.value::<UInt32Type>("first_receive_seq", row),
+            local: endpoint(self.local),
+            remote: endpoint(self.remote),
+            discovered: self.discovered.value(row),
+            opened_ns: value(self.opened_ns, row),
+            closed_ns: value(self.closed_ns, row),
+            first_send_seq: value(self.first_send_seq, row),
+            first_receive_seq: value(self.first_receive_seq, row),
             peer: None,
             connection_id: id,
         }
     }
+}
+
+fn value<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+fn roles(column: &dyn Array) -> Vec<Role> {
+    let column = column.as_dictionary::<Int32Type>();
+    let role = |name: Option<&str>| match name {
+        Some("client") => Role::Client,
+        Some("server") => Role::Server,
+        Some("listener") => Role::Listener,
+        _ => Role::Unknown,
+    };
+    let known: Vec<_> = column.values().as_string::<i32>().iter().map(role).collect();
+    let of_key = |key: Option<i32>| key.and_then(|key| known.get(key as usize)).copied();
+    column.keys().iter().map(|key| of_key(key).unwrap_or(Role::Unknown)).collect()
+}
+
+/// The place of an address among those seen.
+fn intern(text: &str, addresses: &mut Vec<Arc<str>>, known: &mut HashMap<Arc<str>, u32>) -> u32 {
+    if let Some(&index) = known.get(text) {
+        return index;
+    }
+    let (text, index): (Arc<str>, _) = (text.into(), addresses.len() as u32);
+    addresses.push(text.clone());
+    known.insert(text, index);
+    index
 }

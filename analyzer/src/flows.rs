@@ -37,6 +37,7 @@ pub struct Flow {
     close_called_ns: Option<i64>,
 }
 
+const SYN_SENT: u8 = 2;
 const CLOSE: u8 = 7;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
@@ -82,6 +83,18 @@ impl Flow {
             close_row: None,
             close_called_ns: None,
         }
+    }
+
+    /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
+    pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
+        let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
+        let http = Some((Messages::new(side), Exchanges::new(index, side)));
+        Flow { http, ..Flow::new(index, sockets, now_ns) }
+    }
+
+    /// Whether this change of state begins another connection than the one so far.
+    pub fn is_over(&self, change: &StateChange) -> bool {
+        change.old == CLOSE && change.new == SYN_SENT && self.ending.state.is_some_and(|state| state != CLOSE)
     }
 
     /// Takes in an event. Returns whether [`Flow::tick`] must be called soon.

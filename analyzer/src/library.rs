@@ -288,7 +288,7 @@ mod tests {
             "files": [], "losses": [],
         });
         retrospan_formats::reader::Capture {
-            directory: "/nonexistent".into(),
+            directory: "/".into(),
             manifest: serde_json::from_value(manifest).unwrap(),
             state: retrospan_formats::manifest::State::Complete,
         }

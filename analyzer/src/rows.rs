@@ -1,12 +1,12 @@
 //! Typed values in, record batches of a derived table out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    StringDictionaryBuilder, TimestampNanosecondBuilder,
+    ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
+    StringArray, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use retrospan_formats::table::{Table, Type};
 
@@ -51,7 +51,7 @@ enum Builder {
     I64(Int64Builder),
     F64(Float64Builder),
     Text(StringBuilder),
-    Name(StringDictionaryBuilder<Int32Type>),
+    Name(Names),
     Time(TimestampNanosecondBuilder),
 }
 
@@ -89,16 +89,66 @@ impl Rows {
     }
 }
 
+/// A dictionary column. Neighbouring rows mostly have one of a few values, so those used last are tried first.
+#[derive(Default)]
+struct Names {
+    keys: Int32Builder,
+    values: Vec<Box<str>>,
+    by_value: HashMap<Box<str>, i32>,
+    last: [i32; 4],
+    turn: usize,
+}
+
+impl Names {
+    fn push(&mut self, value: Option<&str>) {
+        let key = value.map(|value| self.key(value));
+        self.keys.append_option(key);
+    }
+
+    fn key(&mut self, value: &str) -> i32 {
+        let same = |key: &i32| self.values.get(*key as usize).is_some_and(|known| **known == *value);
+        if let Some(key) = self.last.iter().copied().find(same) {
+            return key;
+        }
+        let key = match self.by_value.get(value) {
+            Some(&key) => key,
+            None => {
+                let key = self.values.len() as i32;
+                self.values.push(value.into());
+                self.by_value.insert(value.into(), key);
+                key
+            }
+        };
+        self.last[self.turn] = key;
+        self.turn = (self.turn + 1) % self.last.len();
+        key
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let values = StringArray::from_iter_values(self.values.drain(..));
+        self.by_value.clear();
+        self.last = [0; 4];
+        let keys = self.keys.finish();
+        Arc::new(DictionaryArray::new(keys, Arc::new(values)))
+    }
+}
+
 impl Builder {
     fn new(ty: Type) -> Builder {
         match ty {
-            Type::Bool => Builder::Bool(BooleanBuilder::new()),
-            Type::U8 | Type::U16 | Type::U32 | Type::I32 => Builder::I32(Int32Builder::new()),
-            Type::I64 => Builder::I64(Int64Builder::new()),
-            Type::F64 => Builder::F64(Float64Builder::new()),
-            Type::Text | Type::Bytes => Builder::Text(StringBuilder::new()),
-            Type::Name => Builder::Name(StringDictionaryBuilder::new()),
-            Type::Time => Builder::Time(TimestampNanosecondBuilder::new().with_timezone("UTC")),
+            Type::Bool => Builder::Bool(BooleanBuilder::with_capacity(BATCH_ROWS)),
+            Type::U8 | Type::U16 | Type::U32 | Type::I32 => {
+                Builder::I32(Int32Builder::with_capacity(BATCH_ROWS))
+            }
+            Type::I64 => Builder::I64(Int64Builder::with_capacity(BATCH_ROWS)),
+            Type::F64 => Builder::F64(Float64Builder::with_capacity(BATCH_ROWS)),
+            Type::Text | Type::Bytes => {
+                Builder::Text(StringBuilder::with_capacity(BATCH_ROWS, BATCH_ROWS * 32))
+            }
+            Type::Name => Builder::Name(Names::default()),
+            Type::Time => {
+                Builder::Time(TimestampNanosecondBuilder::with_capacity(BATCH_ROWS).with_timezone("UTC"))
+            }
         }
     }
 
@@ -111,14 +161,14 @@ impl Builder {
             (Builder::Time(column), Cell::Integer(value)) => column.append_value(value),
             (Builder::F64(column), Cell::Float(value)) => column.append_value(value),
             (Builder::Text(column), Cell::Text(value)) => column.append_value(value),
-            (Builder::Name(column), Cell::Text(value)) => column.append_value(value),
+            (Builder::Name(column), Cell::Text(value)) => column.push(Some(value)),
             (Builder::Bool(column), _) => column.append_null(),
             (Builder::I32(column), _) => column.append_null(),
             (Builder::I64(column), _) => column.append_null(),
             (Builder::Time(column), _) => column.append_null(),
             (Builder::F64(column), _) => column.append_null(),
             (Builder::Text(column), _) => column.append_null(),
-            (Builder::Name(column), _) => column.append_null(),
+            (Builder::Name(column), _) => column.push(None),
         }
     }
 
@@ -129,7 +179,7 @@ impl Builder {
             Builder::I64(column) => Arc::new(column.finish()),
             Builder::F64(column) => Arc::new(column.finish()),
             Builder::Text(column) => Arc::new(column.finish()),
-            Builder::Name(column) => Arc::new(column.finish()),
+            Builder::Name(column) => column.finish(),
             Builder::Time(column) => Arc::new(column.finish()),
         }
     }

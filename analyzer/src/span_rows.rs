@@ -158,8 +158,43 @@ impl SpanBatch {
     fn row(&self, row: usize) -> SpanRow<'_> {
         let texts = self.texts.each_ref().map(|column| column.is_valid(row).then(|| column.value(row)));
         let numbers = self.numbers.each_ref().map(|column| column.is_valid(row).then(|| column.value(row)));
-        let [trace_id, span_id, parent_span_id, remote_parent_span_id, kind, name, service, protocol, method, path, outcome, src_addr, dst_addr, process, link_evidence, query, host, user_agent, http_version] = texts;
-        let [duration_ns, own_ns, status, late_status, late_ns, request_bytes, response_bytes, request_body_bytes, response_body_bytes, src_port, dst_port, tid, process_id, connection_id] = numbers;
+        let [
+            trace_id,
+            span_id,
+            parent_span_id,
+            remote_parent_span_id,
+            kind,
+            name,
+            service,
+            protocol,
+            method,
+            path,
+            outcome,
+            src_addr,
+            dst_addr,
+            process,
+            link_evidence,
+            query,
+            host,
+            user_agent,
+            http_version,
+        ] = texts;
+        let [
+            duration_ns,
+            own_ns,
+            status,
+            late_status,
+            late_ns,
+            request_bytes,
+            response_bytes,
+            request_body_bytes,
+            response_body_bytes,
+            src_port,
+            dst_port,
+            tid,
+            process_id,
+            connection_id,
+        ] = numbers;
         SpanRow {
             trace_id: trace_id.unwrap_or_default(),
             span_id: span_id.unwrap_or_default(),

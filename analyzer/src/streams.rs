@@ -75,6 +75,9 @@ const UNCERTAIN_WAIT_NS: i64 = 2_000_000;
 /// Calls that wait at once.
 const MAX_HELD: usize = 64;
 
+/// A first call further than this from the stream's first byte belongs to another connection under the same id.
+const FAR: i64 = 1 << 28;
+
 /// The two streams of one socket.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
@@ -143,6 +146,9 @@ impl Streams {
         };
         let cursor = &mut self.ways[way as usize];
         let seq = event.tcp_seq.or(cursor.next).unwrap_or_default();
+        if cursor.position == 0 && cursor.distance(seq).is_some_and(|d| d.abs() > FAR) {
+            cursor.next = None;
+        }
         let next = *cursor.next.get_or_insert(seq);
         let certain = event.flags & flags::OFFSET_UNCERTAIN == 0;
         if certain && seq == next && self.held.is_empty() {

@@ -548,3 +548,24 @@ fn a_stream_longer_than_sequence_numbers_are() {
     let ids: BTreeSet<_> = assembled.spans().iter().map(|s| s["span_id"].clone()).collect();
     assert_eq!(ids.len(), 4);
 }
+
+/// The end of a socket went unseen, and the kernel gave its address (so its id) to the next one.
+#[test]
+fn a_reused_id_does_not_mix_two_connections() {
+    let mut world = World::new();
+    let (client, server) = (world.process("client"), world.process("server"));
+    let connection = world.connect(client, server, 80);
+    let socket = connection.client;
+    // The row of `sockets` is that of the second life.
+    world.state(socket, 1, 4);
+    world.call(socket, Kind::Close, 0, US);
+    world.sockets[socket].role = "server";
+    world.state(socket, 7, 2);
+    world.state(socket, 2, 1);
+    world.request(connection, GET);
+    world.respond(connection, OK);
+    world.close(connection);
+    let assembled = world.assembled();
+    assert_eq!(line(assembled.only(socket), BRIEF), "client GET /a 200 ok 52 43");
+    assert_eq!(assembled.only(connection.server)["link_evidence"], "connection");
+}

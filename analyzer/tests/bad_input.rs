@@ -62,7 +62,7 @@ fn is_refused(dir: &Path, named: &str) {
         &["info"],
         &["sql", "SELECT count(*) FROM events", "--format", "json"],
         &["spans"],
-        &["trace", "00"],
+        &["trace", "00112233445566778899aabbccddeeff"],
     ];
     for command in commands {
         let output = lab::process::run(retrospan().arg(command[0]).arg(dir).args(&command[1..]));

@@ -133,7 +133,8 @@ fn both_sides_tell_how_it_ended() {
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
     let client_took_ns = end_badly(go.port, &go);
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     for kind in ["client", "server"] {
         endings_are_told(&spans, kind, go.port);
         given_up_in_time(of_path(&spans, kind, go.port, "/sleep/1500"), client_took_ns);
@@ -149,7 +150,8 @@ fn the_server_alone_tells_how_it_ended() {
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_pids(&[go.pid()]);
     let client_took_ns = end_badly(go.port, &go);
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     assert!(spans.iter().all(|span| span.kind == "server"), "only the server was recorded");
     endings_are_told(&spans, "server", go.port);
     given_up_in_time(of_path(&spans, "server", go.port, "/sleep/1500"), client_took_ns);
@@ -166,7 +168,8 @@ fn the_edge_of_a_chain_tells_how_it_ended() {
     let recording = Recording::of_ports(&chain.ports());
     end_badly(chain.port(), &chain.server);
     chain.ways(ENDINGS.len());
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     for kind in ["client", "server"] {
         endings_are_told(&spans, kind, chain.port());
     }
@@ -181,7 +184,8 @@ fn the_edge_proxy_alone_tells_how_it_ended() {
     let recording = Recording::of_pids(&[chain.edge.pid()]);
     end_badly(chain.port(), &chain.server);
     chain.ways(ENDINGS.len());
-    endings_are_told(&recording.finish().spans(), "server", chain.port());
+    let capture = recording.finish();
+    endings_are_told(&capture.spans(), "server", chain.port());
 }
 
 /// What the server side of each hop of a chain says of a slow request whose client
@@ -197,7 +201,8 @@ fn chain_of_quitters(recording: impl FnOnce(&Chain) -> Recording) {
         load::curl(chain.port(), &["/size/10"], &[]);
     }
     chain.ways(10);
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     let [edge, inner, server] = chain.ports();
     for (hop, port) in [edge, inner, server].into_iter().enumerate() {
         let here: Vec<_> = spans.iter().filter(|s| s.kind == "server" && s.dst_port == port).collect();
@@ -247,7 +252,8 @@ fn the_end_of_the_recording_cuts_what_is_in_flight() {
     let mut connection = Connection::open(go.port);
     connection.send(&Request::new("GET", "/sleep/4000").bytes());
     connection.wait_taken();
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     let seen: Vec<_> = spans.iter().map(|span| (span.outcome.as_str(), span.status)).collect();
     assert_eq!(seen, [("timeout_cut", None); 2], "client and server span");
 }

@@ -62,7 +62,8 @@ fn sixteen_at_once(port: u16, prefix: &str) {
 fn recorded(front: u16, back: u16, load: impl FnOnce()) -> Vec<Span> {
     let recording = Recording::of_ports(&[front, back]);
     load();
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     for (kind, port) in [("client", front), ("server", front), ("client", back), ("server", back)] {
         let count = spans.iter().filter(|span| span.kind == kind && span.dst_port == port).count();
         assert_eq!(count, REQUESTS, "{kind} spans at {port}");

@@ -46,6 +46,7 @@ fn truth(requests: usize) -> Vec<Exchange> {
         response_bytes: 20,
         request_body_bytes: 0,
         response_body_bytes: 0,
+        chunked: false,
         began_ns: nth as i64 * 1000,
         took_ns: 500,
     };

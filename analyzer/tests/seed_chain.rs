@@ -94,7 +94,8 @@ fn connections_from_before_the_recording_get_no_wrong_parent() {
     }
     drop(connections);
     let ways = chain.ways(16);
-    let spans = recording.finish().spans();
+    let capture = recording.finish();
+    let spans = capture.spans();
     let score = check::score(&spans, chain.ports(), &ways);
     assert_eq!(score.requests, 320, "requests with all their spans");
     check::none_of("parents", &score.wrong);

@@ -20,8 +20,6 @@ const TAIL: u64 = TAIL_BYTES as u64;
 
 /// Most bytes copied in one step from several buffers.
 const STEP: u64 = 256;
-/// The same where only a short head is kept.
-const SHORT_STEP: u64 = 64;
 /// Most steps (buffers, or parts of them) that a head is gathered in.
 const HEAD_STEPS: u32 = 96;
 /// Most buffers of one call that are looked at; what lies beyond is cut.
@@ -269,23 +267,81 @@ fn copy_one(room: &Room, call: &InCall, done: u64, kept: Kept, cap: u64) -> Kept
 fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
     data.buffer.set(0);
     data.offset.set(0);
-    let step = if cap < STEP { SHORT_STEP } else { STEP };
-    gather(room, data, 0, kept.head, cap, step, HEAD_STEPS);
-    let head = bounded(data.copied.get(), cap);
-    if kept.tail == 0 || head != kept.head {
+    // SAFETY: the room is that of `reserve_for`, and the function that of its size.
+    unsafe {
+        let target = room.0.add(BODY);
+        match cap {
+            128 => gather_128(target.cast(), data, kept.head),
+            512 => gather_512(target.cast(), data, kept.head),
+            1024 => gather_1024(target.cast(), data, kept.head),
+            _ => gather_4096(target.cast(), data, kept.head),
+        };
+    }
+    // Compared first and bounded afterwards: what the compiler knows to be equal it takes from either.
+    let copied = data.copied.get();
+    let is_cut = copied != kept.head;
+    let head = bounded(copied, cap);
+    if kept.tail == 0 || is_cut {
         return Kept { head, tail: 0 };
     }
     data.buffer.set(data.tail_buffer.get());
     data.offset.set(data.tail_offset.get());
-    gather(room, data, head, TAIL, TAIL, TAIL, TAIL as u32 + 4);
+    // SAFETY: behind at most `cap` bytes of head there is room for a step.
+    unsafe { gather_tail(room.0.add(BODY + head as usize).cast(), data) };
     let tail = if data.copied.get() == TAIL { TAIL } else { 0 };
     Kept { head, tail }
 }
 
-/// Copies `wanted` bytes (at most `cap`) from several buffers to `at` in the record, from the place
-/// that `data` names on; `data.copied` says how many it got.
+/// Room for a head of `CAP` bytes and a step behind it.
+type Area<const BYTES: usize> = [u8; BYTES];
+const STEP_BYTES: usize = STEP as usize;
+
+// Functions of their own for the verifier, as `message` is: each loop is looked at once.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_128(target: *mut Area<{ 128 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+    gather(target.cast(), data, wanted, 128, HEAD_STEPS)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_512(target: *mut Area<{ 512 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+    gather(target.cast(), data, wanted, 512, HEAD_STEPS)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_1024(target: *mut Area<{ 1024 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+    gather(target.cast(), data, wanted, 1024, HEAD_STEPS)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_4096(
+    target: *mut Area<{ MAX_SNAP_BYTES + STEP_BYTES }>,
+    data: *const Data,
+    wanted: u64,
+) -> i32 {
+    gather(target.cast(), data, wanted, MAX_SNAP_BYTES as u64, HEAD_STEPS)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_tail(target: *mut Area<{ 2 * TAIL_BYTES }>, data: *const Data) -> i32 {
+    gather(target.cast(), data, TAIL, TAIL, TAIL as u32 + 4)
+}
+
+/// Copies `wanted` bytes (at most `cap`) from several buffers, from the place that `data` names on;
+/// `data.copied` says how many it got. One step never copies more than `cap` or STEP bytes.
 #[inline(always)]
-fn gather(room: &Room, data: &Data, at: u64, wanted: u64, cap: u64, most: u64, steps: u32) {
+fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32) -> i32 {
+    // SAFETY: null or valid; the verifier insists on the check.
+    let Some(data) = (unsafe { data.as_ref() }) else { return 0 };
+    if target.is_null() {
+        return 0;
+    }
+    let most = if cap < STEP { cap } else { STEP };
     data.copied.set(0);
     let mut step = 0;
     while step < steps {
@@ -301,7 +357,12 @@ fn gather(room: &Room, data: &Data, at: u64, wanted: u64, cap: u64, most: u64, s
             let left = buffer.bytes - offset;
             let missing = wanted - copied;
             let bytes = bounded(if left < missing { left } else { missing }, most);
-            if !copy(room, at + bounded(copied, cap), bytes, buffer.address + offset) {
+            // SAFETY: at most `cap` bytes behind the start there is room for a step.
+            let result = unsafe {
+                let to = target.add(bounded(copied, cap) as usize);
+                bpf_probe_read_user(to.cast(), bytes as u32, (buffer.address + offset) as *const _)
+            };
+            if result != 0 {
                 break;
             }
             data.copied.set(copied + bytes);
@@ -311,6 +372,7 @@ fn gather(room: &Room, data: &Data, at: u64, wanted: u64, cap: u64, most: u64, s
             data.offset.set(0);
         }
     }
+    0
 }
 
 /// Completes the event with what was copied.

@@ -113,6 +113,9 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
         && entry.verdict == IGNORED
         && !matches!(wish.kind, Kind::Accept | Kind::Connect)
     {
+        if wish.kind == Kind::Close && entry.flags & CLOSED != 0 {
+            let _ = SOCKETS.remove(socket.sk);
+        }
         return;
     }
     if wish.kind == Kind::Receive && wish.options & (MSG_PEEK | MSG_ERRQUEUE) != 0 {

@@ -148,12 +148,8 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let sk = Sk(call.sk);
-    if let Some(entry) = entry_of(call)
-        && result > 0
-        && !receives
-        && sk.state() == TCP_SYN_SENT
-    {
-        entry.flags |= EARLY_DATA;
+    if !receives && result > 0 && sk.state() == TCP_SYN_SENT {
+        note_early_data(call);
     }
     let after = if call.flags & flags::NO_SEQ != 0 {
         call.seq
@@ -170,6 +166,14 @@ fn moved(call: &mut InCall, result: i64) {
     let (seq, flags) = position(call, after, done, receives);
     let address = call.address;
     data::message(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+}
+
+/// The data travelled with the handshake.
+#[inline(always)]
+fn note_early_data(call: &InCall) {
+    if let Some(entry) = entry_of(call) {
+        entry.flags |= EARLY_DATA;
+    }
 }
 
 /// Where the data of the whole call begins, and whether that is certain.

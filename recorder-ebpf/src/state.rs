@@ -40,11 +40,12 @@ pub fn changed(sk: Sk, old: u8, new: u8) {
     }
 }
 
-/// The entry of an earlier socket at the same address, whose end nobody saw.
+/// The entry of an earlier socket at the same address, whose last file nobody saw closed. A client that is not
+/// closed may be here for itself: both ends connected at once.
 #[inline(always)]
 fn forget_predecessor(sk: Sk) {
     if let Some(entry) = known(sk.0)
-        && entry.role != role::CLIENT
+        && (entry.role != role::CLIENT || entry.flags & CLOSED != 0)
     {
         let _ = SOCKETS.remove(sk.0);
     }

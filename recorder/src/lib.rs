@@ -26,5 +26,6 @@ pub mod redact;
 pub mod report;
 pub mod rows;
 pub mod shell;
+pub mod signals;
 pub mod snapshot;
 pub mod sockets;

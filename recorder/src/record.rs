@@ -11,7 +11,6 @@ use retrospan_formats::manifest::{Cost, Manifest, State};
 use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::{CaptureWriter, check_unused};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cgroups::Cgroups;
 use crate::command::{self, Gated};
@@ -27,6 +26,7 @@ use crate::probes::{self, ProbeError, Probes};
 use crate::processes::Processes;
 use crate::report::{self, CommandEnd, Progress};
 use crate::rows;
+use crate::signals::Signals;
 use crate::snapshot;
 
 /// Rows of a part at most: one row group of a Parquet file.
@@ -323,51 +323,6 @@ impl Rotation {
         let thousandths = host::boot_ns() / 1_000 % 150;
         self.since = Instant::now();
         self.after = self.longest.mul_f64(0.8 + thousandths as f64 / 1_000.0);
-    }
-}
-
-/// The signals that end a recording.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Not where nohup(1) said to ignore it.
-    hang_up: Option<Signal>,
-    /// The one that came, if COMMAND has to be told.
-    arrived: Option<libc::c_int>,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: if host::ignores(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
-            arrived: None,
-        })
-    }
-
-    async fn arrived_within(&mut self, pause: Duration) -> bool {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            // The terminal sends Ctrl-C to COMMAND itself.
-            _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => { self.arrived = Some(libc::SIGTERM); true }
-            _ = hang_up => { self.arrived = Some(libc::SIGHUP); true }
-            () = tokio::time::sleep(pause) => false,
-        }
-    }
-
-    fn pass_on(&mut self, command: Option<&Child>) {
-        if let (Some(signal), Some(child)) = (self.arrived, command) {
-            // SAFETY: kill has no memory effects; the child has not been waited for, so its pid is its own.
-            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
-        }
     }
 }
 

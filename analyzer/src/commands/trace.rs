@@ -25,11 +25,11 @@ const MAX_SPANS: usize = 5_000;
 
 /// Prints the trace; exit code 1 where there is none of that id.
 pub fn run(args: TraceArgs) -> Result<ExitCode> {
+    let capture = Capture::open(&args.capture)?;
     let trace_id = args.trace_id.to_ascii_lowercase();
     if trace_id.len() != 32 || !trace_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(Error::Usage(format!("{}: a trace id has 32 hex digits", args.trace_id)));
     }
-    let capture = Capture::open(&args.capture)?;
     let found = block_on(async {
         let context = catalog::open(&capture)?;
         show(&context, &trace_id, args.why, capture.manifest.host.utc_offset_s).await

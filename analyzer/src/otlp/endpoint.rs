@@ -37,6 +37,10 @@ impl Endpoint {
             _ => return Err(format!("{url}: the URL must begin with http:// or https://")),
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(format!("{url}: no host"))?;
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        if uri.port_u16().is_none() && !authority.ends_with(host) {
+            return Err(format!("{url}: the port is not a number up to 65535"));
+        }
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let path = uri.path_and_query().map(|p| p.as_str()).filter(|path| *path != "/" && !path.is_empty());
         let implied = if port == 4318 || path.is_some() { Protocol::HttpProtobuf } else { Protocol::Grpc };

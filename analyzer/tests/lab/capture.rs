@@ -15,6 +15,16 @@ pub struct Capture {
     home: TempDir,
 }
 
+impl Drop for Capture {
+    /// A failed test leaves its capture behind for whoever looks into it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.home.disable_cleanup(true);
+            eprintln!("the capture is kept: {}", self.dir.display());
+        }
+    }
+}
+
 /// One row of the `spans` table; columns as the contract names them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Span {

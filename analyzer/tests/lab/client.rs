@@ -19,11 +19,13 @@ pub struct Exchange {
     pub path: String,
     /// Null where no answer came.
     pub status: Option<i64>,
-    /// Whole messages on the wire: heads, interim answers and framing included.
+    /// Whole messages on the wire: heads and framing included, interim answers not.
     pub request_bytes: i64,
     pub response_bytes: i64,
     pub request_body_bytes: i64,
     pub response_body_bytes: i64,
+    /// The body came in chunks: where they end only their framing tells.
+    pub chunked: bool,
     /// Just before the first byte was sent; Unix ns.
     pub began_ns: i64,
     /// From there until just after the last byte was received.
@@ -77,8 +79,10 @@ pub struct Response {
     /// Statuses of the 1xx answers before it.
     pub interim: Vec<i64>,
     pub head: String,
+    /// Without the interim answers, which are messages of their own.
     pub wire_bytes: i64,
     pub body_bytes: i64,
+    pub chunked: bool,
 }
 
 /// When a request began, and how long ago that is.
@@ -229,6 +233,7 @@ impl Connection {
             response_bytes: response.wire_bytes,
             request_body_bytes: length(request.body.len()),
             response_body_bytes: response.body_bytes,
+            chunked: response.chunked,
             began_ns: watch.began_ns,
             took_ns: watch.took_ns(),
         }
@@ -239,7 +244,7 @@ impl Connection {
         let mut response = Response::default();
         loop {
             response.head = self.take_head();
-            response.wire_bytes += i64::try_from(response.head.len()).expect("a length");
+            response.wire_bytes = i64::try_from(response.head.len()).expect("a length");
             let status = response.head.split(' ').nth(1).and_then(|s| s.parse().ok());
             response.status = status.unwrap_or_else(|| panic!("status in {:?}", response.head));
             if response.status == 101 || response.status >= 200 {
@@ -255,6 +260,7 @@ impl Connection {
             (_, Some(length), _) => (self.take(length.parse().expect("a Content-Length")).len(), 0),
             _ => (self.take_to_end().len(), 0),
         };
+        response.chunked = framing > 0;
         response.body_bytes = i64::try_from(body).expect("a length");
         response.wire_bytes += i64::try_from(body + framing).expect("a length");
         response

@@ -51,6 +51,7 @@ fn curled(row: &str, began_ns: i64) -> Curled {
             response_bytes: number("size_header") + number("size_download"),
             request_body_bytes: number("size_upload"),
             response_body_bytes: number("size_download"),
+            chunked: false,
             began_ns,
             took_ns,
         },

@@ -83,6 +83,33 @@ fn is_harmless(name: &[u8]) -> bool {
     HARMLESS[from as usize..to as usize].iter().any(|harmless| harmless.as_bytes() == name)
 }
 
+/// Methods that are taken for one before the whole request line is seen, sorted.
+const KNOWN_METHODS: [&[u8]; 23] = [
+    b"CONNECT",
+    b"COPY",
+    b"DELETE",
+    b"GET",
+    b"HEAD",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKCOL",
+    b"MOVE",
+    b"OPTIONS",
+    b"PATCH",
+    b"POST",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"PURGE",
+    b"PUT",
+    b"QUERY",
+    b"REPORT",
+    b"SEARCH",
+    b"TRACE",
+    b"UNLINK",
+    b"UNLOCK",
+];
+
 /// Where in the head the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -520,5 +547,18 @@ fn begins(direction: Direction, bytes: &[u8], needed: usize) -> bool {
         }
         rest = &rest[length.max(1)..];
     }
-    true
+    direction == Direction::Responses || may_become_request(bytes)
+}
+
+/// Whether a part of a request line is more than a word in capitals: `PASS secret` of another protocol must not be
+/// kept because its line end comes in another call.
+fn may_become_request(bytes: &[u8]) -> bool {
+    let mut words = bytes.splitn(2, |&b| b == b' ');
+    let method = words.next().unwrap_or_default();
+    let Some(target) = words.next() else {
+        return KNOWN_METHODS.iter().any(|known| known.starts_with(method));
+    };
+    let absolute = b"http".iter().zip(target).all(|(a, b)| a == b);
+    KNOWN_METHODS.contains(&method)
+        && (method == b"CONNECT" || matches!(target.first(), Some(b'/' | b'*')) || absolute)
 }

@@ -259,3 +259,27 @@ proptest! {
         prop_assert_eq!(sum, 2 * bytes.len() as u64);
     }
 }
+
+#[test]
+fn a_word_in_capitals_is_no_head_before_its_line_is_whole() {
+    for other in ["SECRETTOKEN", "PASS hunter2", "AUTH PLAIN aGk=", "TRACE hunter2", "LOGIN me"] {
+        assert!(!begins_head(Requests, other.as_bytes()), "{other}");
+        let parts = frame(&[(Requests, other.as_bytes()), (Requests, b" hunter2\r\n")]);
+        let all = [other, " hunter2\r\n"].concat();
+        let kept = kept(all.as_bytes(), &parts);
+        assert!(kept.bytes().all(|b| b"*\r\n".contains(&b)), "{kept}");
+    }
+    for request in [
+        "G",
+        "GET",
+        "GET ",
+        "GET /",
+        "OPTIONS *",
+        "CONNECT h",
+        "PUT ht",
+        "PUT http://a",
+        "FOO / HTTP/1.1\r\n",
+    ] {
+        assert!(begins_head(Requests, request.as_bytes()), "{request}");
+    }
+}

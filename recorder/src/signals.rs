@@ -1,0 +1,56 @@
+//! The signals that end a recording, waited for together with the pause between two drains.
+
+use std::process::Child;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::host;
+
+/// The signals that end a recording.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Not where nohup(1) said to ignore it.
+    hang_up: Option<Signal>,
+    /// The one that came, if COMMAND has to be told.
+    arrived: Option<libc::c_int>,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: if host::ignores(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            arrived: None,
+        })
+    }
+
+    /// Whether one arrived before the pause was over.
+    pub async fn arrived_within(&mut self, pause: Duration) -> bool {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // The terminal sends Ctrl-C to COMMAND itself.
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => { self.arrived = Some(libc::SIGTERM); true }
+            _ = hang_up => { self.arrived = Some(libc::SIGHUP); true }
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+
+    /// Tells COMMAND, where the one that arrived was not sent to it too.
+    pub fn pass_on(&mut self, command: Option<&Child>) {
+        if let (Some(signal), Some(child)) = (self.arrived, command) {
+            // SAFETY: kill has no memory effects; the child has not been waited for, so its pid is its own.
+            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+        }
+    }
+}
