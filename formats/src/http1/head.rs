@@ -60,6 +60,29 @@ const HARMLESS: [&str; 43] = [
     "x-request-id",
 ];
 
+/// Where in [`HARMLESS`] the names with a first byte of at least this value begin.
+const HARMLESS_FROM: [u8; 257] = {
+    let mut from = [0; 257];
+    let mut index = 0;
+    let mut byte = 0;
+    while byte < from.len() {
+        while index < HARMLESS.len() && (HARMLESS[index].as_bytes()[0] as usize) < byte {
+            index += 1;
+        }
+        from[byte] = index as u8;
+        byte += 1;
+    }
+    from
+};
+
+/// Whether the value of the header of this name, lower case, may be kept. Looks only at names with the same first
+/// byte: a search over all of them was the dearest part of reading a head.
+fn is_harmless(name: &[u8]) -> bool {
+    let Some(&first) = name.first() else { return false };
+    let (from, to) = (HARMLESS_FROM[first as usize], HARMLESS_FROM[first as usize + 1]);
+    HARMLESS[from as usize..to as usize].iter().any(|harmless| harmless.as_bytes() == name)
+}
+
 /// Methods that are taken for one before the whole request line is seen, sorted.
 const KNOWN_METHODS: [&[u8]; 23] = [
     b"CONNECT",
@@ -397,7 +420,7 @@ impl Head {
             b"expect" => Field::Expect,
             _ => Field::Other,
         };
-        (HARMLESS.binary_search_by(|harmless| harmless.as_bytes().cmp(name)).is_ok(), field)
+        (is_harmless(name), field)
     }
 
     fn begin_value(&mut self, field: Field) {
