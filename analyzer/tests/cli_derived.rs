@@ -13,7 +13,7 @@ fn spans_are_one_line_each() {
     assert_eq!(text.lines().count(), 20, "{text}");
     assert!(!acts_on_a_terminal(&text), "{text:?}");
     assert!(text.lines().is_sorted(), "{text}");
-    insta::assert_snapshot!("spans", text.lines().skip(6).take(2).collect::<Vec<_>>().join("\n"));
+    snapshot("spans", &text.lines().skip(6).take(2).collect::<Vec<_>>().join("\n"));
     let slow = stdout(directory.path(), &["spans", path, "--where", "duration_ns > 400000000 -- slow"]);
     assert_eq!(slow.lines().count(), 2, "{slow}");
     assert_eq!(stdout(directory.path(), &["spans", path, "--limit", "3"]).lines().count(), 3);
@@ -29,7 +29,7 @@ fn a_trace_is_a_tree() {
     let query = "SELECT trace_id FROM spans WHERE path = '/item/3' AND kind = 'client'";
     let id = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
     let id = id.lines().nth(1).unwrap();
-    insta::assert_snapshot!("trace", stdout(directory.path(), &["trace", path, &id.to_uppercase(), "--why"]));
+    snapshot("trace", &stdout(directory.path(), &["trace", path, &id.to_uppercase(), "--why"]));
     let missing = "0".repeat(32);
     let error = failure(directory.path(), &["trace", path, &missing], 1);
     assert!(error.contains(&missing), "{error}");
@@ -63,7 +63,7 @@ fn every_query_runs_in_every_format() {
         assert!(sql.starts_with("-- "), "{sql}");
         tables.push_str(&format!("{name}\n\n{table}\n"));
     }
-    insta::assert_snapshot!("queries", tables);
+    snapshot("queries", &tables);
 }
 
 #[test]

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 fn info_says_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());
-    insta::assert_snapshot!(
-        stdout(directory.path(), &["info", path.to_str().unwrap()]).replace(char::is_numeric, "9")
+    snapshot(
+        "info",
+        &stdout(directory.path(), &["info", path.to_str().unwrap()]).replace(char::is_numeric, "9"),
     );
     let text = stdout(directory.path(), &["info", path.to_str().unwrap(), "--format", "json"]);
     let info: Value = serde_json::from_str(&text).unwrap();
@@ -52,9 +53,9 @@ fn sql_in_every_format() {
     let path = path.to_str().unwrap();
     let query = "SELECT time, kind, done_bytes, remote_port, payload FROM events JOIN sockets USING (socket_id) \
                  WHERE kind = 'send' AND role = 'server' ORDER BY boot_ns LIMIT 2";
-    insta::assert_snapshot!("table", stdout(directory.path(), &["sql", path, query]));
-    insta::assert_snapshot!("csv", stdout(directory.path(), &["sql", path, query, "--format", "csv"]));
-    insta::assert_snapshot!("json", stdout(directory.path(), &["sql", path, query, "--format", "json"]));
+    snapshot("table", &stdout(directory.path(), &["sql", path, query]));
+    snapshot("csv", &stdout(directory.path(), &["sql", path, query, "--format", "csv"]));
+    snapshot("json", &stdout(directory.path(), &["sql", path, query, "--format", "json"]));
     let file = directory.path().join("out.parquet");
     let printed =
         stdout(directory.path(), &["sql", path, query, "--format", "parquet", "-o", file.to_str().unwrap()]);

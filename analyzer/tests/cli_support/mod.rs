@@ -259,3 +259,16 @@ pub fn failure(directory: &Path, arguments: &[&str], code: i32) -> String {
 pub fn acts_on_a_terminal(text: &str) -> bool {
     text.chars().any(|c| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c))
 }
+
+/// Compares with `tests/snapshots/NAME.txt`; with `ACCEPT` set, rewrites it.
+pub fn snapshot(name: &str, text: &str) {
+    let path = format!("{}/tests/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("ACCEPT").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        text == expected,
+        "{name} differs (ACCEPT=1 rewrites it); now it is\n{text}\nand it was\n{expected}"
+    );
+}
