@@ -153,7 +153,8 @@ impl Table {
                     .set_column_dictionary_enabled(path.clone(), false)
                     .set_column_encoding(path, other.parquet()),
             };
-            if column.ty == Type::Bytes {
+            // Readers skip by order and time; elsewhere the bounds of unsorted values skip nothing.
+            if !self.order.contains(&column.name) && self.time_column != Some(column.name) {
                 builder = builder
                     .set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::None);
             }

@@ -3,8 +3,8 @@
 
 use crate::{
     filter::{decide_in, process_matches},
-    kernel::{IPPROTO_TCP, OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket},
-    maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, InCall, NO_CALL, RECORDED, SOCKETS, form},
+    kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket},
+    maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, InCall, NO_CALL, RECORDED, SOCKETS, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
     sockets::{Origin, announce, first_sight, is_supported, known},
@@ -131,7 +131,7 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
         return;
     }
     let (socket_id, recorded) = (entry.socket_id, entry.verdict == RECORDED);
-    let is_tcp = sk.protocol() == IPPROTO_TCP;
+    let is_tcp = entry.flags & IS_TCP != 0;
     let seq = match wish.kind {
         Kind::Send if is_tcp => sk.write_seq(),
         Kind::Receive if is_tcp => sk.copied_seq(),

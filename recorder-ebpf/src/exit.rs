@@ -229,20 +229,6 @@ pub extern "C" fn bytes_of_messages(first: u64, count: u64) -> u64 {
     total
 }
 
-/// Bytes moved by all messages. A function of its own for the verifier: the loop over the messages
-/// would be looked at once for every way out of this one.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn messages_bytes(first: u64, count: u64) -> u64 {
-    let mut total = 0;
-    let mut index = 0;
-    while index < MOST_MESSAGES && index < count {
-        total += u64::from(user_u32(first + index * MMSGHDR_BYTES + MSGHDR_BYTES));
-        index += 1;
-    }
-    total
-}
-
 /// A number in the caller's memory; 0 where it cannot be read.
 #[inline(always)]
 fn user_u32(address: u64) -> u32 {

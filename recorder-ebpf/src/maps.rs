@@ -67,6 +67,8 @@ pub const EARLY_DATA: u8 = 1 << 3;
 pub const DISCOVERED: u8 = 1 << 4;
 /// [`Entry::flags`]: the sequence numbers are those of the connection's first bytes.
 pub const FROM_START: u8 = 1 << 5;
+/// [`Entry::flags`]: its `struct sock` is a `struct tcp_sock`, which has sequence numbers.
+pub const IS_TCP: u8 = 1 << 6;
 
 /// What is remembered about a socket. Written without locks: two threads that use one socket at the
 /// same moment may at worst keep some payload bytes too many or too few.

@@ -3,7 +3,7 @@
 use crate::{
     filter::decide,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
-    maps::{ANNOUNCED, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS, RECORDED, SOCKETS, UNDECIDED},
+    maps::{ANNOUNCED, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS, IS_TCP, RECORDED, SOCKETS, UNDECIDED},
     ring::{Actor, HEADER, count_loss, fetch_increment, now_ns, reserve},
 };
 use core::mem::size_of;
@@ -63,9 +63,12 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         state: 0,
         reserved: [0; 7],
     };
-    if origin.discovered && sk.protocol() == IPPROTO_TCP {
-        entry.first_send_seq = sk.write_seq();
-        entry.first_receive_seq = sk.copied_seq();
+    if sk.protocol() == IPPROTO_TCP {
+        entry.flags |= IS_TCP;
+        if origin.discovered {
+            entry.first_send_seq = sk.write_seq();
+            entry.first_receive_seq = sk.copied_seq();
+        }
     }
     decide(&mut entry, sk, matches);
     if let Err(error) = SOCKETS.insert(sk.0, entry, NO_EXIST)

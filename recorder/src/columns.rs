@@ -66,6 +66,16 @@ pub struct EventColumns {
     tcp_seq: Optional<u32>,
     errno: Vec<i32>,
     flags: Vec<i32>,
+    states: StateColumns,
+    payload: Vec<u8>,
+    payload_ends: Vec<i32>,
+    has_payload: Vec<bool>,
+}
+
+/// The columns that only `state` rows have: filled up to the rows of a batch when there is such a row, because most rows
+/// are none.
+#[derive(Default)]
+struct StateColumns {
     sk_err: Optional<i32>,
     write_seq: Optional<u32>,
     snd_una: Optional<u32>,
@@ -73,9 +83,43 @@ pub struct EventColumns {
     rcv_nxt: Optional<u32>,
     old_state: Optional<u8>,
     new_state: Optional<u8>,
-    payload: Vec<u8>,
-    payload_ends: Vec<i32>,
-    has_payload: Vec<bool>,
+}
+
+impl StateColumns {
+    /// Sets the row that comes after `rows` others.
+    fn set(&mut self, rows: usize, state: &State) {
+        self.fill(rows);
+        self.sk_err.push(Some(state.sk_err as i32));
+        self.write_seq.push(Some(state.write_seq));
+        self.snd_una.push(Some(state.snd_una));
+        self.copied_seq.push(Some(state.copied_seq));
+        self.rcv_nxt.push(Some(state.rcv_nxt));
+        self.old_state.push(Some(state.old_state));
+        self.new_state.push(Some(state.new_state));
+    }
+
+    fn fill(&mut self, rows: usize) {
+        self.sk_err.fill(rows);
+        self.write_seq.fill(rows);
+        self.snd_una.fill(rows);
+        self.copied_seq.fill(rows);
+        self.rcv_nxt.fill(rows);
+        self.old_state.fill(rows);
+        self.new_state.fill(rows);
+    }
+
+    fn take(&mut self, rows: usize) -> [ArrayRef; 7] {
+        self.fill(rows);
+        [
+            self.sk_err.take::<Int32Type>(),
+            self.write_seq.take::<UInt32Type>(),
+            self.snd_una.take::<UInt32Type>(),
+            self.copied_seq.take::<UInt32Type>(),
+            self.rcv_nxt.take::<UInt32Type>(),
+            self.old_state.take::<UInt8Type>(),
+            self.new_state.take::<UInt8Type>(),
+        ]
+    }
 }
 
 /// A nullable column.
@@ -94,6 +138,12 @@ impl<T: ArrowNativeType> Optional<T> {
     fn push(&mut self, value: Option<T>) {
         self.values.push(value.unwrap_or_default());
         self.valid.push(value.is_some());
+    }
+
+    /// Adds nulls until there are that many rows.
+    fn fill(&mut self, rows: usize) {
+        self.values.resize(rows, T::default());
+        self.valid.resize(rows, false);
     }
 
     fn take<A: ArrowPrimitiveType<Native = T>>(&mut self) -> ArrayRef {
@@ -137,6 +187,9 @@ impl EventColumns {
 
     /// Adds a row; its payload is what was appended to [`EventColumns::payload`] since the last one.
     pub fn push(&mut self, header: &Header, event: &Event) {
+        if let Some(state) = &event.state {
+            self.states.set(self.len(), state);
+        }
         self.boot_ns.push(header.boot_ns as i64);
         self.duration_ns.push(event.duration_ns as i64);
         self.cpu.push(header.cpu);
@@ -151,14 +204,6 @@ impl EventColumns {
         self.tcp_seq.push(event.tcp_seq);
         self.errno.push(event.errno as i32);
         self.flags.push(event.flags as i32);
-        let state = event.state.as_ref();
-        self.sk_err.push(state.map(|s| s.sk_err as i32));
-        self.write_seq.push(state.map(|s| s.write_seq));
-        self.snd_una.push(state.map(|s| s.snd_una));
-        self.copied_seq.push(state.map(|s| s.copied_seq));
-        self.rcv_nxt.push(state.map(|s| s.rcv_nxt));
-        self.old_state.push(state.map(|s| s.old_state));
-        self.new_state.push(state.map(|s| s.new_state));
         let end = self.payload.len() as i32;
         self.has_payload.push(self.payload_ends.last().copied().unwrap_or(0) < end);
         self.payload_ends.push(end);
@@ -168,7 +213,8 @@ impl EventColumns {
     pub fn take_batch(&mut self) -> Result<RecordBatch, ArrowError> {
         let kinds = Int32Array::from(take(&mut self.kind));
         let kinds = DictionaryArray::<Int32Type>::try_new(kinds, KIND_NAMES.clone())?;
-        let columns: Vec<ArrayRef> = vec![
+        let states = self.states.take(self.len());
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(take(&mut self.boot_ns))),
             Arc::new(Int64Array::from(take(&mut self.duration_ns))),
             Arc::new(UInt16Array::from(take(&mut self.cpu))),
@@ -183,15 +229,9 @@ impl EventColumns {
             self.tcp_seq.take::<UInt32Type>(),
             Arc::new(Int32Array::from(take(&mut self.errno))),
             Arc::new(Int32Array::from(take(&mut self.flags))),
-            self.sk_err.take::<Int32Type>(),
-            self.write_seq.take::<UInt32Type>(),
-            self.snd_una.take::<UInt32Type>(),
-            self.copied_seq.take::<UInt32Type>(),
-            self.rcv_nxt.take::<UInt32Type>(),
-            self.old_state.take::<UInt8Type>(),
-            self.new_state.take::<UInt8Type>(),
-            self.take_payload()?,
         ];
+        columns.extend(states);
+        columns.push(self.take_payload()?);
         RecordBatch::try_new(EVENTS_SCHEMA.clone(), columns)
     }
 

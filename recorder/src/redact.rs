@@ -35,8 +35,6 @@ pub struct Data<'a> {
 #[derive(Debug, Default)]
 pub struct Redactor {
     parts: Vec<Part>,
-    /// One entry a known byte: may it be kept?
-    keep: Vec<bool>,
 }
 
 /// What is known of the data of one socket so far.
@@ -105,7 +103,7 @@ impl Redactor {
         }
     }
 
-    /// Fills `keep` for the known bytes; false where none of them may be kept.
+    /// Fills `parts` with those of the call; false where none of its bytes may be kept.
     fn classify(&mut self, stream: &mut Stream, data: &Data<'_>) -> bool {
         let requests = match (stream.requests, data.role) {
             (Some(kind), _) => Some(kind),
@@ -135,41 +133,22 @@ impl Redactor {
         let (head, tail) = if exact { (data.head, data.tail) } else { (&[][..], &[][..]) };
         stream.framing.call(direction, Call { length: data.done_bytes, head, tail }, &mut self.parts);
         position.advance(data.tcp_seq, data.done_bytes);
-        exact && self.mark(data)
-    }
-
-    /// From parts, which begin where the call begins, to a mark for each known byte.
-    fn mark(&mut self, data: &Data<'_>) -> bool {
-        let first = self.parts.first().map_or(0, |part| part.offset);
-        let head_bytes = data.head.len();
-        let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
-        self.keep.clear();
-        self.keep.resize(head_bytes + data.tail.len(), false);
-        let mut any = false;
-        for part in self.parts.iter().filter(|p| p.length > 0 && kept(&p.what)) {
-            let start = part.offset.saturating_sub(first);
-            let end = start + part.length;
-            let in_head = start.min(head_bytes as u64) as usize..end.min(head_bytes as u64) as usize;
-            let to_tail = |at: u64| at.clamp(tail_start, data.done_bytes) - tail_start;
-            let in_tail = head_bytes + to_tail(start) as usize..head_bytes + to_tail(end) as usize;
-            any |= !in_head.is_empty() || !in_tail.is_empty();
-            self.keep[in_head].fill(true);
-            self.keep[in_tail].fill(true);
-        }
-        any
+        exact
     }
 
     fn copy_kept(&self, data: &Data<'_>, out: &mut Vec<u8>) -> u32 {
         let before = out.len();
-        let (head_marks, tail_marks) = self.keep.split_at(data.head.len());
-        let head_bytes = head_marks.iter().rposition(|&keep| keep).map_or(0, |last| last + 1);
-        let tail_kept = tail_marks.contains(&true);
-        let mut blanked = copy_marked(&data.head[..head_bytes], &head_marks[..head_bytes], out);
-        if tail_kept {
-            blanked |= copy_marked(data.tail, tail_marks, out);
+        let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
+        let mut blanked = self.copy(data.head, 0, out).blanked;
+        let tail_begin = out.len();
+        let tail = self.copy(data.tail, tail_start, out);
+        if tail.kept {
+            // Its place is told by its length.
+            blanked |= tail.blanked || out.len() < tail_begin + data.tail.len();
+            out.resize(tail_begin + data.tail.len(), BLANK);
         }
         let mut bits = data.flags & !(flags::PAYLOAD_TAIL | flags::PAYLOAD_CUT | flags::REDACTED);
-        if tail_kept {
+        if tail.kept {
             bits |= flags::PAYLOAD_TAIL;
         }
         if blanked {
@@ -180,6 +159,35 @@ impl Redactor {
         }
         bits
     }
+
+    /// Appends `bytes`, which begin at `at` in the call, up to the last that may be kept, blanking those between.
+    fn copy(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Copied {
+        let before = out.len();
+        let mut blanked = false;
+        let call_start = self.parts.first().map_or(0, |part| part.offset);
+        for part in self.parts.iter().filter(|p| p.length > 0 && kept(&p.what)) {
+            let place =
+                |offset: u64| (offset - call_start).saturating_sub(at).min(bytes.len() as u64) as usize;
+            let run = place(part.offset)..place(part.offset + part.length);
+            if run.is_empty() {
+                continue;
+            }
+            if out.len() < before + run.start {
+                blanked = true;
+                out.resize(before + run.start, BLANK);
+            }
+            out.extend_from_slice(&bytes[run]);
+        }
+        Copied { kept: out.len() > before, blanked }
+    }
+}
+
+/// What [`Redactor::copy`] did.
+struct Copied {
+    /// Some bytes were kept.
+    kept: bool,
+    /// Some before a kept one were blanked.
+    blanked: bool,
 }
 
 /// The flags of a call of which no byte is kept.
@@ -190,12 +198,6 @@ fn nothing(data: &Data<'_>) -> u32 {
 
 fn kept(what: &What) -> bool {
     matches!(what, What::Head | What::Framing)
-}
-
-/// Copies, blanking what is not marked; true if anything was.
-fn copy_marked(bytes: &[u8], marks: &[bool], out: &mut Vec<u8>) -> bool {
-    out.extend(bytes.iter().zip(marks).map(|(&byte, &keep)| if keep { byte } else { BLANK }));
-    marks.contains(&false)
 }
 
 /// Which kind of call moves requests, told by data of a socket whose role is not known.

@@ -106,8 +106,8 @@ fn dump(capture: &Capture) -> String {
 
 #[test]
 fn the_golden_capture_is_read_and_still_made() {
-    if std::env::var_os("ACCEPT").is_some() {
-        let _ = std::fs::remove_dir_all(golden());
+    // Old captures must stay readable: one that is there is never written anew.
+    if std::env::var_os("ACCEPT").is_some() && !golden().exists() {
         complete(write(&golden(), &parts(), true), 12);
     }
     let old = Capture::open(&golden()).unwrap();

@@ -1,114 +1,19 @@
-//! A message head byte by byte: which bytes may be kept, and what the head says about its body.
+//! A message head: which of its bytes may be kept, and what it says about its body.
 //!
-//! Works without look-ahead, because a head may be split over calls at any byte and what was kept of the first
-//! call is on its way to the disk when the second comes.
+//! Reads a line at once where all of it is there, else byte by byte: a head may be split over calls at any byte, and
+//! what was kept of the first call is on its way to the disk when the second comes.
 
+use memchr::memchr;
+
+use super::lines::{HeaderLine, header_line, line_end};
+use super::names::{Field, MAX_NAME_BYTES, header, is_token, may_become_request};
+use super::target::Target;
 use super::{Direction, HeadInfo, Method};
 
 /// Heads longer than this are not heads.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// Longest header name that is looked up; longer ones are never harmless.
-const MAX_NAME_BYTES: usize = 32;
 /// Longest method.
 const MAX_METHOD_BYTES: usize = 20;
-
-/// Headers whose values are kept, lower case, sorted. All others are blanked: a list of secrets
-/// would be found incomplete by the first `X-My-Token`.
-const HARMLESS: [&str; 43] = [
-    "accept",
-    "accept-encoding",
-    "accept-ranges",
-    "age",
-    "allow",
-    "b3",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "content-type",
-    "date",
-    "expect",
-    "host",
-    "keep-alive",
-    "last-modified",
-    "max-forwards",
-    "pragma",
-    "proxy-connection",
-    "range",
-    "retry-after",
-    "sec-websocket-version",
-    "server",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "uber-trace-id",
-    "upgrade",
-    "user-agent",
-    "vary",
-    "via",
-    "x-amzn-trace-id",
-    "x-b3-flags",
-    "x-b3-parentspanid",
-    "x-b3-sampled",
-    "x-b3-spanid",
-    "x-b3-traceid",
-    "x-correlation-id",
-    "x-envoy-upstream-service-time",
-    "x-forwarded-proto",
-    "x-request-id",
-];
-
-/// Where in [`HARMLESS`] the names with a first byte of at least this value begin.
-const HARMLESS_FROM: [u8; 257] = {
-    let mut from = [0; 257];
-    let mut index = 0;
-    let mut byte = 0;
-    while byte < from.len() {
-        while index < HARMLESS.len() && (HARMLESS[index].as_bytes()[0] as usize) < byte {
-            index += 1;
-        }
-        from[byte] = index as u8;
-        byte += 1;
-    }
-    from
-};
-
-/// Whether the value of the header of this name, lower case, may be kept. Looks only at names with the same first
-/// byte: a search over all of them was the dearest part of reading a head.
-fn is_harmless(name: &[u8]) -> bool {
-    let Some(&first) = name.first() else { return false };
-    let (from, to) = (HARMLESS_FROM[first as usize], HARMLESS_FROM[first as usize + 1]);
-    HARMLESS[from as usize..to as usize].iter().any(|harmless| harmless.as_bytes() == name)
-}
-
-/// Methods that are taken for one before the whole request line is seen, sorted.
-const KNOWN_METHODS: [&[u8]; 23] = [
-    b"CONNECT",
-    b"COPY",
-    b"DELETE",
-    b"GET",
-    b"HEAD",
-    b"LINK",
-    b"LOCK",
-    b"MERGE",
-    b"MKCOL",
-    b"MOVE",
-    b"OPTIONS",
-    b"PATCH",
-    b"POST",
-    b"PROPFIND",
-    b"PROPPATCH",
-    b"PURGE",
-    b"PUT",
-    b"QUERY",
-    b"REPORT",
-    b"SEARCH",
-    b"TRACE",
-    b"UNLINK",
-    b"UNLOCK",
-];
 
 /// Where in the head the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,49 +27,57 @@ enum Place {
     /// At the first byte of a line after the start line.
     LineStart,
     Name,
-    Value {
-        keep: bool,
-        field: Field,
-    },
+    /// Between the colon and the value.
+    ValueStart(Value),
+    Value(Value),
     /// After the CR of the empty line.
     LastLineEnd,
 }
 
-/// Where in the request target.
+/// What the name of a header says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Start,
-    Path,
-    ParameterName,
-    ParameterValue,
-    QueryName,
-    QueryValue,
-    /// `http:` of an absolute form; the number of slashes seen after the colon.
-    Scheme(Option<u8>),
-    /// May hold a user and a password.
-    Authority,
+struct Value {
+    keep: bool,
+    field: Field,
 }
 
-/// Headers that decide about the body.
+/// What the next bytes of a head mean: some that may be kept, some that must be blanked, and again some that may be
+/// kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    ContentLength,
-    TransferEncoding,
-    Expect,
-    Other,
+pub(super) struct Read {
+    pub(super) kept: usize,
+    pub(super) blank: usize,
+    pub(super) kept_after: usize,
+    pub(super) then: Then,
 }
 
-/// What one byte of a head means.
+/// What comes after a [`Read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// May be kept.
-    Keep,
-    /// Must be blanked.
-    Blank,
-    /// May be kept and is the head's last byte.
-    Last,
-    /// This is no HTTP/1 head.
+pub(super) enum Then {
+    /// More of the head.
+    More,
+    /// The head is complete.
+    End,
+    /// This is no HTTP/1 head; nothing was read.
     Invalid,
+}
+
+impl Read {
+    const INVALID: Read = Read { kept: 0, blank: 0, kept_after: 0, then: Then::Invalid };
+    const BLANK: Read = Read { kept: 0, blank: 1, kept_after: 0, then: Then::More };
+    const END: Read = Read { kept: 1, blank: 0, kept_after: 0, then: Then::End };
+
+    const fn keep(kept: usize) -> Read {
+        Read { kept, blank: 0, kept_after: 0, then: Then::More }
+    }
+
+    const fn run(length: usize, keep: bool) -> Read {
+        if keep { Read::keep(length) } else { Read { blank: length, ..Read::keep(0) } }
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.kept + self.blank + self.kept_after
+    }
 }
 
 /// A head being read.
@@ -172,9 +85,11 @@ pub(super) enum Step {
 pub(super) struct Head {
     place: Place,
     bytes: u32,
-    /// Method or header name, lower case.
+    /// Method or header name, as far as it was read byte by byte.
     word: [u8; MAX_NAME_BYTES],
     word_bytes: usize,
+    /// Of the header read last, which a folded line goes on with.
+    value: Option<Value>,
     /// Last bytes of a `Transfer-Encoding` value, lower case.
     coding: [u8; 7],
     status: u16,
@@ -196,6 +111,7 @@ impl Head {
             bytes: 0,
             word: [0; MAX_NAME_BYTES],
             word_bytes: 0,
+            value: None,
             coding: [0; 7],
             status: 0,
             content_length: None,
@@ -237,11 +153,139 @@ impl Head {
         }
     }
 
+    /// Reads at least one byte of `bytes`, which is not empty, if they go on with a head.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Read {
+        let read = self.read_run(bytes).unwrap_or_else(|| self.step(bytes[0]));
+        self.bytes = self.bytes.saturating_add(read.length() as u32);
+        if self.bytes > MAX_HEAD_BYTES { Read::INVALID } else { read }
+    }
+
+    /// Reads the start line, telling `each` read; true where it is one, or, where its end is not among `bytes`, may
+    /// become one.
+    pub(super) fn read_start_line(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        mut each: impl FnMut(Read),
+    ) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let read = self.read(rest);
+            if read.then == Then::Invalid {
+                return false;
+            }
+            each(read);
+            rest = &rest[read.length()..];
+            if self.place == Place::LineStart {
+                return true;
+            }
+        }
+        direction == Direction::Responses || may_become_request(bytes)
+    }
+
+    /// Several bytes at once, where they can be told together. Much of what is read is values and paths, for which this
+    /// is an order of magnitude faster than [`Head::step`].
+    fn read_run(&mut self, bytes: &[u8]) -> Option<Read> {
+        let (length, keep) = match self.place {
+            Place::LineStart => return self.header_lines(bytes),
+            Place::Method => return self.request_line(bytes),
+            Place::RequestVersion(0) => return self.whole_request_version(bytes),
+            Place::ResponseVersion(0) => return self.status_line(bytes),
+            Place::Value(Value { keep, field: Field::Other }) => {
+                (run_while(bytes, |b| !matches!(b, b'\r' | b'\n' | 0)), keep)
+            }
+            Place::Target(target) => (target.plain_run(bytes), !target.is_secret()),
+            Place::Name => {
+                let length = run_while(bytes, is_token);
+                self.add_to_word(&bytes[..length]);
+                (length, true)
+            }
+            Place::Reason => (run_while(bytes, |b| !matches!(b, b'\r' | b'\n' | 0)), false),
+            _ => (0, true),
+        };
+        (length > 0).then_some(Read::run(length, keep))
+    }
+
+    /// The method and, where it is a plain path, the target with all that follows in its line.
+    fn request_line(&mut self, bytes: &[u8]) -> Option<Read> {
+        let method = run_while(bytes, |b| b.is_ascii_uppercase());
+        let whole = self.word_bytes == 0 && (3..=MAX_METHOD_BYTES).contains(&method);
+        if !whole || bytes.get(method) != Some(&b' ') {
+            return None;
+        }
+        self.add_to_word(&bytes[..method]);
+        self.end_of_method();
+        let target = &bytes[method + 1..];
+        if target.first() != Some(&b'/') {
+            return Some(Read::keep(method + 1));
+        }
+        let path = Target::Path.plain_run(target);
+        self.place = Place::Target(Target::Path);
+        let version = target[path..].strip_prefix(b" ").and_then(|rest| self.whole_request_version(rest));
+        Some(Read::keep(method + 1 + path + version.map_or(0, |read| 1 + read.kept)))
+    }
+
+    fn whole_request_version(&mut self, bytes: &[u8]) -> Option<Read> {
+        let [b'0'..=b'9', b'\r', b'\n', ..] = bytes.strip_prefix(b"HTTP/1.")? else { return None };
+        self.place = Place::LineStart;
+        Some(Read::keep(b"HTTP/1.1\r\n".len()))
+    }
+
+    fn status_line(&mut self, bytes: &[u8]) -> Option<Read> {
+        let [b'0'..=b'9', b' ', status @ ..] = bytes.strip_prefix(b"HTTP/1.")? else { return None };
+        let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] = status else { return None };
+        let reason = b"HTTP/1.1 200 ".len();
+        let (reason_end, end) = line_end(bytes, reason)?;
+        self.status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        self.place = Place::LineStart;
+        // A reason is free text: an application may put anything there.
+        Some(Read {
+            kept: reason,
+            blank: reason_end - reason,
+            kept_after: end - reason_end,
+            then: Then::More,
+        })
+    }
+
+    /// Headers with their line ends, up to the first that must be blanked or the end of the head.
+    fn header_lines(&mut self, bytes: &[u8]) -> Option<Read> {
+        let mut done = 0;
+        loop {
+            let rest = &bytes[done..];
+            if rest.starts_with(b"\r\n") {
+                return Some(Read { kept: done + 2, ..Read::END });
+            }
+            let Some((line, value)) =
+                header_line(rest).and_then(|line| Some((line, self.value(rest, line)?)))
+            else {
+                return (done > 0).then_some(Read::keep(done));
+            };
+            self.value = Some(value);
+            if !value.keep {
+                let (blank, kept_after) = (line.value_end - line.value, line.end - line.value_end);
+                return Some(Read { kept: done + line.value, blank, kept_after, then: Then::More });
+            }
+            done += line.end;
+        }
+    }
+
+    /// What the name of a whole header says of its value. None where it must be read byte by byte.
+    fn value(&mut self, bytes: &[u8], line: HeaderLine) -> Option<Value> {
+        let (keep, field) = header(bytes, line.name);
+        match field {
+            // A name that is known is a token.
+            Field::Other if keep => {}
+            Field::Other if line.name > 0 && bytes[..line.name].iter().all(|&b| is_token(b)) => {}
+            Field::ContentLength => self.content_length = Some(decimal(&bytes[line.value..line.value_end])?),
+            Field::Other | Field::TransferEncoding | Field::Expect => return None,
+        }
+        Some(Value { keep, field })
+    }
+
     /// Reads one byte.
-    pub(super) fn step(&mut self, byte: u8) -> Step {
-        self.bytes = self.bytes.saturating_add(1);
-        if self.bytes > MAX_HEAD_BYTES || byte == 0 {
-            return Step::Invalid;
+    fn step(&mut self, byte: u8) -> Read {
+        if byte == 0 {
+            return Read::INVALID;
         }
         match self.place {
             Place::Method => self.step_method(byte),
@@ -252,108 +296,76 @@ impl Head {
             Place::Reason => self.step_reason(byte),
             Place::LineStart => self.step_line_start(byte),
             Place::Name => self.step_name(byte),
-            Place::Value { keep, field } => self.step_value(keep, field, byte),
-            Place::LastLineEnd => {
-                if byte == b'\n' {
-                    Step::Last
-                } else {
-                    Step::Invalid
-                }
-            }
+            Place::ValueStart(_) if is_space(byte) => Read::keep(1),
+            Place::ValueStart(value) | Place::Value(value) => self.step_value(value, byte),
+            Place::LastLineEnd if byte == b'\n' => Read::END,
+            Place::LastLineEnd => Read::INVALID,
         }
     }
 
-    /// How many of the first bytes change nothing but their number, and whether they may be kept. Most of a head are
-    /// values and paths, for which this is an order of magnitude faster than [`Head::step`].
-    pub(super) fn plain_run(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let (length, keep) = match self.place {
-            Place::Value { keep: true, field: Field::Other } => {
-                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | 0)), true)
-            }
-            Place::Value { keep: false, field: Field::Other } => {
-                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0)), false)
-            }
-            Place::Target(Target::Path) => {
-                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'?' | b';' | 0)), true)
-            }
-            Place::Target(Target::QueryValue) => {
-                (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | b' ' | b'&' | b';' | 0)), false)
-            }
-            Place::Name => {
-                let length = run_until(bytes, |b| !is_token(b));
-                self.add_to_name(&bytes[..length]);
-                (length, true)
-            }
-            Place::Reason => (run_until(bytes, |b| matches!(b, b'\r' | b'\n' | 0)), false),
-            _ => (0, true),
-        };
-        self.bytes = self.bytes.saturating_add(length as u32);
-        (length, keep)
-    }
-
-    fn go(&mut self, place: Place) -> Step {
+    fn go(&mut self, place: Place) -> Read {
         self.place = place;
-        Step::Keep
+        Read::keep(1)
     }
 
-    fn step_method(&mut self, byte: u8) -> Step {
+    fn step_method(&mut self, byte: u8) -> Read {
         if byte == b' ' && self.word_bytes >= 3 {
-            let method = &self.word[..self.word_bytes];
-            self.bodyless_method = method == b"GET" || method == b"HEAD";
-            self.method = match method {
-                b"HEAD" => Method::Head,
-                b"CONNECT" => Method::Connect,
-                _ => Method::Other,
-            };
-            return self.go(Place::Target(Target::Start));
+            self.end_of_method();
+            return Read::keep(1);
         }
         if !byte.is_ascii_uppercase() || self.word_bytes >= MAX_METHOD_BYTES {
-            return Step::Invalid;
+            return Read::INVALID;
         }
-        self.word[self.word_bytes] = byte;
-        self.word_bytes += 1;
-        Step::Keep
+        self.add_to_word(&[byte]);
+        Read::keep(1)
     }
 
-    fn step_target(&mut self, target: Target, byte: u8) -> Step {
+    fn end_of_method(&mut self) {
+        let method = &self.word[..self.word_bytes];
+        self.bodyless_method = method == b"GET" || method == b"HEAD";
+        self.method = match method {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        };
+        self.place = Place::Target(Target::Start);
+    }
+
+    fn step_target(&mut self, target: Target, byte: u8) -> Read {
         if byte == b'\r' || byte == b'\n' {
-            return Step::Invalid; // HTTP/0.9
+            return Read::INVALID; // HTTP/0.9
         }
         if byte == b' ' {
             return match target {
-                Target::Start => Step::Invalid,
+                Target::Start => Read::INVALID,
                 _ => self.go(Place::RequestVersion(0)),
             };
         }
-        let next = next_in_target(target, byte, self.method);
+        let next = target.next(byte, self.method == Method::Connect);
         self.place = Place::Target(next);
-        let inside = next == target;
-        match target {
-            Target::ParameterValue | Target::QueryValue | Target::Authority if inside => Step::Blank,
-            _ => Step::Keep,
-        }
+        if next == target && target.is_secret() { Read::BLANK } else { Read::keep(1) }
     }
 
-    fn step_request_version(&mut self, n: u8, byte: u8) -> Step {
+    fn step_request_version(&mut self, n: u8, byte: u8) -> Read {
         match (n, byte) {
             (0..7, _) if byte == b"HTTP/1."[n as usize] => self.go(Place::RequestVersion(n + 1)),
             (7, b'0'..=b'9') => self.go(Place::RequestVersion(8)),
             (8, b'\r') => self.go(Place::RequestVersion(9)),
             (8 | 9, b'\n') => self.go(Place::LineStart),
-            _ => Step::Invalid,
+            _ => Read::INVALID,
         }
     }
 
-    fn step_response_version(&mut self, n: u8, byte: u8) -> Step {
+    fn step_response_version(&mut self, n: u8, byte: u8) -> Read {
         match (n, byte) {
             (0..7, _) if byte == b"HTTP/1."[n as usize] => self.go(Place::ResponseVersion(n + 1)),
             (7, b'0'..=b'9') => self.go(Place::ResponseVersion(8)),
             (8, b' ') => self.go(Place::Status(0)),
-            _ => Step::Invalid,
+            _ => Read::INVALID,
         }
     }
 
-    fn step_status(&mut self, n: u8, byte: u8) -> Step {
+    fn step_status(&mut self, n: u8, byte: u8) -> Read {
         match (n, byte) {
             (0, b'1'..=b'9') | (1 | 2, b'0'..=b'9') => {
                 self.status = self.status * 10 + u16::from(byte - b'0');
@@ -361,28 +373,24 @@ impl Head {
             }
             (3, b' ' | b'\r') => self.go(Place::Reason),
             (3, b'\n') => self.go(Place::LineStart),
-            _ => Step::Invalid,
+            _ => Read::INVALID,
         }
     }
 
-    fn step_reason(&mut self, byte: u8) -> Step {
+    fn step_reason(&mut self, byte: u8) -> Read {
         match byte {
             b'\n' => self.go(Place::LineStart),
-            b'\r' => Step::Keep,
-            // A reason is free text: an application may put anything there.
-            _ => Step::Blank,
+            b'\r' => Read::keep(1),
+            _ => Read::BLANK,
         }
     }
 
-    fn step_line_start(&mut self, byte: u8) -> Step {
-        match byte {
-            b'\r' => self.go(Place::LastLineEnd),
-            b'\n' => Step::Last,
+    fn step_line_start(&mut self, byte: u8) -> Read {
+        match (byte, self.value) {
+            (b'\r', _) => self.go(Place::LastLineEnd),
+            (b'\n', _) => Read::END,
             // A folded line goes on with the value before (RFC 9112 section 5.2).
-            b' ' | b'\t' if self.word_bytes > 0 => {
-                let (keep, field) = self.value_of_name();
-                self.go(Place::Value { keep, field })
-            }
+            (b' ' | b'\t', Some(value)) => self.go(Place::Value(value)),
             _ => {
                 self.word_bytes = 0;
                 self.place = Place::Name;
@@ -391,40 +399,31 @@ impl Head {
         }
     }
 
-    fn step_name(&mut self, byte: u8) -> Step {
+    fn step_name(&mut self, byte: u8) -> Read {
         if byte == b':' {
-            let (keep, field) = self.value_of_name();
-            self.begin_value(field);
-            return self.go(Place::Value { keep, field });
+            let (keep, field) = header(&self.word, self.word_bytes);
+            let value = Value { keep, field };
+            self.begin_value(value);
+            return self.go(Place::ValueStart(value));
         }
         if !is_token(byte) {
-            return Step::Invalid;
+            return Read::INVALID;
         }
-        self.add_to_name(&[byte]);
-        Step::Keep
+        self.add_to_word(&[byte]);
+        Read::keep(1)
     }
 
-    fn add_to_name(&mut self, bytes: &[u8]) {
+    fn add_to_word(&mut self, bytes: &[u8]) {
         let room = self.word.get_mut(self.word_bytes..).unwrap_or_default();
         for (place, byte) in room.iter_mut().zip(bytes) {
-            *place = byte.to_ascii_lowercase();
+            *place = *byte;
         }
         self.word_bytes += bytes.len();
     }
 
-    fn value_of_name(&self) -> (bool, Field) {
-        let name = self.word.get(..self.word_bytes).unwrap_or_default();
-        let field = match name {
-            b"content-length" => Field::ContentLength,
-            b"transfer-encoding" => Field::TransferEncoding,
-            b"expect" => Field::Expect,
-            _ => Field::Other,
-        };
-        (is_harmless(name), field)
-    }
-
-    fn begin_value(&mut self, field: Field) {
-        match field {
+    fn begin_value(&mut self, value: Value) {
+        self.value = Some(value);
+        match value.field {
             Field::ContentLength => self.content_length = None,
             Field::TransferEncoding => self.coding = [0; 7],
             Field::Expect => self.expects_continue = true,
@@ -432,133 +431,68 @@ impl Head {
         }
     }
 
-    fn step_value(&mut self, keep: bool, field: Field, byte: u8) -> Step {
-        match byte {
-            b'\n' => {
+    fn step_value(&mut self, value: Value, byte: u8) -> Read {
+        self.place = Place::Value(value);
+        match (byte, value.field) {
+            (b'\n', field) => {
                 if field == Field::TransferEncoding {
                     self.chunked = &self.coding == b"chunked";
                 }
                 return self.go(Place::LineStart);
             }
-            b'\r' | b' ' | b'\t' => return Step::Keep,
-            _ => {}
-        }
-        match field {
-            Field::ContentLength => {
-                if !byte.is_ascii_digit() {
-                    return Step::Invalid;
-                }
-                let digit = u64::from(byte - b'0');
-                match self.content_length.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(digit)) {
-                    Some(n) => self.content_length = Some(n),
-                    None => return Step::Invalid,
+            (b'\r', _) => return Read::keep(1),
+            (b' ' | b'\t', _) => {}
+            (_, Field::ContentLength) => {
+                self.content_length = add_digit(self.content_length.unwrap_or(0), byte);
+                if self.content_length.is_none() {
+                    return Read::INVALID;
                 }
             }
-            Field::TransferEncoding => {
+            (_, Field::TransferEncoding) => {
                 self.coding.rotate_left(1);
                 self.coding[6] = byte.to_ascii_lowercase();
             }
-            Field::Expect | Field::Other => {}
+            (_, Field::Expect | Field::Other) => {}
         }
-        if keep { Step::Keep } else { Step::Blank }
+        Read::run(1, value.keep)
     }
 }
 
-/// The place after `byte`, which is not a space.
-fn next_in_target(target: Target, byte: u8, method: Method) -> Target {
-    match (target, byte) {
-        (Target::Start, b'/' | b'*') => Target::Path,
-        (Target::Start, _) if method == Method::Connect => Target::Path,
-        (Target::Start, _) => Target::Scheme(None),
-        (Target::Scheme(None), b':') => Target::Scheme(Some(0)),
-        (Target::Scheme(Some(0)), b'/') => Target::Scheme(Some(1)),
-        (Target::Scheme(Some(1)), b'/') => Target::Authority,
-        // `user:secret@host` without a scheme is no target that RFC 9112 knows.
-        (Target::Scheme(Some(_)), _) => Target::Authority,
-        (Target::QueryName | Target::QueryValue, b'&' | b';') => Target::QueryName,
-        (Target::QueryName, b'=') => Target::QueryValue,
-        (Target::QueryName | Target::QueryValue, _) => target,
-        (_, b'?') => Target::QueryName,
-        (_, b'/') => Target::Path,
-        (Target::Path | Target::ParameterName | Target::ParameterValue, b';') => Target::ParameterName,
-        (Target::ParameterName, b'=') => Target::ParameterValue,
-        (Target::Path | Target::ParameterName | Target::ParameterValue | Target::Authority, _) => target,
-        (Target::Scheme(None), _) => target,
+/// A number without sign or space that fits; None else.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
     }
+    digits.iter().try_fold(0, |number, &digit| add_digit(number, digit))
 }
 
-fn run_until(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
-    bytes.iter().position(|&b| ends(b)).unwrap_or(bytes.len())
+fn add_digit(number: u64, digit: u8) -> Option<u64> {
+    let value = (digit as char).to_digit(10)?;
+    number.checked_mul(10)?.checked_add(value.into())
 }
 
-fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
-/// The bytes of a token (RFC 9110 section 5.6.2).
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut index = 0;
-    while index < table.len() {
-        table[index] = (index as u8).is_ascii_alphanumeric();
-        index += 1;
-    }
-    index = 0;
-    while index < others.len() {
-        table[others[index] as usize] = true;
-        index += 1;
-    }
-    table
-};
+fn run_while(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().position(|&b| !belongs(b)).unwrap_or(bytes.len())
+}
 
 /// Whether data that begins so begins an HTTP/1 message of this direction, as far as these bytes tell:
 /// a part of a start line at the end of `bytes` counts as one.
 pub fn begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    begins(direction, bytes, 1)
+    !bytes.is_empty() && Head::new(direction).read_start_line(direction, bytes, |_| {})
 }
 
 /// The same, but the bytes must tell a message from anything else: `METHOD ` or `HTTP/1.`.
 pub(super) fn surely_begins_head(direction: Direction, bytes: &[u8]) -> bool {
     let needed = match direction {
-        Direction::Requests => match bytes.iter().position(|&b| b == b' ') {
+        Direction::Requests => match memchr(b' ', bytes) {
             Some(space) => space + 2,
             None => return false,
         },
-        Direction::Responses => 7,
+        Direction::Responses => b"HTTP/1.".len(),
     };
-    begins(direction, bytes, needed)
-}
-
-fn begins(direction: Direction, bytes: &[u8], needed: usize) -> bool {
-    if bytes.len() < needed {
-        return false;
-    }
-    let mut head = Head::new(direction);
-    let mut rest = bytes;
-    while let Some(&byte) = rest.first() {
-        // A run never holds a line end.
-        let (length, _) = head.plain_run(rest);
-        if length == 0 && head.step(byte) == Step::Invalid {
-            return false;
-        }
-        if byte == b'\n' {
-            return true;
-        }
-        rest = &rest[length.max(1)..];
-    }
-    direction == Direction::Responses || may_become_request(bytes)
-}
-
-/// Whether a part of a request line is more than a word in capitals: `PASS secret` of another protocol must not be
-/// kept because its line end comes in another call.
-fn may_become_request(bytes: &[u8]) -> bool {
-    let mut words = bytes.splitn(2, |&b| b == b' ');
-    let method = words.next().unwrap_or_default();
-    let Some(target) = words.next() else {
-        return KNOWN_METHODS.iter().any(|known| known.starts_with(method));
-    };
-    let absolute = b"http".iter().zip(target).all(|(a, b)| a == b);
-    KNOWN_METHODS.contains(&method)
-        && (method == b"CONNECT" || matches!(target.first(), Some(b'/' | b'*')) || absolute)
+    bytes.len() >= needed && begins_head(direction, bytes)
 }

@@ -7,7 +7,10 @@
 //! matters everything is [`What::Lost`] until a call begins with a message head.
 
 mod head;
+mod lines;
+mod names;
 mod side;
+mod target;
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,8 @@
 //! One direction of a connection: where in which message the next byte stands.
 
-use super::head::{Head, Step, begins_head, surely_begins_head};
+use std::mem::discriminant;
+
+use super::head::{Head, Read, Then, surely_begins_head};
 use super::{Direction, Exchanges, HeadInfo, Method, Part, What};
 
 /// The end of a chunked body without trailers, with the line end of the last chunk.
@@ -15,6 +17,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 pub(super) struct Side {
     offset: u64,
     state: State,
+    /// The head that is being read in [`State::Head`].
+    head: Option<Head>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -22,7 +26,7 @@ enum State {
     /// Between messages.
     #[default]
     Between,
-    Head(Box<Head>),
+    Head,
     Body {
         left: u64,
         /// The request waits for 100 (Continue) and none of its body was sent: it may never be.
@@ -129,7 +133,7 @@ impl Side {
         }
         match &mut self.state {
             State::Between => self.between(direction, bytes, parts),
-            State::Head(_) => self.head(direction, bytes, exchanges, parts),
+            State::Head => self.head(direction, bytes, exchanges, parts),
             State::Body { .. } | State::ChunkData { .. } => self.counted(bytes.len() as u64, parts) as usize,
             State::ChunkSize { .. } => self.chunk_size(bytes[0], parts),
             State::ChunkEnd => self.chunk_end(bytes[0], parts),
@@ -153,11 +157,16 @@ impl Side {
             self.push(What::Framing, 1, parts);
             return 1;
         }
-        if begins_head(direction, bytes) {
-            self.push(What::Begin, 0, parts);
-            self.state = State::Head(Box::new(Head::new(direction)));
-            return 0;
+        let (parts_before, offset) = (parts.len(), self.offset);
+        self.push(What::Begin, 0, parts);
+        let mut head = Head::new(direction);
+        if head.read_start_line(direction, bytes, |read| self.push_head(read, parts)) {
+            self.state = State::Head;
+            self.head = Some(head);
+            return (self.offset - offset) as usize;
         }
+        parts.truncate(parts_before);
+        self.offset = offset;
         self.state = State::Lost;
         self.all(What::Lost, bytes, parts)
     }
@@ -169,41 +178,38 @@ impl Side {
         exchanges: &mut Exchanges,
         parts: &mut Vec<Part>,
     ) -> usize {
-        // Bytes are pushed as runs of one kind: `keep`, from `done` to `index`.
-        let (mut done, mut index, mut keep) = (0, 0, true);
-        while index < bytes.len() {
-            let State::Head(head) = &mut self.state else { break };
-            let (length, step) = match head.plain_run(&bytes[index..]) {
-                (0, _) => (1, head.step(bytes[index])),
-                (length, true) => (length, Step::Keep),
-                (length, false) => (length, Step::Blank),
-            };
-            let kept = !matches!(step, Step::Blank);
-            if kept != keep || step == Step::Invalid {
-                self.push_head(keep, index - done, parts);
-                (done, keep) = (index, kept);
-            }
-            if step == Step::Invalid {
-                self.state = State::Lost;
-                return index;
-            }
-            index += length;
-            if step == Step::Last {
-                self.push_head(true, index - done, parts);
-                self.head_end(direction, exchanges, parts);
-                return index;
+        let mut used = 0;
+        while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
+            let read = head.read(&bytes[used..]);
+            self.push_head(read, parts);
+            used += read.length();
+            match read.then {
+                Then::More => {}
+                Then::End => {
+                    self.head_end(direction, exchanges, parts);
+                    break;
+                }
+                Then::Invalid => {
+                    (self.state, self.head) = (State::Lost, None);
+                    break;
+                }
             }
         }
-        self.push_head(keep, index - done, parts);
-        index
+        used
     }
 
-    fn push_head(&mut self, keep: bool, length: usize, parts: &mut Vec<Part>) {
-        self.push(if keep { What::Head } else { What::Secret }, length as u64, parts);
+    fn push_head(&mut self, read: Read, parts: &mut Vec<Part>) {
+        for (what, length) in
+            [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
+        {
+            if length > 0 {
+                self.push(what, length as u64, parts);
+            }
+        }
     }
 
     fn head_end(&mut self, direction: Direction, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
-        let State::Head(head) = std::mem::take(&mut self.state) else { return };
+        let Some(head) = self.head.take() else { return };
         let answers = exchanges.waiting_method();
         let info = head.info(answers);
         self.push(What::HeadEnd(info.clone()), 0, parts);
@@ -359,9 +365,8 @@ impl Side {
 
     /// The state after unknown bytes where their number does not help.
     fn lose(&mut self, exchanges: &mut Exchanges) {
-        self.state = match std::mem::take(&mut self.state) {
-            State::Between | State::Lost => State::Lost,
-            State::Head(head) => {
+        self.state = match (std::mem::take(&mut self.state), self.head.take()) {
+            (State::Head, Some(head)) => {
                 if head.info(Method::Other).status.is_some() {
                     exchanges.response();
                 } else {
@@ -369,8 +374,9 @@ impl Side {
                 }
                 State::LostInHead { ends_with_head: head.bodyless_method() }
             }
-            State::ChunkSize { .. } | State::ChunkEnd | State::Trailer { .. } => State::LostInChunks,
-            same => same,
+            (State::Between | State::Lost | State::Head, _) => State::Lost,
+            (State::ChunkSize { .. } | State::ChunkEnd | State::Trailer { .. }, _) => State::LostInChunks,
+            (same, _) => same,
         };
     }
 
@@ -387,6 +393,7 @@ impl Side {
     }
 
     /// Adds a run, or lengthens the last one.
+    #[inline]
     fn push(&mut self, what: What, length: u64, parts: &mut Vec<Part>) {
         let marker = matches!(what, What::Begin | What::HeadEnd(_) | What::End { .. });
         if length == 0 && !marker {
@@ -396,7 +403,7 @@ impl Side {
         self.offset += length;
         if let Some(last) = parts.last_mut()
             && !marker
-            && last.what == what
+            && discriminant(&last.what) == discriminant(&what)
             && last.offset + last.length == offset
         {
             last.length += length;
