@@ -9,7 +9,7 @@ use lab::check;
 use lab::client::Exchange;
 
 const PORTS: [u16; 3] = [8000, 8001, 8080];
-const WAY: Way = Way { ports: [50_000, 50_001, 50_002] };
+const WAY: Way = Way { ports: [50_000, 50_001, 50_002], uses: [0; 3] };
 
 /// A right chain of `requests` requests on one way: spans in order, six a request.
 fn chain(requests: usize) -> Vec<Span> {
@@ -28,6 +28,7 @@ fn chain(requests: usize) -> Vec<Span> {
                 "request_bytes": 10, "response_bytes": 20,
                 "src_addr": "127.0.0.1", "src_port": WAY.ports[side / 2],
                 "dst_addr": "127.0.0.1", "dst_port": PORTS[side / 2],
+                "connection_id": side / 2,
                 "link_evidence": if side % 2 == 0 { "proxy_bytes" } else { "connection" },
             });
             spans.push(serde_json::from_value(span).expect("a span"));
@@ -65,6 +66,22 @@ fn what_is_right_passes() {
     assert_eq!((score.requests, score.right, score.missing, score.wrong.len()), (3, 15, 0, 0));
     check::whole_traces(&spans, 3);
     check::exchanges(&spans, "client", PORTS[0], &truth(3));
+}
+
+#[test]
+fn a_port_that_two_connections_had_is_told_apart() {
+    let mut spans = chain(2);
+    // The second request came on another connection of the first hop, with the same port.
+    for span in &mut spans[6..8] {
+        span.connection_id = 9;
+    }
+    let mixed = spans.clone();
+    assert!(fails(move || drop(check::score(&mixed, PORTS, &[WAY]))), "the sides differ");
+    for span in &mut spans[8..12] {
+        span.connection_id += 10;
+    }
+    let score = check::score(&spans, PORTS, &[WAY, Way { uses: [1; 3], ..WAY }]);
+    assert_eq!((score.requests, score.right, score.wrong.len()), (2, 10, 0));
 }
 
 #[test]

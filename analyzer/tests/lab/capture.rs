@@ -56,6 +56,7 @@ pub struct Span {
     pub dst_port: u16,
     pub pid: Option<i64>,
     pub process: Option<String>,
+    pub connection_id: i64,
     pub link_evidence: Option<String>,
     pub link_confidence: Option<f64>,
 }

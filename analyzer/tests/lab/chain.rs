@@ -1,7 +1,7 @@
 //! The chain of the story: client -> edge Envoy -> inner Envoy -> Go server, and
 //! the truth about which connection belongs to which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tempfile::TempDir;
 
@@ -22,6 +22,8 @@ pub struct Chain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     pub ports: [u16; 3],
+    /// How many connections had each port before on its hop: the kernel gives ports anew.
+    pub uses: [usize; 3],
 }
 
 impl Chain {
@@ -58,13 +60,25 @@ impl Chain {
     }
 }
 
-/// Joins the two logs on the edge's upstream port, which is the inner's downstream port.
+/// Joins the two logs on the edge's upstream port, which is the inner's downstream port. Both log connections when they
+/// end, and a port has one connection at a time: the k-th of a port in one log is the k-th in the other.
 pub fn join(edge: &[Carried], inner: &[Carried]) -> Vec<Way> {
-    let onwards: BTreeMap<u16, u16> =
-        inner.iter().filter_map(|row| Some((row.downstream_port, row.upstream_port?))).collect();
-    let way = |row: &Carried| {
-        let second = row.upstream_port?;
-        Some(Way { ports: [row.downstream_port, second, *onwards.get(&second)?] })
+    let mut uses = BTreeMap::new();
+    let mut used = |hop: usize, port: u16| {
+        let count: &mut usize = uses.entry((hop, port)).or_default();
+        *count += 1;
+        (port, *count - 1)
     };
-    edge.iter().filter_map(way).collect()
+    let mut onwards: BTreeMap<u16, VecDeque<_>> = BTreeMap::new();
+    for row in inner {
+        let third = row.upstream_port.map(|port| used(2, port));
+        onwards.entry(row.downstream_port).or_default().push_back(third);
+    }
+    let mut way = |row: &Carried| {
+        let hops = [used(0, row.downstream_port), used(1, row.upstream_port?)];
+        let third = onwards.get_mut(&hops[1].0)?.pop_front()??;
+        let hops = [hops[0], hops[1], third];
+        Some(Way { ports: hops.map(|hop| hop.0), uses: hops.map(|hop| hop.1) })
+    };
+    edge.iter().filter_map(&mut way).collect()
 }

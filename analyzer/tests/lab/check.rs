@@ -3,7 +3,7 @@
 //! In: spans, and what clients, servers or proxies noted. Out: a failed test that
 //! names the first few differences, or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::capture::Span;
 use super::chain::Way;
@@ -162,19 +162,35 @@ pub struct Score {
     pub wrong: Vec<String>,
 }
 
+/// Like [`on_hop`], but by the client's port and how many connections had it before.
+fn on_connections<'a>(spans: &'a [Span], kind: &str, port: u16) -> BTreeMap<(u16, usize), Vec<&'a Span>> {
+    let mut hop = BTreeMap::new();
+    for (client_port, spans) in on_hop(spans, kind, port) {
+        let mut connections: Vec<i64> = Vec::new();
+        for span in spans {
+            let found = connections.iter().position(|id| *id == span.connection_id);
+            let nth = found.unwrap_or_else(|| {
+                connections.push(span.connection_id);
+                connections.len() - 1
+            });
+            hop.entry((client_port, nth)).or_insert_with(Vec::new).push(span);
+        }
+    }
+    hop
+}
+
 /// Compares the parents of all spans of a chain with the proxies' logs. On each way
 /// the k-th span of every hop and side belongs to the k-th request; fails where the
 /// counts differ.
 pub fn score(spans: &[Span], ports: [u16; 3], ways: &[Way]) -> Score {
-    let distinct: BTreeSet<_> = ways.iter().map(|way| way.ports[0]).collect();
-    assert_eq!(distinct.len(), ways.len(), "a client port was used twice: the truth is ambiguous");
     let sides: Vec<_> = ports
         .iter()
-        .flat_map(|port| [on_hop(spans, "client", *port), on_hop(spans, "server", *port)])
+        .flat_map(|port| [on_connections(spans, "client", *port), on_connections(spans, "server", *port)])
         .collect();
     let mut score = Score::default();
     for way in ways {
-        let of = |side: usize| sides[side].get(&way.ports[side / 2]).cloned().unwrap_or_default();
+        let connection = |hop: usize| (way.ports[hop], way.uses[hop]);
+        let of = |side: usize| sides[side].get(&connection(side / 2)).cloned().unwrap_or_default();
         let lists: Vec<_> = (0..6).map(of).collect();
         let lengths: Vec<_> = lists.iter().map(Vec::len).collect();
         assert!(lengths.iter().all(|length| *length == lengths[0]), "{way:?}: {lengths:?} spans a side");

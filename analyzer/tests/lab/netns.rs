@@ -19,7 +19,10 @@ impl Netns {
         let name = format!("retrospan-{}-{label}", std::process::id());
         run_ok(Command::new(tool("ip")).args(["netns", "add", &name]));
         let netns = Self { name };
-        run_ok(Command::new(tool("ip")).args(["-n", &netns.name, "link", "set", "lo", "up"]));
+        // Not `ip -n`, which remounts /sys and cannot where / is no mount point (a chroot).
+        let mut up = Command::new(tool("ip"));
+        netns.place(&mut up);
+        run_ok(up.args(["link", "set", "lo", "up"]));
         netns
     }
 
