@@ -22,15 +22,25 @@ WITH happenings AS (
            closed_by, close_kind, CAST(closed_time AS BIGINT) - CAST(opened_time AS BIGINT)
     FROM connections
     WHERE closed_time IS NOT NULL
+),
+intervals AS (
+    SELECT at_ns / $bucket * $bucket AS begin_ns,
+           dst_port,
+           sum(opened) AS opened,
+           sum(closed) AS closed,
+           count(*) FILTER (WHERE closed_by = 'client') AS closed_by_client,
+           count(*) FILTER (WHERE close_kind = 'rst') AS reset,
+           array_sort(array_agg(life_ns) FILTER (WHERE life_ns IS NOT NULL)) AS lives
+    FROM happenings
+    WHERE $port IS NULL OR dst_port = $port
+    GROUP BY 1, 2
 )
-SELECT arrow_cast(at_ns / $bucket * $bucket, 'Timestamp(Nanosecond, Some("UTC"))') AS time,
+SELECT arrow_cast(begin_ns, 'Timestamp(Nanosecond, Some("UTC"))') AS time,
        dst_port AS server_port,
-       sum(opened) AS opened,
-       sum(closed) AS closed,
-       count(*) FILTER (WHERE closed_by = 'client') AS closed_by_client,
-       count(*) FILTER (WHERE close_kind = 'rst') AS reset,
-       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY life_ns) AS BIGINT) AS median_life_ns
-FROM happenings
-WHERE $port IS NULL OR dst_port = $port
-GROUP BY 1, 2
+       opened,
+       closed,
+       closed_by_client,
+       reset,
+       lives[CAST(ceil(0.5 * array_length(lives)) AS BIGINT)] AS median_life_ns
+FROM intervals
 ORDER BY 1, 2

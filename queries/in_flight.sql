@@ -15,19 +15,19 @@
 -- @column started integer  Requests that began.
 -- @column ended integer  Requests that ended.
 WITH steps AS (
-    SELECT process, dst_addr, dst_port, CAST(start_time AS BIGINT) AS at_ns, 1 AS step, span_id
+    SELECT process, dst_addr, dst_port, CAST(start_time AS BIGINT) AS at_ns, 1 AS step
     FROM spans
     WHERE kind = $kind AND ($process IS NULL OR process = $process)
     UNION ALL
-    SELECT process, dst_addr, dst_port, CAST(end_time AS BIGINT), -1, span_id
+    SELECT process, dst_addr, dst_port, CAST(end_time AS BIGINT), -1
     FROM spans
     WHERE kind = $kind AND ($process IS NULL OR process = $process)
 ),
 running AS (
-    SELECT process, dst_addr, dst_port, at_ns, step, span_id,
+    SELECT process, dst_addr, dst_port, at_ns, step,
            sum(step) OVER (
                PARTITION BY process, dst_addr, dst_port
-               ORDER BY at_ns, step DESC, span_id
+               ORDER BY at_ns, step DESC
                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
            ) AS in_flight
     FROM steps
@@ -36,7 +36,7 @@ SELECT arrow_cast(at_ns / $bucket * $bucket, 'Timestamp(Nanosecond, Some("UTC"))
        process,
        concat(dst_addr, ':', dst_port) AS destination,
        max(in_flight) AS peak,
-       last_value(in_flight ORDER BY at_ns, step DESC, span_id) AS at_end,
+       CAST(sum(sum(step)) OVER (PARTITION BY process, dst_addr, dst_port ORDER BY at_ns / $bucket) AS BIGINT) AS at_end,
        sum(CASE WHEN step = 1 THEN 1 ELSE 0 END) AS started,
        sum(CASE WHEN step = -1 THEN 1 ELSE 0 END) AS ended
 FROM running

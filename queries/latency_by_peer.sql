@@ -1,8 +1,8 @@
 -- How long requests take, by process, peer, method and path, with percentiles.
 --
 -- One row for each side that was recorded: a `client` row holds what the caller waited, a `server` row what the answering process
--- took; the difference is network and queueing. Only requests with an answer count into the percentiles, which
--- are approximate (t-digest); `failed` counts the others and answers with status 500 and more.
+-- took; the difference is network and queueing. Only requests with an answer count into the percentiles, each of which
+-- is a duration that occurred (nearest rank); `failed` counts the others and answers with status 500 and more.
 --
 -- @param min_requests integer = 1  Fewest requests of a row.
 -- @param kind text = null  Only `client` or `server`.
@@ -25,25 +25,37 @@ SELECT kind,
        peer,
        method,
        path,
-       count(*) AS requests,
-       count(*) FILTER (WHERE outcome <> 'ok') AS failed,
-       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p50_ns,
-       CAST(approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p90_ns,
-       CAST(approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY answered_ns) AS BIGINT) AS p99_ns,
-       max(answered_ns) AS max_ns,
-       coalesce(sum(answered_ns), 0) AS total_ns
+       requests,
+       failed,
+       answered[CAST(ceil(0.5 * array_length(answered)) AS BIGINT)] AS p50_ns,
+       answered[CAST(ceil(0.9 * array_length(answered)) AS BIGINT)] AS p90_ns,
+       answered[CAST(ceil(0.99 * array_length(answered)) AS BIGINT)] AS p99_ns,
+       max_ns,
+       total_ns
 FROM (
     SELECT kind,
            process,
-           CASE WHEN kind = 'server' THEN src_addr ELSE concat(dst_addr, ':', dst_port) END AS peer,
+           peer,
            method,
-           CASE WHEN $by_path = 'yes' THEN path END AS path,
-           outcome,
-           CASE WHEN outcome IN ('ok', 'error') THEN duration_ns END AS answered_ns
-    FROM spans
-    WHERE $kind IS NULL OR kind = $kind
+           path,
+           count(*) AS requests,
+           count(*) FILTER (WHERE outcome <> 'ok') AS failed,
+           array_sort(array_agg(answered_ns) FILTER (WHERE answered_ns IS NOT NULL)) AS answered,
+           max(answered_ns) AS max_ns,
+           coalesce(sum(answered_ns), 0) AS total_ns
+    FROM (
+        SELECT kind,
+               process,
+               CASE WHEN kind = 'server' THEN src_addr ELSE concat(dst_addr, ':', dst_port) END AS peer,
+               method,
+               CASE WHEN $by_path = 'yes' THEN path END AS path,
+               outcome,
+               CASE WHEN outcome IN ('ok', 'error') THEN duration_ns END AS answered_ns
+        FROM spans
+        WHERE $kind IS NULL OR kind = $kind
+    )
+    GROUP BY kind, process, peer, method, path
+    HAVING count(*) >= $min_requests
 )
-GROUP BY kind, process, peer, method, path
-HAVING count(*) >= $min_requests
 ORDER BY total_ns DESC, kind, process, peer, method, path
 LIMIT $limit

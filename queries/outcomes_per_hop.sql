@@ -17,20 +17,25 @@
 -- @column unsure integer  The recording does not tell.
 -- @column late integer  Answers written after the requesting side had gone.
 -- @column bad ratio  Share that ended neither `ok` nor unsure.
+WITH counts AS (
+    SELECT kind, process, dst_addr, dst_port, outcome, count(*) AS requests, count(late_status) AS late
+    FROM spans
+    WHERE $kind IS NULL OR kind = $kind
+    GROUP BY kind, process, dst_addr, dst_port, outcome
+)
 SELECT kind,
        process,
        concat(dst_addr, ':', dst_port) AS destination,
-       count(*) AS requests,
-       count(*) FILTER (WHERE outcome = 'ok') AS ok,
-       count(*) FILTER (WHERE outcome = 'error') AS error,
-       count(*) FILTER (WHERE outcome = 'client_closed') AS client_closed,
-       count(*) FILTER (WHERE outcome = 'server_closed') AS server_closed,
-       count(*) FILTER (WHERE outcome = 'reset') AS reset,
-       count(*) FILTER (WHERE outcome IN ('unparsed', 'timeout_cut', 'lost')) AS unsure,
-       count(late_status) AS late,
-       CAST(count(*) FILTER (WHERE outcome IN ('error', 'client_closed', 'server_closed', 'reset')) AS DOUBLE)
-           / count(*) AS bad
-FROM spans
-WHERE $kind IS NULL OR kind = $kind
+       CAST(sum(requests) AS BIGINT) AS requests,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'ok'), 0) AS BIGINT) AS ok,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'error'), 0) AS BIGINT) AS error,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'client_closed'), 0) AS BIGINT) AS client_closed,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'server_closed'), 0) AS BIGINT) AS server_closed,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'reset'), 0) AS BIGINT) AS reset,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome IN ('unparsed', 'timeout_cut', 'lost')), 0) AS BIGINT) AS unsure,
+       CAST(sum(late) AS BIGINT) AS late,
+       CAST(coalesce(sum(requests) FILTER (WHERE outcome IN ('error', 'client_closed', 'server_closed', 'reset')), 0)
+           AS DOUBLE) / sum(requests) AS bad
+FROM counts
 GROUP BY kind, process, dst_addr, dst_port
 ORDER BY bad DESC, requests DESC, kind, process, destination

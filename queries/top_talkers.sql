@@ -13,15 +13,20 @@
 -- @column sends integer  Calls that wrote.
 -- @column receives integer  Calls that read.
 -- @column errors integer  Calls of either kind that failed.
-WITH traffic AS (
-    SELECT socket_id,
-           sum(CASE WHEN kind = 'send' THEN done_bytes ELSE 0 END) AS sent_bytes,
-           sum(CASE WHEN kind = 'receive' THEN done_bytes ELSE 0 END) AS received_bytes,
-           sum(CASE WHEN kind = 'send' THEN 1 ELSE 0 END) AS sends,
-           sum(CASE WHEN kind = 'receive' THEN 1 ELSE 0 END) AS receives,
-           sum(CASE WHEN errno <> 0 THEN 1 ELSE 0 END) AS errors
+WITH calls AS (
+    SELECT socket_id, kind, sum(done_bytes) AS bytes, count(*) AS calls, count(*) FILTER (WHERE errno <> 0) AS errors
     FROM events
     WHERE kind IN ('send', 'receive')
+    GROUP BY socket_id, kind
+),
+traffic AS (
+    SELECT socket_id,
+           sum(CASE WHEN kind = 'send' THEN bytes ELSE 0 END) AS sent_bytes,
+           sum(CASE WHEN kind = 'receive' THEN bytes ELSE 0 END) AS received_bytes,
+           sum(CASE WHEN kind = 'send' THEN calls ELSE 0 END) AS sends,
+           sum(CASE WHEN kind = 'receive' THEN calls ELSE 0 END) AS receives,
+           sum(errors) AS errors
+    FROM calls
     GROUP BY socket_id
 )
 SELECT coalesce(p.comm, '?') AS process,

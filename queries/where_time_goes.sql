@@ -15,19 +15,30 @@
 -- @column own_p99_ns duration  99th percentile.
 -- @column own_total_ns duration  Sum of own times.
 -- @column share ratio  Share of all own time.
+WITH hops AS (
+    SELECT kind,
+           process,
+           dst_addr,
+           dst_port,
+           count(*) AS spans,
+           count(DISTINCT trace_id) AS traces,
+           array_sort(array_agg(own_ns)) AS own,
+           sum(own_ns) AS own_total_ns
+    FROM spans
+    WHERE ($trace_id IS NULL OR trace_id = $trace_id)
+      AND ($min_duration <= 0 OR trace_id IN (
+          SELECT trace_id FROM spans WHERE parent_span_id IS NULL AND duration_ns >= $min_duration
+      ))
+    GROUP BY kind, process, dst_addr, dst_port
+)
 SELECT kind,
        process,
        concat(dst_addr, ':', dst_port) AS destination,
-       count(*) AS spans,
-       count(DISTINCT trace_id) AS traces,
-       CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY own_ns) AS BIGINT) AS own_p50_ns,
-       CAST(approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY own_ns) AS BIGINT) AS own_p99_ns,
-       sum(own_ns) AS own_total_ns,
-       CAST(sum(own_ns) AS DOUBLE) / nullif(sum(sum(own_ns)) OVER (), 0) AS share
-FROM spans
-WHERE ($trace_id IS NULL OR trace_id = $trace_id)
-  AND ($min_duration <= 0 OR trace_id IN (
-      SELECT trace_id FROM spans WHERE parent_span_id IS NULL AND duration_ns >= $min_duration
-  ))
-GROUP BY kind, process, dst_addr, dst_port
+       spans,
+       traces,
+       own[CAST(ceil(0.5 * array_length(own)) AS BIGINT)] AS own_p50_ns,
+       own[CAST(ceil(0.99 * array_length(own)) AS BIGINT)] AS own_p99_ns,
+       own_total_ns,
+       CAST(own_total_ns AS DOUBLE) / nullif(sum(own_total_ns) OVER (), 0) AS share
+FROM hops
 ORDER BY own_total_ns DESC, kind, process, destination

@@ -58,6 +58,8 @@ pub fn session() -> Result<SessionContext> {
     let options = config.options_mut();
     options.execution.target_partitions = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     options.execution.time_zone = Some("+00:00".to_owned());
+    // Few rows of the widest columns are wanted of most scans: read them after the filters are known.
+    options.execution.parquet.pushdown_filters = true;
     options.explain.logical_plan_only = false;
     let state = SessionStateBuilder::new()
         .with_config(config)
