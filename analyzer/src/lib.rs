@@ -35,3 +35,7 @@ pub mod streams;
 pub mod tables;
 pub mod text;
 pub mod traces;
+
+/// Assembly and queries make many small allocations that end on other threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -268,8 +268,20 @@ impl Deref for Hex {
 
 fn hex(id: u128, digits: usize) -> Hex {
     let mut hex = Hex { digits: [0; 32], from: 32 - digits };
-    for (index, digit) in hex.digits.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(id >> (4 * index)) as usize & 15];
+    for (index, word) in [(id >> 64) as u64, id as u64].into_iter().enumerate() {
+        if digits == 32 || index == 1 {
+            hex.digits[index * 16..][..16].copy_from_slice(&sixteen_digits(word));
+        }
     }
     hex
+}
+
+fn sixteen_digits(word: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    let mut at = 0;
+    while at < digits.len() {
+        digits[at] = b"0123456789abcdef"[(word >> (60 - 4 * at)) as usize & 15];
+        at += 1;
+    }
+    digits
 }
