@@ -14,6 +14,9 @@ use parquet::schema::types::ColumnPath;
 /// Version of the capture format that this code writes; older ones stay readable.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Rows of a full row group: few enough that readers can share the groups of one file out evenly among cores.
+const ROW_GROUP_ROWS: usize = 1 << 17;
+
 /// The value type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -140,7 +143,7 @@ impl Table {
         let mut builder = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(1 << 20))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_data_page_row_count_limit(20_000)
             .set_created_by(concat!("retrospan ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(metadata))
