@@ -160,7 +160,8 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
     let snap = config!(snap_bytes);
     let side = usize::from(kind == Kind::Receive as u8);
     let mut budget = if side == 0 { entry.budget[0] } else { entry.budget[1] };
-    if entry.direction != kind {
+    let turned = entry.direction != kind;
+    if turned {
         entry.direction = kind;
         *event_flags |= flags::TURN;
         budget = snap;
@@ -174,7 +175,8 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
     } else {
         let first = data.first_bytes.get();
         let available = if first < done { first } else { done };
-        if begins_message(first_word(data.first_address.get(), available), available) {
+        // After a turn, which most heads come with, there is nothing to find out.
+        if !turned && begins_message(first_word(data.first_address.get(), available), available) {
             budget = snap;
         }
         keep(done, u64::from(budget), u64::from(config!(short_head_bytes)))

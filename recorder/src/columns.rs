@@ -125,6 +125,7 @@ impl StateColumns {
 /// A nullable column.
 struct Optional<T> {
     values: Vec<T>,
+    /// One entry a value; none as long as no value is null.
     valid: Vec<bool>,
 }
 
@@ -136,14 +137,20 @@ impl<T> Default for Optional<T> {
 
 impl<T: ArrowNativeType> Optional<T> {
     fn push(&mut self, value: Option<T>) {
-        self.values.push(value.unwrap_or_default());
-        self.valid.push(value.is_some());
+        let Some(value) = value else { return self.fill(self.values.len() + 1) };
+        self.values.push(value);
+        if !self.valid.is_empty() {
+            self.valid.push(true);
+        }
     }
 
     /// Adds nulls until there are that many rows.
     fn fill(&mut self, rows: usize) {
-        self.values.resize(rows, T::default());
-        self.valid.resize(rows, false);
+        if rows > self.values.len() {
+            self.valid.resize(self.values.len(), true);
+            self.values.resize(rows, T::default());
+            self.valid.resize(rows, false);
+        }
     }
 
     fn take<A: ArrowPrimitiveType<Native = T>>(&mut self) -> ArrayRef {
@@ -158,6 +165,7 @@ fn take<T>(values: &mut Vec<T>) -> Vec<T> {
     std::mem::replace(values, Vec::with_capacity(room))
 }
 
+/// None where all are valid, or none was noted.
 fn take_nulls(valid: &mut Vec<bool>) -> Option<NullBuffer> {
     let nulls = NullBuffer::new(BooleanBuffer::from(valid.as_slice()));
     valid.clear();
