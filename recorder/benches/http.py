@@ -9,6 +9,7 @@ OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record
 tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -32,20 +33,33 @@ SIZE_S = 10
 SNAP_BYTES = 256
 
 
-def start_nginx(folder):
-    """One worker that answers with a small body; nothing is logged. Waits until it listens."""
+# What nginx does for a request: as little as it can, or what it does as Debian configures it.
+LIGHT = ("1", "access_log off;", f"return 200 '{'x' * 1024}';")
+ORDINARY = ("auto", "sendfile on; tcp_nopush on; access_log {folder}/access.log;", "try_files /page =404;")
+
+
+@contextlib.contextmanager
+def nginx(folder, configuration=LIGHT):
+    """Runs nginx, which answers every request with 1 KiB; waits until it listens."""
+    workers, log, answer = configuration
+    folder.chmod(0o755)
+    (folder / "page").write_text("x" * 1024)
     (folder / "nginx.conf").write_text(f"""
-        user root; worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
+        user root; worker_processes {workers}; daemon off; pid {folder}/pid; error_log {folder}/error.log;
         events {{ worker_connections 512; }}
-        http {{ access_log off; keepalive_requests 100000000;
-                server {{ listen 127.0.0.1:{PORT}; location / {{ return 200 "{'x' * 1024}"; }} }} }}
+        http {{ {log.format(folder=folder)} keepalive_requests 100000000;
+                server {{ listen 127.0.0.1:{PORT}; root {folder}; location / {{ {answer} }} }} }}
     """)
     server = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
-    deadline = time.monotonic() + 10
-    while subprocess.run(["curl", "-so", os.devnull, f"http://127.0.0.1:{PORT}/"], check=False).returncode:
-        if server.poll() is not None or time.monotonic() > deadline:
-            sys.exit("http.py: nginx does not answer")
-    return server
+    try:
+        deadline = time.monotonic() + 10
+        while subprocess.run(["curl", "-so", os.devnull, f"http://127.0.0.1:{PORT}/"], check=False).returncode:
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit("http.py: nginx does not answer")
+        yield
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def load(seconds, connections=16):
@@ -90,6 +104,15 @@ def verdict(what, value, floor, holds):
 
 
 def throughput(folder, options):
+    passed = True
+    for name, configuration in [("as Debian configures it", ORDINARY), ("as light as can be", LIGHT)]:
+        print(f"nginx {name}:")
+        with nginx(folder, configuration):
+            passed &= turns(folder, options)
+    return passed
+
+
+def turns(folder, options):
     load(2)
     bare, recorded = [], []
     for turn in range(TURNS):
@@ -107,9 +130,10 @@ def throughput(folder, options):
 
 
 def loss(folder, options):
-    recording = Recording(folder / "loss.cap", options)
-    requests, rate = load(LOSS_S)
-    manifest = recording.stop()
+    with nginx(folder):
+        recording = Recording(folder / "loss.cap", options)
+        requests, rate = load(LOSS_S)
+        manifest = recording.stop()
     events, lost = events_of(manifest), sum(l["count"] for l in manifest["losses"])
     print(f"{requests} requests ({rate:.0f}/s), {events} events, {manifest['cost']['peak_rss_bytes'] >> 20} MiB peak")
     # Both ends of each request's send and receive; wrk leaves some in flight that it does not count.
@@ -118,11 +142,20 @@ def loss(folder, options):
 
 
 def size(folder, options):
+    passed = True
+    for name, more in [("the server's end, as where clients are elsewhere", ["--comm", "nginx"]), ("both ends", [])]:
+        print(f"{name}:")
+        with nginx(folder):
+            passed &= against_tcpdump(folder, [*options, *more])
+    return passed
+
+
+def against_tcpdump(folder, options):
     pcap = folder / "pcap.zst"
     tcpdump = subprocess.Popen(
         ["tcpdump", "-i", "lo", "-s", str(SNAP_BYTES), "-B", "262144", "-U", "-w", "-", f"tcp port {PORT}"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False)
-    zstd = subprocess.Popen(["zstd", "-q", "-3", "-o", str(pcap)], stdin=tcpdump.stdout)
+    zstd = subprocess.Popen(["zstd", "-q", "-3", "-f", "-o", str(pcap)], stdin=tcpdump.stdout)
     tcpdump.stdout.close()
     try:
         while b"listening on" not in tcpdump.stderr.readline():
@@ -140,6 +173,7 @@ def size(folder, options):
     if not re.search(r"^0 packets dropped by kernel", said, re.MULTILINE) or manifest["losses"]:
         sys.exit(f"http.py: not the same traffic: {said} {manifest['losses']}")
     ours = sum(p.stat().st_size for p in recording.capture.rglob("*") if p.is_file())
+    shutil.rmtree(recording.capture)
     theirs, events = pcap.stat().st_size, events_of(manifest)
     print(f"{requests} requests: capture {ours} B, {events} events, {ours / events:.1f} B an event, {ours / requests:.1f} a "
           f"request; pcap.zst {theirs} B, {packets} packets, {theirs / requests:.1f} B a request")
@@ -153,13 +187,8 @@ def main():
     if not shutil.which(RECORDER):
         sys.exit(f"http.py: no recorder {RECORDER}: build it, or name it in $RECORDER")
     with tempfile.TemporaryDirectory() as name:
-        server = start_nginx(Path(name))
-        try:
-            print(f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
-            passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
-        finally:
-            server.terminate()
-            server.wait()
+        print(f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+        passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
     sys.exit(0 if passed else 1)
 
 
