@@ -1,0 +1,45 @@
+//! The sample capture that `.ci/demo` shows where nothing can be recorded: real, and whole.
+
+mod cli_support;
+
+use std::path::{Path, PathBuf};
+
+use cli_support::stdout;
+
+/// A copy, so that derived tables are not cached in testdata.
+fn sample(directory: &Path) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/sample.cap");
+    let to = directory.join("sample.cap");
+    std::fs::create_dir(&to).unwrap();
+    std::fs::copy(from.join("manifest.json"), to.join("manifest.json")).unwrap();
+    for table in ["events", "sockets", "processes", "clock"] {
+        std::fs::create_dir(to.join(table)).unwrap();
+        for file in std::fs::read_dir(from.join(table)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(table).join(file.file_name())).unwrap();
+        }
+    }
+    to
+}
+
+#[test]
+fn every_request_has_both_ends_of_three_hops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = sample(directory.path());
+    let path = path.to_str().unwrap();
+    let query =
+        "SELECT outcome, kind, dst_port, count(*) AS spans FROM spans GROUP BY 1, 2, 3 ORDER BY 1, 3, 2";
+    let text = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
+    let expected: Vec<String> = ["client_closed", "ok"]
+        .into_iter()
+        .flat_map(|outcome| [8000, 8001, 8080].map(|port| (outcome, port)))
+        .flat_map(|(outcome, port)| ["client", "server"].map(|kind| (outcome, kind, port)))
+        .map(|(outcome, kind, port)| {
+            format!("{outcome},{kind},{port},{}", if outcome == "ok" { 10 } else { 1 })
+        })
+        .collect();
+    assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), expected);
+    let query = "SELECT count(*) AS spans, count(DISTINCT trace_id) AS traces, count(parent_span_id) AS children FROM spans";
+    let text = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
+    assert_eq!(text.lines().nth(1), Some("66,11,55"));
+}
