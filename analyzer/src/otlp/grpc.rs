@@ -54,7 +54,13 @@ fn refusal(status: &Status) -> Refusal {
             | Code::DataLoss
             | Code::ResourceExhausted
     );
-    Refusal { reason: format!("{:?}: {}", status.code(), status.message()), retryable, pause: None }
+    // The connection stands, but what is at its other end does not answer as gRPC does.
+    let hint = if status.code() == Code::Unknown && std::error::Error::source(status).is_some() {
+        " (where OTLP over HTTP is spoken, give --protocol http/protobuf)"
+    } else {
+        ""
+    };
+    Refusal { reason: format!("{:?}: {}{hint}", status.code(), status.message()), retryable, pause: None }
 }
 
 fn header((name, value): &(String, String)) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), String> {
