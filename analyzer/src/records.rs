@@ -266,12 +266,12 @@ impl Deref for Hex {
     }
 }
 
+/// The last 16 or all 32 digits.
 fn hex(id: u128, digits: usize) -> Hex {
-    let mut hex = Hex { digits: [0; 32], from: 32 - digits };
-    for (index, word) in [(id >> 64) as u64, id as u64].into_iter().enumerate() {
-        if digits == 32 || index == 1 {
-            hex.digits[index * 16..][..16].copy_from_slice(&sixteen_digits(word));
-        }
+    let mut hex = Hex { digits: [b'0'; 32], from: 32 - digits };
+    hex.digits[16..].copy_from_slice(&sixteen_digits(id as u64));
+    if digits > 16 {
+        hex.digits[..16].copy_from_slice(&sixteen_digits((id >> 64) as u64));
     }
     hex
 }

@@ -191,16 +191,14 @@ impl Head {
             Place::Method => return self.request_line(bytes),
             Place::RequestVersion(0) => return self.whole_request_version(bytes),
             Place::ResponseVersion(0) => return self.status_line(bytes),
-            Place::Value(Value { keep, field: Field::Other }) => {
-                (run_while(bytes, |b| !matches!(b, b'\r' | b'\n' | 0)), keep)
-            }
+            Place::Value(Value { keep, field: Field::Other }) => (run_while(bytes, is_text), keep),
             Place::Target(target) => (target.plain_run(bytes), !target.is_secret()),
             Place::Name => {
                 let length = run_while(bytes, is_token);
                 self.add_to_word(&bytes[..length]);
                 (length, true)
             }
-            Place::Reason => (run_while(bytes, |b| !matches!(b, b'\r' | b'\n' | 0)), false),
+            Place::Reason => (run_while(bytes, is_text), false),
             _ => (0, true),
         };
         (length > 0).then_some(Read::run(length, keep))
@@ -469,6 +467,11 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 fn add_digit(number: u64, digit: u8) -> Option<u64> {
     let value = (digit as char).to_digit(10)?;
     number.checked_mul(10)?.checked_add(value.into())
+}
+
+/// Neither ends a line nor is a NUL, which no head has.
+fn is_text(byte: u8) -> bool {
+    !matches!(byte, b'\r' | b'\n' | 0)
 }
 
 fn is_space(byte: u8) -> bool {

@@ -54,7 +54,7 @@ fn kept(bytes: &[u8], parts: &[Part]) -> String {
 use Direction::{Requests, Responses};
 
 #[test]
-fn harmless_headers_are_sorted_for_the_search() {
+fn harmless_values_are_kept_whatever_the_case_of_their_names() {
     let request = "GET / HTTP/1.1\r\nVia: a\r\nx-request-id: b\r\nAccept: c\r\nX-Request-Idx: d\r\n\r\n";
     let parts = frame(&[(Requests, request.as_bytes())]);
     let expected = "GET / HTTP/1.1\r\nVia: a\r\nx-request-id: b\r\nAccept: c\r\nX-Request-Idx: *\r\n\r\n";
@@ -249,6 +249,50 @@ proptest! {
             let sum: u64 = parts.iter().map(|p| p.length).sum();
             prop_assert_eq!(sum, length as u64);
         }
+    }
+
+    /// Reading by lines and reading byte by byte keep the same bytes and find the same messages.
+    #[test]
+    fn lines_and_single_bytes_say_the_same(
+        responses in any::<bool>(),
+        target in "/[a-z]{0,4}(;[a-z]=[a-z/]{0,3})?(\\?[a-z]{1,2}=[a-z/;&]{0,6})?",
+        headers in proptest::collection::vec(
+            (
+                prop_oneof![
+                    "(host|Server|DATE|content-length|Content-Length|transfer-encoding|EXPECT|x-b3-spanid)",
+                    "[a-zA-Z-]{1,12}",
+                    "[a-z]{30,36}",
+                ],
+                "[ \t]{0,2}",
+                prop_oneof!["[0-9]{1,3}", "[!-~]{0,12}", "[!-~ \t]{0,40}", "chunked", "a\r\n [!-~]{0,9}"],
+                "(\r\n|\n)",
+            ),
+            0..6,
+        ),
+        splits in proptest::collection::vec(0usize..300, 0..4),
+    ) {
+        let (direction, mut text) = if responses {
+            (Responses, "HTTP/1.1 200 Fine and secret\r\n".to_owned())
+        } else {
+            (Requests, format!("GET {target} HTTP/1.1\r\n"))
+        };
+        for (name, space, value, end) in &headers {
+            text += &format!("{name}:{space}{value}{end}");
+        }
+        text += "\r\nbody";
+        let bytes = text.as_bytes();
+        let whole_text = kept(bytes, &frame(&[(direction, bytes)]));
+        let single: Vec<_> = bytes.chunks(1).map(|byte| (direction, byte)).collect();
+        prop_assert_eq!(&whole_text, &kept(bytes, &frame(&single)));
+        let mut places: Vec<_> = splits.iter().map(|split| split % bytes.len()).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        let pieces: Vec<_> =
+            places.windows(2).filter(|p| p[0] < p[1]).map(|p| (direction, &bytes[p[0]..p[1]])).collect();
+        let parts = frame(&pieces);
+        prop_assert_eq!(&whole_text, &kept(bytes, &parts));
+        let markers = |parts: &[Part]| (begins_at(parts), ends(parts), statuses(parts));
+        prop_assert_eq!(markers(&parts), markers(&frame(&[(direction, bytes)])));
     }
 
     /// Bytes of any kind never panic.
