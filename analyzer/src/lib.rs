@@ -24,6 +24,7 @@ pub mod messages;
 pub mod otlp;
 pub mod outcomes;
 pub mod parts;
+pub mod periodicity;
 pub mod print;
 pub mod proxies;
 pub mod records;
