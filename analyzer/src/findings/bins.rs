@@ -143,9 +143,8 @@ fn each_stream(keys: &Keys, coded: Coded, mut f: impl FnMut(u32)) {
 
 /// The streams that are counted, those with the most requests where not all fit.
 fn chosen(keys: &Keys, requests: &[u64], bins: Bins, by: &[By]) -> (Vec<Counts>, usize) {
-    let wanted = |stream: &usize| {
-        requests[*stream] >= FEWEST_REQUESTS && by.contains(&keys.streams[*stream].by)
-    };
+    let wanted =
+        |stream: &usize| requests[*stream] >= FEWEST_REQUESTS && by.contains(&keys.streams[*stream].by);
     let mut order: Vec<usize> = (0..requests.len()).filter(wanted).collect();
     order.sort_by_key(|&stream| std::cmp::Reverse(requests[stream]));
     let most = (MOST_CELLS / bins.count).max(16);
@@ -208,8 +207,11 @@ pub struct Rows {
 impl Rows {
     /// From a batch with `connection_id`, `kind`, `method`, `path`, `outcome`, `start_ns` and `duration_ns`.
     pub fn new(batch: &RecordBatch) -> Result<Rows> {
-        let number = |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
-        let text = |name| Ok::<StringViewArray, Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone());
+        let number =
+            |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
+        let text = |name| {
+            Ok::<StringViewArray, Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
+        };
         Ok(Rows {
             connection_id: number("connection_id")?,
             kind: text("kind")?,
@@ -237,6 +239,16 @@ impl Rows {
         let method = if self.method.is_valid(row) { self.method.value(row) } else { "" };
         let path = if self.path.is_valid(row) { self.path.value(row) } else { "" };
         keys.code(self.connection_id.value(row), server, method, path)
+    }
+
+    /// Begin of a row's span, ns since 1970 UTC.
+    pub fn start_ns(&self, row: usize) -> i64 {
+        self.start_ns.value(row)
+    }
+
+    /// Connection of a row's span.
+    pub fn connection_id(&self, row: usize) -> i64 {
+        self.connection_id.value(row)
     }
 
     /// What counting needs of a row.

@@ -15,7 +15,6 @@ use crate::catalog;
 use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::span_rows::typed;
-use crate::text::harmless;
 
 /// What spans are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -97,7 +96,7 @@ struct Pair {
     client: Box<str>,
     server: Box<str>,
     src_addr: Box<str>,
-    dst_addr: Box<str>,
+    hop: Box<str>,
     dst_port: i64,
 }
 
@@ -144,8 +143,8 @@ pub struct Coded {
 impl Keys {
     /// Reads who talks to whom from `connections` and `processes`.
     pub async fn read(context: &SessionContext) -> Result<Keys> {
-        let query = "SELECT c.connection_id, c.requests, c.client_socket_id, c.src_addr, c.dst_addr, c.dst_port, c.src_port,
-                coalesce(client.comm, '') AS client, coalesce(server.comm, '') AS server
+        let query = "SELECT c.connection_id, c.requests, c.client_socket_id, c.src_addr, c.src_port, c.dst_port, c.hop,
+                coalesce(client.comm, c.src_addr) AS client, coalesce(server.comm, c.dst_addr) AS server
              FROM connections c
              LEFT JOIN processes client ON client.process_id = c.client_process_id
              LEFT JOIN processes server ON server.process_id = c.server_process_id
@@ -159,26 +158,37 @@ impl Keys {
     }
 
     fn connections(&mut self, batch: &RecordBatch) -> Result<()> {
-        let number = |name| Ok::<Int64Array, crate::error::Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
-        let text = |name| Ok::<StringViewArray, crate::error::Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone());
-        let (ids, requests, client_sockets) = (number("connection_id")?, number("requests")?, number("client_socket_id")?);
+        let number = |name| {
+            Ok::<Int64Array, crate::error::Error>(
+                typed(batch, name, &DataType::Int64)?.as_primitive().clone(),
+            )
+        };
+        let text = |name| {
+            Ok::<StringViewArray, crate::error::Error>(
+                typed(batch, name, &DataType::Utf8View)?.as_string_view().clone(),
+            )
+        };
+        let (ids, requests, client_sockets) =
+            (number("connection_id")?, number("requests")?, number("client_socket_id")?);
         let (src_ports, dst_ports) = (number("src_port")?, number("dst_port")?);
-        let (src, dst) = (text("src_addr")?, text("dst_addr")?);
+        let (src, hops) = (text("src_addr")?, text("hop")?);
         let (clients, servers) = (text("client")?, text("server")?);
-        let of = |column: &StringViewArray, row| if column.is_valid(row) { column.value(row).into() } else { Box::from("") };
+        let of = |column: &StringViewArray, row| {
+            if column.is_valid(row) { column.value(row).into() } else { Box::from("") }
+        };
         for row in 0..batch.num_rows() {
             let pair = Pair {
                 client: of(&clients, row),
                 server: of(&servers, row),
                 src_addr: of(&src, row),
-                dst_addr: of(&dst, row),
+                hop: of(&hops, row),
                 dst_port: if dst_ports.is_valid(row) { dst_ports.value(row) } else { 0 },
             };
             let has_client = client_sockets.is_valid(row);
             let mut stream = NO_STREAM;
             if requests.value(row) >= FEWEST_REQUESTS_OF_A_CONNECTION {
                 let src_port = if src_ports.is_valid(row) { src_ports.value(row) } else { 0 };
-                let label = format!("{} (from {}:{src_port})", hop_label(&pair), pair.src_addr);
+                let label = format!("{} (from {}:{src_port})", pair.hop, pair.src_addr);
                 let condition = format!("connection_id = {}", ids.value(row));
                 stream = self.stream(By::Connection, label, condition);
             }
@@ -200,7 +210,10 @@ impl Keys {
     pub fn code(&mut self, connection_id: i64, server: bool, method: &str, path: &str) -> Option<Coded> {
         let connection = *self.connections.get(&connection_id)?;
         let route = self.route(method, path);
-        let key = u128::from(connection.pair) << 64 | u128::from(route) << 2 | u128::from(server) << 1 | u128::from(connection.has_client);
+        let key = u128::from(connection.pair) << 64
+            | u128::from(route) << 2
+            | u128::from(server) << 1
+            | u128::from(connection.has_client);
         let lane = match self.lane_numbers.get(&key) {
             Some(&lane) => lane,
             None => {
@@ -220,11 +233,15 @@ impl Keys {
         let pair = self.pairs[connection.pair as usize].clone();
         let route = self.routes[route as usize].clone();
         let service = service_label(&pair);
-        let at_service = format!("dst_port = {} AND kind = 'server'{}", pair.dst_port, process_condition(&pair.server));
+        let at_service =
+            format!("dst_port = {} AND kind = 'server'{}", pair.dst_port, process_condition(&pair.server));
         let kind = if connection.has_client { "client" } else { "server" };
-        let seen_by = if connection.has_client { &pair.client } else { &pair.server };
-        let of_hop = format!("dst_port = {} AND kind = '{kind}'{}", pair.dst_port, process_condition(seen_by));
-        let hop = self.stream(By::Hop, hop_label(&pair), of_hop);
+        let connections = format!("SELECT connection_id FROM connections WHERE hop = {}", quoted(&pair.hop));
+        let hop = self.stream(
+            By::Hop,
+            pair.hop.to_string(),
+            format!("kind = '{kind}' AND connection_id IN ({connections})"),
+        );
         let mut streams = Vec::new();
         if server {
             streams.push(self.stream(By::Service, service.clone(), at_service.clone()));
@@ -239,9 +256,9 @@ impl Keys {
             server,
             hop,
             streams,
-            process: if server { answering(&pair) } else { requesting(&pair) },
-            client: requesting(&pair),
-            answering: answering(&pair),
+            process: if server { pair.server.clone() } else { pair.client.clone() },
+            client: pair.client,
+            answering: pair.server,
             route,
             src_addr: pair.src_addr,
             dst_port: pair.dst_port,
@@ -249,7 +266,6 @@ impl Keys {
     }
 
     fn stream(&mut self, by: By, label: String, condition: String) -> u32 {
-        let label = harmless(&label);
         if let Some(&number) = self.stream_numbers.get(&(by, label.clone())) {
             return number;
         }
@@ -297,26 +313,12 @@ impl Keys {
     }
 }
 
-/// `inner-envoy -> nginx:8080`.
-fn hop_label(pair: &Pair) -> String {
-    format!("{} -> {}", requesting(pair), service_label(pair))
-}
-
 fn service_label(pair: &Pair) -> String {
-    format!("{}:{}", answering(pair), pair.dst_port)
-}
-
-/// The requesting process, or its address where it was not recorded.
-fn requesting(pair: &Pair) -> Box<str> {
-    if pair.client.is_empty() { pair.src_addr.clone() } else { pair.client.clone() }
-}
-
-fn answering(pair: &Pair) -> Box<str> {
-    if pair.server.is_empty() { pair.dst_addr.clone() } else { pair.server.clone() }
+    format!("{}:{}", pair.server, pair.dst_port)
 }
 
 fn process_condition(process: &str) -> String {
-    if process.is_empty() { String::new() } else { format!(" AND process = {}", quoted(process)) }
+    format!(" AND process = {}", quoted(process))
 }
 
 /// As a SQL string.

@@ -170,7 +170,8 @@ fn find_episodes(series: &Series, metric: Metric, bad: &[Bad], bins: Bins, grid:
     let mut found = episodes::find(series, &options);
     for episode in &mut found {
         let (from_ns, to_ns) = (bins.begin_ns + episode.onset_ns, bins.begin_ns + episode.end_ns);
-        let within = bad.iter().filter(|bad| bad.metric == metric && (from_ns..to_ns).contains(&bad.start_ns));
+        let within =
+            bad.iter().filter(|bad| bad.metric == metric && (from_ns..to_ns).contains(&bad.start_ns));
         let points: Vec<(i64, i64)> = within.map(|bad| (bad.start_ns, bad.duration_ns)).collect();
         let first = points.iter().map(|point| point.0).min();
         let onset_ns = onset::freeze(&points).map(|freeze| freeze.from_ns).or(first).unwrap_or(from_ns);
@@ -206,7 +207,12 @@ fn same(a: &Candidate, b: &Candidate, resolution_ns: i64) -> bool {
     a.episodes.len() == b.episodes.len() && a.episodes.iter().zip(&b.episodes).all(near)
 }
 
-fn best_of_rejected(onsets_ns: &[f64], grid: &Grid, candidate: &Candidate, level: f64) -> Option<(f64, Comb)> {
+fn best_of_rejected(
+    onsets_ns: &[f64],
+    grid: &Grid,
+    candidate: &Candidate,
+    level: f64,
+) -> Option<(f64, Comb)> {
     let comb = comb::search(onsets_ns, grid)?;
     let alarm = nulls::false_alarm(onsets_ns, &comb, grid, &candidate.load, SEED, level);
     Some((alarm.p, comb))
