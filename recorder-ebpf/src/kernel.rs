@@ -120,10 +120,16 @@ pub fn open_socket(task: *const u8, fd: u32) -> OpenSocket {
 #[inline(always)]
 pub fn socket_of_file(file: u64) -> u64 {
     let socket: u64 = probe(file, config!(offsets.file_private_data));
-    if socket == 0 || probe::<u64>(socket, config!(offsets.socket_file)) != file {
+    if socket == 0 {
         return 0;
     }
-    probe(socket, config!(offsets.socket_sk))
+    // Both in one read where they are neighbours, as they have always been: every socket call pays for it.
+    let [back, sk] = if config!(offsets.socket_sk) == config!(offsets.socket_file) + 8 {
+        probe::<[u64; 2]>(socket, config!(offsets.socket_file))
+    } else {
+        [probe(socket, config!(offsets.socket_file)), probe(socket, config!(offsets.socket_sk))]
+    };
+    if back == file { sk } else { 0 }
 }
 
 const S_IFMT: u16 = 0o170_000;

@@ -3,6 +3,7 @@
 //! Hash maps are preallocated: programs run where memory cannot be allocated. What does not fit is
 //! counted, never silently dropped.
 
+use crate::ring::Actor;
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -134,7 +135,11 @@ pub struct InCall {
     pub length_only: u8,
     /// 1: the socket was recorded at entry.
     pub recorded: u8,
-    pub reserved: [u8; 7],
+    /// 1: the connection was known to be established at entry.
+    pub established: u8,
+    pub reserved: [u8; 6],
+    /// Who makes the call.
+    pub actor: Actor,
     pub data: Data,
 }
 
@@ -153,7 +158,9 @@ pub static NO_CALL: InCall = InCall {
     active: 0,
     length_only: 0,
     recorded: 0,
-    reserved: [0; 7],
+    established: 0,
+    reserved: [0; 6],
+    actor: Actor::UNKNOWN,
     data: Data::NONE,
 };
 
