@@ -50,7 +50,7 @@ pub unsafe fn field<T: Copy>(base: *const u8, offset: u32) -> T {
 /// Reads a field at any kernel address; zero where that fails.
 #[inline(always)]
 pub fn probe<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes `size_of::<T>()` bytes or zeroes them, whatever the address.
     unsafe {
         bpf_probe_read_kernel(
