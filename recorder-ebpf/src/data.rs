@@ -37,20 +37,46 @@ struct Buffer {
     bytes: u64,
 }
 
-impl Buffer {
-    /// The two words at an address of the caller's memory.
-    #[inline(always)]
-    fn read(address: u64) -> Option<Buffer> {
-        let mut buffer = MaybeUninit::<Buffer>::uninit();
-        // SAFETY: the helper writes all 16 bytes, zeroes where it fails.
-        unsafe {
-            let result = bpf_probe_read_user(
-                buffer.as_mut_ptr().cast(),
-                size_of::<Buffer>() as u32,
-                address as *const _,
-            );
-            if result == 0 { Some(buffer.assume_init()) } else { None }
-        }
+/// `N` buffers at an address of the caller's memory.
+#[inline(always)]
+fn read_buffers<const N: usize>(address: u64) -> Option<[Buffer; N]> {
+    let mut buffers = MaybeUninit::<[Buffer; N]>::uninit();
+    // SAFETY: the helper writes all of them, zeroes where it fails.
+    unsafe {
+        let result = bpf_probe_read_user(
+            buffers.as_mut_ptr().cast(),
+            size_of::<[Buffer; N]>() as u32,
+            address as *const _,
+        );
+        if result == 0 { Some(buffers.assume_init()) } else { None }
+    }
+}
+
+/// One buffer of a vector or message. The first two were read already: most heads are in one, their bodies in the other,
+/// and each reading of the caller's memory costs much.
+#[inline(always)]
+fn buffer(data: &Data, index: u64) -> Option<Buffer> {
+    if index < data.known.get() {
+        let place = if index == 0 { &data.pair[0] } else { &data.pair[1] };
+        return Some(Buffer { address: place.address.get(), bytes: place.bytes.get() });
+    }
+    let [buffer] = read_buffers(data.buffers.get() + index * 16)?;
+    Some(buffer)
+}
+
+/// Reads the first two buffers, if there are two.
+#[inline(always)]
+fn read_pair(data: &Data, vector: Buffer) {
+    data.known.set(0);
+    if vector.bytes < 2 {
+        return;
+    }
+    if let Some([first, second]) = read_buffers(vector.address) {
+        data.pair[0].address.set(first.address);
+        data.pair[0].bytes.set(first.bytes);
+        data.pair[1].address.set(second.address);
+        data.pair[1].bytes.set(second.bytes);
+        data.known.set(2);
     }
 }
 
@@ -125,8 +151,10 @@ fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
         Buffer { address, bytes: call.length }
     } else {
         // `struct msghdr`: msg_iov and msg_iovlen follow the name and its length.
-        Buffer::read(address + 16).unwrap_or(Buffer { address: 0, bytes: 0 })
+        let [vector] = read_buffers(address + 16).unwrap_or([Buffer { address: 0, bytes: 0 }]);
+        vector
     };
+    read_pair(data, vector);
     data.buffers.set(vector.address);
     data.count.set(vector.bytes);
     data.first_bytes.set(0);
@@ -139,7 +167,7 @@ fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
         if index >= data.count.get() {
             break;
         }
-        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        let Some(buffer) = buffer(data, index) else { break };
         if data.first_bytes.get() == 0 {
             data.first_address.set(buffer.address);
             data.first_bytes.set(buffer.bytes);
@@ -373,7 +401,7 @@ fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32)
         if copied >= wanted || index >= data.count.get() {
             break;
         }
-        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        let Some(buffer) = buffer(data, index) else { break };
         let offset = data.offset.get();
         if offset < buffer.bytes {
             let left = buffer.bytes - offset;

@@ -173,6 +173,9 @@ pub struct Data {
     /// The array of buffers and its length; 0 where there is only the first.
     pub buffers: Untracked,
     pub count: Untracked,
+    /// How many of `pair`, the first of the buffers, were read.
+    pub known: Untracked,
+    pub pair: [Place; 2],
     /// Bytes offered, or room for them.
     pub asked: Untracked,
     /// The buffer that the tail begins in, and where.
@@ -184,12 +187,25 @@ pub struct Data {
     pub copied: Untracked,
 }
 
+/// A buffer that was read.
+#[repr(C)]
+pub struct Place {
+    pub address: Untracked,
+    pub bytes: Untracked,
+}
+
+impl Place {
+    const NONE: Place = Place { address: Untracked::ZERO, bytes: Untracked::ZERO };
+}
+
 impl Data {
     const NONE: Data = Data {
         first_address: Untracked::ZERO,
         first_bytes: Untracked::ZERO,
         buffers: Untracked::ZERO,
         count: Untracked::ZERO,
+        known: Untracked::ZERO,
+        pair: [Place::NONE, Place::NONE],
         asked: Untracked::ZERO,
         tail_buffer: Untracked::ZERO,
         tail_offset: Untracked::ZERO,
