@@ -180,6 +180,9 @@ impl Redactor {
 
     /// Appends `bytes`, which begin at `at` in the call, up to the last that may be kept, blanking those between.
     fn copy(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Copied {
+        if bytes.is_empty() {
+            return Copied { kept: false, blanked: false };
+        }
         let before = out.len();
         let mut blanked = false;
         let call_start = self.parts.first().map_or(0, |part| part.offset);
