@@ -148,7 +148,7 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let sk = Sk(call.sk);
-    if !receives && result > 0 && sk.state() == TCP_SYN_SENT {
+    if !receives && result > 0 && call.established == 0 && sk.state() == TCP_SYN_SENT {
         note_early_data(call);
     }
     let after = if call.flags & flags::NO_SEQ != 0 {
