@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
@@ -34,7 +34,7 @@ pub fn is_root() -> bool {
 }
 
 /// A place for captures that goes away.
-pub struct Place(tempfile::TempDir);
+pub struct Place(pub tempfile::TempDir);
 
 impl Place {
     pub fn new() -> Place {
