@@ -26,8 +26,10 @@ pub struct Grid {
     pub gap_ns: i64,
     /// Smallest share of its teeth at which a comb fires.
     pub min_share: f64,
-    /// Rank by the Bayes factor rather than the plain likelihood ratio.
-    pub weigh_prior: bool,
+    /// Weight of the prior range in the score: 0 for the plain likelihood ratio, 1 for the Bayes factor.
+    pub prior_weight: f64,
+    /// Widest sigma, as a share of the period.
+    pub widest: f64,
 }
 
 impl Grid {
@@ -41,7 +43,8 @@ impl Grid {
             resolution_ns: resolution_ns.max(1),
             gap_ns: min_period_ns / 4,
             min_share: 0.4,
-            weigh_prior: true,
+            prior_weight: 0.5,
+            widest: 0.06,
         }
     }
 }
@@ -70,11 +73,18 @@ pub struct Comb {
 }
 
 /// Sigma as shares of the period.
-const SIGMAS: [f64; 5] = [0.003, 0.01, 0.02, 0.04, 0.08];
+const SIGMAS: [f64; 6] = [0.003, 0.01, 0.02, 0.04, 0.06, 0.08];
 /// Events further from a tooth than this many sigma are not of it.
 const REACH: f64 = 3.0;
 /// Combs that are as good but for so much are told apart by their length.
 const TIE: f64 = 1.0;
+/// Up to so many events phases are sorted, beyond they are counted in `PHASES` parts of the period.
+const SORTED: usize = 24;
+const PHASES: usize = 256;
+/// Combs looked at closely where phases are only counted.
+const CANDIDATES: usize = 48;
+/// Refitting to the events seldom gains more than this.
+const CLIMB: f64 = 4.0;
 /// Factor from one merge gap to the next.
 const GAP_STEP: i64 = 4;
 
@@ -121,8 +131,9 @@ struct Search {
     longest: f64,
     floor: f64,
     min_share: f64,
-    /// -ln of the prior range of ln(period), or None for the plain likelihood ratio.
-    prior: Option<f64>,
+    /// Weight of the prior, and -ln of the range of ln(period).
+    prior: (f64, f64),
+    widest: f64,
     /// Log-likelihood without a comb.
     null: f64,
 }
@@ -161,30 +172,108 @@ impl Search {
             longest,
             floor: grid.resolution_ns as f64 * 1e-9,
             min_share: grid.min_share,
-            prior: grid.weigh_prior.then(|| -range.ln()),
+            prior: (grid.prior_weight, -range.ln()),
+            widest: grid.widest,
             null: count as f64 * (count as f64 / horizon).ln() - count as f64,
         })
     }
 
     fn run(self) -> Option<Comb> {
-        let step = 1.0 / (8.0 * self.horizon);
-        let mut peaks: Vec<Trial> = Vec::new();
-        let mut best = f64::NEG_INFINITY;
-        let mut phases = Vec::with_capacity(self.times.len());
-        let mut frequency = 1.0 / self.longest;
-        while frequency <= 1.0 / self.shortest {
-            // Ties are for the longest period, so whatever is good enough for one must be seen.
-            if let Some(trial) = self.at_period(1.0 / frequency, best - TIE, &mut phases) {
-                best = best.max(trial.score);
-                peaks.push(trial);
-            }
-            frequency += step;
-        }
+        let peaks = if self.times.len() <= SORTED { self.sorted() } else { self.counted() };
+        let best = peaks.iter().map(|trial| trial.score).fold(f64::NEG_INFINITY, f64::max);
         let chosen = peaks
             .iter()
             .filter(|trial| trial.score >= best - TIE)
             .max_by(|a, b| self.rank(a, best).total_cmp(&self.rank(b, best)))?;
-        Some(self.comb(chosen, best))
+        let sharpened = self
+            .sigmas(chosen.period)
+            .filter_map(|sigma| self.climb(chosen.period, chosen.phase, sigma, f64::NEG_INFINITY));
+        let chosen = sharpened.fold(*chosen, |best, next| if next.score > best.score { next } else { best });
+        Some(self.comb(&chosen, best.max(chosen.score)))
+    }
+
+    /// The periods searched, longest first: frequencies an eighth of a cycle over the recording apart.
+    fn periods(&self) -> impl Iterator<Item = f64> + use<> {
+        let step = 1.0 / (8.0 * self.horizon);
+        let (first, last) = (1.0 / self.longest, 1.0 / self.shortest);
+        let count = ((last - first) / step).floor().max(0.0) as usize;
+        (0..=count).map(move |index| 1.0 / (first + index as f64 * step))
+    }
+
+    fn sorted(&self) -> Vec<Trial> {
+        let mut peaks: Vec<Trial> = Vec::new();
+        let mut best = f64::NEG_INFINITY;
+        let mut phases = Vec::with_capacity(self.times.len());
+        for period in self.periods() {
+            // Ties are for the longest period, so whatever is good enough for one must be seen.
+            if let Some(trial) = self.at_period(period, best - TIE, &mut phases) {
+                best = best.max(trial.score);
+                peaks.push(trial);
+            }
+        }
+        peaks
+    }
+
+    /// Many events: the windows of phase with the most improbable counts are candidates, and only those are looked at.
+    fn counted(&self) -> Vec<Trial> {
+        let mut candidates: Vec<(f64, f64, f64, f64)> = Vec::with_capacity(2 * CANDIDATES);
+        let mut least = 0.0;
+        let all = self.times.len() as f64;
+        let mut counts = [0u16; 2 * PHASES];
+        let mut windows = [0u16; PHASES];
+        for period in self.periods() {
+            counts[..PHASES].fill(0);
+            let inverse = 1.0 / period;
+            for time in &self.times {
+                let turns = time * inverse;
+                // Truncation is the floor of what is not negative.
+                let part = ((turns - turns as i64 as f64) * PHASES as f64) as usize;
+                counts[part.min(PHASES - 1)] += 1;
+            }
+            counts.copy_within(..PHASES, PHASES);
+            let fewest = (self.min_share * (self.horizon * inverse).floor()).max(3.0);
+            let mut reached = 0;
+            windows.fill(0);
+            for sigma in self.sigmas(period) {
+                let width = ((4.0 * sigma * inverse * PHASES as f64).round() as usize).clamp(1, PHASES / 2);
+                for offset in reached..width {
+                    windows.iter_mut().zip(&counts[offset..]).for_each(|(sum, count)| *sum += count);
+                }
+                reached = width;
+                let most = windows.iter().fold(0, |most, &count| most.max(count));
+                let (hits, share) = (f64::from(most), width as f64 / PHASES as f64);
+                if hits < fewest {
+                    continue;
+                }
+                let rest = (all - hits).max(1e-9);
+                let gain = hits * (hits / (all * share)).ln() + rest * (rest / (all - all * share)).ln();
+                if gain > least {
+                    let start = windows.iter().position(|&count| count == most).unwrap_or(0);
+                    let phase = (start as f64 + width as f64 / 2.0) / PHASES as f64 * period;
+                    candidates.push((gain, period, phase, sigma));
+                    if candidates.len() == 2 * CANDIDATES {
+                        candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+                        candidates.truncate(CANDIDATES);
+                        least = candidates[CANDIDATES - 1].0;
+                    }
+                }
+            }
+        }
+        candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let climbed = candidates.into_iter().take(CANDIDATES);
+        climbed
+            .filter_map(|(_, period, phase, sigma)| self.climb(period, phase, sigma, f64::NEG_INFINITY))
+            .collect()
+    }
+
+    /// Sigmas tried at a period; where the floor is above two of the shares, they are the same.
+    fn sigmas(&self, period: f64) -> impl Iterator<Item = f64> + use<> {
+        let (floor, widest) = (self.floor, self.widest);
+        SIGMAS.iter().enumerate().filter_map(move |(index, share)| {
+            let next = SIGMAS.get(index + 1).filter(|next| **next <= widest);
+            let same = next.is_some_and(|next| next * period <= floor);
+            (*share <= widest && !same).then_some((share * period).max(floor))
+        })
     }
 
     /// Longest period first; within 5 % of a period the better comb.
@@ -201,17 +290,12 @@ impl Search {
         let fewest_teeth = (self.horizon / period).floor().max(1.0);
         let mut best: Option<Trial> = None;
         let mut enough = enough;
-        for (index, share) in SIGMAS.iter().enumerate() {
-            let sigma = (share * period).max(self.floor);
-            // Where the floor is above two of the shares, they are the same.
-            if SIGMAS.get(index + 1).is_some_and(|next| next * period <= self.floor) {
-                continue;
-            }
+        for sigma in self.sigmas(period) {
             let reach = (2.0 * REACH * sigma / period).min(1.0);
             let mut end = 0;
             let mut sum = 0.0;
-            let mut bounds = [f64::NAN; 2];
-            let mut bound_of = 0;
+            let mut bound = (0, f64::NAN);
+            let mut seen = 0;
             for start in 0..count {
                 let at = |index: usize| phases[index % count] + if index >= count { 1.0 } else { 0.0 };
                 while end < start + count && at(end) - phases[start] <= reach {
@@ -221,21 +305,24 @@ impl Search {
                 let hits = end - start;
                 let mean = sum / hits as f64;
                 sum -= phases[start];
+                // A part of the window before is not better than the whole.
+                if end == std::mem::replace(&mut seen, end) {
+                    continue;
+                }
                 if hits < 3 || (hits as f64) < self.min_share * fewest_teeth {
                     continue;
                 }
-                if bound_of != hits {
-                    bound_of = hits;
-                    bounds[0] = self.bound(period, sigma, hits, fewest_teeth);
+                if bound.0 != hits {
+                    bound = (hits, self.bound(period, sigma, hits, fewest_teeth));
                 }
-                if bounds[0] <= enough {
+                if bound.1 <= enough {
                     continue;
                 }
-                if let Some(trial) = self.climb(period, mean * period, sigma, enough) {
-                    if trial.score > enough {
-                        enough = trial.score;
-                        best = Some(trial);
-                    }
+                if let Some(trial) = self.climb(period, mean * period, sigma, enough)
+                    && trial.score > enough
+                {
+                    enough = trial.score;
+                    best = Some(trial);
                 }
             }
         }
@@ -253,17 +340,16 @@ impl Search {
             + (teeth - hits).max(0.0) * (1.0 - q).ln()
             - background * self.horizon
             - self.null;
-        let Some(prior) = self.prior else { return llr };
         // The hits on neighbouring teeth leave most of the prior.
         let spread = hits * (hits * hits - 1.0) / 12.0;
-        llr + (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior
+        llr + self.prior.0
+            * ((TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + self.prior.1)
     }
 
     /// From a place on the grid to the top near it: refits phase, then period and phase, to the events within reach.
     fn climb(&self, period: f64, phase: f64, sigma: f64, enough: f64) -> Option<Trial> {
         let mut best = self.evaluate(period, phase, sigma)?;
-        // Not worth climbing: refitting has never gained as much.
-        if best.score < enough - 6.0 {
+        if best.score < enough - CLIMB {
             return None;
         }
         for _ in 0..3 {
@@ -357,11 +443,9 @@ impl Search {
             // Not `>`: a second event of a tooth has no distance.
             llr += if z.abs() < 6.0 { (background + peak * (-0.5 * z * z).exp()).ln() } else { alone };
         });
-        let mut score = llr;
-        if let Some(prior) = self.prior {
-            let spread = sum_jj - sum_j * sum_j / hits;
-            score += (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior;
-        }
+        let spread = sum_jj - sum_j * sum_j / hits;
+        let left = TAU * sigma * sigma / (hits * spread).sqrt() / (period * period);
+        let score = llr + self.prior.0 * (left.ln() + self.prior.1);
         Some(Trial { period, phase, sigma, llr, score, hits: hits as usize, teeth: teeth as usize })
     }
 

@@ -40,7 +40,7 @@ impl Options {
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// Passes: each leaves out what the one before found.
-const PASSES: usize = 3;
+const PASSES: usize = 5;
 /// Completions beyond the ordinary that end a freeze, as a log-likelihood ratio.
 const BURST: f64 = 3.0;
 
@@ -54,9 +54,9 @@ pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
     let price = price(counts.bins, &widths, options);
     let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
     let mut ordinary = counts.first_share(span, quarter);
+    let mut phi = 1.0;
     let mut windows = Vec::new();
     for pass in 0..PASSES {
-        let phi = counts.overdispersion(&ordinary, &windows, quarter);
         let next = disjoint(counts.bins, &widths, price * phi, |from, to| {
             let bad = counts.bad(from, to);
             if bad == 0.0 {
@@ -70,7 +70,10 @@ pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
         if same {
             break;
         }
-        ordinary = counts.share_without(&windows, span);
+        let outside = counts.without(&windows);
+        ordinary = counts.share_of(&outside, span);
+        // From below: what is too irregular to be told from an episode comes back, and raises it.
+        phi = outside.overdispersion(&ordinary, quarter).max(phi);
     }
     let found =
         windows.into_iter().filter_map(|window| episode(series, &counts, &ordinary, window)).collect();
@@ -307,8 +310,8 @@ impl Counts {
         block
     }
 
-    /// The mean share outside of what was found; where little is left of a span, that of the whole series.
-    fn share_without(&self, windows: &[(usize, usize)], span: usize) -> Local {
+    /// The same counts, with nothing in the windows.
+    fn without(&self, windows: &[(usize, usize)]) -> Self {
         let mut outside = Self { bins: self.bins, total: self.total.clone(), bad: self.bad.clone() };
         let (mut total, mut bad, mut next) = (0, 0, 0);
         for bin in 0..self.bins {
@@ -323,6 +326,11 @@ impl Counts {
             outside.total[bin + 1] = total;
             outside.bad[bin + 1] = bad;
         }
+        outside
+    }
+
+    /// The mean share outside of what was found; where little is left of a span, that of the whole series.
+    fn share_of(&self, outside: &Self, span: usize) -> Local {
         let whole = smoothed(outside.bad(0, self.bins), outside.total(0, self.bins));
         Local::new(self.bins, span, |from, to| {
             let left = outside.total(from, to);
@@ -330,23 +338,19 @@ impl Counts {
         })
     }
 
-    /// Variance of ordinary blocks over that of the binomial, at least 1.
-    fn overdispersion(&self, ordinary: &Local, windows: &[(usize, usize)], longest_block: usize) -> f64 {
-        let block = self.block(longest_block.max(1), |from, to| self.bad(from, to));
-        let mut next = 0;
+    /// Variance of blocks over that of the binomial, at least 1.
+    fn overdispersion(&self, ordinary: &Local, block: usize) -> f64 {
+        let mut block = block;
+        let mean = self.bad(0, self.bins) / self.bins as f64;
+        while mean * (block as f64) < 2.0 && block * 20 < self.bins {
+            block *= 2;
+        }
         let mut squares = Vec::new();
         for from in (0..self.bins.saturating_sub(block - 1)).step_by(block) {
-            let to = from + block;
-            while next < windows.len() && windows[next].1 <= from {
-                next += 1;
-            }
-            if next < windows.len() && windows[next].0 < to {
-                continue;
-            }
-            let expected = self.total(from, to) * ordinary.at(from);
+            let expected = self.total(from, from + block) * ordinary.at(from);
             if expected >= 1.0 {
                 let variance = expected * (1.0 - ordinary.at(from));
-                squares.push((self.bad(from, to) - expected).powi(2) / variance);
+                squares.push((self.bad(from, from + block) - expected).powi(2) / variance);
             }
         }
         trimmed_mean(squares).max(1.0)
