@@ -79,10 +79,10 @@ const REACH: f64 = 3.0;
 /// Combs that are as good but for so much are told apart by their length.
 const TIE: f64 = 1.0;
 /// Up to so many events phases are sorted, beyond they are counted in `PHASES` parts of the period.
-const SORTED: usize = 24;
+const SORTED: usize = 16;
 const PHASES: usize = 256;
 /// Combs looked at closely where phases are only counted.
-const CANDIDATES: usize = 48;
+const CANDIDATES: usize = 24;
 /// Refitting to the events seldom gains more than this.
 const CLIMB: f64 = 4.0;
 /// Factor from one merge gap to the next.
@@ -116,6 +116,12 @@ pub fn search(onsets_ns: &[f64], grid: &Grid) -> Option<Comb> {
         gap_ns *= GAP_STEP;
     }
     best
+}
+
+/// The nearest whole number of something below 2^51 (`round` is a call where the processor's own is not assumed).
+fn nearest(value: f64) -> f64 {
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    (value + SHIFT) - SHIFT
 }
 
 /// Indices of the onsets that begin a group; onsets closer than `gap_ns` to the one before are of its group.
@@ -219,10 +225,11 @@ impl Search {
         let mut candidates: Vec<(f64, f64, f64, f64)> = Vec::with_capacity(2 * CANDIDATES);
         let mut least = 0.0;
         let all = self.times.len() as f64;
-        let mut counts = [0u16; 2 * PHASES];
-        let mut windows = [0u16; PHASES];
+        let mut counts = [0i32; PHASES];
+        let mut sums = [0i32; 2 * PHASES + 1];
+        let mut windows = [0i32; PHASES];
         for period in self.periods() {
-            counts[..PHASES].fill(0);
+            counts.fill(0);
             let inverse = 1.0 / period;
             for time in &self.times {
                 let turns = time * inverse;
@@ -230,17 +237,18 @@ impl Search {
                 let part = ((turns - turns as i64 as f64) * PHASES as f64) as usize;
                 counts[part.min(PHASES - 1)] += 1;
             }
-            counts.copy_within(..PHASES, PHASES);
+            for index in 0..2 * PHASES {
+                sums[index + 1] = sums[index] + counts[index % PHASES];
+            }
             let fewest = (self.min_share * (self.horizon * inverse).floor()).max(3.0);
-            let mut reached = 0;
-            windows.fill(0);
             for sigma in self.sigmas(period) {
                 let width = ((4.0 * sigma * inverse * PHASES as f64).round() as usize).clamp(1, PHASES / 2);
-                for offset in reached..width {
-                    windows.iter_mut().zip(&counts[offset..]).for_each(|(sum, count)| *sum += count);
-                }
-                reached = width;
-                let most = windows.iter().fold(0, |most, &count| most.max(count));
+                let ends = &sums[width..width + PHASES];
+                windows
+                    .iter_mut()
+                    .zip(ends.iter().zip(&sums))
+                    .for_each(|(window, (end, start))| *window = end - start);
+                let most = windows.iter().fold(0, |most, &count| if count > most { count } else { most });
                 let (hits, share) = (f64::from(most), width as f64 / PHASES as f64);
                 if hits < fewest {
                     continue;
@@ -284,7 +292,8 @@ impl Search {
     /// The best comb of one period that may exceed `enough`.
     fn at_period(&self, period: f64, enough: f64, phases: &mut Vec<f64>) -> Option<Trial> {
         phases.clear();
-        phases.extend(self.times.iter().map(|time| time / period - (time / period).floor()));
+        let inverse = 1.0 / period;
+        phases.extend(self.times.iter().map(|time| time * inverse - (time * inverse) as i64 as f64));
         phases.sort_unstable_by(f64::total_cmp);
         let count = phases.len();
         let fewest_teeth = (self.horizon / period).floor().max(1.0);
@@ -371,7 +380,7 @@ impl Search {
         let (mut n, mut sum_j, mut sum_t) = (0.0, 0.0, 0.0);
         let (mut sum_jj, mut sum_jt) = (0.0, 0.0);
         for &time in &self.times {
-            let tooth = ((time - trial.phase) / trial.period).round();
+            let tooth = nearest((time - trial.phase) / trial.period);
             if (time - trial.phase - tooth * trial.period).abs() <= REACH * trial.sigma {
                 n += 1.0;
                 sum_j += tooth;
@@ -394,7 +403,7 @@ impl Search {
         let inverse = 1.0 / period;
         let mut held: Option<(f64, f64, usize)> = None;
         for (index, &time) in self.times.iter().enumerate() {
-            let tooth = ((time - phase) * inverse).round();
+            let tooth = nearest((time - phase) * inverse);
             let residual = time - phase - tooth * period;
             match held {
                 Some((of, distance, _)) if of == tooth && distance.abs() <= residual.abs() => {

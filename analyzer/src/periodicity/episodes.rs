@@ -21,7 +21,7 @@ pub struct Options {
 impl Options {
     /// The usual options for a range of periods.
     pub fn new(min_period_ns: i64, max_period_ns: i64) -> Self {
-        Self { min_period_ns, max_period_ns, false_episodes: 0.05 }
+        Self { min_period_ns, max_period_ns, false_episodes: 0.2 }
     }
 
     /// Half of what the ordinary share is averaged over, in bins.
@@ -51,7 +51,7 @@ pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
         return Vec::new();
     }
     let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
-    let price = price(counts.bins, &widths, options);
+    let price = price(&counts, &widths, options);
     let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
     let mut ordinary = counts.first_share(span, quarter);
     let mut phi = 1.0;
@@ -89,7 +89,7 @@ pub fn find_missing(series: &Series, options: &Options) -> Vec<Episode> {
         return Vec::new();
     }
     let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
-    let price = price(counts.bins, &widths, options);
+    let price = price(&counts, &widths, options);
     let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
     let rate = counts.rate(span, quarter);
     let phi = counts.dispersion_of_rate(&rate, quarter);
@@ -143,9 +143,12 @@ pub fn merge(episodes: Vec<Episode>, gap_ns: i64) -> Vec<Episode> {
     merged
 }
 
-/// What a window must be worth: windows of width w overlap, so there are about twice N/w different ones.
-fn price(bins: usize, widths: &[usize], options: &Options) -> f64 {
-    let windows: f64 = widths.iter().map(|&width| 2.0 * bins as f64 / width as f64).sum();
+/// What a window must be worth: windows of width w overlap, so there are about twice N/w different ones, and no more
+/// than there are requests to begin one.
+fn price(counts: &Counts, widths: &[usize], options: &Options) -> f64 {
+    let requests = counts.total(0, counts.bins);
+    let different = |width: usize| (2.0 * counts.bins as f64 / width as f64).min(requests);
+    let windows: f64 = widths.iter().map(|&width| different(width)).sum::<f64>().max(1.0);
     (windows / options.false_episodes).ln()
 }
 
