@@ -403,3 +403,119 @@ fn trimmed_mean(mut squares: Vec<f64>) -> f64 {
     let kept = squares.len() * 9 / 10;
     squares[..kept].iter().sum::<f64>() / kept as f64 / 0.624
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::super::synthetic::{Load, Scenario, Teeth, make};
+    use super::*;
+
+    fn spikes(horizon_s: f64, period_s: f64, width_s: f64, rate: f64, share: f64) -> Scenario {
+        Scenario {
+            horizon_s,
+            bin_s: 0.1,
+            rate,
+            width_s,
+            share,
+            combs: vec![Teeth::every(period_s)],
+            ..Scenario::default()
+        }
+    }
+
+    /// Share of spikes with an episode that begins near them, and episodes beyond their number.
+    fn compare(scenario: &Scenario, min_period_s: f64) -> (f64, usize) {
+        let made = make(scenario, &mut Random::new(1));
+        let options = Options::new((min_period_s * 1e9) as i64, (scenario.horizon_s / 2.9 * 1e9) as i64);
+        let found = find(&made.series, &options);
+        let near = |at: f64| {
+            found
+                .iter()
+                .any(|episode| (episode.onset_ns as f64 * 1e-9 - at).abs() < 0.3 * scenario.width_s + 0.2)
+        };
+        let all = &made.spikes_s[0];
+        let matched = all.iter().filter(|&&at| near(at)).count();
+        (matched as f64 / all.len() as f64, found.len().saturating_sub(all.len()))
+    }
+
+    #[test]
+    fn spikes_are_found_at_every_scale_and_rate() {
+        for scenario in [
+            spikes(60.0, 5.0, 1.0, 100.0, 0.5),
+            spikes(3600.0, 5.0, 1.0, 100.0, 0.5),
+            spikes(3600.0, 600.0, 10.0, 10.0, 0.8),
+            spikes(3600.0, 600.0, 3.0, 1000.0, 0.1),
+            spikes(900.0, 60.0, 1.0, 10_000.0, 0.1),
+            Scenario { load: Load::Ramp, ..spikes(3600.0, 300.0, 3.0, 100.0, 0.5) },
+            Scenario { load: Load::Diurnal, ..spikes(3600.0, 300.0, 3.0, 100.0, 0.5) },
+        ] {
+            let (matched, more) = compare(&scenario, scenario.combs[0].period_s / 4.0);
+            assert!(matched >= 0.95 && more <= 1, "{matched}, {more} more: {scenario:?}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_series_has_next_to_no_episode() {
+        let scenario = Scenario { rate: 100.0, ..Scenario::default() };
+        let options = Options::new(60_000_000_000, 1_200_000_000_000);
+        let found: usize =
+            (0..20).map(|seed| find(&make(&scenario, &mut Random::new(seed)).series, &options).len()).sum();
+        assert!(found <= 4, "{found} in 20 hours");
+        assert_eq!(find(&Series::default(), &options), []);
+        assert_eq!(find_missing(&Series::default(), &options), []);
+    }
+
+    #[test]
+    fn an_episode_is_measured() {
+        let mut series = Series { bin_ns: 100_000_000, total: vec![10; 6000], ..Series::default() };
+        series.bad = vec![0; 6000];
+        series.excess_ns = vec![0.0; 6000];
+        series.lossy = vec![false; 6000];
+        for bin in 3000..3010 {
+            series.bad[bin] = 5;
+            series.excess_ns[bin] = 1e9;
+        }
+        series.lossy[3010] = true;
+        let found = find(&series, &Options::new(10_000_000_000, 200_000_000_000));
+        assert_eq!(found.len(), 1);
+        let episode = &found[0];
+        assert_eq!((episode.onset_ns, episode.end_ns), (300_000_000_000, 301_000_000_000));
+        assert_eq!((episode.requests, episode.lossy), (100, true));
+        assert!((episode.affected - 50.0).abs() < 0.1 && (episode.excess_ns - 10e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_pause_that_ends_in_a_burst_is_missing_requests() {
+        let mut random = Random::new(2);
+        let mut total: Vec<u32> = (0..6000).map(|_| random.poisson(10.0)).collect();
+        for start in [1000, 2200, 3400, 4600] {
+            let held: u32 = total[start..start + 10].iter().sum();
+            total[start..start + 10].fill(0);
+            total[start + 10] += held;
+        }
+        // Nobody asked for a while: no burst, no freeze.
+        total[5000..5020].fill(0);
+        let bins = total.len();
+        let series = Series { bin_ns: 100_000_000, total, bad: vec![0; bins], ..Series::default() };
+        let found = find_missing(&series, &Options::new(10_000_000_000, 200_000_000_000));
+        let onsets: Vec<i64> = found.iter().map(|episode| episode.onset_ns / 100_000_000).collect();
+        assert_eq!(onsets, [1000, 2200, 3400, 4600]);
+        assert!(found.iter().all(|episode| (50.0..150.0).contains(&episode.affected)));
+    }
+
+    #[test]
+    fn near_episodes_are_one() {
+        let at = |onset_ns: i64, affected: f64| Episode {
+            onset_ns,
+            peak_ns: onset_ns + 1,
+            end_ns: onset_ns + 2,
+            requests: 1,
+            affected,
+            excess_ns: 1.0,
+            lossy: onset_ns == 5,
+        };
+        let merged = merge(vec![at(0, 1.0), at(5, 3.0), at(100, 1.0)], 10);
+        assert_eq!(merged.len(), 2);
+        assert_eq!((merged[0].onset_ns, merged[0].peak_ns, merged[0].end_ns), (0, 6, 7));
+        assert_eq!((merged[0].requests, merged[0].affected, merged[0].lossy), (2, 4.0, true));
+    }
+}

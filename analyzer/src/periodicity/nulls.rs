@@ -322,3 +322,93 @@ impl Density {
         onsets
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: f64 = 1e9;
+
+    fn hour() -> Grid {
+        Grid::new(3_600_000_000_000, 60_000_000_000, 100_000_000)
+    }
+
+    fn alarm(onsets_s: &[f64], load: &[f64], want: f64) -> FalseAlarm {
+        let mut onsets: Vec<f64> = onsets_s.iter().map(|s| s * SECOND).collect();
+        onsets.sort_unstable_by(f64::total_cmp);
+        let comb = search(&onsets, &hour()).expect("a comb");
+        false_alarm(&onsets, &comb, &hour(), load, 1, want)
+    }
+
+    #[test]
+    fn random_events_alarm_no_more_often_than_they_may() {
+        let grid = hour();
+        let mut random = Random::new(11);
+        let sets = 300;
+        let below = (0..sets)
+            .filter(|_| {
+                let onsets = uniform(6, &grid, &mut random);
+                search(&onsets, &grid)
+                    .is_some_and(|comb| false_alarm(&onsets, &comb, &grid, &[], 1, 0.1).p <= 0.1)
+            })
+            .count();
+        assert!((5..=42).contains(&below), "{below} of {sets} at 10 %");
+    }
+
+    #[test]
+    fn six_of_six_are_no_false_alarm_and_a_tail_is_called_one() {
+        let jittered = [110.0, 690.0, 1325.0, 1900.0, 2480.0, 3115.0];
+        let found = alarm(&jittered, &[], 0.01);
+        assert!(found.p < 0.01, "{found:?}");
+        let exact = [110.0, 710.0, 1310.0, 1910.0, 2510.0, 3110.0];
+        let found = alarm(&exact, &[], 0.01);
+        assert!(found.p < 1e-3 && found.extrapolated, "{found:?}");
+        assert!(found.p >= LEAST);
+    }
+
+    #[test]
+    fn irregular_pauses_are_no_clock() {
+        let found = alarm(&[200.0, 500.0, 1220.0, 1800.0, 2620.0, 3050.0], &[], 0.01);
+        assert!(found.p > 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn events_that_only_follow_the_load_are_explained_by_it() {
+        // Traffic comes for 10 s every 600 s, and any of it may be bad.
+        let load: Vec<f64> = (0..3600).map(|s| if s % 600 < 10 { 1000.0 } else { 0.0 }).collect();
+        let onsets = [2.0, 605.0, 1203.0, 1807.0, 2401.0, 3004.0];
+        assert!(alarm(&onsets, &[], 0.01).p < 0.01);
+        let found = alarm(&onsets, &load, 0.01);
+        assert!(found.p > 0.05 && found.null == Null::Load, "{found:?}");
+    }
+
+    #[test]
+    fn clusters_are_moved_as_they_are() {
+        let blocks = clusters(&[0, 1, 2, 3], &[10.0, 25.0, 400.0, 900.0], 50.0);
+        assert_eq!(blocks, [vec![0.0, 15.0], vec![0.0], vec![0.0]]);
+        let grid = hour();
+        let mut random = Random::new(1);
+        for _ in 0..100 {
+            let blocks = [vec![0.0, 20.0 * SECOND], vec![0.0], vec![0.0]];
+            let onsets = place(&blocks, &mut random, &grid);
+            assert_eq!(onsets.len(), 4);
+            assert!(onsets.windows(2).any(|pair| (pair[1] - pair[0] - 20.0 * SECOND).abs() < 1.0));
+            assert!(onsets.windows(2).all(|pair| pair[1] - pair[0] >= grid.gap_ns as f64));
+            assert!(onsets.iter().all(|onset| (0.0..=grid.horizon_ns as f64).contains(onset)));
+        }
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_answer() {
+        let onsets = [100.0, 650.0, 1350.0, 1830.0, 2555.0, 3100.0];
+        assert_eq!(alarm(&onsets, &[], 0.01), alarm(&onsets, &[], 0.01));
+    }
+
+    #[test]
+    fn the_tail_continues_where_trials_end() {
+        let mut random = Random::new(3);
+        let scores: Vec<f64> = (0..10_000).map(|_| random.exponential()).collect();
+        let p = tail(14.0, &scores, Null::Uniform).p;
+        assert!((1e-7..1e-5).contains(&p), "{p} of {}", (-14.0f64).exp());
+    }
+}

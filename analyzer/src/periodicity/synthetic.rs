@@ -306,3 +306,39 @@ fn bursts(unrelated: Unrelated, scenario: &Scenario, load: &[f64], random: &mut 
     onsets.retain(|onset| (0.0..horizon_s).contains(onset));
     onsets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_makes_the_same_series() {
+        let scenario = Scenario {
+            combs: vec![Teeth { jitter: 0.01, missing: 0.2, ..Teeth::every(600.0) }],
+            unrelated: vec![Unrelated::Hawkes(5.0), Unrelated::Pairs(2)],
+            load: Load::OnOff(100.0),
+            ordinary: Ordinary::Red(60.0, 1.0),
+            ..Scenario::default()
+        };
+        let [first, again, other] = [3, 3, 4].map(|seed| make(&scenario, &mut Random::new(seed)));
+        assert_eq!(first.series.bad, again.series.bad);
+        assert_ne!(first.series.bad, other.series.bad);
+        assert_eq!(first.series.total.len(), 18_000);
+    }
+
+    #[test]
+    fn spikes_raise_the_share_where_they_are() {
+        let scenario = Scenario { rate: 1000.0, combs: vec![Teeth::every(600.0)], ..Scenario::default() };
+        let made = make(&scenario, &mut Random::new(1));
+        let bad = |from_s: f64| {
+            let from = (from_s / scenario.bin_s) as usize + 1;
+            let share = |counts: &[u32]| counts[from..from + 20].iter().sum::<u32>();
+            f64::from(share(&made.series.bad)) / f64::from(share(&made.series.total))
+        };
+        assert_eq!(made.spikes_s[0].len(), 6);
+        for &at in &made.spikes_s[0] {
+            assert!((bad(at) - 0.8).abs() < 0.03, "{}", bad(at));
+            assert!(bad((at + 300.0) % 3500.0) < 0.02);
+        }
+    }
+}
