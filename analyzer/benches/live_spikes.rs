@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use lab::causes::{self, CAUSES, Cause, LONG, Rhythm, Run, SHORT};
-use lab::judge::{self, Contrast};
+use lab::judge::{self, Contrast, Verdict};
 use lab::process::run_ok;
 
 fn main() -> ExitCode {
@@ -34,43 +34,62 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         chosen.extend(CAUSES);
     }
-    let right = chosen.into_iter().map(|cause| one(cause, rhythm, keep.as_deref()));
-    if right.collect::<Vec<_>>().contains(&false) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let rows: Vec<_> = chosen.into_iter().map(|cause| one(cause, rhythm, keep.as_deref())).collect();
+    println!("\n| injected | found: period, hop, cause, false-alarm probability, hits, metric, stream | |");
+    println!("|---|---|---|");
+    for row in &rows {
+        let verdict = if row.wrong.is_empty() { "right".to_owned() } else { row.wrong.join("; ") };
+        println!("| {} | {} | {verdict} |", row.injected, row.found.replace(" | ", ", "));
+    }
+    if rows.iter().all(|row| row.wrong.is_empty()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One run; says whether all is right.
-fn one(cause: Cause, rhythm: Rhythm, keep: Option<&Path>) -> bool {
+/// A row of the table.
+struct Row {
+    injected: String,
+    found: String,
+    wrong: Vec<String>,
+}
+
+/// One run.
+fn one(cause: Cause, rhythm: Rhythm, keep: Option<&Path>) -> Row {
     let run = causes::run(cause, rhythm);
-    let contrast = Contrast::of(&run);
+    let contrast = Contrast::of(&run.injected, &run.answers);
     let [median_ms, p99_ms] = contrast.ordinary_ns.map(|ns| ns as f64 / 1e6);
-    println!("## {} every {} s, {} times", cause.name(), rhythm.period.as_secs(), run.injected.len());
     println!(
-        "client: {} requests, median {median_ms:.1} ms, p99 {p99_ms:.1} ms outside; slow {:?} inside, {} outside{}",
+        "{}, {} times: {} requests, median {median_ms:.1} ms and p99 {p99_ms:.1} ms outside; \
+         slow: {:?} inside, {} outside",
+        cause.name(),
+        run.injected.len(),
         contrast.requests,
         contrast.inside,
         contrast.outside,
-        if contrast.is_clear() { "" } else { ": NOT CLEAR" }
     );
     if let Some(folder) = keep {
         keep_run(&run, folder);
     }
-    let output = run.capture.try_retrospan("spikes", &["--format", "json"]);
-    let Ok(findings) = serde_json::from_slice(&output.stdout) else {
-        println!("spikes: {}{}", output.status, String::from_utf8_lossy(&output.stderr));
-        return false;
-    };
-    let verdict = judge::judge(&run, &findings);
-    println!("spikes: {}", if verdict.found.is_empty() { "nothing" } else { &verdict.found });
-    for wrong in &verdict.wrong {
-        println!("WRONG: {wrong}");
+    let Verdict { found, mut wrong } = Verdict::of(&run);
+    if !contrast.is_clear() {
+        wrong.push("the run itself is not clear".to_owned());
     }
-    contrast.is_clear() && verdict.wrong.is_empty()
+    if cause == Cause::Quit {
+        wrong.extend(judge::given_up(&run));
+    }
+    let hop = judge::expected(cause).map_or("", |expected| expected.hop);
+    let injected = format!("{} every {} s, {hop}", cause.name(), rhythm.period.as_secs());
+    println!("    {}", if found.is_empty() { "nothing found" } else { &found });
+    wrong.iter().for_each(|wrong| println!("    WRONG: {wrong}"));
+    Row { injected, found, wrong }
 }
 
 /// Keeps a run as `CAUSE-PERIODs.cap` with the truth beside it.
 fn keep_run(run: &Run, folder: &Path) {
     let name = format!("{}-{}s", run.cause.name(), run.rhythm.period.as_secs());
-    run_ok(Command::new("cp").arg("-aT").arg(run.capture.dir()).arg(folder.join(format!("{name}.cap"))));
+    let kept = folder.join(format!("{name}.cap"));
+    if kept.exists() {
+        std::fs::remove_dir_all(&kept).expect("the folder of an older capture");
+    }
+    run_ok(Command::new("cp").arg("-aT").arg(run.capture.dir()).arg(&kept));
     let truth = format!("{:#}\n", judge::truth(run));
     std::fs::write(folder.join(format!("{name}.truth.json")), truth).expect("the truth");
 }

@@ -136,7 +136,7 @@ impl Cause {
             }
             Self::Loss => Box::new(Loss::prepare(&chain.back)),
             Self::Delay => Box::new(Squeeze::prepare(&chain.back)),
-            Self::Throttle => Box::new(Throttle::prepare(chain.inner.pid())),
+            Self::Throttle => Box::new(Throttle::prepare(chain.inner.pid(), rhythm.length / 2)),
         }
     }
 }
@@ -159,6 +159,10 @@ pub fn run(cause: Cause, rhythm: Rhythm) -> Run {
     let injected = teeth.map(|tooth| inject(&mut *injector, tooth, rhythm.length)).collect();
     let answers = load.answers();
     drop(injector);
+    if cause == Cause::Quit {
+        // A line for each request, where others have one for each connection.
+        chain.edge.wait_carried(answers.len());
+    }
     let capture = recording.finish();
     let injected = if cause == Cause::Nothing { Vec::new() } else { injected };
     Run { cause, rhythm, capture, injected, answers, carried: chain.edge.carried(), wall_minus_boot_ns }
@@ -307,11 +311,11 @@ struct Throttle {
 const CPU_GROUPS: &str = "/sys/fs/cgroup/cpu";
 
 impl Throttle {
-    fn prepare(pid: u32) -> Self {
+    fn prepare(pid: u32, every: Duration) -> Self {
         let group = PathBuf::from(CPU_GROUPS).join(format!("retrospan-{}", std::process::id()));
         fs::create_dir(&group).unwrap_or_else(|e| panic!("{}: {e}", group.display()));
         let throttle = Self { group, pid };
-        throttle.write("cpu.cfs_period_us", 100_000);
+        throttle.write("cpu.cfs_period_us", every.as_micros());
         throttle.write("cgroup.procs", pid);
         throttle
     }

@@ -1,11 +1,14 @@
 //! Whether a run is as it was meant to be, by what the client measured, and whether `spikes` says what was injected.
 //!
 //! In: a [`Run`]. Out: [`Contrast`], which knows nothing of the code under test, and [`Verdict`].
+//! [`given_up`] compares whom our spans, the edge's log and the client say to have given up.
 
 use serde_json::{Value, json};
 
-use super::causes::{Cause, Injected, Run};
-use super::steady::Answer;
+use super::capture::Capture;
+use super::causes::{Cause, Injected, Rhythm, Run, SHORT};
+use super::envoy::Carried;
+use super::steady::{Answer, PORTS};
 
 /// Slower than this is slow: far above what the chain takes by itself, far below what the causes cost.
 pub const SLOW_NS: i64 = 80_000_000;
@@ -26,27 +29,22 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    /// Sorts a run's answers.
-    pub fn of(run: &Run) -> Self {
+    /// Sorts a client's answers by what was injected.
+    pub fn of(injected: &[Injected], answers: &[Answer]) -> Self {
         let hit = |answer: &Answer, injected: &Injected| {
             answer.due_ns <= injected.end_ns + AFTERMATH_NS && answer.done_ns >= injected.onset_ns
         };
         let slow = |answer: &&Answer| answer.took_ns() > SLOW_NS || answer.status == 0;
-        let mut ordinary: Vec<_> = run
-            .answers
-            .iter()
-            .filter(|answer| !run.injected.iter().any(|injected| hit(answer, injected)))
-            .map(Answer::took_ns)
-            .collect();
+        let outside: Vec<_> =
+            answers.iter().filter(|answer| !injected.iter().any(|one| hit(answer, one))).collect();
+        let mut ordinary: Vec<_> = outside.iter().map(|answer| answer.took_ns()).collect();
         ordinary.sort_unstable();
         let at = |share: usize| ordinary.get(ordinary.len() * share / 100).copied().unwrap_or_default();
-        let inside =
-            |injected: &Injected| run.answers.iter().filter(slow).filter(|a| hit(a, injected)).count();
-        let unexplained = |answer: &&Answer| !run.injected.iter().any(|injected| hit(answer, injected));
+        let inside = |one: &Injected| answers.iter().filter(slow).filter(|answer| hit(answer, one)).count();
         Self {
-            requests: run.answers.len(),
-            inside: run.injected.iter().map(inside).collect(),
-            outside: run.answers.iter().filter(slow).filter(unexplained).count(),
+            requests: answers.len(),
+            inside: injected.iter().map(inside).collect(),
+            outside: outside.iter().copied().filter(slow).count(),
             ordinary_ns: [at(50), at(99)],
         }
     }
@@ -64,7 +62,7 @@ pub fn truth(run: &Run) -> Value {
         json!({"onset_boot_ns": i.onset_ns, "end_boot_ns": i.end_ns,
             "onset_wall_ns": wall(i.onset_ns), "end_wall_ns": wall(i.end_ns)})
     });
-    let contrast = Contrast::of(run);
+    let contrast = Contrast::of(&run.injected, &run.answers);
     json!({
         "cause": run.cause.name(), "period_s": run.rhythm.period.as_secs_f64(),
         "length_s": run.rhythm.length.as_secs_f64(), "injected": injected.collect::<Vec<_>>(),
@@ -106,17 +104,46 @@ pub struct Verdict {
     pub wrong: Vec<String>,
 }
 
-/// Judges the output of `spikes --format json` about a run.
-pub fn judge(run: &Run, findings: &Value) -> Verdict {
+impl Verdict {
+    /// What `spikes` says about a run.
+    pub fn of(run: &Run) -> Self {
+        let mut arguments = vec!["--format", "json"];
+        if run.rhythm.period <= SHORT.period {
+            arguments.extend(["--min-period", "2s"]);
+        }
+        let text = run.capture.retrospan("spikes", &arguments);
+        let findings: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+        let mut verdict = judge(run.cause, run.rhythm, run.injected.len(), &findings);
+        verdict.wrong.extend(unproven(&run.capture, &findings));
+        verdict
+    }
+}
+
+/// Statements that are to show what a finding says, and show nothing.
+fn unproven(capture: &Capture, findings: &Value) -> Vec<String> {
+    let spikes = findings["spikes"].as_array().into_iter().flatten();
+    let claims = spikes.flat_map(|spike| {
+        let causes = spike["causes"].as_array().into_iter().flatten();
+        causes.chain([spike]).map(|claim| claim["sql"].as_str().unwrap_or_default())
+    });
+    let fails = |sql: &&str| {
+        let output = capture.try_retrospan("sql", &[*sql, "--format", "json"]);
+        !output.status.success() || output.stdout.is_empty()
+    };
+    claims.filter(fails).map(|sql| format!("no rows from: {sql}")).collect()
+}
+
+/// Judges the output of `spikes --format json` about a run with so many injections.
+pub fn judge(cause: Cause, rhythm: Rhythm, injections: usize, findings: &Value) -> Verdict {
     let spikes = findings["spikes"].as_array().map_or(&[][..], Vec::as_slice);
     let found = spikes.first().map(summary).unwrap_or_default();
     let mut wrong = Vec::new();
-    match (expected(run.cause), spikes.first()) {
+    match (expected(cause), spikes.first()) {
         (None, _) => {}
         (Some(_), None) => wrong.push("found nothing".to_owned()),
-        (Some(expected), Some(spike)) => wrong.extend(mistakes(run, &expected, spike)),
+        (Some(expected), Some(spike)) => wrong.extend(mistakes(rhythm, injections, &expected, spike)),
     }
-    let others = if run.cause == Cause::Nothing { spikes } else { spikes.get(1..).unwrap_or_default() };
+    let others = if cause == Cause::Nothing { spikes } else { spikes.get(1..).unwrap_or_default() };
     wrong.extend(others.iter().map(|spike| format!("a finding too many: {}", summary(spike))));
     Verdict { found, wrong }
 }
@@ -136,11 +163,11 @@ fn summary(spike: &Value) -> String {
     )
 }
 
-fn mistakes(run: &Run, expected: &Expected, spike: &Value) -> Vec<String> {
+fn mistakes(rhythm: Rhythm, injections: usize, expected: &Expected, spike: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let number = |key: &str| spike[key].as_f64().unwrap_or(f64::NAN);
     let text = |key: &str| spike[key].as_str().unwrap_or_default().to_owned();
-    let period_s = run.rhythm.period.as_secs_f64();
+    let period_s = rhythm.period.as_secs_f64();
     // Written so that what is not a number is wrong.
     if !((number("period_s") - period_s).abs() <= 0.01 * period_s) {
         wrong.push(format!("period {} instead of {period_s} s", spike["period_s"]));
@@ -152,8 +179,8 @@ fn mistakes(run: &Run, expected: &Expected, spike: &Value) -> Vec<String> {
     if !(number("fap") <= 0.01) {
         wrong.push(format!("false-alarm probability {}", spike["fap"]));
     }
-    if !(number("hits") + 1.0 >= run.injected.len() as f64) {
-        wrong.push(format!("{} hits of {} injections", spike["hits"], run.injected.len()));
+    if !(number("hits") + 1.0 >= injections as f64) {
+        wrong.push(format!("{} hits of {injections} injections", spike["hits"]));
     }
     if text("hop") != expected.hop {
         wrong.push(format!("hop {} instead of {}", text("hop"), expected.hop));
@@ -168,4 +195,47 @@ fn mistakes(run: &Run, expected: &Expected, spike: &Value) -> Vec<String> {
         wrong.push(format!("cause `{cause}` has none of {:?}", expected.words));
     }
     wrong
+}
+
+/// The clients that gave up, by their ports: our spans at the edge and the edge's own lines with flag DC are the same
+/// requests, and the client knows of them all. A connection has at most one, its last.
+pub fn given_up(run: &Run) -> Vec<String> {
+    let ours = |kind: &str| {
+        let query = format!(
+            "SELECT src_port AS n FROM spans WHERE kind = '{kind}' AND dst_port = {} AND outcome = 'client_closed'",
+            PORTS[0]
+        );
+        let rows = run.capture.sql(&query);
+        let ports = rows.iter().map(|row| row["n"].as_u64().and_then(|port| u16::try_from(port).ok()));
+        sorted(ports.map(|port| port.unwrap_or_default()).collect())
+    };
+    let gone = |row: &&Carried| row.code == 0 && row.flags.split(',').any(|flag| flag == "DC");
+    let logged = sorted(run.carried.iter().filter(gone).map(|row| row.downstream_port).collect());
+    let unanswered = run.answers.iter().filter(|answer| answer.status == 0).map(|answer| answer.port);
+    let unanswered = sorted(unanswered.collect());
+    let mut problems = Vec::new();
+    if logged.is_empty() {
+        problems.push("nobody gave up".to_owned());
+    }
+    for kind in ["client", "server"] {
+        let ours = ours(kind);
+        let missing: Vec<_> = logged.iter().filter(|port| !ours.contains(port)).collect();
+        let surplus: Vec<_> = ours.iter().filter(|port| !logged.contains(port)).collect();
+        if ours.len() != logged.len() || !missing.is_empty() || !surplus.is_empty() {
+            let (spans, lines) = (ours.len(), logged.len());
+            problems.push(format!(
+                "{spans} {kind} spans, {lines} lines with DC; only logged {missing:?}, only ours {surplus:?}"
+            ));
+        }
+    }
+    let unknown: Vec<_> = logged.iter().filter(|port| !unanswered.contains(port)).collect();
+    if !unknown.is_empty() {
+        problems.push(format!("the client got its answers on {unknown:?}"));
+    }
+    problems
+}
+
+fn sorted(mut ports: Vec<u16>) -> Vec<u16> {
+    ports.sort_unstable();
+    ports
 }

@@ -74,9 +74,9 @@ func spin(threads, ms int64) {
 	}
 }
 
-// storm writes 1 MiB and syncs, again and again for ms milliseconds, from several threads into a file each.
+// storm writes 64 MiB and syncs, again and again for ms milliseconds, from several threads into a file each.
 func storm(file string, ms int64) {
-	const writers = 4
+	const writers = 8
 	end := time.Now().Add(time.Duration(ms) * time.Millisecond)
 	done := make(chan bool)
 	for writer := range writers {
@@ -85,9 +85,9 @@ func storm(file string, ms int64) {
 			if err != nil {
 				log.Fatal(err)
 			}
-			block := make([]byte, 1<<20)
-			for nth := int64(0); time.Now().Before(end); nth++ {
-				if _, err := out.WriteAt(block, nth%32<<20); err != nil {
+			block := make([]byte, 64<<20)
+			for time.Now().Before(end) {
+				if _, err := out.WriteAt(block, 0); err != nil {
 					log.Fatal(err)
 				}
 				out.Sync()
