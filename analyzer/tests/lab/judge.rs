@@ -3,9 +3,11 @@
 //! In: a [`Run`]. Out: [`Contrast`], which knows nothing of the code under test, and [`Verdict`].
 //! [`given_up`] compares whom our spans, the edge's log and the client say to have given up.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use super::capture::Capture;
+use super::capture::{Capture, Span};
 use super::causes::{Cause, Injected, Rhythm, Run, SHORT};
 use super::envoy::Carried;
 use super::steady::{Answer, PORTS};
@@ -197,42 +199,52 @@ fn mistakes(rhythm: Rhythm, injections: usize, expected: &Expected, spike: &Valu
     wrong
 }
 
-/// The clients that gave up, by their ports: our spans at the edge and the edge's own lines with flag DC are the same
-/// requests, and the client knows of them all. A connection has at most one, its last.
+/// The clients that gave up, by their ports: our spans at the edge and the edge's own lines are the same requests, and
+/// the client knows of them all. A connection has at most one, its last. The edge writes DC where it saw the client
+/// leave before it had an answer; where its answer met the client's FIN on the way, it logs the status that our span
+/// has as a late one.
 pub fn given_up(run: &Run) -> Vec<String> {
-    let ours = |kind: &str| {
-        let query = format!(
-            "SELECT src_port AS n FROM spans WHERE kind = '{kind}' AND dst_port = {} AND outcome = 'client_closed'",
-            PORTS[0]
-        );
-        let rows = run.capture.sql(&query);
-        let ports = rows.iter().map(|row| row["n"].as_u64().and_then(|port| u16::try_from(port).ok()));
-        sorted(ports.map(|port| port.unwrap_or_default()).collect())
-    };
-    let gone = |row: &&Carried| row.code == 0 && row.flags.split(',').any(|flag| flag == "DC");
-    let logged = sorted(run.carried.iter().filter(gone).map(|row| row.downstream_port).collect());
-    let unanswered = run.answers.iter().filter(|answer| answer.status == 0).map(|answer| answer.port);
-    let unanswered = sorted(unanswered.collect());
-    let mut problems = Vec::new();
-    if logged.is_empty() {
-        problems.push("nobody gave up".to_owned());
-    }
-    for kind in ["client", "server"] {
-        let ours = ours(kind);
-        let missing: Vec<_> = logged.iter().filter(|port| !ours.contains(port)).collect();
-        let surplus: Vec<_> = ours.iter().filter(|port| !logged.contains(port)).collect();
-        if ours.len() != logged.len() || !missing.is_empty() || !surplus.is_empty() {
-            let (spans, lines) = (ours.len(), logged.len());
-            problems.push(format!(
-                "{spans} {kind} spans, {lines} lines with DC; only logged {missing:?}, only ours {surplus:?}"
-            ));
+    let spans: Vec<_> = run.capture.spans().into_iter().filter(is_given_up).collect();
+    let ours = |kind: &str| sorted(spans.iter().filter(|s| s.kind == kind).map(|s| s.src_port).collect());
+    let (clients, servers) = (ours("client"), ours("server"));
+    let mut logged = Vec::new();
+    let mut last: BTreeMap<u16, &Carried> = BTreeMap::new();
+    for row in &run.carried {
+        last.insert(row.downstream_port, row);
+        if row.code == 0 && row.flags.split(',').any(|flag| flag == "DC") {
+            logged.push(row.downstream_port);
         }
     }
-    let unknown: Vec<_> = logged.iter().filter(|port| !unanswered.contains(port)).collect();
-    if !unknown.is_empty() {
-        problems.push(format!("the client got its answers on {unknown:?}"));
+    let mut problems = Vec::new();
+    if logged.len() < run.injected.len() {
+        problems.push(format!("only {} gave up", logged.len()));
+    }
+    for span in spans.iter().filter(|span| span.kind == "server" && span.late_status.is_some()) {
+        if last.get(&span.src_port).map(|row| row.code) == span.late_status {
+            logged.push(span.src_port);
+        }
+    }
+    let unanswered = run.answers.iter().filter(|answer| answer.status == 0).map(|answer| answer.port);
+    let unanswered: BTreeSet<u16> = unanswered.collect();
+    for (name, ports) in [("the edge's lines", sorted(logged)), ("our client spans", clients)] {
+        if ports != servers {
+            let only = |one: &[u16], other: &[u16]| -> Vec<u16> {
+                one.iter().copied().filter(|port| !other.contains(port)).collect()
+            };
+            let (more, less) = (only(&servers, &ports), only(&ports, &servers));
+            problems
+                .push(format!("our server spans and {name} differ: only here {more:?}, only there {less:?}"));
+        }
+    }
+    let answered: Vec<_> = servers.iter().filter(|port| !unanswered.contains(port)).collect();
+    if !answered.is_empty() {
+        problems.push(format!("the client got its answers on {answered:?}"));
     }
     problems
+}
+
+fn is_given_up(span: &Span) -> bool {
+    span.dst_port == PORTS[0] && span.outcome == "client_closed"
 }
 
 fn sorted(mut ports: Vec<u16>) -> Vec<u16> {
