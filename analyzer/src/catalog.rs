@@ -27,6 +27,7 @@ use crate::assemble::Options;
 use crate::derived::{Derived, DerivedTable};
 use crate::dimensions;
 use crate::error::{Result, at};
+use crate::functions;
 use crate::parts::{PART, Part, PartsTable, sql_schema};
 use crate::shift::ShiftConstants;
 use crate::tables as derived_tables;
@@ -47,6 +48,7 @@ pub fn open(capture: &Capture) -> Result<SessionContext> {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
     }
     context.register_udf(wall_time(offset_ns));
+    context.register_udf(functions::fold_phase());
     Ok(context)
 }
 

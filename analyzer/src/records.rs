@@ -167,6 +167,7 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
     let closed = ends.iter().map(|flow| socket(flow).closed_ns.or(flow.ending.closed.map(|c| c.ns)));
     let closed = closed.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
     let leaving = ends.iter().filter_map(|flow| flow.first_leaving(sockets)).min();
+    let hop = hop(client_process, server_process, &end);
     rows.push(&[
         Cell::Integer(socket(any).connection_id),
         Cell::integer(client.map(|flow| socket(flow).id)),
@@ -193,7 +194,18 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
         leaving.map_or(Cell::Null, |(_, side, _)| Cell::Text(side_name(side))),
         leaving.map_or(Cell::Null, |(_, _, kind)| Cell::Text(kind)),
         Cell::Integer(ends.iter().map(|flow| flow.missing_bytes as i64).sum()),
+        Cell::Text(&hop),
     ]);
+}
+
+/// `inner-envoy -> nginx:8080`; where a process is not known, its address.
+fn hop(client: Option<&Process>, server: Option<&Process>, ends: &Ends<'_>) -> String {
+    let address =
+        |end: Option<(&'_ str, u16)>| end.map_or_else(|| "?".to_owned(), |(address, _)| address.to_owned());
+    let client = client.map_or_else(|| address(ends.src), |process| process.comm.to_string());
+    let server = server.map_or_else(|| address(ends.dst), |process| process.comm.to_string());
+    let port = ends.dst.map_or_else(|| "?".to_owned(), |(_, port)| port.to_string());
+    format!("{client} -> {server}:{port}")
 }
 
 /// Text address and port of both ends, the requesting side first.

@@ -231,6 +231,12 @@ pub const CONNECTIONS: Table = Table {
             Dictionary,
             "Bytes whose calls are not in the capture, both ways and ends.",
         ),
+        required(
+            "hop",
+            Name,
+            Dictionary,
+            "Both processes and the answering port, as `inner-envoy -> nginx:8080`; an address where a process is not known.",
+        ),
     ],
 };
 

@@ -56,6 +56,11 @@ pub struct Offsets {
     pub tcp_copied_seq: u32,
     pub tcp_rcv_nxt: u32,
     pub bprm_filename: u32,
+    pub task_state: u32,
+    pub tcp_srtt_us: u32,
+    pub tcp_mdev_us: u32,
+    pub skb_seq: u32,
+    pub skb_end_seq: u32,
 }
 
 /// A closed range of ports in host byte order; `first > last` never matches.
@@ -90,6 +95,18 @@ pub struct Config {
     pub rings: u32,
     /// 1: argument vectors of execs are read at all (`--args`; else only argv[0] is kept, in user space).
     pub read_argv: u32,
+    /// 1: round-trip times are sampled.
+    pub tcp: u32,
+    /// 1: `tcp_retransmit_skb` has a third argument, 0 where the segment was really sent (Linux 6.16).
+    pub retransmit_result: u32,
+    /// 1: what keeps threads and processes from running is recorded.
+    pub sched: u32,
+    /// Shorter waits are not recorded, us.
+    pub sched_threshold_us: u32,
+    /// 1: `sched_switch` has a fourth argument, the state of the task that leaves (Linux 5.18).
+    pub switch_state: u32,
+    /// 1: CPU time is summed up by process.
+    pub usage: u32,
     /// `--port`.
     pub ports: [PortRange; MAX_PORT_RANGES],
     /// `--comm`, NUL-padded.

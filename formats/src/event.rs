@@ -30,6 +30,15 @@ pub enum Record {
     Socket = 3,
     /// [`Process`], then `exe_bytes` and `argv_bytes`.
     Process = 4,
+    /// [`Tcp`].
+    Tcp = 5,
+    /// [`Sched`].
+    Sched = 6,
+}
+
+impl Record {
+    /// The highest number given out.
+    pub const LAST: u8 = Record::Sched as u8;
 }
 
 /// The kind of an event, as in column `events.kind`. Numbers are never reused.
@@ -91,6 +100,84 @@ impl Kind {
     }
 }
 
+/// The kind of a [`Tcp`] record, as in column `tcp.kind`. Each number is also that of its loss counter.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TcpKind {
+    /// A segment was sent again.
+    Retransmit = 14,
+    /// A reset was sent.
+    ResetSent = 15,
+    /// A reset arrived.
+    ResetReceived = 16,
+    /// The round-trip time as the kernel estimates it.
+    Rtt = 17,
+}
+
+impl TcpKind {
+    /// Every kind.
+    pub const ALL: [TcpKind; 4] =
+        [TcpKind::Retransmit, TcpKind::ResetSent, TcpKind::ResetReceived, TcpKind::Rtt];
+
+    /// The name used in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TcpKind::Retransmit => "retransmit",
+            TcpKind::ResetSent => "reset_sent",
+            TcpKind::ResetReceived => "reset_received",
+            TcpKind::Rtt => "rtt",
+        }
+    }
+
+    /// The kind with this number, if there is one.
+    pub fn from_number(number: u8) -> Option<TcpKind> {
+        TcpKind::ALL.into_iter().find(|&kind| kind as u8 == number)
+    }
+}
+
+/// The kind of a [`Sched`] record, as in column `sched.kind`. Each number is also that of its loss counter.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SchedKind {
+    /// A thread that could run waited for a CPU.
+    RunQueue = 18,
+    /// A thread was blocked and could not be interrupted.
+    OffCpu = 19,
+    /// A process was stopped by a signal.
+    Stopped = 20,
+    /// A stopped process was woken.
+    Continued = 21,
+    /// A process's cgroup was throttled. Made by the recorder, never by the kernel programs.
+    Throttled = 25,
+}
+
+impl SchedKind {
+    /// Every kind.
+    pub const ALL: [SchedKind; 5] = [
+        SchedKind::RunQueue,
+        SchedKind::OffCpu,
+        SchedKind::Stopped,
+        SchedKind::Continued,
+        SchedKind::Throttled,
+    ];
+
+    /// The name used in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SchedKind::RunQueue => "run_queue",
+            SchedKind::OffCpu => "off_cpu",
+            SchedKind::Stopped => "stopped",
+            SchedKind::Continued => "continued",
+            SchedKind::Throttled => "throttled",
+        }
+    }
+
+    /// The kind with this number, if there is one.
+    pub fn from_number(number: u8) -> Option<SchedKind> {
+        SchedKind::ALL.into_iter().find(|&kind| kind as u8 == number)
+    }
+}
+
 /// Bits of [`Call::flags`] and column `events.flags`.
 pub mod flags {
     /// `tcp_seq` may not be the sequence number of the first byte (see the contract of `tcp_seq`).
@@ -133,7 +220,7 @@ pub struct Header {
     pub cpu: u16,
     /// A [`Record`] number.
     pub record: u8,
-    /// A [`Kind`] number for `Call` and `State`; 0 otherwise.
+    /// A [`Kind`] number for `Call` and `State`, a [`TcpKind`] for `Tcp`, a [`SchedKind`] for `Sched`; 0 otherwise.
     pub kind: u8,
     /// Bytes of the whole record that are valid, this header included.
     pub record_bytes: u32,
@@ -277,6 +364,51 @@ pub struct Process {
 }
 const _: () = assert!(size_of::<Process>() == 48);
 
+/// Something that TCP did on a watched socket outside of system calls.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Tcp {
+    /// The socket.
+    pub socket_id: u64,
+    /// [`TcpKind::Retransmit`]: sequence number of the first byte sent again.
+    pub tcp_seq: u32,
+    /// [`TcpKind::Retransmit`]: sequence numbers covered (a SYN or FIN takes one).
+    pub bytes: u32,
+    /// [`TcpKind::Rtt`]: smoothed round-trip time, us.
+    pub rtt_us: u32,
+    /// [`TcpKind::Rtt`]: its mean deviation, us.
+    pub rttvar_us: u32,
+    /// TCP state at that moment.
+    pub state: u8,
+    /// Always 0.
+    pub reserved: [u8; 7],
+}
+const _: () = assert!(size_of::<Tcp>() == 32);
+
+/// Something that kept a thread, or a whole process, from running. `Header::pid` and `tid` are its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Sched {
+    /// How long it did, up to `Header::boot_ns`; 0 for [`SchedKind::Stopped`].
+    pub duration_ns: u64,
+    /// [`SchedKind::RunQueue`]: thread group that had the CPU just before; 0: none, it was idle.
+    pub other_pid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Sched>() == 16);
+
+/// A CPU's present: what it runs and since when. Written only where the scheduler switches.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Zeroable, Pod)]
+pub struct OnCpu {
+    /// CLOCK_BOOTTIME of the last switch, ns; 0 before the first.
+    pub since_ns: u64,
+    /// Thread group that runs; 0: idle.
+    pub pid: u64,
+}
+const _: () = assert!(size_of::<OnCpu>() == 16);
+
 /// Index into the per-CPU loss counters of the kernel programs: one per kind of event, then these.
 pub mod loss {
     /// A [`super::Socket`] record found no room in the ring.
@@ -289,6 +421,13 @@ pub mod loss {
     pub const CALL_MAP: u32 = 12;
     /// A 32-bit system call on a watched process: not supported.
     pub const COMPAT_CALL: u32 = 13;
-    /// Number of counters (index 0 is unused; 1..=8 are [`super::Kind`] numbers: no room in the ring).
-    pub const COUNTERS: u32 = 16;
+    /// The map of threads that carry traffic was full: what keeps the thread from running is not recorded.
+    pub const WAIT_MAP: u32 = 22;
+    /// The map of stopped processes was full: the end of the stop is not recorded.
+    pub const STOP_MAP: u32 = 23;
+    /// The map of CPU times was full: a slice of CPU time is not counted.
+    pub const USAGE_MAP: u32 = 24;
+    /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
+    /// [`super::SchedKind`]: no room in the ring.
+    pub const COUNTERS: u32 = 32;
 }

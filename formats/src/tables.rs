@@ -9,7 +9,8 @@ use crate::table::{
 };
 
 /// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
-pub const ALL: [&Table; 5] = [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &LOSS];
+pub const ALL: [&Table; 10] =
+    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &SCHED, &EXECS, &USAGE, &RECORDER, &LOSS];
 
 /// The raw table of that name.
 pub fn by_name(name: &str) -> Option<&'static Table> {
@@ -205,6 +206,151 @@ pub const CLOCK: Table = Table {
     ],
 };
 
+/// What TCP did outside of system calls.
+pub const TCP: Table = Table {
+    name: "tcp",
+    doc: "One row a thing that TCP did on a watched socket outside of system calls. Round-trip times are samples: at most one a socket and second, taken when data is moved, so that a socket at rest has none. Recorded with `--evidence tcp`.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it happened, ns."),
+        required("cpu", U16, ByteSplit, "CPU that it happened on."),
+        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`."),
+        required(
+            "kind",
+            Name,
+            Dictionary,
+            "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate).",
+        ),
+        optional("socket_id", I64, ByteSplit, "`sockets.socket_id`."),
+        optional("process_id", I64, Delta, "Owner of the socket; null where not known."),
+        optional(
+            "tcp_seq",
+            U32,
+            ByteSplit,
+            "`retransmit`: raw sequence number of the first byte sent again, as `events.tcp_seq`.",
+        ),
+        optional(
+            "bytes",
+            I32,
+            ByteSplit,
+            "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.",
+        ),
+        optional("rtt_us", I32, ByteSplit, "`rtt`: smoothed round-trip time, us."),
+        optional("rttvar_us", I32, ByteSplit, "`rtt`: mean deviation of the round-trip time, us."),
+        optional("tcp_state", U8, Dictionary, "TCP state at that moment, numbered as in `events.old_state`."),
+    ],
+};
+
+/// What kept threads and processes from running.
+pub const SCHED: Table = Table {
+    name: "sched",
+    doc: "One row a time that a thread or process could not run. `run_queue`, `off_cpu` and `throttled` are of threads and processes that carry traffic (a socket call of theirs was recorded); `run_queue` and `off_cpu` only where they took 5 ms (`--sched-threshold`). `stopped` and `continued` are of every process. Recorded with `--evidence sched`.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it was over, or noticed, ns."),
+        required(
+            "duration_ns",
+            I64,
+            ByteSplit,
+            "How long it took up to then, ns; 0 for `stopped`; `throttled`: time throttled in the sampling interval (about a second) that ends at `boot_ns`.",
+        ),
+        required("cpu", U16, ByteSplit, "CPU that noticed; 0 for `throttled`."),
+        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`; -1 for `throttled`."),
+        required(
+            "kind",
+            Name,
+            Dictionary,
+            "`run_queue` (could run, and waited for a CPU), `off_cpu` (blocked uninterruptibly: disk, page faults, some locks; until it was woken), `stopped` (a signal stopped the process), `continued` (it was woken again, or killed), `throttled` (its cgroup had used up its share of CPU time).",
+        ),
+        required("pid", I32, ByteSplit, "Process (thread group) that could not run."),
+        required("tid", I32, ByteSplit, "Its thread; the leader for `stopped`, `continued` and `throttled`."),
+        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
+        optional(
+            "other_pid",
+            I32,
+            ByteSplit,
+            "`run_queue`: process that had the CPU just before; null where the CPU was idle (a virtual machine's own CPU was taken away) and for other kinds.",
+        ),
+        optional("other_process_id", I64, Delta, "`processes.process_id` of `other_pid`."),
+    ],
+};
+
+/// Programs started.
+pub const EXECS: Table = Table {
+    name: "execs",
+    doc: "One row a program started on the host during the recording, by any process.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME of the exec, ns."),
+        required("cpu", U16, ByteSplit, "CPU that it happened on."),
+        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`."),
+        required("pid", I32, ByteSplit, "Process (thread group)."),
+        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
+        optional("parent_process_id", I64, Delta, "`processes.process_id` of its parent when it was born."),
+        optional(
+            "exe",
+            Text,
+            Dictionary,
+            "Path of the program as it was given; null where it could not be read.",
+        ),
+        optional(
+            "argv",
+            Text,
+            Dictionary,
+            "Arguments, shell-quoted; argv[0] alone unless recorded with `--args`.",
+        ),
+        required("comm", Name, Dictionary, "Name of the thread-group leader after the exec."),
+    ],
+};
+
+/// CPU time of processes.
+pub const USAGE: Table = Table {
+    name: "usage",
+    doc: "CPU time of a process in a sampling interval of about one second (varied by 30 %): one row a process that ran for more than 1 ms in it. Interrupts count for whoever they interrupt. Recorded with `--evidence usage`.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "End of the interval, CLOCK_BOOTTIME ns."),
+        required("interval_ns", I64, Delta, "Its length, ns."),
+        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
+        required("pid", I32, ByteSplit, "Process (thread group), kernel threads too."),
+        required("cpu_ns", I64, ByteSplit, "CPU time of all its threads on all CPUs, ns."),
+    ],
+};
+
+/// What the recorder itself did.
+pub const RECORDER: Table = Table {
+    name: "recorder",
+    doc: "What the recorder itself did, so that it can be told from what it recorded. Work that took 2 ms or more has a row of its own; all shorter work of a kind in a sampling interval (about a second) has one row together, at the interval's end, with the sum of the times.",
+    order: &["boot_ns"],
+    time_column: Some("boot_ns"),
+    key: None,
+    columns: &[
+        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it was over, ns."),
+        required("duration_ns", I64, ByteSplit, "How long it took, ns."),
+        required(
+            "kind",
+            Name,
+            Dictionary,
+            "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread).",
+        ),
+        required("rows", I64, ByteSplit, "Records read, rows written, rows of the part."),
+        required(
+            "bytes",
+            I64,
+            ByteSplit,
+            "Bytes read from the rings, of rows in memory, of the part's files.",
+        ),
+    ],
+};
+
 /// What was lost.
 pub const LOSS: Table = Table {
     name: "loss",
@@ -220,13 +366,13 @@ pub const LOSS: Table = Table {
             "kind",
             Name,
             Dictionary,
-            "Event kind; `socket` or `process` (their records); `call` (of any kind); `record` (of any type).",
+            "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).",
         ),
         required(
             "cause",
             Name,
             Dictionary,
-            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full`, `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
+            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full`, `wait_map_full` (a thread whose waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
         ),
         required("count", I64, Plain, "How many."),
     ],

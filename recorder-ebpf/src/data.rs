@@ -10,6 +10,7 @@ use crate::{
     ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
     rules::{Kept, begins_message, keep},
     sockets::known,
+    tcp,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::mem::{MaybeUninit, size_of};
@@ -88,6 +89,7 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
             if done != 0 {
                 let readable = call.form != form::SPLICE && call.length_only == 0;
                 kept = plan(entry, call.kind, data, done, readable, &mut event.flags);
+                tcp::sample(entry, call.sk, call.enter_ns);
             }
         }
         // The socket ended while the call did: there is nothing to keep its turns in any more.

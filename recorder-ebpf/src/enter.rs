@@ -7,6 +7,7 @@ use crate::{
     maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, InCall, NO_CALL, RECORDED, SOCKETS, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
+    sched,
     sockets::{Origin, announce, first_sight, is_supported, known},
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
@@ -166,6 +167,7 @@ fn slot(tid: u32) -> Option<&'static mut InCall> {
         Some(found) => found,
         None => {
             CALLS.insert(tid, &NO_CALL, 0).ok()?;
+            sched::follow(tid);
             CALLS.get_ptr_mut(tid)?
         }
     };

@@ -29,11 +29,15 @@ mod ring;
 #[cfg(any(target_arch = "bpf", test))]
 mod rules;
 #[cfg(target_arch = "bpf")]
+mod sched;
+#[cfg(target_arch = "bpf")]
 mod snapshot;
 #[cfg(target_arch = "bpf")]
 mod sockets;
 #[cfg(target_arch = "bpf")]
 mod state;
+#[cfg(target_arch = "bpf")]
+mod tcp;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

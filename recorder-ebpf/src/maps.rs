@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use core::cell::UnsafeCell;
-use retrospan_formats::event::loss;
+use retrospan_formats::event::{OnCpu, loss};
 
 /// Most CPUs; user space gives a smaller number.
 const MOST_CPUS: usize = 4096;
@@ -18,6 +18,8 @@ const MOST_SOCKETS: usize = 262_144;
 const MOST_THREADS: usize = 32_768;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
+/// Most processes that are stopped at one time.
+const MOST_STOPPED: usize = 4_096;
 
 /// One ring a CPU. The size written here only stands for the type: user space makes the rings.
 #[btf_map]
@@ -47,6 +49,36 @@ pub static CALLS: HashMap<u32, InCall, MOST_THREADS> = HashMap::new();
 /// Watched processes, where there is a filter by process.
 #[btf_map]
 pub static WATCHED: HashMap<u32, u8, MOST_PROCESSES> = HashMap::new();
+
+/// Threads that carry traffic, by thread id: those that `CALLS` has seen, where their waits are recorded.
+#[btf_map]
+pub static WAITS: HashMap<u32, Wait, MOST_THREADS> = HashMap::new();
+
+/// Stopped processes, and since when.
+#[btf_map]
+pub static STOPPED: HashMap<u32, u64, MOST_STOPPED> = HashMap::new();
+
+/// How many there are, so that a wake-up need not look where there is none.
+#[btf_map]
+pub static STOPS: Array<u64, 1> = Array::new();
+
+/// CPU time by process, ns. User space removes those that have ended.
+#[btf_map]
+pub static USAGE: HashMap<u32, u64, MOST_PROCESSES> = HashMap::new();
+
+/// What each CPU runs, and since when.
+#[btf_map]
+pub static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
+
+/// What is remembered of a thread that carries traffic; 0: not now.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// Could run, and has no CPU.
+    pub runnable_since_ns: u64,
+    /// Blocked uninterruptibly.
+    pub blocked_since_ns: u64,
+}
 
 /// [`Entry::verdict`]: a fact that the filters need is not known yet.
 pub const UNDECIDED: u8 = 0;
@@ -91,7 +123,9 @@ pub struct Entry {
     pub direction: u8,
     /// TCP state after the last change that was handled, 0 before any.
     pub state: u8,
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 3],
+    /// When the round-trip time was sampled last, in units of 2^20 ns; 0: never.
+    pub sampled: u32,
 }
 
 /// How the arguments of a call name its data.

@@ -4,6 +4,7 @@ use crate::{
     kernel::{config, current_task, field, probe},
     maps::{CALLS, WATCHED},
     ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
+    sched,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
@@ -119,6 +120,7 @@ pub fn exited() {
     let task = current_task();
     let actor = Actor::current();
     let _ = CALLS.remove(actor.tid);
+    sched::forget(actor.tid);
     // SAFETY: `task` is a pointer the verifier can follow.
     let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };
     let alive: u32 = probe(signal, config!(offsets.signal_live));

@@ -1,7 +1,14 @@
 //! Where the kernel calls in: one function a hook, nothing but the unpacking of its arguments.
 
-use crate::{enter, exit, kernel::Sk, process, regs::Regs, snapshot, state};
+use crate::{
+    enter, exit,
+    kernel::{Sk, config, field},
+    process,
+    regs::Regs,
+    sched, snapshot, state, tcp,
+};
 use core::ffi::c_void;
+use retrospan_formats::event::TcpKind;
 
 /// The kernel refuses helpers that are GPL-only to any other licence text.
 #[unsafe(no_mangle)]
@@ -61,6 +68,51 @@ fn sched_process_exec(context: *mut c_void) -> i32 {
 #[unsafe(link_section = "tp_btf/sched_process_exit")]
 fn sched_process_exit(_context: *mut c_void) -> i32 {
     process::exited();
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/tcp_retransmit_skb")]
+fn tcp_retransmit_skb(context: *mut c_void) -> i32 {
+    // Where the kernel tells the result, it also calls for segments that it could not send.
+    if config!(retransmit_result) == 0 || arg(context, 2) as u32 == 0 {
+        tcp::sent_again(arg(context, 0), arg(context, 1));
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/tcp_send_reset")]
+fn tcp_send_reset(context: *mut c_void) -> i32 {
+    tcp::reset(TcpKind::ResetSent, arg(context, 0));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/tcp_receive_reset")]
+fn tcp_receive_reset(context: *mut c_void) -> i32 {
+    tcp::reset(TcpKind::ResetReceived, arg(context, 0));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_switch")]
+fn sched_switch(context: *mut c_void) -> i32 {
+    let (before, after) = (arg(context, 1) as *const u8, arg(context, 2) as *const u8);
+    let state = if config!(switch_state) != 0 {
+        arg(context, 3) as u32
+    } else {
+        // SAFETY: an argument of the hook, which the verifier can follow.
+        unsafe { field(before, config!(offsets.task_state)) }
+    };
+    sched::switched(arg(context, 0) as u8 != 0, before, after, state);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_wakeup")]
+fn sched_wakeup(context: *mut c_void) -> i32 {
+    sched::woken(arg(context, 0) as *const u8);
     0
 }
 

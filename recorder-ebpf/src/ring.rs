@@ -56,6 +56,18 @@ pub unsafe fn fetch_increment(value: *mut u64) -> u64 {
     one
 }
 
+/// Adds atomically.
+///
+/// # Safety
+/// As for [`fetch_increment`].
+#[inline(always)]
+pub unsafe fn add(value: *mut u64, amount: u64) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        asm!("lock *(u64 *)({value} + 0) += {amount}", value = in(reg) value, amount = in(reg) amount);
+    }
+}
+
 /// Makes `value` one that the verifier, too, knows to be at most `most`.
 #[inline(always)]
 pub fn bounded(value: u64, most: u64) -> u64 {

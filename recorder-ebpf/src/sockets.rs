@@ -61,7 +61,8 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         flags: if origin.discovered { DISCOVERED } else { 0 },
         direction: 0,
         state: 0,
-        reserved: [0; 7],
+        reserved: [0; 3],
+        sampled: 0,
     };
     if sk.protocol() == IPPROTO_TCP {
         entry.flags |= IS_TCP;

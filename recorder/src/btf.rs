@@ -4,6 +4,8 @@
 //! Documentation/bpf/btf.rst of the kernel), out come byte offsets. Only structs and their members are
 //! read. The input is bounds-checked everywhere: a damaged file is an error, never a panic.
 
+mod prototypes;
+
 use retrospan_formats::config::Offsets;
 
 /// The running kernel's type information.
@@ -24,6 +26,12 @@ pub enum BtfError {
     /// The struct has no such member.
     #[error("{VMLINUX}: this kernel's struct {0} has no member {1}")]
     NoMember(String, String),
+    /// The kernel has no such tracepoint.
+    #[error("{VMLINUX}: this kernel has no tracepoint {0}")]
+    NoTracepoint(String),
+    /// The tracepoint's arguments are not those that the programs expect.
+    #[error("{VMLINUX}: this kernel's tracepoint {0} has other arguments")]
+    OtherArguments(String),
 }
 
 /// Anonymous structs within structs are followed this deep.
@@ -39,6 +47,7 @@ pub struct Btf {
 
 mod kind {
     pub const INT: u32 = 1;
+    pub const POINTER: u32 = 2;
     pub const ARRAY: u32 = 3;
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
@@ -238,6 +247,8 @@ impl Btf {
             tcp_copied_seq: at("tcp_sock", "copied_seq")?,
             tcp_rcv_nxt: at("tcp_sock", "rcv_nxt")?,
             bprm_filename: at("linux_binprm", "filename")?,
+            // Only for evidence, which may be left out.
+            ..Offsets::default()
         })
     }
 }
@@ -276,7 +287,7 @@ mod tests {
     use super::*;
 
     /// Writes BTF by hand: strings, then types as words.
-    fn btf(strings: &str, types: &[u32]) -> Vec<u8> {
+    pub fn btf(strings: &str, types: &[u32]) -> Vec<u8> {
         let type_bytes: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut data = Vec::new();
         data.extend(0xeb9f_u16.to_ne_bytes());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::evidence::Evidence;
 use crate::options::{Options, Payload};
 
 const EXAMPLES: &str = "\
@@ -61,6 +62,13 @@ pub struct Cli {
     /// What to keep of the data
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
+    /// Evidence for causes to record beside the traffic: a list of tcp (retransmits, resets, round-trip times), sched
+    /// (waiting for a CPU, blocked, stopped, throttled) and usage (CPU time by process), or none
+    #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage", value_parser = Evidence::parse)]
+    evidence: Evidence,
+    /// Threads that wait less than this are no evidence
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_duration)]
+    sched_threshold: Duration,
     /// Most time between two parts: a kill loses no more than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, hide = true)]
     rotate: Duration,
@@ -95,6 +103,8 @@ impl From<Cli> for Options {
                 PayloadArg::Full => Payload::Full,
                 PayloadArg::None => Payload::None,
             },
+            evidence: cli.evidence,
+            sched_threshold: cli.sched_threshold,
             rotate: cli.rotate,
             command: cli.command,
         }
@@ -190,6 +200,10 @@ mod tests {
             "--args",
             "--payload",
             "none",
+            "--evidence",
+            "tcp,usage",
+            "--sched-threshold",
+            "20ms",
             "-o",
             "x.cap",
             "--",
@@ -204,6 +218,8 @@ mod tests {
         assert_eq!((options.snap_bytes, options.ring_bytes), (256, 65536));
         assert!(options.args);
         assert_eq!(options.payload, Payload::None);
+        assert_eq!(options.evidence.names(), ["tcp", "usage"]);
+        assert_eq!(options.sched_threshold, Duration::from_millis(20));
         assert_eq!(options.command, ["curl", "-o", "out"]);
     }
 
@@ -213,6 +229,8 @@ mod tests {
         assert_eq!((options.snap_bytes, options.ring_bytes), (1024, 8 << 20));
         assert_eq!(options.rotate, Duration::from_secs(10));
         assert_eq!(options.payload, Payload::Heads);
+        assert_eq!(options.evidence, Evidence::ALL);
+        assert_eq!(options.sched_threshold, Duration::from_millis(5));
         assert!(options.duration.is_none() && options.command.is_empty());
     }
 
@@ -231,6 +249,8 @@ mod tests {
             &["-o", "x", "--ring-size", "0"],
             &["-o", "x", "--ring-size", "2g"],
             &["-o", "x", "--payload", "bodies"],
+            &["-o", "x", "--evidence", "disk"],
+            &["-o", "x", "--evidence", "none,tcp"],
             &["-o", "x", "curl"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");

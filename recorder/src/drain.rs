@@ -8,6 +8,7 @@ use std::time::Duration;
 use aya::maps::{MapData, RingBuf};
 
 use crate::host;
+use crate::jitter::Jitter;
 use crate::order::Merge;
 
 /// How long a record may be under way from its time stamp to the ring before it counts as late. A program takes
@@ -19,7 +20,7 @@ const RING_TURN_BYTES: usize = 4 << 20;
 /// The rings and where their reading stands.
 pub struct Drain {
     rings: Vec<Ring>,
-    jitter: u64,
+    jitter: Jitter,
 }
 
 struct Ring {
@@ -47,7 +48,7 @@ impl Drain {
     /// Takes the rings over; index = CPU.
     pub fn new(rings: Vec<RingBuf<MapData>>) -> Drain {
         let ring = |ring| Ring { ring, records: 0, latest_ns: 0 };
-        Drain { rings: rings.into_iter().map(ring).collect(), jitter: host::boot_ns() | 1 }
+        Drain { rings: rings.into_iter().map(ring).collect(), jitter: Jitter::default() }
     }
 
     /// Reads every ring once, at most [`RING_TURN_BYTES`] of each.
@@ -76,10 +77,7 @@ impl Drain {
     /// How long to sleep: 5 to 10 ms, never the same twice, so that the drain does not beat in time with what it
     /// records.
     pub fn pause(&mut self) -> Duration {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        Duration::from_micros(5_000 + self.jitter % 5_000)
+        Duration::from_micros(5_000 + self.jitter.number() % 5_000)
     }
 }
 

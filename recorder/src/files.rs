@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use retrospan_formats::error::CaptureError;
@@ -15,6 +16,7 @@ use retrospan_formats::manifest;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
+use crate::own_work::{OwnWork, WorkKind};
 use crate::pipeline::PipelineError;
 
 /// Batches that wait at most.
@@ -33,14 +35,14 @@ pub struct Files {
 }
 
 impl Files {
-    /// Gives the writer a thread.
-    pub fn start(writer: CaptureWriter) -> std::io::Result<Files> {
+    /// Gives the writer a thread. What it does is noted in `own_work`.
+    pub fn start(writer: CaptureWriter, own_work: OwnWork) -> std::io::Result<Files> {
         let (queue, messages) = sync_channel(QUEUE);
         let finished_bytes = Arc::new(AtomicU64::new(0));
         let counter = finished_bytes.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || write(writer, &messages, &counter))?;
+            .spawn(move || write(writer, &messages, &counter, &own_work))?;
         Ok(Files { queue, thread, finished_bytes })
     }
 
@@ -81,12 +83,22 @@ fn write(
     mut writer: CaptureWriter,
     messages: &Receiver<Message>,
     finished_bytes: &AtomicU64,
+    own_work: &OwnWork,
 ) -> Result<CaptureWriter, CaptureError> {
     for message in messages {
+        let since = Instant::now();
         match message {
-            Message::Rows(table, batch) => writer.append(table, &batch)?,
+            Message::Rows(table, batch) => {
+                writer.append(table, &batch)?;
+                let bytes = batch.get_array_memory_size() as u64;
+                own_work.note(WorkKind::Write, since, batch.num_rows() as u64, bytes);
+            }
             Message::EndPart { whole_until_boot_ns, losses } => {
+                let before = writer.manifest().files.len();
                 writer.rotate(whole_until_boot_ns, losses)?;
+                let files = &writer.manifest().files[before..];
+                let (rows, bytes) = files.iter().fold((0, 0), |sum, f| (sum.0 + f.rows, sum.1 + f.bytes));
+                own_work.note(WorkKind::Part, since, rows, bytes);
                 finished_bytes.store(writer.finished_bytes(), Ordering::Relaxed);
             }
         }

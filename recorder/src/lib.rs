@@ -2,7 +2,8 @@
 //!
 //! The way of a record: [`probes`] (kernel) -> [`drain`] (rings) -> [`order`] (one sorted run) ->
 //! [`pipeline`], which asks [`processes`], [`sockets`] and [`redact`] -> [`columns`] and [`rows`] (Arrow) ->
-//! [`files`] (the writer's thread). [`record`] runs it all.
+//! [`files`] (the writer's thread). Evidence for causes goes the same way ([`evidence`]), or is sampled about once
+//! a second ([`usage`], [`throttles`]); [`own_work`] is what we did ourselves. [`record`] runs it all.
 
 pub mod btf;
 pub mod cgroups;
@@ -11,12 +12,16 @@ pub mod columns;
 pub mod command;
 pub mod dimensions;
 pub mod drain;
+pub mod evidence;
+pub mod evidence_rows;
 pub mod fast_map;
 pub mod files;
 pub mod host;
+pub mod jitter;
 pub mod losses;
 pub mod options;
 pub mod order;
+pub mod own_work;
 pub mod pipeline;
 pub mod probes;
 pub mod processes;
@@ -29,3 +34,5 @@ pub mod shell;
 pub mod signals;
 pub mod snapshot;
 pub mod sockets;
+pub mod throttles;
+pub mod usage;

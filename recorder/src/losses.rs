@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use retrospan_formats::event::{Kind, loss};
+use retrospan_formats::event::{Kind, SchedKind, TcpKind, loss};
 use retrospan_formats::manifest;
 
 use crate::probes::LossCounters;
@@ -83,7 +83,8 @@ impl Losses {
 pub fn without_room(counters: &LossCounters) -> u64 {
     let kinds = 1..=Kind::ALL.len();
     let records = [loss::SOCKET as usize, loss::PROCESS as usize];
-    kinds.chain(records).map(|index| counters[index]).sum()
+    let evidence = TcpKind::Retransmit as usize..=SchedKind::Continued as usize;
+    kinds.chain(records).chain(evidence).map(|index| counters[index]).sum()
 }
 
 /// Kind and cause that a counter of the kernel programs stands for.
@@ -94,8 +95,19 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::SOCKET_MAP => ("socket", "socket_map_full"),
         loss::CALL_MAP => ("call", "call_map_full"),
         loss::COMPAT_CALL => ("call", "compat_call"),
-        _ => (Kind::from_number(index as u8).map_or("unknown", Kind::name), "ring_full"),
+        loss::WAIT_MAP => ("sched", "wait_map_full"),
+        loss::STOP_MAP => ("continued", "stop_map_full"),
+        loss::USAGE_MAP => ("usage", "usage_map_full"),
+        _ => (kind_name(index as u8), "ring_full"),
     }
+}
+
+/// The name of a kind of any sort: their numbers are all different.
+pub fn kind_name(number: u8) -> &'static str {
+    let kind = Kind::from_number(number).map(Kind::name);
+    let tcp = TcpKind::from_number(number).map(TcpKind::name);
+    let sched = SchedKind::from_number(number).map(SchedKind::name);
+    kind.or(tcp).or(sched).unwrap_or("unknown")
 }
 
 #[cfg(test)]
@@ -141,6 +153,15 @@ mod tests {
     #[test]
     fn only_records_without_room_took_a_number() {
         let all = counters(&(1..loss::COUNTERS).map(|i| (i, 1)).collect::<Vec<_>>());
-        assert_eq!(without_room(&all), 10);
+        assert_eq!(without_room(&all), 18);
+    }
+
+    #[test]
+    fn every_counter_of_evidence_has_a_name() {
+        let names: Vec<_> = (14..=24).map(meaning).collect();
+        assert_eq!(names[0], ("retransmit", "ring_full"));
+        assert_eq!(names[7], ("continued", "ring_full"));
+        assert_eq!(names[8], ("sched", "wait_map_full"));
+        assert!(names.iter().all(|(kind, _)| *kind != "unknown"));
     }
 }

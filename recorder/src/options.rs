@@ -8,6 +8,7 @@ use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
 use retrospan_formats::event::MAX_SNAP_BYTES;
 use serde_json::{Map, Value, json};
 
+use crate::evidence::Evidence;
 use crate::probes;
 
 /// How much of the data is kept.
@@ -53,6 +54,10 @@ pub struct Options {
     pub args: bool,
     /// What is kept of the data.
     pub payload: Payload,
+    /// Evidence for causes.
+    pub evidence: Evidence,
+    /// Shorter waits of threads are no evidence.
+    pub sched_threshold: Duration,
     /// At most this long between two parts, so at most this much is lost by a kill.
     pub rotate: Duration,
     /// Run and recorded with its descendants; empty: none.
@@ -83,6 +88,9 @@ pub enum OptionError {
     /// Parts of no length.
     #[error("--rotate: must be at least 100ms")]
     Rotate,
+    /// A threshold beyond what the kernel programs hold.
+    #[error("--sched-threshold: at most 1h")]
+    Threshold,
 }
 
 impl Options {
@@ -106,6 +114,9 @@ impl Options {
         if self.rotate < Duration::from_millis(100) {
             return Err(OptionError::Rotate);
         }
+        if self.sched_threshold > Duration::from_secs(3600) {
+            return Err(OptionError::Threshold);
+        }
         match self.pids.iter().find(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
             Some(&pid) => Err(OptionError::NoProcess(pid)),
             None => Ok(()),
@@ -124,11 +135,14 @@ impl Options {
             own_pid: std::process::id(),
             read_argv: true,
             most_sockets: 0,
+            evidence: self.evidence,
+            sched_threshold_us: self.sched_threshold.as_micros() as u32,
         }
     }
 
-    /// The manifest's `options`: COMMAND is its argv[0] alone unless arguments were asked for.
-    pub fn manifest(&self) -> Map<String, Value> {
+    /// The manifest's `options`: COMMAND is its argv[0] alone unless arguments were asked for, and `evidence` what the
+    /// kernel gives of it.
+    pub fn manifest(&self, evidence: Evidence) -> Map<String, Value> {
         let ports: Vec<String> = self.ports.iter().map(|&(a, b)| port_range(a, b)).collect();
         let kept = if self.args { self.command.len() } else { 1 };
         let command: Vec<_> = self.command.iter().take(kept).map(|a| a.to_string_lossy()).collect();
@@ -142,6 +156,8 @@ impl Options {
         put("ring_size", json!(self.ring_bytes));
         put("args", json!(self.args));
         put("payload", json!(self.payload.name()));
+        put("evidence", json!(evidence.names()));
+        put("sched_threshold_ms", json!(self.sched_threshold.as_secs_f64() * 1e3));
         put("command", json!(command));
         map
     }
@@ -166,6 +182,8 @@ mod tests {
             ring_bytes: 1 << 20,
             args: false,
             payload: Payload::Heads,
+            evidence: Evidence::ALL,
+            sched_threshold: Duration::from_millis(5),
             rotate: Duration::from_secs(10),
             command: Vec::new(),
         }
@@ -189,11 +207,11 @@ mod tests {
     fn the_manifest_holds_no_argument_unless_asked() {
         let command = vec!["curl".into(), "secret".into()];
         let short = Options { command, ports: vec![(80, 80), (8000, 9000)], ..options() };
-        let text = Value::from(short.manifest()).to_string();
+        let text = Value::from(short.manifest(Evidence::NONE)).to_string();
         assert!(text.contains(r#""command":["curl"]"#) && !text.contains("secret"), "{text}");
         assert!(text.contains(r#""port":["80","8000-9000"]"#), "{text}");
         let long = Options { args: true, ..short };
-        assert!(Value::from(long.manifest()).to_string().contains("secret"));
+        assert!(Value::from(long.manifest(Evidence::ALL)).to_string().contains("secret"));
     }
 
     #[test]
@@ -205,6 +223,8 @@ mod tests {
         assert!(refused(Options { ports: vec![(1, 1); 17], ..options() }).contains("--port"));
         assert!(refused(Options { snap_bytes: 4097, ..options() }).contains("--snaplen"));
         assert!(refused(Options { duration: Some(Duration::ZERO), ..options() }).contains("--duration"));
+        let hours = Duration::from_secs(7200);
+        assert!(refused(Options { sched_threshold: hours, ..options() }).contains("--sched-threshold"));
         assert!(refused(Options { rotate: Duration::ZERO, ..options() }).contains("--rotate"));
     }
 }

@@ -217,7 +217,7 @@ fn hand_out(
 fn read_header(record: &[u8]) -> Option<Header> {
     let header: Header = pod_read_unaligned(record.get(..HEADER_BYTES)?);
     let valid = header.record_bytes as usize;
-    let known = (Record::Call as u8..=Record::Process as u8).contains(&header.record);
+    let known = (Record::Call as u8..=Record::LAST).contains(&header.record);
     (known && valid >= HEADER_BYTES && valid <= record.len()).then_some(header)
 }
 

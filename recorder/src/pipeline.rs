@@ -5,12 +5,15 @@
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use bytemuck::pod_read_unaligned;
-use retrospan_formats::event::{self, Header, Kind, Record, flags};
+use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 
 use crate::columns::{Event, EventColumns};
-use crate::losses::Losses;
+use crate::evidence::EvidenceRows;
+use crate::evidence_rows::{ExecRow, SchedRow, TcpRow};
+use crate::fast_map::FastMap;
+use crate::losses::{Losses, kind_name};
 use crate::options::Payload;
 use crate::order::{Place, Row};
 use crate::processes::Processes;
@@ -44,6 +47,10 @@ pub struct Pipeline {
     own_pid: u32,
     redactor: Redactor,
     columns: EventColumns,
+    evidence: EvidenceRows,
+    /// Processes that carry traffic: those of recorded calls.
+    traffic: FastMap<u32, ()>,
+    traffic_last: u32,
     events: u64,
     part_rows: u64,
     part_payload_bytes: u64,
@@ -60,6 +67,9 @@ impl Pipeline {
             own_pid,
             redactor: Redactor::default(),
             columns: EventColumns::default(),
+            evidence: EvidenceRows::default(),
+            traffic: FastMap::default(),
+            traffic_last: 0,
             events: 0,
             part_rows: 0,
             part_payload_bytes: 0,
@@ -80,20 +90,32 @@ impl Pipeline {
     pub fn record(&mut self, row: Row<'_>, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
         let Row { header, body, place } = row;
         if place == Place::Dropped {
-            let kind = Kind::from_number(header.kind).map_or("unknown", Kind::name);
-            self.losses.count(header.cpu, kind, "late", 1);
+            self.losses.count(header.cpu, kind_name(header.kind), "late", 1);
             return Ok(());
         }
         if header.record == Record::Process as u8 {
-            self.processes.record(&header, body);
+            self.process(&header, body);
         } else if header.record == Record::Socket as u8 {
             self.socket(&header, body);
         } else if header.record == Record::Call as u8 {
             self.call(&header, body, place);
         } else if header.record == Record::State as u8 {
             self.state(&header, body);
+        } else if header.record == Record::Tcp as u8 {
+            self.tcp(&header, body);
+            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
+        } else if header.record == Record::Sched as u8 {
+            self.sched(&header, body);
+            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
         }
         if self.columns.is_full() { self.flush(sink) } else { Ok(()) }
+    }
+
+    /// Processes that carry traffic and have not ended.
+    pub fn traffic(&mut self) -> impl Iterator<Item = u32> {
+        self.traffic_last = 0;
+        self.traffic.retain(|&pid, ()| self.processes.lives(pid));
+        self.traffic.keys().copied()
     }
 
     /// Hands over the rows of `events` so far.
@@ -108,6 +130,9 @@ impl Pipeline {
     /// Hands over everything that the part which ends now must hold.
     pub fn end_part(&mut self, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
         self.flush(sink)?;
+        for (table, batch) in self.evidence.take_all()? {
+            sink(table, batch)?;
+        }
         (self.part_rows, self.part_payload_bytes) = (0, 0);
         sink(&tables::PROCESSES, rows::processes(&self.processes.take_rows())?)?;
         sink(&tables::SOCKETS, rows::sockets(&self.sockets.take_rows())?)
@@ -121,6 +146,62 @@ impl Pipeline {
         self.sockets.record(pod_read_unaligned(bytes), process_id);
     }
 
+    fn process(&mut self, header: &Header, body: &[u8]) {
+        let Some(program) = self.processes.record(header, body) else { return };
+        self.evidence.exec(ExecRow {
+            boot_ns: header.boot_ns,
+            cpu: header.cpu,
+            seq: header.seq,
+            pid: header.pid,
+            process_id: Some(program.process_id),
+            parent_process_id: program.parent_process_id,
+            exe: program.exe.clone(),
+            argv: program.argv.clone(),
+            comm: program.comm.clone(),
+        });
+    }
+
+    fn tcp(&mut self, header: &Header, body: &[u8]) {
+        let Some(kind) = TcpKind::from_number(header.kind) else { return };
+        let Some(bytes) = body.get(..size_of::<event::Tcp>()) else { return };
+        let tcp: event::Tcp = pod_read_unaligned(bytes);
+        let (again, rtt) = (kind == TcpKind::Retransmit, kind == TcpKind::Rtt);
+        self.evidence.tcp(TcpRow {
+            boot_ns: header.boot_ns,
+            cpu: header.cpu,
+            seq: header.seq,
+            kind: kind.name(),
+            socket_id: tcp.socket_id,
+            process_id: self.sockets.get(tcp.socket_id).owner(),
+            tcp_seq: again.then_some(tcp.tcp_seq),
+            bytes: again.then_some(tcp.bytes as i32),
+            rtt_us: rtt.then_some(tcp.rtt_us as i32),
+            rttvar_us: rtt.then_some(tcp.rttvar_us as i32),
+            tcp_state: tcp.state,
+        });
+        self.part_rows += 1;
+    }
+
+    fn sched(&mut self, header: &Header, body: &[u8]) {
+        let Some(kind) = SchedKind::from_number(header.kind) else { return };
+        let Some(bytes) = body.get(..size_of::<event::Sched>()) else { return };
+        let sched: event::Sched = pod_read_unaligned(bytes);
+        let other_pid = (sched.other_pid != 0).then_some(sched.other_pid);
+        self.evidence.sched(SchedRow {
+            boot_ns: header.boot_ns,
+            duration_ns: sched.duration_ns,
+            cpu: header.cpu,
+            seq: header.seq,
+            kind: kind.name(),
+            pid: header.pid,
+            tid: header.tid,
+            process_id: self.processes.id_of(header.pid),
+            other_pid,
+            other_process_id: other_pid.and_then(|pid| self.processes.id_of(pid)),
+        });
+        self.part_rows += 1;
+    }
+
     fn call(&mut self, header: &Header, body: &[u8], place: Place) {
         let Some(kind) = Kind::from_number(header.kind) else { return };
         let Some(fixed) = body.get(..size_of::<event::Call>()) else { return };
@@ -129,6 +210,10 @@ impl Pipeline {
         let (head, rest) = data.split_at(data.len().min(call.head_bytes.into()));
         let tail = &rest[..rest.len().min(call.tail_bytes.into())];
         let process_id = self.processes.id_of(header.pid);
+        if header.pid != self.traffic_last && header.pid != 0 {
+            self.traffic_last = header.pid;
+            self.traffic.insert(header.pid, ());
+        }
         let socket = self.sockets.get(call.socket_id);
         socket.called(kind, process_id);
         let tcp_seq = (call.flags & flags::NO_SEQ == 0).then_some(call.tcp_seq);

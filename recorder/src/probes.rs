@@ -4,9 +4,14 @@
 //! is recorded on disk before that has worked.
 
 mod descendants;
+mod evidence;
 mod requirements;
+mod usage;
+
+pub use usage::CpuTimes;
 
 use crate::btf;
+use crate::evidence::Evidence;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
@@ -38,6 +43,7 @@ const PROGRAMS: [Hooked; 7] = [
 ];
 
 /// A program and where it is attached.
+#[derive(Clone, Copy)]
 struct Hooked {
     program: &'static str,
     tracepoint: &'static str,
@@ -67,6 +73,10 @@ pub struct Options {
     pub read_argv: bool,
     /// Most sockets open at one time; 0: 262,144.
     pub most_sockets: u32,
+    /// Evidence to record, as far as the kernel can give it.
+    pub evidence: Evidence,
+    /// Shorter waits of threads are no evidence, us.
+    pub sched_threshold_us: u32,
 }
 
 /// Why the kernel programs are not running, with what to do about it.
@@ -110,6 +120,8 @@ pub struct Probes {
     ebpf: Ebpf,
     links: Vec<BtfTracePointLink>,
     rings: Vec<RingBuf<MapData>>,
+    evidence: Evidence,
+    warnings: Vec<String>,
 }
 
 /// Loads and attaches the kernel programs.
@@ -119,12 +131,16 @@ pub struct Probes {
 pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     let config = configure(options)?;
     requirements::check()?;
-    let offsets = btf::Btf::of_running_kernel().and_then(|types| types.offsets());
-    let offsets = offsets.map_err(|error| ProbeError::Kernel(error.to_string()))?;
+    let refused = |error: btf::BtfError| ProbeError::Kernel(error.to_string());
+    let types = btf::Btf::of_running_kernel().map_err(refused)?;
+    let offsets = types.offsets().map_err(refused)?;
     let cpus =
         aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
-    let config = Config { offsets, rings: cpus as u32, ..config };
-    let mut probes = load(options, &config)?;
+    let mut config = Config { offsets, rings: cpus as u32, ..config };
+    let mut warnings = Vec::new();
+    let threshold_us = options.sched_threshold_us;
+    let possible = evidence::configure(&types, options.evidence, threshold_us, &mut config, &mut warnings);
+    let mut probes = load(options, &config, possible, warnings)?;
     probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
@@ -132,6 +148,7 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     for hooked in PROGRAMS {
         probes.attach(hooked.program)?;
     }
+    evidence::attach(&mut probes);
     // Forks are followed now; those that came before the hook and after the first look are here.
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
@@ -176,7 +193,12 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     Ok(config)
 }
 
-fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
+fn load(
+    options: &Options,
+    config: &Config,
+    possible: Evidence,
+    mut warnings: Vec<String>,
+) -> Result<Probes, ProbeError> {
     let kernel_types = Btf::from_sys_fs().map_err(|error| ProbeError::Kernel(error.to_string()))?;
     let other = std::env::var_os(OBJECT_VARIABLE);
     let (name, read) = match &other {
@@ -197,6 +219,12 @@ fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
             "SOCKETS",
             if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
         );
+    // Maps that are not used take no memory.
+    for (map, used) in [("WAITS", possible.sched), ("STOPPED", possible.sched), ("USAGE", possible.usage)] {
+        if !used {
+            loader.map_max_entries(map, 1);
+        }
+    }
     let mut ebpf = loader.load(read.as_deref().unwrap_or(OBJECT)).map_err(|error| explain(&name, &error))?;
     for Hooked { program: name, tracepoint } in PROGRAMS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
@@ -208,7 +236,8 @@ fn load(options: &Options, config: &Config) -> Result<Probes, ProbeError> {
     iterator
         .load(ITERATOR, &kernel_types)
         .map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
-    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new() })
+    let evidence = evidence::load(&mut ebpf, &kernel_types, possible, &mut warnings);
+    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings })
 }
 
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProbeError>
@@ -256,6 +285,16 @@ impl Probes {
     /// Name of the probe set in use, for the manifest.
     pub fn probe_set(&self) -> &'static str {
         "syscalls"
+    }
+
+    /// The evidence that is being recorded.
+    pub fn evidence(&self) -> Evidence {
+        self.evidence
+    }
+
+    /// What the user is to know: evidence that is not recorded, and why.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn attach(&mut self, name: &str) -> Result<(), ProbeError> {
@@ -310,9 +349,10 @@ impl Probes {
     /// The kernel refused to describe a program.
     pub fn run_costs(&self) -> Result<Vec<RunCost>, ProbeError> {
         let mut costs = Vec::new();
-        for Hooked { program: name, .. } in PROGRAMS {
+        for Hooked { program: name, .. } in PROGRAMS.into_iter().chain(evidence::ALL) {
             let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { continue };
-            let info = program.info().map_err(|error| explain(name, &error))?;
+            // Evidence that was not asked for is not loaded.
+            let Ok(info) = program.info() else { continue };
             costs.push(RunCost {
                 program: name.to_owned(),
                 runs: info.run_count(),

@@ -49,6 +49,8 @@ struct Entry {
     changed: bool,
     /// Has a row in an earlier part.
     written: bool,
+    /// Has a row in the part that ended last.
+    just_written: bool,
 }
 
 /// All processes that live, and those that ended since the last part.
@@ -112,10 +114,10 @@ impl Processes {
         id
     }
 
-    /// Takes a fork, exec or exit record.
-    pub fn record(&mut self, header: &Header, body: &[u8]) {
+    /// Takes a fork, exec or exit record. After an exec: what the process is now.
+    pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&Row> {
         self.last = None;
-        let Some(fixed) = body.get(..size_of::<Process>()) else { return };
+        let fixed = body.get(..size_of::<Process>())?;
         let process: Process = pod_read_unaligned(fixed);
         let rest = &body[size_of::<Process>()..];
         let (exe, rest) = rest.split_at(rest.len().min(process.exe_bytes.into()));
@@ -126,6 +128,15 @@ impl Processes {
             life::EXIT => self.exit(header, &process),
             _ => {}
         }
+        if process.what != life::EXEC {
+            return None;
+        }
+        self.live.get(&header.pid).map(|entry| &entry.row)
+    }
+
+    /// Whether a process with this pid is known and has not ended.
+    pub fn lives(&self, pid: u32) -> bool {
+        self.live.get(&pid).is_some_and(|entry| entry.row.end_boot_ns.is_none())
     }
 
     fn fork(&mut self, header: &Header, process: &Process) {
@@ -196,7 +207,7 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        Entry { row, cgroup_id: 0, changed: true, written: false }
+        Entry { row, cgroup_id: 0, changed: true, written: false, just_written: false }
     }
 
     fn found(&mut self, found: Found) {
@@ -215,10 +226,12 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        self.live.insert(found.pid, Entry { row, cgroup_id: 0, changed: true, written: false });
+        let entry = Entry { row, cgroup_id: 0, changed: true, written: false, just_written: false };
+        self.live.insert(found.pid, entry);
     }
 
-    /// The rows that are new or different since the last call, by id. Ended processes are forgotten.
+    /// The rows that are new or different since the last call, by id. Processes that had ended by the call before
+    /// are forgotten: what is told of one may come a little after its end.
     pub fn take_rows(&mut self) -> Vec<Row> {
         let mut rows = Vec::new();
         for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
@@ -227,10 +240,11 @@ impl Processes {
             }
             entry.changed = false;
             entry.written = true;
+            entry.just_written = true;
             rows.push(entry.row.clone());
         }
         self.replaced.clear();
-        self.live.retain(|_, e| e.row.end_boot_ns.is_none());
+        self.live.retain(|_, e| std::mem::take(&mut e.just_written) || e.row.end_boot_ns.is_none());
         self.last = None;
         rows.sort_by_key(|row| row.process_id);
         rows

@@ -16,11 +16,14 @@ use crate::cgroups::Cgroups;
 use crate::command::{self, Gated};
 use crate::dimensions;
 use crate::drain::{Drain, Round};
+use crate::evidence_rows;
 use crate::files::Files;
 use crate::host;
+use crate::jitter::Jitter;
 use crate::losses::{Losses, without_room};
 use crate::options::{OptionError, Options};
 use crate::order::Merge;
+use crate::own_work::{OwnWork, WorkKind};
 use crate::pipeline::{Pipeline, PipelineError};
 use crate::probes::{self, ProbeError, Probes};
 use crate::processes::Processes;
@@ -28,13 +31,15 @@ use crate::report::{self, CommandEnd, Progress};
 use crate::rows;
 use crate::signals::Signals;
 use crate::snapshot;
+use crate::throttles::{self, Throttles};
+use crate::usage::Usage;
 
 /// Rows of a part at most: one row group of a Parquet file.
 const PART_ROWS: u64 = 1 << 20;
 /// Payload bytes of a part at most.
 const PART_PAYLOAD_BYTES: u64 = 128 << 20;
-/// Length of an interval of the `loss` table.
-const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// Length of a sampling interval, about: losses, CPU times, throttled cgroups, the recorder's own work.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why there is no recording, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +102,9 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
     let mut probes = probes::start(&options.probes())?;
+    for warning in probes.warnings() {
+        report::line(&format!("retrospan-record: {warning}"));
+    }
     let mut recording = Recording::begin(options, &mut probes)?;
     report::line(&format!("recording to {}", options.output.display()));
     let mut command = start_command(options, &mut probes)?;
@@ -125,7 +133,12 @@ struct Recording {
     merge: Merge,
     pipeline: Pipeline,
     files: Files,
-    losses_polled: Instant,
+    jitter: Jitter,
+    interval_began: Instant,
+    interval: Duration,
+    usage: Usage,
+    throttles: Throttles,
+    own_work: OwnWork,
     lost: u64,
     starting_cpu_s: f64,
 }
@@ -137,8 +150,9 @@ impl Recording {
         let manifest = manifest(options, probes, boot_ns, wall_ns, rings.len() as u32)?;
         let mut drain = Drain::new(rings);
         let mut merge = Merge::default();
-        let files =
-            Files::start(CaptureWriter::create(&options.output, manifest)?).map_err(system("writer"))?;
+        let own_work = OwnWork::default();
+        let writer = CaptureWriter::create(&options.output, manifest)?;
+        let files = Files::start(writer, own_work.clone()).map_err(system("writer"))?;
         let found = snapshot::take(probes, &mut drain, &mut merge)?;
         let mut processes = Processes::new(options.args, Cgroups::of_host());
         processes.snapshot(found.processes);
@@ -149,16 +163,22 @@ impl Recording {
         pipeline.sockets.set_owners(owners);
         files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(PipelineError::from)?)?;
         let now = Instant::now();
+        let mut jitter = Jitter::default();
         Ok(Recording {
             output: options.output.clone(),
             started: now,
             duration: options.duration,
-            rotation: Rotation::new(options.rotate, now),
+            rotation: Rotation::new(options.rotate, now, &mut jitter),
             drain,
             merge,
             pipeline,
             files,
-            losses_polled: now,
+            interval: jitter.around(INTERVAL),
+            jitter,
+            interval_began: now,
+            usage: Usage::new(boot_ns as u64),
+            throttles: Throttles::of_host(),
+            own_work,
             lost: 0,
             starting_cpu_s: cpu_s(&host::own_cost()),
         })
@@ -174,8 +194,8 @@ impl Recording {
     ) -> Result<(), RecordError> {
         loop {
             let round = self.round()?;
-            if self.losses_polled.elapsed() >= LOSS_INTERVAL {
-                self.poll_losses(probes)?;
+            if self.interval_began.elapsed() >= self.interval {
+                self.end_interval(probes)?;
             }
             if self.rotation.is_due(self.pipeline.part_size()) {
                 self.poll_losses(probes)?;
@@ -202,8 +222,12 @@ impl Recording {
     }
 
     fn round(&mut self) -> Result<Round, PipelineError> {
+        let since = Instant::now();
         let round = self.drain.round(&mut self.merge);
         self.release(round.watermark_ns)?;
+        self.own_work.note(WorkKind::Drain, since, round.records, round.bytes);
+        let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
+        self.files.rows(&tables::USAGE, evidence_rows::usage(&usage)?)?;
         Ok(round)
     }
 
@@ -218,8 +242,37 @@ impl Recording {
         result
     }
 
+    /// Ends a sampling interval.
+    fn end_interval(&mut self, probes: &mut Probes) -> Result<(), RecordError> {
+        self.interval_began = Instant::now();
+        self.interval = self.jitter.around(INTERVAL);
+        self.poll_losses(probes)?;
+        self.sample(probes)?;
+        self.own_work.end_interval();
+        Ok(())
+    }
+
+    /// Takes samples of what the kernel programs and cgroups sum up.
+    fn sample(&mut self, probes: &mut Probes) -> Result<(), RecordError> {
+        let boot_ns = host::boot_ns();
+        if probes.evidence().usage {
+            for pid in self.usage.sample(boot_ns, probes.cpu_times()?) {
+                if !self.pipeline.processes.lives(pid) {
+                    probes.forget_cpu_time(pid)?;
+                    self.usage.forget(pid);
+                }
+            }
+        }
+        if probes.evidence().sched {
+            let throttled = self.throttles.sample(self.pipeline.traffic());
+            for (pid, throttled_ns) in throttled {
+                self.merge.push(&throttles::record(pid, boot_ns, throttled_ns));
+            }
+        }
+        Ok(())
+    }
+
     fn poll_losses(&mut self, probes: &Probes) -> Result<(), RecordError> {
-        self.losses_polled = Instant::now();
         let rows = self.pipeline.losses.interval(host::boot_ns(), probes.losses()?);
         self.lost = self.pipeline.losses.total();
         self.write(&tables::LOSS, rows::losses(&rows))
@@ -236,10 +289,11 @@ impl Recording {
     /// Finishes the current part: everything emitted up to `whole_until_ns` is in it or in an earlier one.
     fn end_part(&mut self, whole_until_ns: u64) -> Result<(), RecordError> {
         self.write(&tables::CLOCK, rows::clock(&[host::clock_sample()]))?;
+        self.write(&tables::RECORDER, evidence_rows::recorder(&self.own_work.take()))?;
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
         files.end_part(whole_until_ns, pipeline.losses.sums())?;
-        self.rotation.restart();
+        self.rotation.restart(&mut self.jitter);
         let mut result = Ok(());
         self.merge.next_part(|row| {
             if result.is_ok() {
@@ -255,9 +309,13 @@ impl Recording {
         let elapsed_s = self.started.elapsed().as_secs_f64();
         let ended_ns = host::boot_ns();
         while self.round()?.records > 0 {}
+        self.sample(probes)?;
         self.release(u64::MAX)?;
+        let usage = self.usage.take_rows(u64::MAX, &mut self.pipeline.processes);
+        self.write(&tables::USAGE, evidence_rows::usage(&usage))?;
         self.count_unexplained(probes)?;
         self.poll_losses(probes)?;
+        self.own_work.end_interval();
         self.end_part(ended_ns)?;
         if self.pipeline.part_size().0 > 0 {
             self.end_part(ended_ns)?;
@@ -268,7 +326,7 @@ impl Recording {
         for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
             dimensions::merge(&self.output, &mut writer, table, repeated)?;
         }
-        for table in [&tables::CLOCK, &tables::LOSS] {
+        for table in [&tables::CLOCK, &tables::USAGE, &tables::RECORDER, &tables::LOSS] {
             dimensions::join(&self.output, &mut writer, table)?;
         }
         let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
@@ -309,20 +367,23 @@ struct Rotation {
 }
 
 impl Rotation {
-    fn new(longest: Duration, now: Instant) -> Rotation {
-        Rotation { longest, since: now, after: longest.mul_f64(0.9) }
+    fn new(longest: Duration, now: Instant, jitter: &mut Jitter) -> Rotation {
+        Rotation { longest, since: now, after: Rotation::next(longest, jitter) }
     }
 
     fn is_due(&self, (rows, payload_bytes): (u64, u64)) -> bool {
         rows >= PART_ROWS || payload_bytes >= PART_PAYLOAD_BYTES || self.since.elapsed() >= self.after
     }
 
-    /// Between 80 and 95 % of the longest, so that a part has time to reach the disk within it, and does not
-    /// beat in time with what is recorded.
-    fn restart(&mut self) {
-        let thousandths = host::boot_ns() / 1_000 % 150;
+    fn restart(&mut self, jitter: &mut Jitter) {
         self.since = Instant::now();
-        self.after = self.longest.mul_f64(0.8 + thousandths as f64 / 1_000.0);
+        self.after = Rotation::next(self.longest, jitter);
+    }
+
+    /// 30 % about a middle, so that parts do not beat in time with what is recorded; 95 % of the longest at most, so
+    /// that a part has time to reach the disk within it.
+    fn next(longest: Duration, jitter: &mut Jitter) -> Duration {
+        jitter.around(longest.mul_f64(0.73))
     }
 }
 
@@ -360,7 +421,7 @@ fn manifest(
         capture_id: host::random_id().map_err(system("random bits"))?,
         state: State::Recording,
         host: host::describe(wall_ns, cpus),
-        options: options.manifest(),
+        options: options.manifest(probes.evidence()),
         probe_set: probes.probe_set().to_owned(),
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_boot_ns: boot_ns,

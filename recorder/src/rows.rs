@@ -75,6 +75,7 @@ pub fn losses(rows: &[LossRow]) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(tables::LOSS.schema(), columns)
 }
 
-fn names<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+/// A column of few different texts.
+pub fn names<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(values.collect::<DictionaryArray<Int32Type>>())
 }

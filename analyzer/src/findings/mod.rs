@@ -2,6 +2,16 @@
 //!
 //! Times named `_ns` are nanoseconds since 1970 UTC unless said otherwise; `_s` are seconds.
 
+pub mod attribution;
+pub mod bins;
+pub mod coincidence;
+pub mod happenings;
+pub mod keys;
+pub mod ordinary;
+pub mod search;
+pub mod spikes;
+pub mod words;
+
 use serde::Serialize;
 
 /// Everything that was looked for, and found.

@@ -1,0 +1,392 @@
+//! Where the time goes: the excess of each cycle, split exactly over the hops of its traces.
+//!
+//! In a trace the own times of the spans add up to the root's duration. So the difference between requests that began in
+//! a spike and requests that began half a period later splits over hops without a model; it is done for every cycle by
+//! itself, since a coincidence seldom repeats.
+
+use std::collections::HashMap;
+
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+
+use super::bins::Rows;
+use super::keys::Keys;
+use super::ordinary::Ordinary;
+use super::{DimensionShare, HopShare};
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::hashing::IntMap;
+use crate::span_rows::typed;
+
+/// One cycle with an episode: when its requests began, and when ordinary ones of comparison did. Ns since 1970 UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Begin of the episode, less what was under way then.
+    pub from_ns: i64,
+    /// End of the episode.
+    pub to_ns: i64,
+    /// Begin of the comparison.
+    pub ordinary_from_ns: i64,
+    /// Its end.
+    pub ordinary_to_ns: i64,
+    /// How long a request of either may go on after the window.
+    pub slack_ns: i64,
+}
+
+/// What requests in the windows were like.
+#[derive(Clone, Debug, Default)]
+pub struct Attribution {
+    /// Parts of the excess, largest first.
+    pub hops: Vec<HopShare>,
+    /// Values that carry it, largest first.
+    pub dimensions: Vec<DimensionShare>,
+    /// Excess of the roots by cycle, s.
+    pub excess_s: Vec<f64>,
+    /// Requests of the stream by cycle: all, failed, given up.
+    pub requests: Vec<[u64; 3]>,
+    /// The longest by cycle, s.
+    pub worst_s: Vec<f64>,
+    /// Traces nearest to the ordinary median.
+    pub typical_traces: Vec<String>,
+    /// Affected traces, slowest first.
+    pub slow_traces: Vec<String>,
+}
+
+/// Own times of one trace.
+struct Trace {
+    /// Begin and duration of its root, or of its earliest span.
+    start_ns: i64,
+    duration_ns: i64,
+    rooted: bool,
+    of_stream: bool,
+    bad: bool,
+    parts: Vec<(u32, i64)>,
+}
+
+/// Traces looked at; beyond them one in a few is taken, by id.
+const MOST_SPANS: f64 = 4e6;
+/// Cycles compared, evenly chosen.
+const MOST_WINDOWS: usize = 120;
+/// Traces named as examples.
+const EXAMPLES: usize = 4;
+/// Values of a dimension that are named.
+const MOST_VALUES: usize = 12;
+
+/// Compares the requests of the windows. `spans_per_ns` is the capture's rate.
+pub async fn attribute(
+    context: &SessionContext,
+    keys: &mut Keys,
+    ordinary: &[Ordinary],
+    stream: u32,
+    windows: &[Window],
+    spans_per_ns: f64,
+) -> Result<Attribution> {
+    let step = windows.len().div_ceil(MOST_WINDOWS).max(1);
+    let chosen: Vec<(usize, Window)> = windows.iter().copied().enumerate().step_by(step).collect();
+    let expected: f64 = chosen.iter().map(|(_, w)| w.covered_ns() as f64 * spans_per_ns).sum();
+    let sample = (expected / MOST_SPANS).ceil().max(1.0) as u128;
+    let mut reading =
+        Reading { keys, ordinary, stream, sample, windows, traces: HashMap::new(), tally: Tally::default() };
+    let mut batches = catalog::plan(context, &query(&chosen)).await?.execute_stream().await?;
+    while let Some(batch) = batches.next().await.transpose()? {
+        reading.batch(&batch)?;
+    }
+    Ok(reading.finish())
+}
+
+impl Window {
+    fn covered_ns(&self) -> i64 {
+        self.to_ns - self.from_ns + self.ordinary_to_ns - self.ordinary_from_ns + 2 * self.slack_ns
+    }
+}
+
+fn query(windows: &[(usize, Window)]) -> String {
+    let mut ranges: Vec<(i64, i64)> = windows
+        .iter()
+        .flat_map(|(_, w)| {
+            [(w.from_ns, w.to_ns + w.slack_ns), (w.ordinary_from_ns, w.ordinary_to_ns + w.slack_ns)]
+        })
+        .collect();
+    ranges.sort_unstable();
+    let range = |(from, to): &(i64, i64)| {
+        format!("(start_time >= to_timestamp_nanos({from}) AND start_time < to_timestamp_nanos({to}))")
+    };
+    let ranges: Vec<String> = ranges.iter().map(range).collect();
+    format!(
+        "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns, own_ns,
+                trace_id, parent_span_id IS NULL AS root, pid
+         FROM spans WHERE {}",
+        if ranges.is_empty() { "false".to_owned() } else { ranges.join(" OR ") }
+    )
+}
+
+struct Reading<'a> {
+    keys: &'a mut Keys,
+    ordinary: &'a [Ordinary],
+    stream: u32,
+    sample: u128,
+    windows: &'a [Window],
+    traces: HashMap<u128, Trace>,
+    tally: Tally,
+}
+
+/// Requests of the stream by value of a dimension.
+#[derive(Default)]
+struct Tally {
+    bad: HashMap<(&'static str, String), HashMap<usize, u64>>,
+    ordinary: HashMap<(&'static str, String), u64>,
+    bad_by_cycle: HashMap<usize, u64>,
+    ordinary_total: u64,
+    by_cycle: IntMap<u64, [u64; 3]>,
+}
+
+/// Which window a moment is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Spike(usize),
+    Ordinary,
+}
+
+impl Reading<'_> {
+    fn place(&self, start_ns: i64) -> Option<Place> {
+        let next = self.windows.partition_point(|w| w.from_ns <= start_ns);
+        let cycle = next.checked_sub(1);
+        let in_spike = |&cycle: &usize| start_ns < self.windows[cycle].to_ns;
+        if let Some(cycle) = cycle.filter(in_spike) {
+            return Some(Place::Spike(cycle));
+        }
+        let around = cycle.into_iter().chain((next < self.windows.len()).then_some(next));
+        let ordinary = |cycle: usize| {
+            let w = &self.windows[cycle];
+            (w.ordinary_from_ns..w.ordinary_to_ns).contains(&start_ns)
+        };
+        around.into_iter().any(ordinary).then_some(Place::Ordinary)
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = Rows::new(batch)?;
+        let number =
+            |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
+        let own_ns = number("own_ns")?;
+        let pids = number("pid")?;
+        let traces: StringViewArray = typed(batch, "trace_id", &DataType::Utf8View)?.as_string_view().clone();
+        let roots: BooleanArray = typed(batch, "root", &DataType::Boolean)?.as_boolean().clone();
+        for row in 0..rows.len() {
+            let trace_id = u128::from_str_radix(traces.value(row), 16).unwrap_or_default();
+            // Ids given by applications may count up; the low bits of a product do not.
+            let mixed = trace_id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
+            if self.sample > 1 && mixed % self.sample != 0 {
+                continue;
+            }
+            let Some(coded) = rows.code(row, self.keys) else { continue };
+            let ordinary = self.ordinary.get(coded.lane as usize).copied().unwrap_or_default();
+            let span = rows.span(row, ordinary);
+            let lane = &self.keys.lanes[coded.lane as usize];
+            let of_stream = lane.streams.contains(&self.stream) || coded.connection == Some(self.stream);
+            let bad = span.slow || span.failed.is_some();
+            if of_stream {
+                let pid = if pids.is_valid(row) { pids.value(row) } else { 0 };
+                self.count(row, &rows, coded.lane, pid, bad, span.failed);
+            }
+            let part = coded.lane;
+            let trace = self.traces.entry(trace_id).or_insert(Trace {
+                start_ns: i64::MAX,
+                duration_ns: 0,
+                rooted: false,
+                of_stream: false,
+                bad: false,
+                parts: Vec::with_capacity(6),
+            });
+            trace.of_stream |= of_stream;
+            trace.bad |= bad && of_stream;
+            trace.parts.push((part, own_ns.value(row)));
+            let root = roots.value(row);
+            if (root && !trace.rooted) || (root == trace.rooted && span.start_ns < trace.start_ns) {
+                (trace.start_ns, trace.duration_ns, trace.rooted) = (span.start_ns, span.duration_ns, root);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        row: usize,
+        rows: &Rows,
+        lane: u32,
+        pid: i64,
+        bad: bool,
+        failed: Option<super::Metric>,
+    ) {
+        let Some(place) = self.place(rows.start_ns(row)) else { return };
+        let lane = &self.keys.lanes[lane as usize];
+        let values = [
+            ("hop", self.keys.streams[lane.hop as usize].label.clone()),
+            ("route", lane.route.to_string()),
+            ("peer", lane.src_addr.to_string()),
+            ("process", format!("{} ({pid})", lane.process)),
+            ("connection", rows.connection_id(row).to_string()),
+        ];
+        match place {
+            Place::Spike(cycle) => {
+                let requests = self.tally.by_cycle.entry(cycle as u64).or_default();
+                requests[0] += 1;
+                requests[1] += u64::from(failed == Some(super::Metric::Errors));
+                requests[2] += u64::from(failed == Some(super::Metric::ClientClosed));
+                if bad {
+                    *self.tally.bad_by_cycle.entry(cycle).or_default() += 1;
+                    for value in values {
+                        *self.tally.bad.entry(value).or_default().entry(cycle).or_default() += 1;
+                    }
+                }
+            }
+            Place::Ordinary => {
+                self.tally.ordinary_total += 1;
+                for value in values {
+                    *self.tally.ordinary.entry(value).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Attribution {
+        let cycles = self.windows.len();
+        let mut spikes: Vec<Split> = vec![Split::default(); cycles];
+        let mut ordinary = Split::default();
+        let mut worst_s = vec![0.0f64; cycles];
+        let (mut slow, mut usual): (Vec<(i64, u128)>, Vec<(i64, u128)>) = (Vec::new(), Vec::new());
+        for (&id, trace) in self.traces.iter().filter(|(_, trace)| trace.of_stream) {
+            match self.place(trace.start_ns) {
+                Some(Place::Spike(cycle)) => {
+                    spikes[cycle].add(trace);
+                    worst_s[cycle] = worst_s[cycle].max(trace.duration_ns as f64 * 1e-9);
+                    if trace.bad {
+                        slow.push((trace.duration_ns, id));
+                    }
+                }
+                Some(Place::Ordinary) => {
+                    ordinary.add(trace);
+                    if !trace.bad {
+                        usual.push((trace.duration_ns, id));
+                    }
+                }
+                None => {}
+            }
+        }
+        slow.sort_unstable_by(|a, b| b.cmp(a));
+        usual.sort_unstable();
+        let middle = usual.len().saturating_sub(EXAMPLES) / 2;
+        let name = |(_, id): &(i64, u128)| format!("{id:032x}");
+        Attribution {
+            hops: hops(&spikes, &ordinary, self.keys),
+            dimensions: dimensions(&self.tally),
+            excess_s: spikes.iter().map(|split| split.excess_s(&ordinary)).collect(),
+            requests: (0..cycles as u64)
+                .map(|c| self.tally.by_cycle.get(&c).copied().unwrap_or_default())
+                .collect(),
+            worst_s,
+            typical_traces: usual.iter().skip(middle).take(EXAMPLES).map(name).collect(),
+            slow_traces: slow.iter().take(EXAMPLES).map(name).collect(),
+        }
+    }
+}
+
+/// Own times of some traces, summed by lane.
+#[derive(Clone, Default)]
+struct Split {
+    traces: u64,
+    duration_ns: i64,
+    parts: HashMap<u32, i64>,
+}
+
+impl Split {
+    fn add(&mut self, trace: &Trace) {
+        self.traces += 1;
+        self.duration_ns += trace.duration_ns;
+        for &(part, own_ns) in &trace.parts {
+            *self.parts.entry(part).or_default() += own_ns;
+        }
+    }
+
+    fn excess_s(&self, ordinary: &Split) -> f64 {
+        let usual = ordinary.duration_ns as f64 / ordinary.traces.max(1) as f64;
+        (self.duration_ns as f64 - self.traces as f64 * usual) * 1e-9
+    }
+
+    fn excess_of_s(&self, part: u32, ordinary: &Split) -> f64 {
+        let usual =
+            ordinary.parts.get(&part).copied().unwrap_or_default() as f64 / ordinary.traces.max(1) as f64;
+        (self.parts.get(&part).copied().unwrap_or_default() as f64 - self.traces as f64 * usual) * 1e-9
+    }
+}
+
+fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys) -> Vec<HopShare> {
+    let mut lanes: Vec<u32> =
+        spikes.iter().chain([ordinary]).flat_map(|split| split.parts.keys().copied()).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    // Lanes of several routes and addresses are one part of a hop.
+    let mut parts: HashMap<(u32, bool), Vec<f64>> = HashMap::new();
+    for lane_number in lanes {
+        let lane = &keys.lanes[lane_number as usize];
+        let by_cycle = parts.entry((lane.hop, lane.server)).or_insert_with(|| vec![0.0; spikes.len()]);
+        for (sum, split) in by_cycle.iter_mut().zip(spikes) {
+            *sum += split.excess_of_s(lane_number, ordinary);
+        }
+    }
+    let total: f64 = parts.values().map(|cycles| cycles.iter().sum::<f64>().max(0.0)).sum();
+    let mut hops: Vec<HopShare> = parts
+        .into_iter()
+        .map(|((hop, server), cycles)| {
+            let excess_s: f64 = cycles.iter().sum();
+            let process =
+                keys.lanes.iter().find(|lane| lane.hop == hop).map(|lane| lane.answering.to_string());
+            HopShare {
+                hop: keys.streams[hop as usize].label.clone(),
+                part: if server { "server" } else { "network" }.to_owned(),
+                process: process.unwrap_or_default(),
+                excess_s,
+                share: if total > 0.0 { excess_s.max(0.0) / total } else { 0.0 },
+                positive_cycles: cycles.iter().filter(|&&s| s > 0.0).count(),
+            }
+        })
+        .collect();
+    hops.sort_by(|a, b| b.excess_s.total_cmp(&a.excess_s).then_with(|| a.hop.cmp(&b.hop)));
+    hops
+}
+
+fn dimensions(tally: &Tally) -> Vec<DimensionShare> {
+    let bad_total: u64 = tally.bad_by_cycle.values().sum();
+    let mut shares: Vec<DimensionShare> = tally
+        .bad
+        .iter()
+        .map(|((dimension, value), by_cycle)| {
+            let of_ordinary = tally.ordinary.get(&(*dimension, value.clone())).copied().unwrap_or_default();
+            let share_of_ordinary = of_ordinary as f64 / tally.ordinary_total.max(1) as f64;
+            let above = |(cycle, &n): (&usize, &u64)| {
+                n as f64 / tally.bad_by_cycle.get(cycle).copied().unwrap_or(1).max(1) as f64
+                    > share_of_ordinary
+            };
+            DimensionShare {
+                dimension: (*dimension).to_owned(),
+                value: value.clone(),
+                share: by_cycle.values().sum::<u64>() as f64 / bad_total.max(1) as f64,
+                share_of_ordinary,
+                positive_cycles: by_cycle.iter().filter(|&entry| above(entry)).count(),
+            }
+        })
+        .collect();
+    let weight = |s: &DimensionShare| surprise(s.share_of_ordinary, s.share);
+    // What every request has in common tells nothing, and neither does a value of little weight.
+    shares.retain(|s| s.share >= 0.1 && s.share > s.share_of_ordinary && s.share_of_ordinary < 0.99);
+    shares.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| a.value.cmp(&b.value)));
+    shares.truncate(MOST_VALUES);
+    shares
+}
+
+/// How much a share differs from the ordinary one: Jensen-Shannon, as in Adtributor (Bhagwan et al., NSDI 2014).
+fn surprise(p: f64, q: f64) -> f64 {
+    let term = |x: f64| if x > 0.0 { x * (2.0 * x / (p + q)).ln() } else { 0.0 };
+    0.5 * (term(p) + term(q))
+}

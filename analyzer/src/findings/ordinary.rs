@@ -1,0 +1,127 @@
+//! What is ordinary: how long a request of each lane takes when nothing is wrong.
+//!
+//! Percentiles of the whole recording would count the spikes in. Here each stretch of the recording gives its own 99th
+//! percentile, and the median of those is ordinary: spikes in fewer than half of the stretches leave it alone.
+
+use crate::hashing::IntMap;
+
+/// Buckets: four to a doubling, from 1 us on.
+const BUCKETS: usize = 128;
+/// Requests of a stretch whose percentile counts.
+const FEWEST: u32 = 20;
+/// A slow request takes this many times the median at least.
+const TIMES_MEDIAN: f64 = 2.0;
+
+/// What a lane's requests take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ordinary {
+    /// Median, ns.
+    pub median_ns: i64,
+    /// A request that takes longer is slow, ns.
+    pub slow_ns: i64,
+}
+
+/// Latencies by lane and stretch.
+#[derive(Debug)]
+pub struct Latencies {
+    stretch_ns: i64,
+    stretches: IntMap<u64, Box<[u16; BUCKETS]>>,
+    lanes: Vec<[u64; BUCKETS]>,
+}
+
+impl Latencies {
+    /// Nothing yet; stretches are of this length.
+    pub fn new(stretch_ns: i64) -> Latencies {
+        Latencies { stretch_ns: stretch_ns.max(1), stretches: IntMap::default(), lanes: Vec::new() }
+    }
+
+    /// Counts a request that began `since_begin_ns` after the recording.
+    pub fn add(&mut self, lane: u32, since_begin_ns: i64, duration_ns: i64) {
+        let bucket = bucket(duration_ns);
+        let lanes = self.lanes.len().max(lane as usize + 1);
+        self.lanes.resize(lanes, [0; BUCKETS]);
+        self.lanes[lane as usize][bucket] += 1;
+        let stretch = (since_begin_ns.max(0) / self.stretch_ns) as u64;
+        let key = u64::from(lane) << 32 | stretch;
+        let counts = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
+        counts[bucket] = counts[bucket].saturating_add(1);
+    }
+
+    /// What is ordinary, by lane.
+    pub fn ordinary(&self) -> Vec<Ordinary> {
+        let mut high: Vec<Vec<usize>> = vec![Vec::new(); self.lanes.len()];
+        for (key, counts) in &self.stretches {
+            let counts: Vec<u64> = counts.iter().map(|&n| n.into()).collect();
+            if counts.iter().sum::<u64>() >= FEWEST.into() {
+                high[(key >> 32) as usize].push(quantile(&counts, 0.99));
+            }
+        }
+        self.lanes.iter().zip(&mut high).map(|(counts, high)| ordinary(counts, high)).collect()
+    }
+}
+
+fn ordinary(counts: &[u64], high: &mut [usize]) -> Ordinary {
+    let median = quantile(counts, 0.5);
+    high.sort_unstable();
+    // Too few requests for percentiles of stretches: nine in ten are taken for ordinary.
+    let high = high.get(high.len() / 2).copied().unwrap_or_else(|| quantile(counts, 0.9));
+    let median_ns = (lower(median) + lower(median + 1)) / 2;
+    let slow_ns = lower(high + 1).max((median_ns as f64 * TIMES_MEDIAN) as i64);
+    Ordinary { median_ns, slow_ns }
+}
+
+fn bucket(duration_ns: i64) -> usize {
+    let us = (duration_ns.max(1000) as u64) / 1000;
+    let octave = us.ilog2() as usize;
+    let quarter = if octave >= 2 { (us >> (octave - 2)) & 3 } else { (us << (2 - octave)) & 3 };
+    (octave * 4 + quarter as usize).min(BUCKETS - 1)
+}
+
+/// Lower bound of a bucket, ns.
+fn lower(bucket: usize) -> i64 {
+    let (octave, quarter) = (bucket / 4, bucket % 4);
+    let us = 2f64.powi(octave as i32) * (1.0 + quarter as f64 / 4.0);
+    (us * 1000.0) as i64
+}
+
+fn quantile(counts: &[u64], q: f64) -> usize {
+    let total: u64 = counts.iter().sum();
+    let want = (q * total as f64).ceil().max(1.0) as u64;
+    let mut sum = 0;
+    counts
+        .iter()
+        .position(|&n| {
+            sum += n;
+            sum >= want
+        })
+        .unwrap_or(counts.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_in_order_and_hold_their_bounds() {
+        for bucket_number in 8..BUCKETS - 1 {
+            assert_eq!(bucket(lower(bucket_number) + 1000), bucket_number, "{bucket_number}");
+        }
+        assert_eq!(bucket(-5), 0);
+        assert_eq!(bucket(i64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn spikes_do_not_count_as_ordinary() {
+        let mut latencies = Latencies::new(1_000_000_000);
+        for second in 0..100 {
+            for request in 0..100 {
+                let spike = second % 5 == 0 && request < 40;
+                let duration_ns = if spike { 500_000_000 } else { 1_000_000 + request * 1000 };
+                latencies.add(0, second * 1_000_000_000 + request, duration_ns);
+            }
+        }
+        let ordinary = latencies.ordinary()[0];
+        assert!((900_000..1_300_000).contains(&ordinary.median_ns), "{ordinary:?}");
+        assert!((1_900_000..3_000_000).contains(&ordinary.slow_ns), "{ordinary:?}");
+    }
+}

@@ -1,0 +1,74 @@
+//! SQL functions for people who look for periods themselves.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+
+/// `fold_phase(time, period_s, origin)`: which part of the period has passed, from 0 to 1, at `time` since the last
+/// multiple of the period from `origin`.
+pub fn fold_phase() -> ScalarUDF {
+    ScalarUDF::new_from_impl(FoldPhase { signature: fold_phase_signature() })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FoldPhase {
+    signature: Signature,
+}
+
+fn fold_phase_signature() -> Signature {
+    Signature::new(TypeSignature::Any(3), Volatility::Immutable)
+}
+
+impl ScalarUDFImpl for FoldPhase {
+    fn name(&self) -> &str {
+        "fold_phase"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let (time, period_s, origin) =
+            (ns(&arrays[0])?, cast(&arrays[1], &DataType::Float64)?, ns(&arrays[2])?);
+        let (time, origin) = (time.as_primitive::<Int64Type>(), origin.as_primitive::<Int64Type>());
+        let period_s = period_s.as_primitive::<Float64Type>();
+        let phase = |row: usize| {
+            let known = time.is_valid(row) && origin.is_valid(row) && period_s.is_valid(row);
+            let period_ns = period_s.value(row) * 1e9;
+            (known && period_ns > 0.0).then(|| {
+                let since_ns = time.value(row).wrapping_sub(origin.value(row)) as f64;
+                (since_ns / period_ns).rem_euclid(1.0)
+            })
+        };
+        let phases: Float64Array = (0..time.len()).map(phase).collect();
+        if scalar {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&phases, 0)?));
+        }
+        Ok(ColumnarValue::Array(Arc::new(phases)))
+    }
+}
+
+/// Nanoseconds since 1970 UTC of a timestamp of any unit and zone; integers are taken for such.
+fn ns(times: &ArrayRef) -> Result<ArrayRef> {
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let times = match times.data_type() {
+        DataType::Timestamp(_, None) => cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, None))?,
+        DataType::Timestamp(_, Some(_)) => cast(times, &utc)?,
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => cast(times, &utc)?,
+        _ => times.clone(),
+    };
+    Ok(cast(&times, &DataType::Int64)?)
+}

@@ -1,0 +1,391 @@
+//! The comb likelihood: do point events lie near `phase + j * period`?
+//!
+//! Tooth j of a comb fires with probability q, at its place plus a normal deviate of sigma; unrelated events are a Poisson
+//! process beside it. The log-likelihood ratio against the Poisson process alone is maximised over period, phase and
+//! sigma. Teeth that did not fire cost likelihood, which is what tells P from P/2.
+//!
+//! Two things are not in the plain likelihood. A comb that fires at fewer than `min_share` of its teeth is not
+//! looked at: any three events lie on *some* fine comb. And combs are ranked by `score`, the likelihood ratio times the
+//! share of the prior range of period and phase that the events leave (Laplace's approximation to the Bayes factor):
+//! three events that happen to lie on a very sharp comb had two parameters to be put there.
+
+use std::f64::consts::TAU;
+
+/// What is searched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// Length of the recording.
+    pub horizon_ns: i64,
+    /// Shortest period.
+    pub min_period_ns: i64,
+    /// Longest period.
+    pub max_period_ns: i64,
+    /// Resolution of an onset: no comb is sharper.
+    pub resolution_ns: i64,
+    /// Onsets closer than this are one; periods below four times this are not searched.
+    pub gap_ns: i64,
+    /// Smallest share of its teeth at which a comb fires.
+    pub min_share: f64,
+    /// Rank by the Bayes factor rather than the plain likelihood ratio.
+    pub weigh_prior: bool,
+}
+
+impl Grid {
+    /// All periods from `min_period_ns` to 1/2.9 of the recording, so that there are three teeth or nearly so.
+    pub fn new(horizon_ns: i64, min_period_ns: i64, resolution_ns: i64) -> Self {
+        let min_period_ns = min_period_ns.max(1);
+        Self {
+            horizon_ns,
+            min_period_ns,
+            max_period_ns: (horizon_ns as f64 / 2.9) as i64,
+            resolution_ns: resolution_ns.max(1),
+            gap_ns: min_period_ns / 4,
+            min_share: 0.4,
+            weigh_prior: true,
+        }
+    }
+}
+
+/// A comb and the events on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comb {
+    /// Distance of teeth.
+    pub period_ns: f64,
+    /// Tooth 0, from the recording's begin.
+    pub phase_ns: f64,
+    /// Standard deviation of events around their teeth.
+    pub sigma_ns: f64,
+    /// Share of teeth that fire.
+    pub q: f64,
+    /// Log-likelihood ratio against no comb.
+    pub llr: f64,
+    /// What combs are ranked by, and false alarms counted with: the largest over the whole grid.
+    pub score: f64,
+    /// Teeth within the recording.
+    pub teeth: usize,
+    /// Events on the comb: number of the tooth, index of the event.
+    pub hits: Vec<(usize, usize)>,
+    /// Onsets closer than this were one event; a hit is the first of them.
+    pub gap_ns: i64,
+}
+
+/// Sigma as shares of the period.
+const SIGMAS: [f64; 5] = [0.003, 0.01, 0.02, 0.04, 0.08];
+/// Events further from a tooth than this many sigma are not of it.
+const REACH: f64 = 3.0;
+/// Combs that are as good but for so much are told apart by their length.
+const TIE: f64 = 1.0;
+/// Factor from one merge gap to the next.
+const GAP_STEP: i64 = 4;
+
+/// The best comb through the onsets (ascending); None where none has three events.
+///
+/// Onsets are merged at `gap_ns` and, for longer periods, at four times that and so on: a spike that comes in pieces is
+/// one event at the scale of its period.
+pub fn search(onsets_ns: &[f64], grid: &Grid) -> Option<Comb> {
+    let mut best: Option<Comb> = None;
+    let mut previous: Vec<usize> = Vec::new();
+    let mut gap_ns = grid.gap_ns;
+    while gap_ns.saturating_mul(4) <= grid.max_period_ns {
+        let kept = merged(onsets_ns, gap_ns);
+        if kept != previous {
+            let onsets: Vec<f64> = kept.iter().map(|&index| onsets_ns[index]).collect();
+            let shortest_ns = grid.min_period_ns.max(gap_ns * 4);
+            if let Some(mut comb) = Search::new(&onsets, grid, shortest_ns).and_then(Search::run) {
+                comb.hits.iter_mut().for_each(|hit| hit.1 = kept[hit.1]);
+                comb.gap_ns = gap_ns;
+                if best.as_ref().is_none_or(|best| comb.score > best.score) {
+                    best = Some(comb);
+                }
+            }
+            previous = kept;
+        }
+        if gap_ns == 0 {
+            break;
+        }
+        gap_ns *= GAP_STEP;
+    }
+    best
+}
+
+/// Indices of the onsets that begin a group; onsets closer than `gap_ns` to the one before are of its group.
+pub fn merged(onsets_ns: &[f64], gap_ns: i64) -> Vec<usize> {
+    (0..onsets_ns.len()).filter(|&i| i == 0 || onsets_ns[i] - onsets_ns[i - 1] >= gap_ns as f64).collect()
+}
+
+/// One list of onsets, in seconds.
+struct Search {
+    times: Vec<f64>,
+    horizon: f64,
+    shortest: f64,
+    longest: f64,
+    floor: f64,
+    min_share: f64,
+    /// -ln of the prior range of ln(period), or None for the plain likelihood ratio.
+    prior: Option<f64>,
+    /// Log-likelihood without a comb.
+    null: f64,
+}
+
+/// A comb under trial.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    period: f64,
+    phase: f64,
+    sigma: f64,
+    llr: f64,
+    score: f64,
+    hits: usize,
+    teeth: usize,
+}
+
+impl Search {
+    fn new(onsets_ns: &[f64], grid: &Grid, shortest_ns: i64) -> Option<Self> {
+        let count = onsets_ns.len();
+        let horizon = grid.horizon_ns as f64 * 1e-9;
+        let longest = grid.max_period_ns as f64 * 1e-9;
+        if count < 3 || horizon <= 0.0 {
+            return None;
+        }
+        // With fewer events than `min_share` of the teeth there is nothing to find.
+        let most_teeth = count as f64 / grid.min_share.max(1e-9) + 1.0;
+        let shortest = (shortest_ns as f64 * 1e-9).max(horizon / most_teeth);
+        if shortest > longest {
+            return None;
+        }
+        let range = (grid.max_period_ns as f64 / grid.min_period_ns as f64).ln().max(1.0);
+        Some(Self {
+            times: onsets_ns.iter().map(|onset| onset * 1e-9).collect(),
+            horizon,
+            shortest,
+            longest,
+            floor: grid.resolution_ns as f64 * 1e-9,
+            min_share: grid.min_share,
+            prior: grid.weigh_prior.then(|| -range.ln()),
+            null: count as f64 * (count as f64 / horizon).ln() - count as f64,
+        })
+    }
+
+    fn run(self) -> Option<Comb> {
+        let step = 1.0 / (8.0 * self.horizon);
+        let mut peaks: Vec<Trial> = Vec::new();
+        let mut best = f64::NEG_INFINITY;
+        let mut phases = Vec::with_capacity(self.times.len());
+        let mut frequency = 1.0 / self.longest;
+        while frequency <= 1.0 / self.shortest {
+            // Ties are for the longest period, so whatever is good enough for one must be seen.
+            if let Some(trial) = self.at_period(1.0 / frequency, best - TIE, &mut phases) {
+                best = best.max(trial.score);
+                peaks.push(trial);
+            }
+            frequency += step;
+        }
+        let chosen = peaks
+            .iter()
+            .filter(|trial| trial.score >= best - TIE)
+            .max_by(|a, b| self.rank(a, best).total_cmp(&self.rank(b, best)))?;
+        Some(self.comb(chosen, best))
+    }
+
+    /// Longest period first; within 5 % of a period the better comb.
+    fn rank(&self, trial: &Trial, best: f64) -> f64 {
+        (trial.period / self.shortest).ln() / 0.05 + (trial.score - best) * 1.5 / TIE
+    }
+
+    /// The best comb of one period that may exceed `enough`.
+    fn at_period(&self, period: f64, enough: f64, phases: &mut Vec<f64>) -> Option<Trial> {
+        phases.clear();
+        phases.extend(self.times.iter().map(|time| time / period - (time / period).floor()));
+        phases.sort_unstable_by(f64::total_cmp);
+        let count = phases.len();
+        let fewest_teeth = (self.horizon / period).floor().max(1.0);
+        let mut best: Option<Trial> = None;
+        let mut enough = enough;
+        for (index, share) in SIGMAS.iter().enumerate() {
+            let sigma = (share * period).max(self.floor);
+            // Where the floor is above two of the shares, they are the same.
+            if SIGMAS.get(index + 1).is_some_and(|next| next * period <= self.floor) {
+                continue;
+            }
+            let reach = (2.0 * REACH * sigma / period).min(1.0);
+            let mut end = 0;
+            let mut sum = 0.0;
+            let mut bounds = [f64::NAN; 2];
+            let mut bound_of = 0;
+            for start in 0..count {
+                let at = |index: usize| phases[index % count] + if index >= count { 1.0 } else { 0.0 };
+                while end < start + count && at(end) - phases[start] <= reach {
+                    sum += at(end);
+                    end += 1;
+                }
+                let hits = end - start;
+                let mean = sum / hits as f64;
+                sum -= phases[start];
+                if hits < 3 || (hits as f64) < self.min_share * fewest_teeth {
+                    continue;
+                }
+                if bound_of != hits {
+                    bound_of = hits;
+                    bounds[0] = self.bound(period, sigma, hits, fewest_teeth);
+                }
+                if bounds[0] <= enough {
+                    continue;
+                }
+                if let Some(trial) = self.climb(period, mean * period, sigma, enough) {
+                    if trial.score > enough {
+                        enough = trial.score;
+                        best = Some(trial);
+                    }
+                }
+            }
+        }
+        best
+    }
+
+    /// No comb with so many events within reach scores higher.
+    fn bound(&self, period: f64, sigma: f64, hits: usize, teeth: f64) -> f64 {
+        let hits = hits as f64;
+        let q = (hits / teeth).min(0.999);
+        let background = (self.times.len() as f64 - hits).max(0.3) / self.horizon;
+        let peak = q / (sigma * TAU.sqrt());
+        let llr = hits * (background + peak).ln()
+            + (self.times.len() as f64 - hits) * (background + peak * 0.011_109).ln()
+            + (teeth - hits).max(0.0) * (1.0 - q).ln()
+            - background * self.horizon
+            - self.null;
+        let Some(prior) = self.prior else { return llr };
+        // The hits on neighbouring teeth leave most of the prior.
+        let spread = hits * (hits * hits - 1.0) / 12.0;
+        llr + (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior
+    }
+
+    /// From a place on the grid to the top near it: refits phase, then period and phase, to the events within reach.
+    fn climb(&self, period: f64, phase: f64, sigma: f64, enough: f64) -> Option<Trial> {
+        let mut best = self.evaluate(period, phase, sigma)?;
+        // Not worth climbing: refitting has never gained as much.
+        if best.score < enough - 6.0 {
+            return None;
+        }
+        for _ in 0..3 {
+            let Some((period, phase)) = self.refit(&best) else { break };
+            if period > self.longest * 1.01 || period < self.shortest * 0.99 {
+                break;
+            }
+            let Some(next) = self.evaluate(period, phase, sigma) else { break };
+            if next.score <= best.score + 1e-6 {
+                break;
+            }
+            best = next;
+        }
+        Some(best)
+    }
+
+    /// Least squares of the hits' times on their teeth.
+    fn refit(&self, trial: &Trial) -> Option<(f64, f64)> {
+        let (mut n, mut sum_j, mut sum_t) = (0.0, 0.0, 0.0);
+        let (mut sum_jj, mut sum_jt) = (0.0, 0.0);
+        for &time in &self.times {
+            let tooth = ((time - trial.phase) / trial.period).round();
+            if (time - trial.phase - tooth * trial.period).abs() <= REACH * trial.sigma {
+                n += 1.0;
+                sum_j += tooth;
+                sum_t += time;
+                sum_jj += tooth * tooth;
+                sum_jt += tooth * time;
+            }
+        }
+        let spread = sum_jj - sum_j * sum_j / n;
+        if n < 3.0 || spread < 0.5 {
+            return None;
+        }
+        let period = (sum_jt - sum_j * sum_t / n) / spread;
+        (period > 0.0).then(|| (period, (sum_t - period * sum_j) / n))
+    }
+
+    /// Calls `each` with tooth, distance and index of every event that is the nearest of its tooth, and with NaN for the
+    /// distance of the others.
+    fn residuals(&self, period: f64, phase: f64, mut each: impl FnMut(f64, f64, usize)) {
+        let inverse = 1.0 / period;
+        let mut held: Option<(f64, f64, usize)> = None;
+        for (index, &time) in self.times.iter().enumerate() {
+            let tooth = ((time - phase) * inverse).round();
+            let residual = time - phase - tooth * period;
+            match held {
+                Some((of, distance, _)) if of == tooth && distance.abs() <= residual.abs() => {
+                    each(tooth, f64::NAN, index);
+                }
+                Some((of, distance, at)) => {
+                    each(of, if of == tooth { f64::NAN } else { distance }, at);
+                    held = Some((tooth, residual, index));
+                }
+                None => held = Some((tooth, residual, index)),
+            }
+        }
+        if let Some((tooth, distance, index)) = held {
+            each(tooth, distance, index);
+        }
+    }
+
+    fn evaluate(&self, period: f64, phase: f64, sigma: f64) -> Option<Trial> {
+        let reach = REACH * sigma;
+        let first = (-phase / period).ceil();
+        let last = ((self.horizon - phase) / period).floor();
+        let mut teeth = (last - first + 1.0).max(0.0);
+        let (mut hits, mut sum_j, mut sum_jj) = (0.0, 0.0, 0.0);
+        let (mut lowest, mut highest) = (first, last);
+        self.residuals(period, phase, |tooth, residual, _| {
+            if residual.abs() <= reach {
+                hits += 1.0;
+                sum_j += tooth;
+                sum_jj += tooth * tooth;
+                lowest = lowest.min(tooth);
+                highest = highest.max(tooth);
+            }
+        });
+        // A tooth just outside whose event came just inside.
+        teeth += (first - lowest) + (highest - last);
+        if hits < 3.0 || hits < self.min_share * teeth {
+            return None;
+        }
+        let q = (hits / teeth).min(0.999);
+        let background = (self.times.len() as f64 - hits).max(0.3) / self.horizon;
+        let peak = q / (sigma * TAU.sqrt());
+        let alone = background.ln();
+        let mut llr = (teeth - hits).max(0.0) * (1.0 - q).ln() - background * self.horizon - self.null;
+        self.residuals(period, phase, |_, residual, _| {
+            let z = residual / sigma;
+            // Not `>`: a second event of a tooth has no distance.
+            llr += if z.abs() < 6.0 { (background + peak * (-0.5 * z * z).exp()).ln() } else { alone };
+        });
+        let mut score = llr;
+        if let Some(prior) = self.prior {
+            let spread = sum_jj - sum_j * sum_j / hits;
+            score += (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior;
+        }
+        Some(Trial { period, phase, sigma, llr, score, hits: hits as usize, teeth: teeth as usize })
+    }
+
+    fn comb(&self, trial: &Trial, score: f64) -> Comb {
+        let mut phase = trial.phase;
+        let first = (-phase / trial.period).ceil();
+        let mut hits: Vec<(f64, usize)> = Vec::with_capacity(trial.hits);
+        self.residuals(trial.period, phase, |tooth, residual, index| {
+            if residual.abs() <= REACH * trial.sigma {
+                hits.push((tooth, index));
+            }
+        });
+        let zero = hits.first().map_or(first, |hit| hit.0.min(first));
+        phase += zero * trial.period;
+        Comb {
+            period_ns: trial.period * 1e9,
+            phase_ns: phase * 1e9,
+            sigma_ns: trial.sigma * 1e9,
+            q: hits.len() as f64 / trial.teeth.max(1) as f64,
+            llr: trial.llr,
+            score,
+            teeth: trial.teeth,
+            hits: hits.into_iter().map(|(tooth, index)| ((tooth - zero) as usize, index)).collect(),
+            gap_ns: 0,
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Episodes: the stretches of a series that have more bad requests than its ordinary share makes likely.
+//!
+//! A window of bins is worth its binomial log-likelihood ratio (Kulldorff 1997) over the local ordinary share, divided by the
+//! overdispersion, less a price that pays for the number of windows. The disjoint windows with the largest sum are
+//! the episodes; a dynamic program finds them, so that one wide window never swallows several short spikes. What was
+//! found is left out of the ordinary share, and the search is repeated.
+
+use super::{Episode, Series};
+
+/// What is looked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Shortest period that will be searched: pieces closer than an eighth of it are one episode.
+    pub min_period_ns: i64,
+    /// Longest period that will be searched: sets how far the ordinary share is averaged, and the widest window.
+    pub max_period_ns: i64,
+    /// False episodes accepted in a series.
+    pub false_episodes: f64,
+}
+
+impl Options {
+    /// The usual options for a range of periods.
+    pub fn new(min_period_ns: i64, max_period_ns: i64) -> Self {
+        Self { min_period_ns, max_period_ns, false_episodes: 0.05 }
+    }
+
+    /// Half of what the ordinary share is averaged over, in bins.
+    fn span(&self, bin_ns: i64) -> usize {
+        let bins = |ns: i64| (ns / bin_ns).max(1) as usize;
+        bins((self.max_period_ns / 2).clamp(30 * SECOND_NS, 600 * SECOND_NS))
+    }
+
+    /// Widths of windows, in bins.
+    fn widths(&self, bin_ns: i64) -> Vec<usize> {
+        let widest = (self.max_period_ns / 5).min(60 * SECOND_NS) / bin_ns;
+        let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+        steps.into_iter().filter(|&width| width == 1 || width as i64 <= widest).collect()
+    }
+}
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// Passes: each leaves out what the one before found.
+const PASSES: usize = 3;
+/// Completions beyond the ordinary that end a freeze, as a log-likelihood ratio.
+const BURST: f64 = 3.0;
+
+/// Episodes of bad requests, in order of time.
+pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
+    let counts = Counts::new(series);
+    if counts.bins == 0 || counts.bad(0, counts.bins) == 0.0 {
+        return Vec::new();
+    }
+    let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
+    let price = price(counts.bins, &widths, options);
+    let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
+    let mut ordinary = counts.first_share(span, quarter);
+    let mut windows = Vec::new();
+    for pass in 0..PASSES {
+        let phi = counts.overdispersion(&ordinary, &windows, quarter);
+        let next = disjoint(counts.bins, &widths, price * phi, |from, to| {
+            let bad = counts.bad(from, to);
+            if bad == 0.0 {
+                0.0
+            } else {
+                binomial_gain(bad, counts.total(from, to), ordinary.at((from + to) / 2))
+            }
+        });
+        let same = pass > 0 && next == windows;
+        windows = next;
+        if same {
+            break;
+        }
+        ordinary = counts.share_without(&windows, span);
+    }
+    let found =
+        windows.into_iter().filter_map(|window| episode(series, &counts, &ordinary, window)).collect();
+    merge(found, options.min_period_ns / 8)
+}
+
+/// Stretches in which requests complete less often than the local rate makes likely, each ended by a burst: a freeze.
+///
+/// `total` of the series counts completions. `affected` of an episode is what should have completed in it.
+pub fn find_missing(series: &Series, options: &Options) -> Vec<Episode> {
+    let counts = Counts::new(series);
+    if counts.bins == 0 {
+        return Vec::new();
+    }
+    let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
+    let price = price(counts.bins, &widths, options);
+    let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
+    let rate = counts.rate(span, quarter);
+    let phi = counts.dispersion_of_rate(&rate, quarter);
+    let windows = disjoint(counts.bins, &widths, price * phi, |from, to| {
+        poisson_gain(counts.total(from, to), rate.at((from + to) / 2) * (to - from) as f64, false)
+    });
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (from, to) in windows {
+        match joined.last_mut() {
+            Some(last) if from - last.1 <= 1 => last.1 = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    let found = joined.into_iter().filter_map(|(from, to)| {
+        let until = (to + ((to - from) / 2).max(2)).min(counts.bins);
+        let expected = |from: usize, to: usize| rate.at((from + to) / 2) * (to - from) as f64;
+        let burst = (to + 1..=until)
+            .map(|until| poisson_gain(counts.total(to, until), expected(to, until), true))
+            .fold(0.0, f64::max);
+        (burst / phi >= BURST).then(|| Episode {
+            onset_ns: from as i64 * series.bin_ns,
+            peak_ns: (from + to) as i64 * series.bin_ns / 2,
+            end_ns: to as i64 * series.bin_ns,
+            requests: counts.total(from, to) as u64,
+            affected: expected(from, to) - counts.total(from, to),
+            excess_ns: series.excess_ns.get(from..until).map_or(0.0, |bins| bins.iter().sum()),
+            lossy: lossy(series, from, to),
+        })
+    });
+    merge(found.collect(), options.min_period_ns / 8)
+}
+
+/// Joins episodes of which one begins less than `gap_ns` after the one before ended. Episodes are in order of time.
+pub fn merge(episodes: Vec<Episode>, gap_ns: i64) -> Vec<Episode> {
+    let mut merged: Vec<Episode> = Vec::with_capacity(episodes.len());
+    for next in episodes {
+        match merged.last_mut() {
+            Some(last) if next.onset_ns - last.end_ns < gap_ns => {
+                if next.affected > last.affected {
+                    last.peak_ns = next.peak_ns;
+                }
+                last.end_ns = last.end_ns.max(next.end_ns);
+                last.requests += next.requests;
+                last.affected += next.affected;
+                last.excess_ns += next.excess_ns;
+                last.lossy |= next.lossy;
+            }
+            _ => merged.push(next),
+        }
+    }
+    merged
+}
+
+/// What a window must be worth: windows of width w overlap, so there are about twice N/w different ones.
+fn price(bins: usize, widths: &[usize], options: &Options) -> f64 {
+    let windows: f64 = widths.iter().map(|&width| 2.0 * bins as f64 / width as f64).sum();
+    (windows / options.false_episodes).ln()
+}
+
+/// Log-likelihood ratio of `bad` in `total` against the share `ordinary`; 0 where there are not more.
+fn binomial_gain(bad: f64, total: f64, ordinary: f64) -> f64 {
+    if bad <= total * ordinary {
+        return 0.0;
+    }
+    let good = total - bad;
+    let rest = if good > 0.0 { good * (good / (total * (1.0 - ordinary))).ln() } else { 0.0 };
+    bad * (bad / (total * ordinary)).ln() + rest
+}
+
+/// Log-likelihood ratio of `count` against the `expected` number; 0 where it is on the other side.
+fn poisson_gain(count: f64, expected: f64, more: bool) -> f64 {
+    if (count > expected) != more {
+        return 0.0;
+    }
+    let log = if count > 0.0 { count * (count / expected.max(1e-9)).ln() } else { 0.0 };
+    log + expected - count
+}
+
+/// The disjoint windows with the largest sum of gain less price, in order of time.
+fn disjoint(
+    bins: usize,
+    widths: &[usize],
+    price: f64,
+    gain: impl Fn(usize, usize) -> f64,
+) -> Vec<(usize, usize)> {
+    let mut best = vec![0.0; bins + 1];
+    let mut chosen = vec![0usize; bins + 1];
+    for end in 1..=bins {
+        best[end] = best[end - 1];
+        for &width in widths.iter().take_while(|&&width| width <= end) {
+            let sum = gain(end - width, end) - price;
+            if sum > 0.0 && best[end - width] + sum > best[end] {
+                best[end] = best[end - width] + sum;
+                chosen[end] = width;
+            }
+        }
+    }
+    let mut windows = Vec::new();
+    let mut end = bins;
+    while end > 0 {
+        if chosen[end] == 0 {
+            end -= 1;
+        } else {
+            windows.push((end - chosen[end], end));
+            end -= chosen[end];
+        }
+    }
+    windows.reverse();
+    windows
+}
+
+/// Trims a window to its bad requests and measures it.
+fn episode(series: &Series, counts: &Counts, ordinary: &Local, window: (usize, usize)) -> Option<Episode> {
+    let bad = |bin: usize| counts.bad(bin, bin + 1);
+    let from = (window.0..window.1).find(|&bin| bad(bin) > 0.0)?;
+    let to = (from..window.1).rev().find(|&bin| bad(bin) > 0.0)? + 1;
+    let peak = (from..to).max_by(|&a, &b| bad(a).total_cmp(&bad(b)).then(b.cmp(&a)))?;
+    let total = counts.total(from, to);
+    Some(Episode {
+        onset_ns: from as i64 * series.bin_ns,
+        peak_ns: peak as i64 * series.bin_ns + series.bin_ns / 2,
+        end_ns: to as i64 * series.bin_ns,
+        requests: total as u64,
+        affected: (counts.bad(from, to) - total * ordinary.at((from + to) / 2)).max(0.0),
+        excess_ns: series.excess_ns.get(from..to).map_or(0.0, |bins| bins.iter().sum()),
+        lossy: lossy(series, from, to),
+    })
+}
+
+fn lossy(series: &Series, from: usize, to: usize) -> bool {
+    let to = (to + 1).min(series.lossy.len());
+    series.lossy.get(from.saturating_sub(1).min(to)..to).is_some_and(|bins| bins.contains(&true))
+}
+
+/// A slowly varying value, by blocks of bins.
+struct Local {
+    block: usize,
+    values: Vec<f64>,
+}
+
+impl Local {
+    fn at(&self, bin: usize) -> f64 {
+        self.values[(bin / self.block).min(self.values.len() - 1)]
+    }
+
+    /// A value for every tenth of a span, from what lies within a span of its middle.
+    fn new(bins: usize, span: usize, value: impl Fn(usize, usize) -> f64) -> Self {
+        let block = (span / 10).max(1);
+        let values = (0..bins.div_ceil(block)).map(|index| {
+            let middle = index * block + block / 2;
+            // At an end of the recording as much is averaged as elsewhere.
+            let from = middle.saturating_sub(span).min(bins.saturating_sub(2 * span));
+            value(from, (from + 2 * span).min(bins))
+        });
+        Self { block, values: values.collect() }
+    }
+}
+
+/// Sums up to each bin.
+struct Counts {
+    bins: usize,
+    total: Vec<u64>,
+    bad: Vec<u64>,
+}
+
+impl Counts {
+    fn new(series: &Series) -> Self {
+        let sums = |counts: &[u32]| {
+            let mut sums = Vec::with_capacity(counts.len() + 1);
+            let mut sum = 0u64;
+            sums.push(0);
+            sums.extend(counts.iter().map(|&count| {
+                sum += u64::from(count);
+                sum
+            }));
+            sums
+        };
+        let mut bad = sums(&series.bad);
+        let total = sums(&series.total);
+        bad.resize(total.len(), *bad.last().unwrap_or(&0));
+        Self { bins: if series.bin_ns > 0 { series.total.len() } else { 0 }, total, bad }
+    }
+
+    fn total(&self, from: usize, to: usize) -> f64 {
+        (self.total[to] - self.total[from]) as f64
+    }
+
+    fn bad(&self, from: usize, to: usize) -> f64 {
+        (self.bad[to] - self.bad[from]) as f64
+    }
+
+    /// The ordinary share before anything was found: the median over short blocks, which spikes do not raise; the mean
+    /// where most blocks have no bad request at all.
+    fn first_share(&self, span: usize, longest_block: usize) -> Local {
+        let block = self.block(longest_block, |from, to| self.bad(from, to));
+        Local::new(self.bins, span, |from, to| {
+            let mean = smoothed(self.bad(from, to), self.total(from, to));
+            let shares = (from..to)
+                .step_by(block)
+                .map(|at| (at, (at + block).min(to)))
+                .filter(|&(at, end)| self.total(at, end) > 0.0)
+                .map(|(at, end)| self.bad(at, end) / self.total(at, end));
+            let middle = median(shares.collect());
+            if middle > 0.0 { middle.min(mean) } else { mean }
+        })
+    }
+
+    /// The shortest block in which more often than not something is counted, at most `longest`.
+    fn block(&self, longest: usize, count: impl Fn(usize, usize) -> f64) -> usize {
+        let mut block = 1;
+        while block < longest {
+            let blocks = (0..self.bins).step_by(block).map(|at| count(at, (at + block).min(self.bins)));
+            if median(blocks.collect()) >= 2.0 {
+                break;
+            }
+            block = (block * 2).min(longest);
+        }
+        block
+    }
+
+    /// The mean share outside of what was found; where little is left of a span, that of the whole series.
+    fn share_without(&self, windows: &[(usize, usize)], span: usize) -> Local {
+        let mut outside = Self { bins: self.bins, total: self.total.clone(), bad: self.bad.clone() };
+        let (mut total, mut bad, mut next) = (0, 0, 0);
+        for bin in 0..self.bins {
+            while next < windows.len() && windows[next].1 <= bin {
+                next += 1;
+            }
+            let within = next < windows.len() && windows[next].0 <= bin;
+            if !within {
+                total += self.total[bin + 1] - self.total[bin];
+                bad += self.bad[bin + 1] - self.bad[bin];
+            }
+            outside.total[bin + 1] = total;
+            outside.bad[bin + 1] = bad;
+        }
+        let whole = smoothed(outside.bad(0, self.bins), outside.total(0, self.bins));
+        Local::new(self.bins, span, |from, to| {
+            let left = outside.total(from, to);
+            if left < 0.1 * self.total(from, to) { whole } else { smoothed(outside.bad(from, to), left) }
+        })
+    }
+
+    /// Variance of ordinary blocks over that of the binomial, at least 1.
+    fn overdispersion(&self, ordinary: &Local, windows: &[(usize, usize)], longest_block: usize) -> f64 {
+        let block = self.block(longest_block.max(1), |from, to| self.bad(from, to));
+        let mut next = 0;
+        let mut squares = Vec::new();
+        for from in (0..self.bins.saturating_sub(block - 1)).step_by(block) {
+            let to = from + block;
+            while next < windows.len() && windows[next].1 <= from {
+                next += 1;
+            }
+            if next < windows.len() && windows[next].0 < to {
+                continue;
+            }
+            let expected = self.total(from, to) * ordinary.at(from);
+            if expected >= 1.0 {
+                let variance = expected * (1.0 - ordinary.at(from));
+                squares.push((self.bad(from, to) - expected).powi(2) / variance);
+            }
+        }
+        trimmed_mean(squares).max(1.0)
+    }
+
+    /// Completions a bin: the median over short blocks.
+    fn rate(&self, span: usize, longest_block: usize) -> Local {
+        let block = self.block(longest_block, |from, to| self.total(from, to));
+        Local::new(self.bins, span, |from, to| {
+            let counts =
+                (from..to).step_by(block).map(|at| self.total(at, (at + block).min(to)) / block as f64);
+            let mean = self.total(from, to) / (to - from).max(1) as f64;
+            let middle = median(counts.collect());
+            if middle > 0.0 { middle } else { mean }
+        })
+    }
+
+    fn dispersion_of_rate(&self, rate: &Local, longest_block: usize) -> f64 {
+        let block = self.block(longest_block, |from, to| self.total(from, to));
+        let squares = (0..self.bins.saturating_sub(block - 1)).step_by(block).filter_map(|from| {
+            let expected = rate.at(from) * block as f64;
+            (expected >= 1.0).then(|| (self.total(from, from + block) - expected).powi(2) / expected)
+        });
+        trimmed_mean(squares.collect()).max(1.0)
+    }
+}
+
+/// A share that is never 0 nor 1 (Jeffreys' prior).
+fn smoothed(bad: f64, total: f64) -> f64 {
+    (bad + 0.5) / (total + 1.0)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+/// Mean of the lower nine tenths of squared deviations, scaled so that it is 1 for normal ones; 1 where there are few.
+fn trimmed_mean(mut squares: Vec<f64>) -> f64 {
+    if squares.len() < 10 {
+        return 1.0;
+    }
+    squares.sort_unstable_by(f64::total_cmp);
+    let kept = squares.len() * 9 / 10;
+    squares[..kept].iter().sum::<f64>() / kept as f64 / 0.624
+}

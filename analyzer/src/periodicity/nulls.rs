@@ -1,0 +1,260 @@
+//! The probability of a false alarm: how often do events without a period give as good a comb?
+//!
+//! Three ways of having no period are simulated with as many events, the same merging and the same search; the largest
+//! probability counts. A closed formula would be wrong: what is maximised over thousands of combs, on a handful of
+//! events, follows none.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use super::comb::{Comb, Grid, merged, search};
+use super::random::Random;
+
+/// A way of having no period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Null {
+    /// Anywhere, not closer than the merge gap.
+    Uniform,
+    /// Where there is load, in proportion to it.
+    Load,
+    /// Clusters kept as they are, put anywhere.
+    Clusters,
+}
+
+/// What a comb is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FalseAlarm {
+    /// Probability of a score as high without a period.
+    pub p: f64,
+    /// No trial scored as high: `p` comes from a fitted tail.
+    pub extrapolated: bool,
+    /// The null that gave the largest probability.
+    pub null: Null,
+    /// Trials under that null.
+    pub trials: usize,
+}
+
+/// Once so many trials scored as high, the probability is known well enough (Besag and Clifford 1991).
+const ENOUGH: usize = 20;
+/// Fewest and most trials for a comb that looks real.
+const TRIALS: (f64, f64) = (999.0, 9_999.0);
+/// Load that varies less than this (coefficient of variation over fifty stretches) is even.
+const EVEN: f64 = 0.1;
+
+/// The largest false-alarm probability of a comb under the three nulls.
+///
+/// `onsets_ns` ascend, `comb` is `search` of them. `load` is requests per equal stretch of the recording (empty: even).
+/// `want` is the probability that matters: a null is given up as soon as it is clearly above.
+pub fn false_alarm(
+    onsets_ns: &[f64],
+    comb: &Comb,
+    grid: &Grid,
+    load: &[f64],
+    seed: u64,
+    want: f64,
+) -> FalseAlarm {
+    let kept = merged(onsets_ns, grid.gap_ns);
+    let trials = (10.0 / want.max(1e-9)).clamp(TRIALS.0, TRIALS.1) as usize;
+    let mut worst = cached_uniform(kept.len(), grid, comb.score, trials);
+    if worst.p > want {
+        return worst;
+    }
+    let mut consider = |null: Null, draw: &mut dyn FnMut(&mut Random) -> Vec<f64>| {
+        let mut random = Random::new(seed ^ (null as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut scores = Vec::new();
+        let found = sequential(comb.score, trials, null, |_| {
+            let score = score_of(&draw(&mut random), grid);
+            scores.push(score);
+            score
+        });
+        let found = found.unwrap_or_else(|| tail(comb.score, &scores, null));
+        if found.p > worst.p {
+            worst = found;
+        }
+        worst.p > want
+    };
+    if let Some(density) = Density::new(load)
+        && consider(Null::Load, &mut |random| density.draw(random, kept.len(), grid))
+    {
+        return worst;
+    }
+    let blocks = clusters(&kept, onsets_ns, comb.period_ns / 4.0);
+    if blocks.len() < kept.len() {
+        consider(Null::Clusters, &mut |random| place(&blocks, random, grid));
+    }
+    worst
+}
+
+/// Score of the best comb; where there is none, less than any.
+fn score_of(onsets_ns: &[f64], grid: &Grid) -> f64 {
+    search(onsets_ns, grid).map_or(f64::NEG_INFINITY, |comb| comb.score)
+}
+
+/// Draws until enough trials scored as high; None where that never happened and none did at all.
+fn sequential(
+    score: f64,
+    trials: usize,
+    null: Null,
+    mut draw: impl FnMut(usize) -> f64,
+) -> Option<FalseAlarm> {
+    let mut above = 0;
+    for trial in 0..trials {
+        above += usize::from(draw(trial) >= score);
+        if above == ENOUGH {
+            let p = ENOUGH as f64 / (trial + 1) as f64;
+            return Some(FalseAlarm { p, extrapolated: false, null, trials: trial + 1 });
+        }
+    }
+    let p = (1 + above) as f64 / (trials + 1) as f64;
+    (above > 0).then_some(FalseAlarm { p, extrapolated: false, null, trials })
+}
+
+/// Beyond all trials: a generalised Pareto distribution fitted to the highest tenth by probability-weighted moments
+/// (Hosking and Wallis 1987), its tail never lighter than exponential.
+fn tail(score: f64, scores: &[f64], null: Null) -> FalseAlarm {
+    let mut sorted: Vec<f64> = scores.iter().copied().filter(|score| score.is_finite()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let trials = scores.len();
+    let top = (trials / 10).min(sorted.len().saturating_sub(1));
+    let at_most = 1.0 / (trials + 1) as f64;
+    if top < 10 {
+        return FalseAlarm { p: at_most, extrapolated: false, null, trials };
+    }
+    let threshold = sorted[sorted.len() - top - 1];
+    let excess: Vec<f64> = sorted[sorted.len() - top..].iter().map(|score| score - threshold).collect();
+    let n = top as f64;
+    let mean = excess.iter().sum::<f64>() / n;
+    let weighted =
+        excess.iter().enumerate().map(|(i, e)| e * (n - 1.0 - i as f64) / (n - 1.0)).sum::<f64>() / n;
+    let shape = (2.0 - mean / (mean - 2.0 * weighted)).clamp(0.0, 0.5);
+    let scale = mean * (1.0 - shape);
+    let z = (score - threshold) / scale.max(1e-9);
+    let survival = if shape < 1e-6 { (-z).exp() } else { (1.0 + shape * z).powf(-1.0 / shape) };
+    let p = (n / trials as f64 * survival).clamp(1e-12, at_most);
+    FalseAlarm { p, extrapolated: true, null, trials }
+}
+
+/// Scores under the uniform null, in the order drawn, by number of events and grid: many streams share them.
+type Scores = Arc<Mutex<Vec<f64>>>;
+static UNIFORM: LazyLock<Mutex<HashMap<[u64; 8], Scores>>> = LazyLock::new(Mutex::default);
+
+fn cached_uniform(count: usize, grid: &Grid, score: f64, trials: usize) -> FalseAlarm {
+    let key = [
+        count as u64,
+        grid.horizon_ns as u64,
+        grid.min_period_ns as u64,
+        grid.max_period_ns as u64,
+        grid.resolution_ns as u64,
+        grid.gap_ns as u64,
+        grid.min_share.to_bits(),
+        u64::from(grid.weigh_prior),
+    ];
+    let scores = {
+        let mut cache = UNIFORM.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.entry(key).or_default().clone()
+    };
+    let mut scores = scores.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = sequential(score, trials, Null::Uniform, |trial| {
+        if trial == scores.len() {
+            // A generator for every trial: what was drawn before does not matter.
+            let mut random = Random::new(trial as u64 ^ (count as u64) << 40);
+            scores.push(score_of(&uniform(count, grid, &mut random), grid));
+        }
+        scores[trial]
+    });
+    found.unwrap_or_else(|| tail(score, &scores[..trials], Null::Uniform))
+}
+
+/// Events anywhere, none closer than the gap to the next.
+pub fn uniform(count: usize, grid: &Grid, random: &mut Random) -> Vec<f64> {
+    place(&vec![vec![0.0]; count], random, grid)
+}
+
+/// Events closer than `gap_ns` to the one before are of its cluster; each as distances from its first.
+fn clusters(kept: &[usize], onsets_ns: &[f64], gap_ns: f64) -> Vec<Vec<f64>> {
+    let mut blocks: Vec<Vec<f64>> = Vec::new();
+    let (mut first, mut last) = (0.0, f64::NEG_INFINITY);
+    for &index in kept {
+        let onset = onsets_ns[index];
+        match blocks.last_mut() {
+            Some(block) if onset - last < gap_ns => block.push(onset - first),
+            _ => {
+                first = onset;
+                blocks.push(vec![0.0]);
+            }
+        }
+        last = onset;
+    }
+    blocks
+}
+
+/// Blocks in random order at random places, none closer than the gap to the next.
+fn place(blocks: &[Vec<f64>], random: &mut Random, grid: &Grid) -> Vec<f64> {
+    let horizon = grid.horizon_ns as f64;
+    let length: f64 = blocks.iter().filter_map(|block| block.last()).sum();
+    let between = blocks.len().saturating_sub(1) as f64;
+    let gap = (grid.gap_ns as f64).min((horizon - length).max(0.0) / (2.0 * between.max(1.0)));
+    let free = (horizon - length - gap * between).max(0.0);
+    let mut starts: Vec<f64> = blocks.iter().map(|_| random.uniform() * free).collect();
+    starts.sort_unstable_by(f64::total_cmp);
+    let mut order: Vec<usize> = (0..blocks.len()).collect();
+    for last in (1..order.len()).rev() {
+        order.swap(last, random.below(last + 1));
+    }
+    let mut taken = 0.0;
+    let mut onsets = Vec::with_capacity(blocks.iter().map(Vec::len).sum());
+    for (start, &block) in starts.iter().zip(&order) {
+        onsets.extend(blocks[block].iter().map(|offset| start + taken + offset));
+        taken += blocks[block].last().unwrap_or(&0.0) + gap;
+    }
+    onsets
+}
+
+/// Where load is, as a cumulative share.
+struct Density(Vec<f64>);
+
+impl Density {
+    /// None where the load is even, or there is none.
+    fn new(load: &[f64]) -> Option<Self> {
+        let total: f64 = load.iter().sum();
+        let stretch = load.len().div_ceil(50).max(1);
+        // The last stretch may be a short one: not compared.
+        let sums: Vec<f64> = load.chunks_exact(stretch).map(|chunk| chunk.iter().sum()).collect();
+        let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
+        let variance = sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f64>() / sums.len().max(1) as f64;
+        // What Poisson arrivals alone would vary is not unevenness.
+        if total <= 0.0 || (variance - mean).max(0.0).sqrt() < EVEN * mean {
+            return None;
+        }
+        let mut sum = 0.0;
+        Some(Self(
+            load.iter()
+                .map(|requests| {
+                    sum += requests / total;
+                    sum
+                })
+                .collect(),
+        ))
+    }
+
+    /// Events in proportion to load, none closer than the gap where there is room.
+    fn draw(&self, random: &mut Random, count: usize, grid: &Grid) -> Vec<f64> {
+        let width = grid.horizon_ns as f64 / self.0.len() as f64;
+        let gap = grid.gap_ns as f64;
+        let mut onsets: Vec<f64> = Vec::with_capacity(count);
+        for _ in 0..count {
+            for attempt in 0..20 {
+                let share = random.uniform();
+                let bin = self.0.partition_point(|&sum| sum <= share).min(self.0.len() - 1);
+                let onset = (bin as f64 + random.uniform()) * width;
+                let place = onsets.partition_point(|&other| other < onset);
+                let near = |other: Option<&f64>| other.is_some_and(|other| (other - onset).abs() < gap);
+                if attempt == 19 || !(near(onsets.get(place)) || (place > 0 && near(onsets.get(place - 1)))) {
+                    onsets.insert(place, onset);
+                    break;
+                }
+            }
+        }
+        onsets
+    }
+}

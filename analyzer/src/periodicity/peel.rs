@@ -1,0 +1,107 @@
+//! Several periods at once: the best comb is taken off, the rest searched again.
+
+use super::comb::{Comb, Grid, search};
+use super::nulls::{FalseAlarm, false_alarm};
+
+/// A comb that is no false alarm.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The comb; its hits are indices of the onsets given.
+    pub comb: Comb,
+    /// What it is worth.
+    pub false_alarm: FalseAlarm,
+}
+
+/// Fewest onsets worth a search.
+const FEWEST: usize = 3;
+
+/// All combs with a false-alarm probability of at most `level`, in the order found.
+pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut left: Vec<usize> = (0..onsets_ns.len()).collect();
+    while left.len() >= FEWEST {
+        let onsets: Vec<f64> = left.iter().map(|&index| onsets_ns[index]).collect();
+        let Some(mut comb) = search(&onsets, grid) else { break };
+        let alarm = false_alarm(&onsets, &comb, grid, load, seed.wrapping_add(found.len() as u64), level);
+        if alarm.p > level {
+            break;
+        }
+        let explained = explained(&comb, &onsets);
+        comb.hits.iter_mut().for_each(|hit| hit.1 = left[hit.1]);
+        left = left.iter().zip(&explained).filter(|(_, taken)| !**taken).map(|(index, _)| *index).collect();
+        found.push(Found { comb, false_alarm: alarm });
+    }
+    settle(&mut found, onsets_ns, grid);
+    found
+}
+
+/// Which onsets a comb accounts for: its hits, and what was merged into them.
+fn explained(comb: &Comb, onsets_ns: &[f64]) -> Vec<bool> {
+    let mut taken = vec![false; onsets_ns.len()];
+    for &(_, hit) in &comb.hits {
+        taken[hit] = true;
+        for next in hit + 1..onsets_ns.len() {
+            if onsets_ns[next] - onsets_ns[next - 1] >= comb.gap_ns as f64 {
+                break;
+            }
+            taken[next] = true;
+        }
+    }
+    taken
+}
+
+/// One more pass over several combs: each is fitted again to the onsets that no other comb is likelier to have caused.
+fn settle(found: &mut [Found], onsets_ns: &[f64], grid: &Grid) {
+    if found.len() < 2 {
+        return;
+    }
+    for index in 0..found.len() {
+        let owner = |onset: f64| {
+            let density = |found: &Found| density(&found.comb, onset);
+            (0..found.len()).max_by(|&a, &b| density(&found[a]).total_cmp(&density(&found[b])))
+        };
+        let taken_by_others = |at: usize| {
+            found
+                .iter()
+                .enumerate()
+                .any(|(other, found)| other != index && found.comb.hits.iter().any(|hit| hit.1 == at))
+                && owner(onsets_ns[at]) != Some(index)
+        };
+        let mine: Vec<usize> = (0..onsets_ns.len()).filter(|&at| !taken_by_others(at)).collect();
+        let onsets: Vec<f64> = mine.iter().map(|&at| onsets_ns[at]).collect();
+        let period_ns = found[index].comb.period_ns;
+        let near = Grid {
+            min_period_ns: ((period_ns * 0.97) as i64).max(grid.min_period_ns),
+            max_period_ns: ((period_ns * 1.03) as i64).min(grid.max_period_ns),
+            ..grid.clone()
+        };
+        if let Some(mut comb) = search(&onsets, &near)
+            && comb.hits.len() >= found[index].comb.hits.len()
+        {
+            comb.hits.iter_mut().for_each(|hit| hit.1 = mine[hit.1]);
+            comb.score = found[index].comb.score;
+            found[index].comb = comb;
+        }
+    }
+}
+
+/// How densely a comb puts events at a moment, per second.
+fn density(comb: &Comb, onset_ns: f64) -> f64 {
+    let turns = (onset_ns - comb.phase_ns) / comb.period_ns;
+    let z = (turns - turns.round()) * comb.period_ns / comb.sigma_ns;
+    comb.q * (-0.5 * z * z).exp() / (comb.sigma_ns * 1e-9)
+}
+
+/// Significant among several tests? Holm's step-down procedure (1979): of the distinct series' p-values, which are below
+/// their share of `level`, and what each is worth with the others paid for (its adjusted value).
+pub fn family(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut adjusted = vec![1.0; p.len()];
+    let mut highest = 0.0f64;
+    for (rank, &index) in order.iter().enumerate() {
+        highest = highest.max(p[index] * (p.len() - rank) as f64).min(1.0);
+        adjusted[index] = highest;
+    }
+    adjusted
+}

@@ -1,0 +1,167 @@
+//! What can be said about a comb once it is accepted: its period with an interval, jitter, clock, wall-clock boundary.
+
+use super::comb::Comb;
+
+/// A comb measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refined {
+    /// Period, by least squares of the hits on their teeth.
+    pub period_ns: f64,
+    /// Half the width of its 95 % interval.
+    pub period_margin_ns: f64,
+    /// Tooth 0, from the recording's begin.
+    pub phase_ns: f64,
+    /// Standard deviation of the hits around the line.
+    pub jitter_ns: f64,
+    /// What keeps the time.
+    pub clock: Clock,
+    /// Log-likelihood ratio of locked against free-running; small numbers tell little.
+    pub clock_evidence: f64,
+    /// Every tooth within the recording, in order.
+    pub cycles: Vec<Cycle>,
+}
+
+/// What keeps the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Each tooth has its place: deviations do not add up.
+    Locked,
+    /// Each interval starts where the last ended: deviations add up.
+    FreeRunning,
+    /// The hits do not tell.
+    Undecided,
+}
+
+/// One tooth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cycle {
+    /// Number of the tooth, from 0.
+    pub tooth: usize,
+    /// Where it should be.
+    pub expected_ns: f64,
+    /// Index of the event; None for a miss.
+    pub hit: Option<usize>,
+}
+
+/// A wall-clock boundary that the teeth are near.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Boundary {
+    /// The boundary's own period.
+    pub every_ns: i64,
+    /// From the boundary to the tooth.
+    pub offset_ns: f64,
+    /// Chance of being as near to any of the boundaries looked at.
+    pub chance: f64,
+}
+
+/// Evidence above which a clock is named, and the fewest hits for it.
+const CLOCK_EVIDENCE: f64 = 2.0;
+const CLOCK_HITS: usize = 10;
+const SECOND_NS: i64 = 1_000_000_000;
+const BOUNDARIES_S: [i64; 6] = [3600, 1800, 900, 600, 300, 60];
+
+/// Measures a comb on the onsets it was found in.
+pub fn refine(comb: &Comb, onsets_ns: &[f64], horizon_ns: i64, resolution_ns: i64) -> Refined {
+    let points: Vec<(f64, f64)> =
+        comb.hits.iter().map(|&(tooth, hit)| (tooth as f64, onsets_ns[hit])).collect();
+    let n = points.len() as f64;
+    let mean_j = points.iter().map(|point| point.0).sum::<f64>() / n;
+    let mean_t = points.iter().map(|point| point.1).sum::<f64>() / n;
+    let spread: f64 = points.iter().map(|point| (point.0 - mean_j).powi(2)).sum();
+    let covariance: f64 = points.iter().map(|point| (point.0 - mean_j) * (point.1 - mean_t)).sum();
+    let period_ns = if spread > 0.0 { covariance / spread } else { comb.period_ns };
+    let phase_ns = mean_t - period_ns * mean_j;
+    let squares: f64 = points.iter().map(|(j, t)| (t - phase_ns - j * period_ns).powi(2)).sum();
+    // An onset is known no better than its resolution, however well a few of them fit.
+    let known_ns = resolution_ns as f64 / 12.0f64.sqrt();
+    let jitter_ns = (squares / (n - 2.0).max(1.0)).sqrt().max(known_ns);
+    let period_margin_ns = t_quantile(n - 2.0) * jitter_ns / spread.max(1e-9).sqrt();
+    let (clock, clock_evidence) = clock(&points, squares, known_ns);
+    let cycles = cycles(comb, phase_ns, period_ns, horizon_ns as f64);
+    Refined { period_ns, period_margin_ns, phase_ns, jitter_ns, clock, clock_evidence, cycles }
+}
+
+/// 97.5 % quantile of Student's t, by Cornish and Fisher's expansion; exact for one and two degrees of freedom.
+pub fn t_quantile(freedom: f64) -> f64 {
+    let z = 1.959_964f64;
+    if freedom < 1.5 {
+        return 12.706;
+    }
+    if freedom < 2.5 {
+        return 4.303;
+    }
+    let v = freedom;
+    let g1 = (z.powi(3) + z) / 4.0;
+    let g2 = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
+    let g3 = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
+    let g4 = (79.0 * z.powi(9) + 776.0 * z.powi(7) + 1482.0 * z.powi(5) - 1920.0 * z.powi(3) - 945.0 * z)
+        / 92160.0;
+    z + g1 / v + g2 / v.powi(2) + g3 / v.powi(3) + g4 / v.powi(4)
+}
+
+/// White residuals about a line, or intervals of their own? Both have three parameters, so likelihoods compare.
+fn clock(points: &[(f64, f64)], squares: f64, known_ns: f64) -> (Clock, f64) {
+    let n = points.len() as f64;
+    let steps: Vec<(f64, f64)> =
+        points.windows(2).map(|pair| (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1)).collect();
+    let teeth: f64 = steps.iter().map(|step| step.0).sum();
+    if points.len() < 4 || teeth <= 0.0 {
+        return (Clock::Undecided, 0.0);
+    }
+    let mean = steps.iter().map(|step| step.1).sum::<f64>() / teeth;
+    // Variance grows with the teeth between two hits; the resolution is in both ends of an interval.
+    let walked = steps.iter().map(|(j, t)| (t - j * mean).powi(2) / j).sum::<f64>() / (n - 2.0);
+    let walked = walked.max(2.0 * known_ns * known_ns);
+    let locked = (squares / (n - 2.0)).max(known_ns * known_ns);
+    let log_j: f64 = steps.iter().map(|step| step.0.ln()).sum();
+    let free_log = -0.5 * ((n - 1.0) * walked.ln() + log_j);
+    // The same n - 1 intervals under white residuals: a matrix with determinant n once the phase is integrated out.
+    let locked_log = -0.5 * ((n - 1.0) * locked.ln() + n.ln());
+    let evidence = locked_log - free_log;
+    let named = points.len() >= CLOCK_HITS && evidence.abs() >= CLOCK_EVIDENCE;
+    match (named, evidence > 0.0) {
+        (false, _) => (Clock::Undecided, evidence),
+        (true, true) => (Clock::Locked, evidence),
+        (true, false) => (Clock::FreeRunning, evidence),
+    }
+}
+
+fn cycles(comb: &Comb, phase_ns: f64, period_ns: f64, horizon_ns: f64) -> Vec<Cycle> {
+    let last = ((horizon_ns - phase_ns) / period_ns).floor().max(0.0) as usize;
+    let last = comb.hits.last().map_or(last, |hit| hit.0.max(last));
+    (0..=last)
+        .map(|tooth| {
+            let expected_ns = phase_ns + tooth as f64 * period_ns;
+            let hit = comb.hits.iter().find(|hit| hit.0 == tooth).map(|hit| hit.1);
+            Cycle { tooth, expected_ns, hit }
+        })
+        .filter(|cycle| cycle.hit.is_some() || (0.0..=horizon_ns).contains(&cycle.expected_ns))
+        .collect()
+}
+
+/// The wall-clock boundary that the teeth keep near to, where the period is a multiple of it.
+///
+/// `tooth_utc_ns` is any tooth, since 1970; `margin_ns` what is not known of it (its standard error). Boundaries are those
+/// of every hour, 30, 15, 10, 5 and 1 min. None where the nearest is as near by chance more than once in twenty.
+pub fn boundary(
+    tooth_utc_ns: f64,
+    period_ns: f64,
+    period_margin_ns: f64,
+    margin_ns: f64,
+) -> Option<Boundary> {
+    let multiples = BOUNDARIES_S.iter().map(|s| s * SECOND_NS).filter(|&every_ns| {
+        let times = (period_ns / every_ns as f64).round();
+        times >= 1.0 && (period_ns - times * every_ns as f64).abs() <= period_margin_ns
+    });
+    let tested = multiples.clone().count() as f64;
+    multiples
+        .map(|every_ns| {
+            let turns = tooth_utc_ns / every_ns as f64;
+            let offset_ns = (turns - turns.round()) * every_ns as f64;
+            let near_ns = offset_ns.abs().max(2.0 * margin_ns);
+            let chance = (tested * 2.0 * near_ns / every_ns as f64).min(1.0);
+            Boundary { every_ns, offset_ns, chance }
+        })
+        .min_by(|a, b| a.chance.total_cmp(&b.chance))
+        .filter(|boundary| boundary.chance <= 0.05)
+}

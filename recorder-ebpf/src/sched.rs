@@ -1,0 +1,196 @@
+//! What keeps threads from running, and who runs instead. Every switch of every CPU comes through here, so
+//! what concerns nobody watched must leave after a few look-ups.
+//!
+//! The scheduler calls with interrupts off: nothing here runs on top of itself on one CPU, and the steps of one
+//! thread (woken, put on a CPU, taken off it) come one after the other.
+
+use crate::{
+    kernel::{config, field},
+    maps::{ON_CPU, STOPPED, STOPS, USAGE, WAITS, Wait},
+    ring::{Actor, HEADER, add, count_loss, now_ns, reserve},
+};
+use core::mem::size_of;
+use retrospan_formats::event::{OnCpu, Record, Sched, SchedKind, loss};
+
+/// `TASK_UNINTERRUPTIBLE`, and what marks those that only wait for work.
+const UNINTERRUPTIBLE: u32 = 0x2;
+const NO_LOAD: u32 = 0x400;
+/// `__TASK_STOPPED`.
+const IS_STOPPED: u32 = 0x4;
+
+/// A task that the scheduler names.
+#[derive(Clone, Copy)]
+struct Task {
+    tid: u32,
+    pid: u32,
+}
+
+impl Task {
+    #[inline(always)]
+    fn of(task: *const u8) -> Task {
+        // SAFETY: an argument of the hook, which the verifier can follow.
+        unsafe {
+            Task { tid: field(task, config!(offsets.task_pid)), pid: field(task, config!(offsets.task_tgid)) }
+        }
+    }
+
+    /// Both in one word, process first: a function takes five arguments at most.
+    #[inline(always)]
+    fn packed(self) -> u64 {
+        u64::from(self.pid) << 32 | u64::from(self.tid)
+    }
+}
+
+/// The thread carries traffic: from now on its waits are followed.
+#[inline(always)]
+pub fn follow(tid: u32) {
+    if config!(sched) != 0 && WAITS.insert(tid, &NO_WAIT, 0).is_err() {
+        count_loss(loss::WAIT_MAP);
+    }
+}
+
+/// The thread ends.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    if config!(sched) != 0 {
+        let _ = WAITS.remove(tid);
+    }
+}
+
+static NO_WAIT: Wait = Wait { runnable_since_ns: 0, blocked_since_ns: 0 };
+
+#[inline(always)]
+fn wait_of(tid: u32) -> Option<&'static mut Wait> {
+    // SAFETY: values of a preallocated map stay readable and writable memory; the scheduler's own locks order
+    // what happens to one thread.
+    WAITS.get_ptr_mut(tid).map(|wait| unsafe { &mut *wait })
+}
+
+#[inline(always)]
+fn is_long(since_ns: u64, now_ns: u64) -> bool {
+    since_ns != 0 && now_ns - since_ns >= u64::from(config!(sched_threshold_us)) * 1_000
+}
+
+/// `sched_switch(preempted, before, after, state)`: `state` is that of the task that leaves.
+#[inline(always)]
+pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32) {
+    let now = now_ns();
+    let (before, after) = (Task::of(before), Task::of(after));
+    if config!(usage) != 0 {
+        charge(before, after, now);
+    }
+    if config!(sched) == 0 {
+        return;
+    }
+    if before.tid != 0 {
+        left(before, if preempted { 0 } else { state }, now);
+    }
+    if after.tid != 0
+        && let Some(wait) = wait_of(after.tid)
+    {
+        let since = wait.runnable_since_ns;
+        wait.runnable_since_ns = 0;
+        if is_long(since, now) {
+            emit(SchedKind::RunQueue, after.packed(), now, now - since, before.pid);
+        }
+    }
+}
+
+/// A task leaves its CPU: in state 0 it would rather stay.
+#[inline(always)]
+fn left(task: Task, state: u32, now: u64) {
+    if state & IS_STOPPED != 0 && task.tid == task.pid {
+        stopped(task, now);
+    }
+    if let Some(wait) = wait_of(task.tid) {
+        wait.runnable_since_ns = if state == 0 { now } else { 0 };
+        wait.blocked_since_ns = if state & (UNINTERRUPTIBLE | NO_LOAD) == UNINTERRUPTIBLE { now } else { 0 };
+    }
+}
+
+/// Charges the time since the CPU's last switch to who had it.
+#[inline(always)]
+fn charge(before: Task, after: Task, now: u64) {
+    let Some(on_cpu) = ON_CPU.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's value, which nothing else writes and nothing on top of this reads.
+    let since = unsafe { (*on_cpu).since_ns };
+    if since != 0 && before.pid != 0 {
+        let slice = now - since;
+        match USAGE.get_ptr_mut(before.pid) {
+            // SAFETY: a map value that only atomic additions write.
+            Some(sum) => unsafe { add(sum, slice) },
+            None => {
+                if USAGE.insert(before.pid, slice, 0).is_err() {
+                    count_loss(loss::USAGE_MAP);
+                }
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { *on_cpu = OnCpu { since_ns: now, pid: u64::from(after.pid) } };
+}
+
+/// `sched_wakeup(task)`.
+#[inline(always)]
+pub fn woken(task: *const u8) {
+    let task = Task::of(task);
+    if task.tid == task.pid && any_stopped() {
+        continued(task);
+    }
+    let Some(wait) = wait_of(task.tid) else { return };
+    let now = now_ns();
+    let since = wait.blocked_since_ns;
+    wait.blocked_since_ns = 0;
+    wait.runnable_since_ns = now;
+    if is_long(since, now) {
+        emit(SchedKind::OffCpu, task.packed(), now, now - since, 0);
+    }
+}
+
+/// The leader stops, and with it the process.
+#[inline(always)]
+fn stopped(task: Task, now: u64) {
+    const NO_EXIST: u64 = 1;
+    match STOPPED.insert(task.pid, now, NO_EXIST) {
+        Ok(()) => {
+            if let Some(stops) = STOPS.get_ptr_mut(0) {
+                // SAFETY: a map value that only atomic additions write.
+                unsafe { add(stops, 1) };
+            }
+        }
+        Err(_) => count_loss(loss::STOP_MAP),
+    }
+    emit(SchedKind::Stopped, task.packed(), now, 0, 0);
+}
+
+#[inline(always)]
+fn any_stopped() -> bool {
+    // SAFETY: a map value, always readable.
+    STOPS.get_ptr(0).is_some_and(|stops| unsafe { stops.read_volatile() } != 0)
+}
+
+/// A leader is woken while some process is stopped: perhaps this one.
+#[inline(always)]
+fn continued(task: Task) {
+    let Some(since) = STOPPED.get_ptr(task.pid) else { return };
+    // SAFETY: values of a preallocated map stay readable memory.
+    let since = unsafe { since.read_volatile() };
+    let _ = STOPPED.remove(task.pid);
+    if let Some(stops) = STOPS.get_ptr_mut(0) {
+        // SAFETY: as in `stopped`.
+        unsafe { add(stops, u64::MAX) };
+    }
+    let now = now_ns();
+    emit(SchedKind::Continued, task.packed(), now, now - since, 0);
+}
+
+#[inline(never)]
+fn emit(kind: SchedKind, task: u64, now: u64, duration_ns: u64, other_pid: u32) {
+    const BYTES: u64 = (HEADER + size_of::<Sched>()) as u64;
+    let actor = Actor { pid: (task >> 32) as u32, tid: task as u32 };
+    if let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, actor, now) {
+        // SAFETY: BYTES is the sum of both.
+        unsafe { room.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
+        room.submit(BYTES as u32);
+    }
+}

@@ -1,0 +1,79 @@
+//! What TCP does on watched sockets outside of system calls: segments sent again, resets, and samples of
+//! the round-trip time.
+
+use crate::{
+    kernel::{Sk, config, probe},
+    maps::{CLOSED, Entry, IS_TCP, RECORDED},
+    ring::{Actor, HEADER, now_ns, reserve},
+    sockets::known,
+};
+use core::mem::size_of;
+use retrospan_formats::event::{Record, Tcp, TcpKind};
+
+/// Least time between two samples of one socket, in units of 2^20 ns: one second.
+const SAMPLE_PAUSE: u32 = 954;
+
+const NOTHING: Tcp =
+    Tcp { socket_id: 0, tcp_seq: 0, bytes: 0, rtt_us: 0, rttvar_us: 0, state: 0, reserved: [0; 7] };
+
+/// `tcp_retransmit_skb(sk, skb)`.
+#[inline(always)]
+pub fn sent_again(sk: u64, skb: u64) {
+    let Some(entry) = known(sk) else { return };
+    if entry.verdict != RECORDED || entry.flags & CLOSED != 0 {
+        return;
+    }
+    let seq: u32 = probe(skb, config!(offsets.skb_seq));
+    let end: u32 = probe(skb, config!(offsets.skb_end_seq));
+    let tcp = Tcp { tcp_seq: seq, bytes: end.wrapping_sub(seq), ..NOTHING };
+    emit(TcpKind::Retransmit, entry.socket_id, Sk(sk), tcp);
+}
+
+/// `tcp_send_reset(sk, skb)` and `tcp_receive_reset(sk)`. A reset is often sent after the step to CLOSE.
+#[inline(always)]
+pub fn reset(kind: TcpKind, sk: u64) {
+    if sk == 0 {
+        return;
+    }
+    if let Some(entry) = known(sk)
+        && entry.verdict == RECORDED
+    {
+        emit(kind, entry.socket_id, Sk(sk), NOTHING);
+    }
+}
+
+/// Takes a sample where data has been moved, unless the socket's last one is younger than a second.
+#[inline(always)]
+pub fn sample(entry: &mut Entry, sk: u64, now_ns: u64) {
+    if config!(tcp) == 0 || entry.flags & IS_TCP == 0 {
+        return;
+    }
+    let now = (now_ns >> 20) as u32;
+    if entry.sampled != 0 && now.wrapping_sub(entry.sampled) < SAMPLE_PAUSE {
+        return;
+    }
+    entry.sampled = now;
+    write_sample(entry.socket_id, sk);
+}
+
+/// A function of its own: it runs once a second and socket, and must not make the way of the others longer.
+#[inline(never)]
+fn write_sample(socket_id: u64, sk: u64) {
+    // The kernel keeps eight times the time, and four times its deviation.
+    let rtt: u32 = probe(sk, config!(offsets.tcp_srtt_us));
+    let deviation: u32 = probe(sk, config!(offsets.tcp_mdev_us));
+    if rtt != 0 {
+        emit(TcpKind::Rtt, socket_id, Sk(sk), Tcp { rtt_us: rtt >> 3, rttvar_us: deviation >> 2, ..NOTHING });
+    }
+}
+
+#[inline(always)]
+fn emit(kind: TcpKind, socket_id: u64, sk: Sk, tcp: Tcp) {
+    const BYTES: u64 = (HEADER + size_of::<Tcp>()) as u64;
+    let Some(room) = reserve::<BYTES>(Record::Tcp, kind as u8, kind as u32, Actor::UNKNOWN, now_ns()) else {
+        return;
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { room.put(HEADER, Tcp { socket_id, state: sk.state(), ..tcp }) };
+    room.submit(BYTES as u32);
+}

@@ -1,0 +1,180 @@
+//! The programs that record evidence for causes: each optional, and left out with a warning where the
+//! kernel does not have or does not take them.
+
+use aya::{Btf as KernelTypes, Ebpf, programs::BtfTracePoint};
+use retrospan_formats::config::{Config, Offsets};
+
+use super::{Hooked, ProbeError, Probes, program};
+use crate::btf::{Btf, BtfError};
+use crate::evidence::Evidence;
+use crate::report::one_line;
+
+const TCP: [Hooked; 3] = [
+    Hooked { program: "tcp_retransmit_skb", tracepoint: "tcp_retransmit_skb" },
+    Hooked { program: "tcp_send_reset", tracepoint: "tcp_send_reset" },
+    Hooked { program: "tcp_receive_reset", tracepoint: "tcp_receive_reset" },
+];
+const SWITCH: Hooked = Hooked { program: "sched_switch", tracepoint: "sched_switch" };
+const WAKEUP: Hooked = Hooked { program: "sched_wakeup", tracepoint: "sched_wakeup" };
+
+/// Every program that may be loaded here.
+pub const ALL: [Hooked; 5] = [TCP[0], TCP[1], TCP[2], WAKEUP, SWITCH];
+
+/// The programs of this evidence, in the order of attaching.
+fn programs(evidence: Evidence) -> impl Iterator<Item = Hooked> {
+    let tcp = evidence.tcp.then_some(TCP).into_iter().flatten();
+    let wakeup = evidence.sched.then_some(WAKEUP);
+    let switch = (evidence.sched || evidence.usage).then_some(SWITCH);
+    tcp.chain(wakeup).chain(switch)
+}
+
+/// Tells the programs what they need, and says which evidence this kernel can give. What it cannot is a warning.
+pub fn configure(
+    types: &Btf,
+    wanted: Evidence,
+    threshold_us: u32,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Evidence {
+    let mut on = Evidence::NONE;
+    let mut settle = |name: &str, result: Result<(), BtfError>| match result {
+        Ok(()) => true,
+        Err(error) => {
+            warnings.push(warning(name, &error));
+            false
+        }
+    };
+    on.tcp = wanted.tcp && settle("tcp", tcp(types, config));
+    let switch = !(wanted.sched || wanted.usage) || settle("sched,usage", switch(types, config));
+    on.sched = wanted.sched && switch && settle("sched", wakeup(types));
+    on.usage = wanted.usage && switch;
+    config.tcp = u32::from(on.tcp);
+    config.sched = u32::from(on.sched);
+    config.usage = u32::from(on.usage);
+    config.sched_threshold_us = threshold_us;
+    on
+}
+
+fn tcp(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
+    let again = types.tracepoint("tcp_retransmit_skb")?;
+    expect("tcp_retransmit_skb", again.first().is_some_and(|a| a.points_to("sock")))?;
+    expect("tcp_retransmit_skb", again.get(1).is_some_and(|a| a.points_to("sk_buff")))?;
+    for name in ["tcp_send_reset", "tcp_receive_reset"] {
+        expect(name, types.tracepoint(name)?.first().is_some_and(|a| a.points_to("sock")))?;
+    }
+    config.retransmit_result = u32::from(again.len() > 2);
+    let control = types.offset("sk_buff", "cb")?;
+    config.offsets = Offsets {
+        tcp_srtt_us: types.offset("tcp_sock", "srtt_us")?,
+        tcp_mdev_us: types.offset("tcp_sock", "mdev_us")?,
+        skb_seq: control + types.offset("tcp_skb_cb", "seq")?,
+        skb_end_seq: control + types.offset("tcp_skb_cb", "end_seq")?,
+        ..config.offsets
+    };
+    Ok(())
+}
+
+fn switch(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
+    let arguments = types.tracepoint("sched_switch")?;
+    for index in [1, 2] {
+        expect("sched_switch", arguments.get(index).is_some_and(|a| a.points_to("task_struct")))?;
+    }
+    config.switch_state = u32::from(arguments.len() > 3);
+    config.offsets.task_state = types.offset("task_struct", "__state")?;
+    Ok(())
+}
+
+fn wakeup(types: &Btf) -> Result<(), BtfError> {
+    expect(
+        "sched_wakeup",
+        types.tracepoint("sched_wakeup")?.first().is_some_and(|a| a.points_to("task_struct")),
+    )
+}
+
+/// The programs take their arguments by place.
+fn expect(name: &str, is_so: bool) -> Result<(), BtfError> {
+    if is_so { Ok(()) } else { Err(BtfError::OtherArguments(name.to_owned())) }
+}
+
+fn warning(name: &str, reason: &dyn std::fmt::Display) -> String {
+    format!("recording goes on without --evidence {name}: {}", one_line(&reason.to_string()))
+}
+
+/// Loads what the configuration allows. A program that is refused takes its evidence with it.
+pub fn load(ebpf: &mut Ebpf, types: &KernelTypes, on: Evidence, warnings: &mut Vec<String>) -> Evidence {
+    let mut load = |hooked: Hooked| -> Result<(), ProbeError> {
+        let what = format!("program {}", hooked.program);
+        let found: &mut BtfTracePoint = program(ebpf, hooked.program)?;
+        found.load(hooked.tracepoint, types).map_err(|error| super::explain(&what, &error))
+    };
+    settle(on, warnings, &mut load)
+}
+
+/// Attaches what is loaded.
+pub fn attach(probes: &mut Probes) {
+    let (on, mut warnings) = (probes.evidence, std::mem::take(&mut probes.warnings));
+    probes.evidence = settle(on, &mut warnings, &mut |hooked| probes.attach(hooked.program));
+    probes.warnings = warnings;
+}
+
+/// Does something for every program of this evidence; what fails is taken off it.
+fn settle(
+    mut on: Evidence,
+    warnings: &mut Vec<String>,
+    step: &mut dyn FnMut(Hooked) -> Result<(), ProbeError>,
+) -> Evidence {
+    for hooked in programs(on) {
+        let Err(error) = step(hooked) else { continue };
+        let lost = if TCP.iter().any(|tcp| tcp.program == hooked.program) {
+            Evidence { tcp: on.tcp, ..Evidence::NONE }
+        } else if hooked.program == WAKEUP.program {
+            Evidence { sched: on.sched, ..Evidence::NONE }
+        } else {
+            Evidence { tcp: false, ..on }
+        };
+        if lost != Evidence::NONE {
+            warnings.push(warning(&lost.names().join(","), &error));
+        }
+        on = on.without(lost);
+    }
+    on
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(program: &'static str) -> (Evidence, Vec<String>) {
+        let mut warnings = Vec::new();
+        let on = settle(Evidence::ALL, &mut warnings, &mut |hooked| {
+            if hooked.program == program { Err(ProbeError::Kernel("no\nreally".into())) } else { Ok(()) }
+        });
+        (on, warnings)
+    }
+
+    #[test]
+    fn a_refused_program_takes_only_its_own_evidence_with_it() {
+        let (on, warnings) = failing("tcp_send_reset");
+        assert_eq!(on.names(), ["sched", "usage"]);
+        assert_eq!(warnings, ["recording goes on without --evidence tcp: no ... really"]);
+        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage"]);
+        let (on, warnings) = failing("sched_switch");
+        assert_eq!(on.names(), ["tcp"]);
+        assert_eq!(warnings, ["recording goes on without --evidence sched,usage: no ... really"]);
+        assert_eq!(failing("").0, Evidence::ALL);
+    }
+
+    #[test]
+    fn the_running_kernel_gives_all_evidence() {
+        if !std::path::Path::new(crate::btf::VMLINUX).exists() {
+            eprintln!("skipped: this kernel has no {}", crate::btf::VMLINUX);
+            return;
+        }
+        let types = Btf::of_running_kernel().expect("readable");
+        let (mut config, mut warnings) = (Config::default(), Vec::new());
+        let on = configure(&types, Evidence::ALL, 5_000, &mut config, &mut warnings);
+        assert_eq!((on, warnings), (Evidence::ALL, Vec::new()));
+        assert_eq!((config.tcp, config.sched, config.usage), (1, 1, 1));
+        assert_eq!(config.offsets.skb_end_seq, config.offsets.skb_seq + 4);
+    }
+}
