@@ -4,9 +4,13 @@
 mod lab;
 
 use lab::capture::Span;
+use lab::causes::{Cause, Injected, SHORT};
 use lab::chain::Way;
 use lab::check;
 use lab::client::Exchange;
+use lab::judge::{Contrast, judge};
+use lab::steady::Answer;
+use serde_json::{Value, json};
 
 const PORTS: [u16; 3] = [8000, 8001, 8080];
 const WAY: Way = Way { ports: [50_000, 50_001, 50_002], uses: [0; 3] };
@@ -145,4 +149,79 @@ fn a_trace_that_is_not_whole_is_noticed() {
         mistake(&mut spans);
         assert!(fails(move || check::whole_traces(&spans, 1)), "mistake {nth}");
     }
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+/// A request a tenth of a second over so many seconds; those due in the first half of every fifth second are slow.
+fn load(seconds: i64) -> Vec<Answer> {
+    let answer = |nth: i64| {
+        let due_ns = nth * SECOND / 10;
+        let took_ns = if due_ns % (5 * SECOND) < SECOND / 2 { SECOND / 5 } else { SECOND / 1000 };
+        Answer { due_ns, sent_ns: due_ns, done_ns: due_ns + took_ns, port: 1, status: 200 }
+    };
+    (0..seconds * 10).map(answer).collect()
+}
+
+#[test]
+fn what_the_client_felt_is_held_against_what_was_injected() {
+    let injected = |first: i64| -> Vec<Injected> {
+        let one = |nth: i64| Injected { onset_ns: nth, end_ns: nth + SECOND / 2 };
+        (0..8).map(|nth| one((first + nth * 5) * SECOND)).collect()
+    };
+    let mut load = load(40);
+    let right = Contrast::of(&injected(0), &load);
+    assert_eq!((right.inside.as_slice(), right.outside), (&[5; 8][..], 0));
+    assert_eq!(right.ordinary_ns, [SECOND / 1000; 2]);
+    let elsewhere = Contrast::of(&injected(2), &load);
+    assert_eq!((elsewhere.inside.as_slice(), elsewhere.outside), (&[0; 8][..], 40));
+    assert!(!elsewhere.is_clear());
+    // No answer is as bad as a slow one.
+    load[12].status = 0;
+    load[32].status = 0;
+    assert_eq!(Contrast::of(&injected(0), &load).inside[0], 6);
+    assert_eq!(Contrast::of(&injected(0), &load).outside, 1);
+}
+
+/// What `spikes` is to print for a shop that stops every five seconds.
+fn finding() -> Value {
+    json!({
+        "period_s": 5.002, "period_ci_s": [4.99, 5.01], "fap": 0.001, "cycles": 9, "hits": 9, "metric": "latency",
+        "stream": "shop-client", "hop": "inner-envoy -> shop:8080", "cause": "shop was stopped (9 of 9 cycles)",
+        "causes": [{}], "sql": "SELECT 1",
+    })
+}
+
+fn mistakes(cause: Cause, spikes: &Value) -> usize {
+    judge(cause, SHORT, 9, &json!({"spikes": spikes})).wrong.len()
+}
+
+#[test]
+fn every_mistake_of_a_finding_is_noticed() {
+    assert_eq!(mistakes(Cause::Stop, &json!([finding()])), 0);
+    assert_eq!(mistakes(Cause::Nothing, &json!([])), 0);
+    assert_eq!(mistakes(Cause::Nothing, &json!([finding()])), 1);
+    assert_eq!(mistakes(Cause::Stop, &json!([])), 1);
+    assert_eq!(mistakes(Cause::Stop, &json!([finding(), finding()])), 1);
+    let wrong = [
+        ("period_s", json!(2.5)),
+        ("period_s", json!(null)),
+        ("period_ci_s", json!([5.001, 5.003])),
+        ("period_ci_s", json!(null)),
+        ("fap", json!(0.02)),
+        ("fap", json!(null)),
+        ("hits", json!(7)),
+        ("hop", json!("edge-envoy -> inner-envoy:8001")),
+        ("cause", json!("nothing coincides")),
+    ];
+    for (key, value) in wrong {
+        let mut finding = finding();
+        finding[key] = value;
+        assert_eq!(mistakes(Cause::Stop, &json!([finding])), 1, "{key}");
+    }
+    // Where the program itself sleeps, no cause may be made up.
+    assert_eq!(mistakes(Cause::Sleep, &json!([finding()])), 1);
+    let mut honest = finding();
+    honest["causes"] = json!([]);
+    assert_eq!(mistakes(Cause::Sleep, &json!([honest])), 0);
 }

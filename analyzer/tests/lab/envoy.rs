@@ -4,6 +4,7 @@
 //! access log as [`Carried`] rows: the truth about links.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use super::process::Program;
 use super::{free_port, tool, wait_for};
 
 /// What the listener understands.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     /// Bytes only (`tcp_proxy`).
     Tcp,
@@ -37,6 +38,21 @@ pub struct Carried {
     pub flags: String,
 }
 
+/// What to start.
+pub struct Plan<'a> {
+    /// Names its files.
+    pub name: &'a str,
+    /// The program: `envoy`, or a link to it that has another name.
+    pub program: PathBuf,
+    pub mode: Mode,
+    /// Of 127.0.0.1.
+    pub port: u16,
+    /// Where everything goes.
+    pub upstream: SocketAddr,
+    /// Threads that carry traffic.
+    pub workers: usize,
+}
+
 /// A running Envoy with one listener.
 pub struct Envoy {
     pub program: Program,
@@ -47,14 +63,22 @@ pub struct Envoy {
 impl Envoy {
     /// Starts one with two workers that sends everything on to `upstream`.
     pub fn start(name: &str, dir: &Path, mode: Mode, upstream: u16) -> Self {
-        let port = free_port();
+        let upstream = (Ipv4Addr::LOCALHOST, upstream).into();
+        let plan = Plan { name, program: tool("envoy"), mode, port: free_port(), upstream, workers: 2 };
+        Self::start_as(&plan, dir, |_| {})
+    }
+
+    /// Starts one as planned, its command changed first (to place it in a namespace).
+    pub fn start_as(plan: &Plan, dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let Plan { name, mode, port, upstream, .. } = *plan;
         let log = dir.join(format!("{name}.log"));
         let file = dir.join(format!("{name}.json"));
         fs::write(&file, config(mode, port, upstream, &log).to_string()).expect("Envoy's configuration");
-        let mut command = Command::new(tool("envoy"));
+        let mut command = Command::new(&plan.program);
         command.arg("-c").arg(&file);
-        command.args(["--concurrency", "2", "--disable-hot-restart", "-l", "warn"]);
+        command.args(["--concurrency", &plan.workers.to_string(), "--disable-hot-restart", "-l", "warn"]);
         command.args(["--file-flush-interval-msec", "50"]);
+        change(&mut command);
         let mut program = Program::start(name, dir, &mut command);
         program.wait_listening(port);
         Self { program, port, log }
@@ -94,9 +118,17 @@ fn parse_row(line: &str) -> Carried {
     }
 }
 
-fn config(mode: Mode, port: u16, upstream: u16, log: &Path) -> Value {
-    let address =
-        |port: u16| serde_json::json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+/// The binary itself: what the Python package calls `envoy` is a script that executes it.
+pub fn binary() -> PathBuf {
+    let script = tool("envoy");
+    let libraries = script.parent().and_then(Path::parent).expect("a folder above").join("lib");
+    let versions = fs::read_dir(libraries).into_iter().flatten().flatten();
+    let packed = versions.map(|version| version.path().join("site-packages/envoy/_bin/envoy"));
+    packed.into_iter().find(|file| file.is_file()).unwrap_or(script)
+}
+
+fn config(mode: Mode, port: u16, upstream: SocketAddr, log: &Path) -> Value {
+    let address = |to: SocketAddr| serde_json::json!({"socket_address": {"address": to.ip().to_string(), "port_value": to.port()}});
     let access_log = serde_json::json!([{
         "name": "file",
         "typed_config": {
@@ -130,7 +162,7 @@ fn config(mode: Mode, port: u16, upstream: u16, log: &Path) -> Value {
         }),
     };
     serde_json::json!({"static_resources": {
-        "listeners": [{"name": "in", "address": address(port), "filter_chains": [{"filters": [filter]}]}],
+        "listeners": [{"name": "in", "address": address((Ipv4Addr::LOCALHOST, port).into()), "filter_chains": [{"filters": [filter]}]}],
         "clusters": [{
             "name": "next", "type": "STATIC", "connect_timeout": "5s",
             "circuit_breakers": {"thresholds": [{"max_connections": 10000, "max_pending_requests": 10000, "max_requests": 10000}]},

@@ -6,17 +6,20 @@
 #![allow(dead_code, reason = "every test file uses its own part of the lab")]
 
 pub mod capture;
+pub mod causes;
 pub mod chain;
 pub mod check;
 pub mod client;
 pub mod duck;
 pub mod envoy;
 pub mod jaeger;
+pub mod judge;
 pub mod load;
 pub mod netns;
 pub mod process;
 pub mod recording;
 pub mod servers;
+pub mod steady;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -93,6 +96,15 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
 pub fn wall_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(now.as_nanos()).expect("a clock before 2262")
+}
+
+/// CLOCK_BOOTTIME in nanoseconds: what captures are written in.
+pub fn boot_ns() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists since Linux 2.6.39 and `now` outlives the call.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(status, 0, "CLOCK_BOOTTIME");
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
 /// Whether this machine lets us load eBPF. Where it does not, the test prints a

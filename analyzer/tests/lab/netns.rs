@@ -20,10 +20,31 @@ impl Netns {
         run_ok(Command::new(tool("ip")).args(["netns", "add", &name]));
         let netns = Self { name };
         // Not `ip -n`, which remounts /sys and cannot where / is no mount point (a chroot).
-        let mut up = Command::new(tool("ip"));
-        netns.place(&mut up);
-        run_ok(up.args(["link", "set", "lo", "up"]));
+        netns.ip(&["link", "set", "lo", "up"]);
         netns
+    }
+
+    /// Joins two namespaces with a link: `one` gets 10.213.0.1, `two` 10.213.0.2. The link ends are both called
+    /// `link0` and go with their namespaces.
+    pub fn join(one: &Self, two: &Self) {
+        let far = format!("/run/netns/{}", two.name);
+        one.ip(&["link", "add", "link0", "type", "veth", "peer", "name", "link0", "netns", &far]);
+        for (netns, address) in [(one, "10.213.0.1/24"), (two, "10.213.0.2/24")] {
+            netns.ip(&["addr", "add", address, "dev", "link0"]);
+            netns.ip(&["link", "set", "link0", "up"]);
+        }
+    }
+
+    /// Runs `ip` inside.
+    pub fn ip(&self, args: &[&str]) {
+        self.tool("ip", args);
+    }
+
+    /// Runs a program inside to its end; it must succeed.
+    pub fn tool(&self, program: &str, args: &[&str]) {
+        let mut command = Command::new(tool(program));
+        self.place(&mut command);
+        run_ok(command.args(args));
     }
 
     fn open(&self) -> File {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -62,9 +63,7 @@ impl Program {
 
     /// Sends a signal.
     pub fn signal(&self, signal: libc::c_int) {
-        let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
-        // SAFETY: kill takes no pointers; the child is ours and not yet waited for.
-        unsafe { libc::kill(pid, signal) };
+        send_signal(self.pid(), signal);
     }
 
     /// Waits for its end.
@@ -76,6 +75,32 @@ impl Program {
         });
         status.expect("ended above")
     }
+}
+
+/// Sends a signal to a child of ours that was not yet waited for.
+pub fn send_signal(pid: u32, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(pid).expect("a process id");
+    // SAFETY: kill takes no pointers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Keeps a command, and all that it starts, on one CPU.
+pub fn pin(command: &mut Command, cpu: usize) {
+    // SAFETY: an all-zero set is a valid, empty one; CPU_SET writes only into it.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    let pin = move || {
+        // SAFETY: the call is async-signal-safe, and `set` and its size belong together.
+        match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: nothing in the closure allocates or locks.
+    unsafe { command.pre_exec(pin) };
 }
 
 impl Drop for Program {

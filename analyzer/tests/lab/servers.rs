@@ -152,12 +152,22 @@ pub fn go_with(dir: &Path, port: u16, file_bytes: usize, change: impl FnOnce(&mu
     Server::start("go-server", dir, port, log, &mut command)
 }
 
-/// Builds the Go server into the lab's cache, named after its source.
 fn go_binary() -> PathBuf {
-    let source = super::workspace().join("analyzer/tests/lab/go");
+    built("go")
+}
+
+/// Builds the Go program in a folder of the lab into the lab's cache, named after its source.
+pub fn built(folder: &str) -> PathBuf {
+    let source = super::workspace().join("analyzer/tests/lab").join(folder);
     let mut hash = DefaultHasher::new();
-    fs::read(source.join("main.go")).expect("the Go server's source").hash(&mut hash);
-    let binary = cache().join(format!("servers/go-{:016x}", hash.finish()));
+    let files =
+        fs::read_dir(&source).expect("the Go program's folder").map(|file| file.expect("a file").path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "go")).collect();
+    files.sort();
+    for file in &files {
+        fs::read(file).expect("the Go program's source").hash(&mut hash);
+    }
+    let binary = cache().join(format!("servers/{folder}-{:016x}", hash.finish()));
     if !binary.is_file() {
         fs::create_dir_all(cache().join("servers")).expect("the lab's cache");
         // Two test processes may build at once: each moves its own file into place.
@@ -165,7 +175,7 @@ fn go_binary() -> PathBuf {
         let mut build = Command::new(tool("go"));
         build.args(["build", "-o"]).arg(&own).arg(".").current_dir(&source).env("GOTOOLCHAIN", "local");
         run_ok(&mut build);
-        fs::rename(&own, &binary).expect("the built server in its place");
+        fs::rename(&own, &binary).expect("the built program in its place");
     }
     binary
 }

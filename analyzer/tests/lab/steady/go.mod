@@ -1,0 +1,3 @@
+module retrospan.test/steady
+
+go 1.26
