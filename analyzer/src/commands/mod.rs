@@ -4,6 +4,7 @@ pub mod export;
 pub mod info;
 pub mod query;
 pub mod record;
+pub mod report;
 pub mod spans;
 pub mod sql;
 pub mod trace;
@@ -23,6 +24,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Query(command) => query::run(command),
         Command::Spans(args) => spans::run(args),
         Command::Trace(args) => trace::run(args),
+        Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
     }
 }
