@@ -50,6 +50,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Finds what comes back: periodic spikes, where their time goes, and why.
     Spikes(SpikesArgs),
+    /// Writes the findings with their pictures as one HTML file.
+    Report(ReportArgs),
     /// Sends spans to an OTLP receiver.
     Export(ExportArgs),
 }
@@ -191,6 +193,28 @@ pub struct TraceArgs {
     /// Say for each span why its parent is its parent.
     #[arg(long)]
     pub why: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan report friday.cap -o friday.html
+  retrospan report friday.cap --plot latency -o latency.svg
+  retrospan report friday.cap --plot fold-1 -o finding.png
+
+Pictures: latency, latency-N (one hop), map, fold-N, shape-N and cycles-N (of a finding), trace-N.
+An unknown name lists those of the capture.
+")]
+pub struct ReportArgs {
+    /// The capture directory.
+    pub capture: PathBuf,
+    /// The file to write: .html, with --plot .svg or .png.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write one picture alone.
+    #[arg(long, value_name = "NAME")]
+    pub plot: Option<String>,
 }
 
 /// Arguments of `export`.

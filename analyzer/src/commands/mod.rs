@@ -4,6 +4,7 @@ pub mod export;
 pub mod info;
 pub mod query;
 pub mod record;
+pub mod report;
 pub mod spans;
 pub mod spikes;
 pub mod sql;
@@ -25,6 +26,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Spans(args) => spans::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Spikes(args) => spikes::run(args),
+        Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
     }
 }

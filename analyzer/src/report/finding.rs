@@ -1,0 +1,272 @@
+//! One finding on the page: the sentence, its numbers, its pictures, its tables.
+
+use super::data::Report;
+use super::markup::Markup;
+use super::page::both;
+use super::{cycles, fold};
+use crate::findings::{Cause, Interval, Metric, Spike};
+use crate::text::{count, duration, time};
+
+/// Cycles in the table.
+const MAX_CYCLES: usize = 300;
+/// Rows of the shorter tables.
+const MAX_ROWS: usize = 12;
+
+/// Writes it.
+pub fn article(page: &mut Markup, report: &Report, place: usize) {
+    let Some(spike) = report.findings.spikes.get(place) else { return };
+    let id = format!("finding-{}", place + 1);
+    page.open("article", &[("class", "finding".into()), ("id", id.into()), ("tabindex", "-1".into())]);
+    page.raw("<h3>").element("span", &[("class", "number".into())], &(place + 1).to_string());
+    page.text(&spike.sentence).raw("</h3>");
+    page.element("p", &[("class", "cause".into())], &spike.cause);
+    sql(page, &spike.sql);
+    numbers(page, spike);
+    if report.folds.get(place).is_some() {
+        pictures(page, report, place);
+    }
+    page.raw("<div class=\"beside\">");
+    hops(page, spike);
+    dimensions(page, spike);
+    page.raw("</div>");
+    causes(page, &spike.causes);
+    also(page, spike);
+    cycle_table(page, report, spike);
+    page.raw("</article>");
+}
+
+/// What was counted, in words.
+pub fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Latency => "slow requests",
+        Metric::Errors => "failed requests",
+        Metric::ClientClosed => "clients that gave up",
+        Metric::Missing => "missing requests",
+    }
+}
+
+/// `600 s`, `1.25 s`, `20.0 ms`.
+pub fn seconds(seconds: f64) -> String {
+    duration((seconds * 1e9).round() as i64)
+}
+
+/// A probability.
+pub fn probability(part: f64) -> String {
+    match part {
+        part if part <= 0.0 => "0".to_owned(),
+        part if part < 0.001 => format!("{part:.0e}"),
+        part => format!("{part:.2}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+    }
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.0} %", 100.0 * part)
+}
+
+/// A statement to copy.
+fn sql(page: &mut Markup, statement: &str) {
+    if statement.is_empty() {
+        return;
+    }
+    page.raw("<div class=\"sql\"><pre><code>");
+    // Line ends of a statement are ours to keep; everything else in it is shown as it is meant to be run.
+    for (number, line) in statement.lines().enumerate() {
+        if number > 0 {
+            page.raw("\n");
+        }
+        page.text(line);
+    }
+    page.raw("</code></pre><button type=\"button\" class=\"copy\">Copy</button></div>");
+}
+
+fn numbers(page: &mut Markup, spike: &Spike) {
+    let [low, high] = spike.period_ci_s;
+    let between = |interval: &Interval, unit: &str| {
+        (format!("{:.3}{unit}", interval.mean), format!("{:.3} to {:.3}", interval.low, interval.high))
+    };
+    let affected = &spike.affected_per_cycle;
+    let excess = between(&spike.excess_s_per_cycle, " s");
+    let mut clock = spike.clock.clone();
+    if let Some(boundary) = &spike.boundary {
+        let (every, offset) = (seconds(boundary.every_s), seconds(boundary.offset_s));
+        clock = format!("{clock}; {offset} from every full {every}, by chance {}", probability(boundary.chance));
+    }
+    let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
+    let all = [
+        ("period", format!("{:.4} s", spike.period_s), format!("95 %: {low:.4} to {high:.4}")),
+        ("cycles hit", format!("{} of {}", spike.hits, spike.cycles), format!("jitter {}", seconds(spike.jitter_s))),
+        ("false alarm", probability(spike.fap), format!("null: {}{extrapolated}", spike.null)),
+        ("where", spike.hop.clone(), String::new()),
+        ("seen in", spike.stream.clone(), format!("{}, {}", spike.by, metric(spike.metric))),
+        (
+            "affected in a cycle",
+            format!("{:.1}", affected.mean),
+            format!("{:.1} to {:.1}", affected.low, affected.high),
+        ),
+        ("excess in a cycle", excess.0, excess.1),
+        ("share of all such", percent(spike.share_of_bad), format!("{:.0} requests", spike.affected_requests)),
+        ("clock", clock, String::new()),
+    ];
+    page.raw("<dl class=\"numbers\">");
+    for (name, value, small) in &all {
+        page.raw("<div>").element("dt", &[], name).raw("<dd>").text(value);
+        if !small.is_empty() {
+            page.raw(" ").element("small", &[], small);
+        }
+        page.raw("</dd></div>");
+    }
+    page.raw("</dl>");
+}
+
+fn pictures(page: &mut Markup, report: &Report, place: usize) {
+    page.raw("<figure><figcaption>Folded at the period <span>one column a cycle, time in the cycle downwards: what ");
+    page.raw("comes back lies in one line</span></figcaption>");
+    both(page, |size| fold::scene(report, place, size));
+    page.raw("</figure><figure><figcaption>Its shape <span>all spikes laid over each other at their onsets</span>");
+    page.raw("</figcaption>");
+    both(page, |size| fold::zoom(report, place, size));
+    page.raw("</figure><figure><figcaption>Its cost</figcaption>");
+    both(page, |size| cycles::scene(report, place, size));
+    page.raw("</figure>");
+}
+
+fn hops(page: &mut Markup, spike: &Spike) {
+    if spike.hops.is_empty() {
+        return;
+    }
+    page.raw("<div><h4>Where the excess is</h4><div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>");
+    page.raw("<th>share</th><th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
+    for hop in spike.hops.iter().take(MAX_ROWS) {
+        page.raw("<tr>").element("td", &[("class", "wide".into())], &hop.hop);
+        page.element("td", &[], &format!("{} of {}", hop.part, hop.process));
+        share(page, hop.share);
+        page.element("td", &[("class", "n".into())], &seconds(hop.excess_s));
+        let cycles = format!("{} of {}", hop.positive_cycles, spike.hits);
+        page.element("td", &[("class", "n".into())], &cycles).raw("</tr>");
+    }
+    page.raw("</tbody></table></div></div>");
+}
+
+/// A cell with a share as a bar and a number.
+fn share(page: &mut Markup, part: f64) {
+    page.raw("<td><span class=\"share\">");
+    let width = format!("width:{:.1}%", 100.0 * part.clamp(0.0, 1.0));
+    page.open("i", &[("style", width.into())]).close("i");
+    page.raw("</span> ").text(&percent(part)).raw("</td>");
+}
+
+fn dimensions(page: &mut Markup, spike: &Spike) {
+    if spike.dimensions.is_empty() {
+        return;
+    }
+    page.raw("<div><h4>Whom it hits</h4><div class=\"scroll\"><table><thead><tr><th></th><th>value</th>");
+    page.raw("<th>of affected</th><th class=\"n\">of ordinary</th></tr></thead><tbody>");
+    for row in spike.dimensions.iter().take(MAX_ROWS) {
+        page.raw("<tr>").element("td", &[], &row.dimension).element("td", &[("class", "wide".into())], &row.value);
+        share(page, row.share);
+        page.element("td", &[("class", "n".into())], &percent(row.share_of_ordinary)).raw("</tr>");
+    }
+    page.raw("</tbody></table></div></div>");
+}
+
+fn causes(page: &mut Markup, causes: &[Cause]) {
+    if causes.is_empty() {
+        return;
+    }
+    page.raw("<h4>What coincides</h4>");
+    for cause in causes.iter().take(MAX_ROWS) {
+        let dose = cause.dose.map(|dose| format!(", size goes with the excess: {dose:.2}")).unwrap_or_default();
+        let details = format!(
+            "seen in {} of {} cycles hit, {} times elsewhere, absent in {} of {} misses; chance {}; leads by {} ± {}{dose}",
+            cause.coincidences,
+            cause.hits,
+            count(cause.elsewhere as u64),
+            cause.absent_in_misses,
+            cause.misses,
+            probability(cause.chance),
+            seconds(cause.lead_s),
+            seconds(cause.lead_sd_s),
+        );
+        page.raw("<details><summary>").text(&cause.claim).raw(" <span class=\"quiet\">").text(&details);
+        page.raw("</span></summary>");
+        sql(page, &cause.sql);
+        page.raw("</details>");
+    }
+}
+
+fn also(page: &mut Markup, spike: &Spike) {
+    if spike.also.is_empty() {
+        return;
+    }
+    page.raw("<h4>Seen elsewhere with the same beat</h4>");
+    let row = |also: &crate::findings::Also| {
+        let cells = [also.stream.as_str(), &also.by, metric(also.metric), &also.hits.to_string()];
+        cells.map(str::to_owned).to_vec()
+    };
+    let rows: Vec<Vec<String>> = spike.also.iter().take(MAX_ROWS).map(row).collect();
+    table(page, &["~stream", "by", "metric", "#episodes"], &rows);
+}
+
+fn cycle_table(page: &mut Markup, report: &Report, spike: &Spike) {
+    if spike.cycle_table.is_empty() {
+        return;
+    }
+    page.raw("<details><summary>Cycles <span class=\"hits\">");
+    let mark = |cycle: &crate::findings::Cycle| if cycle.onset_ns.is_some() { '●' } else { '○' };
+    let marks: String = spike.cycle_table.iter().take(60).map(mark).collect();
+    page.text(&marks).raw("</span></summary><div class=\"scroll tall\"><table class=\"rove\"><thead><tr>");
+    for name in ["cycle", "onset", "late by", "lasted", "requests", "affected", "failed", "gave up", "excess", "worst"] {
+        page.element("th", &[("class", "n".into())], name);
+    }
+    page.raw("</tr></thead><tbody>");
+    for cycle in spike.cycle_table.iter().take(MAX_CYCLES) {
+        let mut cells = vec![cycle.number.to_string()];
+        match cycle.onset_ns {
+            Some(onset_ns) => cells.extend([
+                time(onset_ns, report.utc_offset_s, 3),
+                duration(onset_ns.saturating_sub(cycle.expected_ns)),
+                cycle.end_ns.map(|end_ns| duration(end_ns.saturating_sub(onset_ns))).unwrap_or_default(),
+                count(cycle.requests),
+                format!("{:.1}", cycle.affected),
+                count(cycle.errors),
+                count(cycle.client_closed),
+                seconds(cycle.excess_s),
+                seconds(cycle.worst_s),
+            ]),
+            None => {
+                let lost = if cycle.lossy { "no episode; events are missing" } else { "no episode" };
+                cells.extend([time(cycle.expected_ns, report.utc_offset_s, 3), lost.to_owned()]);
+                cells.extend(std::iter::repeat_n(String::new(), 7));
+            }
+        }
+        let class = if cycle.onset_ns.is_some() { "hit" } else { "miss" };
+        page.open("tr", &[("class", class.into())]);
+        for cell in &cells {
+            page.element("td", &[("class", "n".into())], cell);
+        }
+        page.raw("</tr>");
+    }
+    page.raw("</tbody></table></div></details>");
+}
+
+/// A table of texts. A heading that begins with `#` is of numbers, one with `~` may break its lines.
+pub fn table(page: &mut Markup, columns: &[&str], rows: &[Vec<String>]) {
+    let class = |column: &str| match column.chars().next() {
+        Some('#') => "n",
+        Some('~') => "wide",
+        _ => "",
+    };
+    page.raw("<div class=\"scroll tall\"><table class=\"rove\"><thead><tr>");
+    for column in columns {
+        page.element("th", &[("class", class(column).into())], column.trim_start_matches(['#', '~']));
+    }
+    page.raw("</tr></thead><tbody>");
+    for row in rows {
+        page.raw("<tr>");
+        for (cell, column) in row.iter().zip(columns) {
+            page.element("td", &[("class", class(column).into())], cell);
+        }
+        page.raw("</tr>");
+    }
+    page.raw("</tbody></table></div>");
+}
