@@ -215,6 +215,9 @@ pub struct ReportArgs {
     /// Write one picture alone.
     #[arg(long, value_name = "NAME")]
     pub plot: Option<String>,
+    /// What is looked for.
+    #[command(flatten)]
+    pub search: SearchArgs,
 }
 
 /// Arguments of `export`.
@@ -260,6 +263,17 @@ All metrics and groupings are searched unless said otherwise, and that is paid f
 pub struct SpikesArgs {
     /// The capture directory.
     pub capture: PathBuf,
+    /// What is looked for.
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+}
+
+/// What is looked for.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
     /// What is counted; may be repeated.
     #[arg(long, value_enum)]
     pub metric: Vec<Metric>,
@@ -275,9 +289,6 @@ pub struct SpikesArgs {
     /// Accepted probability of one or more false findings in a capture without any.
     #[arg(long, value_name = "P", default_value_t = 0.01)]
     pub fap: f64,
-    /// How to print it.
-    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
-    pub format: TextFormat,
 }
 
 fn positive_duration(text: &str) -> Result<i64, String> {

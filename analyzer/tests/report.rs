@@ -23,8 +23,34 @@ fn dev() {
         let context = catalog::open(&capture).unwrap();
         let batch = runtime.block_on(async { context.sql(&format!("SELECT trace_id FROM traces WHERE start_time >= TIMESTAMP '1970-01-01' ORDER BY root_duration_ns DESC LIMIT 5")).await.unwrap().collect().await.unwrap() });
         let batch2 = runtime.block_on(async { context.sql(&format!("SELECT trace_id FROM traces WHERE root_duration_ns < 2000000 ORDER BY root_duration_ns DESC LIMIT 3")).await.unwrap().collect().await.unwrap() });
-        let ids = |b: &Vec<arrow::array::RecordBatch>| { use arrow::array::AsArray; let mut v = vec![]; for b in b { let c = arrow::compute::cast(b.column(0), &arrow::datatypes::DataType::Utf8).unwrap(); for r in c.as_string::<i32>().iter() { v.push(r.unwrap().to_owned()) } } v };
-        let mut table: Vec<Cycle> = onsets.iter().enumerate().map(|(i, o)| Cycle { number: i + 1, expected_ns: first + (i as i64) * 5_000_200_000, onset_ns: Some(o.0), end_ns: Some(o.1), requests: 90, affected: 60.0 + i as f64, errors: 0, client_closed: 0, excess_s: 13.2, worst_s: 0.41, lossy: i == 3 }).collect();
+        let ids = |b: &Vec<arrow::array::RecordBatch>| {
+            use arrow::array::AsArray;
+            let mut v = vec![];
+            for b in b {
+                let c = arrow::compute::cast(b.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+                for r in c.as_string::<i32>().iter() {
+                    v.push(r.unwrap().to_owned())
+                }
+            }
+            v
+        };
+        let mut table: Vec<Cycle> = onsets
+            .iter()
+            .enumerate()
+            .map(|(i, o)| Cycle {
+                number: i + 1,
+                expected_ns: first + (i as i64) * 5_000_200_000,
+                onset_ns: Some(o.0),
+                end_ns: Some(o.1),
+                requests: 90,
+                affected: 60.0 + i as f64,
+                errors: 0,
+                client_closed: 0,
+                excess_s: 13.2,
+                worst_s: 0.41,
+                lossy: i == 3,
+            })
+            .collect();
         table[5].onset_ns = None;
         table[5].end_ns = None;
         findings.spikes.push(Spike {
@@ -42,8 +68,26 @@ fn dev() {
             also: vec![Also { stream: "edge-envoy".into(), by: "service".into(), metric: Metric::Latency, hits: 8 }],
             typical_traces: ids(&batch2), slow_traces: ids(&batch),
         });
-        findings.searched = Searched { spans: 50000, streams: 12, tests: 7, min_period_s: 1.0, max_period_s: 15.0, fap: 0.01, begin_ns: 0, end_ns: 0, utc_offset_s: 0 };
-        findings.unexplained.push(Unexplained { stream: "x".into(), metric: Metric::Errors, episodes: 3, onset_ns: vec![first], affected: 12.0, fap: Some(0.3), needed: Some("4 cycles needed at this jitter: record 50 min".into()) });
+        findings.searched = Searched {
+            spans: 50000,
+            streams: 12,
+            tests: 7,
+            min_period_s: 1.0,
+            max_period_s: 15.0,
+            fap: 0.01,
+            begin_ns: 0,
+            end_ns: 0,
+            utc_offset_s: 0,
+        };
+        findings.unexplained.push(Unexplained {
+            stream: "x".into(),
+            metric: Metric::Errors,
+            episodes: 3,
+            onset_ns: vec![first],
+            affected: 12.0,
+            fap: Some(0.3),
+            needed: Some("4 cycles needed at this jitter: record 50 min".into()),
+        });
     }
     let report = runtime.block_on(async {
         let context = catalog::open(&capture).unwrap();
@@ -57,7 +101,16 @@ fn dev() {
     for (name, what) in report::plot::names(&report) {
         println!("{name} {what}");
         let scene = report::plot::scene(&report, &name).unwrap();
-        std::fs::write(format!("/tmp/rt/{name}.svg"), report::svg::draw(&scene, report::svg::Place::Alone(report::colour::Theme::Light), "").into_string()).unwrap();
-        std::fs::write(format!("/tmp/rt/{name}.png"), report::raster::png(&scene, report::colour::Theme::Light)).unwrap();
+        std::fs::write(
+            format!("/tmp/rt/{name}.svg"),
+            report::svg::draw(&scene, report::svg::Place::Alone(report::colour::Theme::Light), "")
+                .into_string(),
+        )
+        .unwrap();
+        std::fs::write(
+            format!("/tmp/rt/{name}.png"),
+            report::raster::png(&scene, report::colour::Theme::Light),
+        )
+        .unwrap();
     }
 }

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use retrospan_formats::reader::Capture;
 
-use super::block_on;
+use super::{block_on, spikes};
 use crate::catalog;
 use crate::cli::ReportArgs;
 use crate::error::{Error, Result, at};
-use crate::findings::Findings;
 use crate::report::colour::Theme;
 use crate::report::data::Report;
 use crate::report::svg::{Place, draw};
@@ -18,10 +17,12 @@ use crate::report::{gather, page, plot};
 /// Writes it.
 pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let wanted = Wanted::new(&args)?;
+    let options = spikes::options(&args.search)?;
     let capture = Capture::open(&args.capture)?;
     let report = block_on(async {
         let context = catalog::open(&capture)?;
-        gather::report(&context, &capture, Findings::default()).await
+        let findings = spikes::look(&context, &capture, &options).await?;
+        gather::report(&context, &capture, findings).await
     })?;
     let bytes = wanted.bytes(&report)?;
     std::fs::write(&args.output, bytes).map_err(at(&args.output))?;
@@ -38,7 +39,8 @@ enum Wanted<'a> {
 impl Wanted<'_> {
     /// Decided before anything is read: a wrong name of a file should not cost a minute.
     fn new(args: &ReportArgs) -> Result<Wanted<'_>> {
-        let extension = Path::new(&args.output).extension().and_then(|text| text.to_str()).unwrap_or_default();
+        let extension =
+            Path::new(&args.output).extension().and_then(|text| text.to_str()).unwrap_or_default();
         let wrong = |wanted: &str| {
             Err(Error::Usage(format!("{}: the name must end in {wanted}", args.output.display())))
         };
@@ -55,13 +57,16 @@ impl Wanted<'_> {
         let scene = |name: &str| {
             plot::scene(report, name).ok_or_else(|| {
                 let names = plot::names(report);
-                let names: Vec<String> = names.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+                let names: Vec<String> =
+                    names.iter().map(|(name, what)| format!("{name} ({what})")).collect();
                 Error::Usage(format!("there is no picture {name} of this capture, but: {}", names.join(", ")))
             })
         };
         Ok(match self {
             Wanted::Page => page::html(report).into_bytes(),
-            Wanted::Svg(name) => draw(&scene(name)?, Place::Alone(Theme::Light), "").into_string().into_bytes(),
+            Wanted::Svg(name) => {
+                draw(&scene(name)?, Place::Alone(Theme::Light), "").into_string().into_bytes()
+            }
             Wanted::Png(name) => crate::report::raster::png(&scene(name)?, Theme::Light),
         })
     }

@@ -1,52 +1,63 @@
 //! `retrospan spikes`: what comes back, how sure that is, where its time goes and why.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use datafusion::prelude::SessionContext;
 use indicatif::{ProgressBar, ProgressStyle};
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
 use crate::catalog;
-use crate::cli::{SpikesArgs, TextFormat};
+use crate::cli::{SearchArgs, SpikesArgs, TextFormat};
 use crate::error::{Error, Result};
 use crate::findings::keys::By;
 use crate::findings::search::Options;
 use crate::findings::spikes::find;
 use crate::findings::{Findings, Metric, Spike, words};
 use crate::print;
+use crate::report::data::Fold;
+use crate::report::gather;
+use crate::report::text::fold;
 use crate::text::{duration, harmless, time};
 
 /// Prints the findings; none is a result too.
 pub fn run(args: SpikesArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
-    let options = options(&args)?;
-    let findings = block_on(look(&capture, &options))?;
+    let options = options(&args.search)?;
+    let terminal = args.format == TextFormat::Text && std::io::stdout().is_terminal();
+    let (findings, folds) = block_on(async {
+        let context = catalog::open(&capture)?;
+        let findings = look(&context, &capture, &options).await?;
+        let folds = if terminal { gather::folds(&context, &capture, &findings).await? } else { Vec::new() };
+        Ok((findings, folds))
+    })?;
     print::text(&match args.format {
         TextFormat::Json => {
             let json = serde_json::to_string_pretty(&findings);
             format!("{}\n", json.map_err(|e| Error::Usage(format!("the findings cannot be written: {e}")))?)
         }
-        TextFormat::Text => as_text(&findings, &args.capture.display().to_string()),
+        TextFormat::Text => as_text(&findings, &folds, &args.capture.display().to_string()),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Finds, with progress on a terminal.
-pub async fn look(capture: &Capture, options: &Options) -> Result<Findings> {
-    let context = catalog::open(capture)?;
+pub async fn look(context: &SessionContext, capture: &Capture, options: &Options) -> Result<Findings> {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));
-    let findings = find(&context, capture, options, &|step| bar.set_message(step.to_owned())).await;
+    let findings = find(context, capture, options, &|step| bar.set_message(step.to_owned())).await;
     bar.finish_and_clear();
     findings
 }
 
-fn options(args: &SpikesArgs) -> Result<Options> {
+/// What the arguments ask for.
+pub fn options(args: &SearchArgs) -> Result<Options> {
     if let Some(longest_ns) = args.max_period
         && longest_ns < args.min_period
     {
@@ -70,10 +81,13 @@ const MOST_CAUSES: usize = 5;
 /// Cycles that are listed.
 const MOST_CYCLES: usize = 24;
 
-fn as_text(findings: &Findings, capture: &str) -> String {
+fn as_text(findings: &Findings, folds: &[Fold], capture: &str) -> String {
     let mut text = String::new();
     for (index, spike) in findings.spikes.iter().enumerate() {
         spike_text(&mut text, index + 1, spike, findings.searched.utc_offset_s, capture);
+        if let Some(picture) = folds.get(index) {
+            let _ = writeln!(text, "{}", fold(picture, true));
+        }
     }
     for note in &findings.notes {
         let _ = writeln!(text, "{}", harmless(note));

@@ -59,6 +59,7 @@ pub async fn find(
         progress(&format!("explaining finding {}", index + 1));
         let spike = finder.spike(group).await?;
         findings.notes.extend(finder.own_note(&spike));
+        findings.notes.extend(finder.shorter_note(group, &spike));
         findings.spikes.push(spike);
     }
     findings.unexplained = finder.unexplained(&findings.spikes, options);
@@ -112,8 +113,12 @@ impl Finder<'_> {
         groups
     }
 
-    /// Most onsets of one lie on an episode of the other: also where one stream sees every second cycle only.
+    /// Most onsets of one lie on an episode of the other: also where one stream sees every second cycle only. Two combs of one
+    /// period in one series are a shorter period that was not looked for.
     fn same_spike(&self, a: &Found, b: &Found) -> bool {
+        if a.candidate == b.candidate && (a.comb.period_ns / b.comb.period_ns - 1.0).abs() < 0.01 {
+            return true;
+        }
         let tolerance_ns =
             (a.comb.period_ns.min(b.comb.period_ns) * 0.1).max(2.0 * self.counted.bins.bin_ns as f64);
         let (of_a, of_b) = (self.hit_onsets(a), self.hit_onsets(b));
@@ -152,8 +157,8 @@ impl Finder<'_> {
         Ok(spike)
     }
 
-    /// The comb that stands for a group: one that was measured in latency or outcomes of a hop rather than what is missing
-    /// or what a whole service shows, where they are as sure.
+    /// The comb that stands for a group: with the most hits, and among those where the stream is nearest to the cause: a hop
+    /// before a whole service, and of several hops around each other the innermost, which is the quickest.
     fn best_of(&self, group: &[usize]) -> usize {
         let rank = |&index: &usize| {
             let found = &self.search.found[index];
@@ -161,9 +166,23 @@ impl Finder<'_> {
             let grouping =
                 By::ALL.iter().position(|&by| by == self.keys.streams[candidate.stream as usize].by);
             let hits = found.comb.hits.len();
-            (candidate.metric == Metric::Missing, std::cmp::Reverse(hits), grouping, index)
+            (
+                candidate.metric == Metric::Missing,
+                std::cmp::Reverse(hits),
+                grouping,
+                self.usual_ns(candidate.stream),
+                index,
+            )
         };
         group.iter().copied().min_by_key(rank).unwrap_or_default()
+    }
+
+    /// What a request of the stream usually takes.
+    fn usual_ns(&self, stream: u32) -> i64 {
+        let lanes = self.keys.lanes.iter().zip(&self.counted.ordinary);
+        let medians =
+            lanes.filter(|(lane, _)| lane.streams.contains(&stream)).map(|(_, ordinary)| ordinary.median_ns);
+        medians.max().unwrap_or(i64::MAX)
     }
 
     fn windows(&self, refined: &Refined, episodes: &[Episode]) -> Vec<Window> {
@@ -216,7 +235,7 @@ impl Finder<'_> {
         let bad = self.counted.streams[candidate.stream as usize].bad.iter();
         let all_bad = bad.filter(|bad| bad.metric == candidate.metric).count().max(1) as f64;
         let affected_requests: f64 = affected.iter().sum();
-        let causes = self.causes(refined, attribution, &cycle_table, windows);
+        let causes = self.causes(refined, attribution, &cycle_table);
         let top = attribution.hops.first();
         let (hop, part, process) = match top {
             Some(top) => (top.hop.clone(), top.part.as_str(), top.process.as_str()),
@@ -321,13 +340,7 @@ impl Finder<'_> {
         cycles
     }
 
-    fn causes(
-        &self,
-        refined: &Refined,
-        attribution: &Attribution,
-        cycles: &[Cycle],
-        windows: &[Window],
-    ) -> Vec<super::Cause> {
+    fn causes(&self, refined: &Refined, attribution: &Attribution, cycles: &[Cycle]) -> Vec<super::Cause> {
         let hits: Vec<(i64, i64, i64)> = cycles
             .iter()
             .filter_map(|cycle| Some((cycle.onset_ns?, cycle.end_ns?, (cycle.worst_s * 1e9) as i64)))
@@ -336,7 +349,6 @@ impl Finder<'_> {
             cycles.iter().filter(|c| c.onset_ns.is_none()).map(|c| c.expected_ns).collect();
         let excess_s: Vec<f64> = hit_values(cycles, |cycle| cycle.excess_s);
         let (hop, processes) = self.suspects(attribution);
-        let _ = windows;
         causes(
             &self.trains,
             &Subject {
@@ -396,6 +408,21 @@ impl Finder<'_> {
             b.hits.cmp(&a.hits).then_with(|| a.by.cmp(&b.by)).then_with(|| a.stream.cmp(&b.stream))
         });
         also
+    }
+
+    /// Says so where one series holds several combs of one period: it comes back more often than was looked for.
+    fn shorter_note(&self, group: &[usize], spike: &Spike) -> Option<String> {
+        let of = |index: &usize| self.search.found[*index].candidate;
+        let combs =
+            group.iter().map(|index| group.iter().filter(|other| of(other) == of(index)).count()).max()?;
+        (combs > 1).then(|| {
+            let shorter_s = spike.period_s / combs as f64;
+            format!(
+                "the spike every {:.3} s comes {combs} times in that time, so every {shorter_s:.3} s: search again with --min-period {:.1}s",
+                spike.period_s,
+                shorter_s / 2.0
+            )
+        })
     }
 
     /// Says so where the recorder was at work in most of the cycles, and seldom else.

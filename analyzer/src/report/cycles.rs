@@ -44,7 +44,10 @@ pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
             }
             None => {
                 let y = area.y + area.height - 3.0;
-                shapes.push(Shape::Rect(Area { x: middle - bar / 2.0, y, width: bar, height: 1.5 }, Ink::Faint));
+                shapes.push(Shape::Rect(
+                    Area { x: middle - bar / 2.0, y, width: bar, height: 1.5 },
+                    Ink::Faint,
+                ));
                 let at = time(cycle.expected_ns, report.utc_offset_s, 3);
                 format!("cycle {}, expected {at}\nno episode", cycle.number)
             }

@@ -151,8 +151,12 @@ pub fn zoom(report: &Report, place: usize, size: Size) -> Scene {
     let shown = &fold.zoom[low * ZOOM_COLUMNS..high * ZOOM_COLUMNS];
     let max = shown.iter().copied().max().unwrap_or_default();
     let scale = Scale::Count { what: "requests in a cell", max: f64::from(max) };
-    let levels =
-        shown.chunks_exact(ZOOM_COLUMNS).rev().flatten().map(|&count| scale.level(f64::from(count))).collect();
+    let levels = shown
+        .chunks_exact(ZOOM_COLUMNS)
+        .rev()
+        .flatten()
+        .map(|&count| scale.level(f64::from(count)))
+        .collect();
     let decade = |row: usize| LOWEST_DECADE as f64 + row as f64 / CELLS_PER_DECADE as f64;
     let [from_s, to_s] = fold.zoom_s;
     scene.rect(area.x, area.y, area.width, area.height, Ink::Panel);
@@ -184,7 +188,12 @@ mod tests {
 
     #[test]
     fn merging_keeps_the_worst_and_adds_counts() {
-        let mut fold = Fold { cycles: 3, values: vec![0.0; 3 * PHASES], lossy: vec![false; 3 * PHASES], ..Fold::default() };
+        let mut fold = Fold {
+            cycles: 3,
+            values: vec![0.0; 3 * PHASES],
+            lossy: vec![false; 3 * PHASES],
+            ..Fold::default()
+        };
         fold.values[1] = 5.0;
         fold.values[PHASES + 1] = 7.0;
         fold.lossy[PHASES + 1] = true;

@@ -57,8 +57,12 @@ fn hatch(from_ns: i64, to_ns: i64, range_ns: [i64; 2], area: &Area, height: f64)
     };
     let (from, to) = (place(from_ns).max(0.0), place(to_ns).min(area.width));
     let width = (to - from).max(2.0);
-    (to_ns >= range_ns[0] && from_ns <= range_ns[1])
-        .then_some(Shape::Hatch(Area { x: area.x + from, y: area.y, width, height }))
+    (to_ns >= range_ns[0] && from_ns <= range_ns[1]).then_some(Shape::Hatch(Area {
+        x: area.x + from,
+        y: area.y,
+        width,
+        height,
+    }))
 }
 
 fn cells(scene: &mut Scene, report: &Report, series: &Series, area: &Area, size: Size) {
@@ -189,7 +193,9 @@ mod tests {
     #[test]
     fn a_short_loss_can_be_seen() {
         let area = Area { x: 10.0, y: 0.0, width: 100.0, height: 5.0 };
-        assert!(matches!(hatch(50, 50, [0, 100], &area, 5.0), Some(Shape::Hatch(a)) if a.width == 2.0 && a.x == 60.0));
+        assert!(
+            matches!(hatch(50, 50, [0, 100], &area, 5.0), Some(Shape::Hatch(a)) if a.width == 2.0 && a.x == 60.0)
+        );
         assert!(hatch(200, 300, [0, 100], &area, 5.0).is_none());
     }
 }

@@ -63,7 +63,8 @@ fn row(bar: &Bar, y: f64, length_ns: f64) -> Vec<Shape> {
     let style = Style { ink: failed.unwrap_or(Ink::Text), ..PLAIN };
     shapes.push(Shape::Text(x, y + 11.0, fit(&label, 12.0, WIDTH - x - own_width - 10.0), style));
     shapes.push(Shape::Text(WIDTH - 1.0, y + 11.0, own, Style { anchor: Anchor::End, ..SMALL }));
-    shapes.push(Shape::Rect(span(bar.offset_ns, bar.offset_ns.saturating_add(bar.duration_ns)), Ink::Waiting));
+    shapes
+        .push(Shape::Rect(span(bar.offset_ns, bar.offset_ns.saturating_add(bar.duration_ns)), Ink::Waiting));
     shapes.extend(bar.own.iter().map(|&[from_ns, to_ns]| Shape::Rect(span(from_ns, to_ns), ink)));
     if let Some(ink) = failed {
         let end = place(bar.offset_ns.saturating_add(bar.duration_ns));

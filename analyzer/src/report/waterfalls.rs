@@ -33,7 +33,8 @@ struct Node {
 pub async fn gather(context: &SessionContext, spikes: &[Spike]) -> Result<Vec<TraceGroup>> {
     let mut wanted: Vec<(Option<usize>, Vec<String>, Vec<String>)> = Vec::new();
     for (place, spike) in spikes.iter().enumerate() {
-        let first = |ids: &[String]| ids.iter().filter(|id| is_id(id)).take(EACH).cloned().collect::<Vec<_>>();
+        let first =
+            |ids: &[String]| ids.iter().filter(|id| is_id(id)).take(EACH).cloned().collect::<Vec<_>>();
         wanted.push((Some(place), first(&spike.typical_traces), first(&spike.slow_traces)));
     }
     wanted.retain(|(_, typical, slow)| !typical.is_empty() || !slow.is_empty());
@@ -63,11 +64,8 @@ fn is_id(id: &str) -> bool {
 
 /// Traces around the median and the slowest ones, where no finding names any.
 async fn of_recording(context: &SessionContext) -> Result<(Vec<String>, Vec<String>)> {
-    let slow = ids(
-        context,
-        "SELECT trace_id FROM traces ORDER BY root_duration_ns DESC, trace_id LIMIT 4",
-    )
-    .await?;
+    let slow =
+        ids(context, "SELECT trace_id FROM traces ORDER BY root_duration_ns DESC, trace_id LIMIT 4").await?;
     let median = "SELECT CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY root_duration_ns) AS BIGINT)
                   AS median_ns, count(*) AS traces FROM traces";
     let batches = catalog::plan(context, median).await?.collect().await?;
