@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::findings::Metric;
+use crate::findings::keys::By;
+use crate::library::duration_ns;
 use crate::otlp::endpoint::Protocol;
 use crate::print::Format;
 
@@ -18,6 +21,7 @@ use crate::print::Format;
 EXAMPLES
   retrospan record --duration 1h --port 8000-9000 -o friday.cap   record (needs root)
   retrospan info friday.cap                                       what is in it, and what was lost
+  retrospan spikes friday.cap                                     what comes back every ten minutes, and why
   retrospan sql friday.cap \"SELECT outcome, count(*) FROM spans GROUP BY 1\"
 "
 )]
@@ -44,6 +48,8 @@ pub enum Command {
     Spans(SpansArgs),
     /// Prints a trace as a tree.
     Trace(TraceArgs),
+    /// Finds what comes back: periodic spikes, where their time goes, and why.
+    Spikes(SpikesArgs),
     /// Sends spans to an OTLP receiver.
     Export(ExportArgs),
 }
@@ -215,4 +221,43 @@ pub struct ExportArgs {
     /// Requests under way at once.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub in_flight: u8,
+}
+
+/// Arguments of `spikes`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  retrospan spikes friday.cap
+  retrospan spikes friday.cap --metric client_closed --by hop
+  retrospan spikes short.cap --min-period 2s --format json | jq .spikes[0].cause
+
+All metrics and groupings are searched unless said otherwise, and that is paid for in the false-alarm probability.
+")]
+pub struct SpikesArgs {
+    /// The capture directory.
+    pub capture: PathBuf,
+    /// What is counted; may be repeated.
+    #[arg(long, value_enum)]
+    pub metric: Vec<Metric>,
+    /// What requests are grouped by; may be repeated.
+    #[arg(long, value_enum)]
+    pub by: Vec<By>,
+    /// Shortest period looked for.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub min_period: i64,
+    /// Longest period looked for; without it the length of the recording over 2.9.
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub max_period: Option<i64>,
+    /// Accepted probability of one or more false findings in a capture without any.
+    #[arg(long, value_name = "P", default_value_t = 0.01)]
+    pub fap: f64,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+}
+
+fn positive_duration(text: &str) -> Result<i64, String> {
+    duration_ns(text)
+        .filter(|&ns| ns > 0)
+        .ok_or_else(|| "a time such as 10s, 500ms or 5m is wanted".to_owned())
 }

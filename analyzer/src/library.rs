@@ -147,7 +147,8 @@ impl Type {
 }
 
 /// `100ms` in nanoseconds; a number without a unit counts as nanoseconds.
-fn duration_ns(text: &str) -> Option<i64> {
+/// Nanoseconds of `1.5s`, `20ms`, `10m`; None where it is no such text.
+pub fn duration_ns(text: &str) -> Option<i64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
     let scale = match &text[digits..] {
         "" | "ns" => 1.0,

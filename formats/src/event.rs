@@ -391,7 +391,7 @@ const _: () = assert!(size_of::<Tcp>() == 32);
 pub struct Sched {
     /// How long it did, up to `Header::boot_ns`; 0 for [`SchedKind::Stopped`].
     pub duration_ns: u64,
-    /// [`SchedKind::RunQueue`]: thread group that had the CPU just before; 0: none, it was idle.
+    /// [`SchedKind::RunQueue`]: thread group that had most of the CPU until then; 0: none, it was idle.
     pub other_pid: u32,
     /// Always 0.
     pub reserved: u32,
@@ -405,9 +405,13 @@ pub struct OnCpu {
     /// CLOCK_BOOTTIME of the last switch, ns; 0 before the first.
     pub since_ns: u64,
     /// Thread group that runs; 0: idle.
-    pub pid: u64,
+    pub pid: u32,
+    /// Thread group that had most of the CPU in the last milliseconds ...
+    pub most_pid: u32,
+    /// ... and by how much, ns.
+    pub lead_ns: u64,
 }
-const _: () = assert!(size_of::<OnCpu>() == 16);
+const _: () = assert!(size_of::<OnCpu>() == 24);
 
 /// Index into the per-CPU loss counters of the kernel programs: one per kind of event, then these.
 pub mod loss {

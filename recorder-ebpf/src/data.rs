@@ -18,9 +18,13 @@ use retrospan_formats::event::{Call, Kind, MAX_SNAP_BYTES, Record, TAIL_BYTES, f
 
 const BODY: usize = HEADER + size_of::<Call>();
 const TAIL: u64 = TAIL_BYTES as u64;
+const SNAP: u64 = MAX_SNAP_BYTES as u64;
 
-/// Most bytes copied in one step from several buffers.
-const STEP: u64 = 256;
+/// Most bytes of a head copied in one step from several buffers, for a head of at most `cap`: few steps for what most
+/// heads need, and yet not twice the room for the largest.
+const fn step_bytes(cap: u64) -> u64 {
+    if cap < 512 { cap } else { 512 }
+}
 /// Most steps (buffers, or parts of them) that a head is gathered in.
 const HEAD_STEPS: u32 = 96;
 /// Most buffers of one call that are looked at; what lies beyond is cut.
@@ -34,20 +38,46 @@ struct Buffer {
     bytes: u64,
 }
 
-impl Buffer {
-    /// The two words at an address of the caller's memory.
-    #[inline(always)]
-    fn read(address: u64) -> Option<Buffer> {
-        let mut buffer = MaybeUninit::<Buffer>::uninit();
-        // SAFETY: the helper writes all 16 bytes, zeroes where it fails.
-        unsafe {
-            let result = bpf_probe_read_user(
-                buffer.as_mut_ptr().cast(),
-                size_of::<Buffer>() as u32,
-                address as *const _,
-            );
-            if result == 0 { Some(buffer.assume_init()) } else { None }
-        }
+/// `N` buffers at an address of the caller's memory.
+#[inline(always)]
+fn read_buffers<const N: usize>(address: u64) -> Option<[Buffer; N]> {
+    let mut buffers = MaybeUninit::<[Buffer; N]>::uninit();
+    // SAFETY: the helper writes all of them, zeroes where it fails.
+    unsafe {
+        let result = bpf_probe_read_user(
+            buffers.as_mut_ptr().cast(),
+            size_of::<[Buffer; N]>() as u32,
+            address as *const _,
+        );
+        if result == 0 { Some(buffers.assume_init()) } else { None }
+    }
+}
+
+/// One buffer of a vector or message. The first two were read already: most heads are in one, their bodies in the other,
+/// and each reading of the caller's memory costs much.
+#[inline(always)]
+fn buffer(data: &Data, index: u64) -> Option<Buffer> {
+    if index < data.known.get() {
+        let place = if index == 0 { &data.pair[0] } else { &data.pair[1] };
+        return Some(Buffer { address: place.address.get(), bytes: place.bytes.get() });
+    }
+    let [buffer] = read_buffers(data.buffers.get() + index * 16)?;
+    Some(buffer)
+}
+
+/// Reads the first two buffers, if there are two.
+#[inline(always)]
+fn read_pair(data: &Data, vector: Buffer) {
+    data.known.set(0);
+    if vector.bytes < 2 {
+        return;
+    }
+    if let Some([first, second]) = read_buffers(vector.address) {
+        data.pair[0].address.set(first.address);
+        data.pair[0].bytes.set(first.bytes);
+        data.pair[1].address.set(second.address);
+        data.pair[1].bytes.set(second.bytes);
+        data.known.set(2);
     }
 }
 
@@ -111,7 +141,7 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
     } else if kept.head <= 1024 {
         write::<1024>(call, event, kept);
     } else {
-        write::<{ MAX_SNAP_BYTES as u64 }>(call, event, kept);
+        write::<SNAP>(call, event, kept);
     }
     0
 }
@@ -123,8 +153,10 @@ fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
         Buffer { address, bytes: call.length }
     } else {
         // `struct msghdr`: msg_iov and msg_iovlen follow the name and its length.
-        Buffer::read(address + 16).unwrap_or(Buffer { address: 0, bytes: 0 })
+        let [vector] = read_buffers(address + 16).unwrap_or([Buffer { address: 0, bytes: 0 }]);
+        vector
     };
+    read_pair(data, vector);
     data.buffers.set(vector.address);
     data.count.set(vector.bytes);
     data.first_bytes.set(0);
@@ -137,7 +169,7 @@ fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
         if index >= data.count.get() {
             break;
         }
-        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        let Some(buffer) = buffer(data, index) else { break };
         if data.first_bytes.get() == 0 {
             data.first_address.set(buffer.address);
             data.first_bytes.set(buffer.bytes);
@@ -207,7 +239,7 @@ fn first_word(address: u64, available: u64) -> u64 {
 fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
     let now = now_ns();
     event.duration_ns = now - call.enter_ns;
-    let actor = Actor::current();
+    let actor = call.actor;
     if CAP == 0 {
         if let Some(room) =
             reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor, now)
@@ -219,28 +251,32 @@ fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
             let copied = copy_one(&room, call, event.done_bytes, kept, CAP);
             finish(room, event, copied);
         }
-    } else if let Some(room) = reserve_for::<CAP, STEP>(call.kind, actor, now) {
+    } else if let Some(room) = reserve_for::<CAP, 0>(call.kind, actor, now) {
         let copied = copy_many(&room, &call.data, kept, CAP);
         finish(room, event, copied);
     }
 }
 
-/// Room for an event with `CAP` bytes of head and `MORE` bytes behind it.
+/// Room for an event with `CAP` bytes of head and behind it `MORE` bytes, or, where that is 0, a step of copying.
 #[inline(always)]
 fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64) -> Option<Room> {
     let counter = u32::from(kind);
     match (CAP, MORE) {
         (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (128, _) => reserve::<{ BODY as u64 + 128 + STEP }>(Record::Call, kind, counter, actor, now),
-        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (512, _) => reserve::<{ BODY as u64 + 512 + STEP }>(Record::Call, kind, counter, actor, now),
-        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (1024, _) => reserve::<{ BODY as u64 + 1024 + STEP }>(Record::Call, kind, counter, actor, now),
-        (_, TAIL) => {
-            reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + TAIL }>(Record::Call, kind, counter, actor, now)
+        (128, _) => {
+            reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, actor, now)
         }
+        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (512, _) => {
+            reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, actor, now)
+        }
+        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (1024, _) => {
+            reserve::<{ BODY as u64 + 1024 + step_bytes(1024) }>(Record::Call, kind, counter, actor, now)
+        }
+        (_, TAIL) => reserve::<{ BODY as u64 + SNAP + TAIL }>(Record::Call, kind, counter, actor, now),
         (_, _) => {
-            reserve::<{ BODY as u64 + MAX_SNAP_BYTES as u64 + STEP }>(Record::Call, kind, counter, actor, now)
+            reserve::<{ BODY as u64 + SNAP + step_bytes(SNAP) }>(Record::Call, kind, counter, actor, now)
         }
     }
 }
@@ -296,38 +332,49 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
     Kept { head, tail }
 }
 
-/// Room for a head of `CAP` bytes and a step behind it.
+/// Room for a head and a step behind it.
 type Area<const BYTES: usize> = [u8; BYTES];
-const STEP_BYTES: usize = STEP as usize;
 
 // Functions of their own for the verifier, as `message` is: each loop is looked at once.
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn gather_128(target: *mut Area<{ 128 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+extern "C" fn gather_128(
+    target: *mut Area<{ 128 + step_bytes(128) as usize }>,
+    data: *const Data,
+    wanted: u64,
+) -> i32 {
     gather(target.cast(), data, wanted, 128, HEAD_STEPS)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn gather_512(target: *mut Area<{ 512 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+extern "C" fn gather_512(
+    target: *mut Area<{ 512 + step_bytes(512) as usize }>,
+    data: *const Data,
+    wanted: u64,
+) -> i32 {
     gather(target.cast(), data, wanted, 512, HEAD_STEPS)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn gather_1024(target: *mut Area<{ 1024 + STEP_BYTES }>, data: *const Data, wanted: u64) -> i32 {
+extern "C" fn gather_1024(
+    target: *mut Area<{ 1024 + step_bytes(1024) as usize }>,
+    data: *const Data,
+    wanted: u64,
+) -> i32 {
     gather(target.cast(), data, wanted, 1024, HEAD_STEPS)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn gather_4096(
-    target: *mut Area<{ MAX_SNAP_BYTES + STEP_BYTES }>,
+    target: *mut Area<{ MAX_SNAP_BYTES + step_bytes(SNAP) as usize }>,
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, MAX_SNAP_BYTES as u64, HEAD_STEPS)
+    gather(target.cast(), data, wanted, SNAP, HEAD_STEPS)
 }
 
 #[unsafe(no_mangle)]
@@ -337,7 +384,8 @@ extern "C" fn gather_tail(target: *mut Area<{ 2 * TAIL_BYTES }>, data: *const Da
 }
 
 /// Copies `wanted` bytes (at most `cap`) from several buffers, from the place that `data` names on;
-/// `data.copied` says how many it got. One step never copies more than `cap` or STEP bytes.
+/// `data.copied` says how many it got. One step never copies more than
+/// [`step_bytes`].
 #[inline(always)]
 fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32) -> i32 {
     // SAFETY: null or valid; the verifier insists on the check.
@@ -345,7 +393,7 @@ fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32)
     if target.is_null() {
         return 0;
     }
-    let most = if cap < STEP { cap } else { STEP };
+    let most = step_bytes(cap);
     data.copied.set(0);
     let mut step = 0;
     while step < steps {
@@ -355,7 +403,7 @@ fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32)
         if copied >= wanted || index >= data.count.get() {
             break;
         }
-        let Some(buffer) = Buffer::read(data.buffers.get() + index * 16) else { break };
+        let Some(buffer) = buffer(data, index) else { break };
         let offset = data.offset.get();
         if offset < buffer.bytes {
             let left = buffer.bytes - offset;
@@ -370,11 +418,13 @@ fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32)
                 break;
             }
             data.copied.set(copied + bytes);
-            data.offset.set(offset + bytes);
-        } else {
-            data.buffer.set(index + 1);
-            data.offset.set(0);
+            if bytes < left {
+                data.offset.set(offset + bytes);
+                continue;
+            }
         }
+        data.buffer.set(index + 1);
+        data.offset.set(0);
     }
     0
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     filter::{decide_in, process_matches},
-    kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_LISTEN, current_task, is_compat, open_socket},
+    kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, current_task, is_compat, open_socket},
     maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, InCall, NO_CALL, RECORDED, SOCKETS, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
@@ -132,6 +132,7 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
         return;
     }
     let (socket_id, recorded) = (entry.socket_id, entry.verdict == RECORDED);
+    let established = entry.state == TCP_ESTABLISHED;
     let is_tcp = entry.flags & IS_TCP != 0;
     let seq = match wish.kind {
         Kind::Send if is_tcp => sk.write_seq(),
@@ -157,6 +158,8 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
     call.form = wish.form;
     call.length_only = u8::from(wish.kind == Kind::Receive && wish.options & MSG_TRUNC != 0);
     call.recorded = u8::from(recorded);
+    call.established = u8::from(established);
+    call.actor = actor;
     call.active = 1;
 }
 

@@ -61,11 +61,9 @@ fn plain(call: &InCall, actor: Actor, result: i64) {
             if call.kind != Kind::Close as u8 {
                 decide_in(entry, sk, actor.pid);
                 let is_listener = call.kind == Kind::Listen as u8;
-                announce(
-                    entry,
-                    sk,
-                    is_listener || (call.kind == Kind::Connect as u8 && entry.flags & FROM_START == 0),
-                );
+                // A connect that was refused has taken the addresses away again.
+                let connects = call.kind == Kind::Connect as u8 && sk.remote_port() != 0;
+                announce(entry, sk, is_listener || (connects && entry.flags & FROM_START == 0));
             }
             entry.verdict == RECORDED
         }
@@ -148,7 +146,7 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let sk = Sk(call.sk);
-    if !receives && result > 0 && sk.state() == TCP_SYN_SENT {
+    if !receives && result > 0 && call.established == 0 && sk.state() == TCP_SYN_SENT {
         note_early_data(call);
     }
     let after = if call.flags & flags::NO_SEQ != 0 {

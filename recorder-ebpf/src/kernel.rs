@@ -50,7 +50,7 @@ pub unsafe fn field<T: Copy>(base: *const u8, offset: u32) -> T {
 /// Reads a field at any kernel address; zero where that fails.
 #[inline(always)]
 pub fn probe<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes `size_of::<T>()` bytes or zeroes them, whatever the address.
     unsafe {
         bpf_probe_read_kernel(
@@ -120,10 +120,16 @@ pub fn open_socket(task: *const u8, fd: u32) -> OpenSocket {
 #[inline(always)]
 pub fn socket_of_file(file: u64) -> u64 {
     let socket: u64 = probe(file, config!(offsets.file_private_data));
-    if socket == 0 || probe::<u64>(socket, config!(offsets.socket_file)) != file {
+    if socket == 0 {
         return 0;
     }
-    probe(socket, config!(offsets.socket_sk))
+    // Both in one read where they are neighbours, as they have always been: every socket call pays for it.
+    let [back, sk] = if config!(offsets.socket_sk) == config!(offsets.socket_file) + 8 {
+        probe::<[u64; 2]>(socket, config!(offsets.socket_file))
+    } else {
+        [probe(socket, config!(offsets.socket_file)), probe(socket, config!(offsets.socket_sk))]
+    };
+    if back == file { sk } else { 0 }
 }
 
 const S_IFMT: u16 = 0o170_000;

@@ -3,6 +3,7 @@
 //! Hash maps are preallocated: programs run where memory cannot be allocated. What does not fit is
 //! counted, never silently dropped.
 
+use crate::ring::Actor;
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -168,7 +169,11 @@ pub struct InCall {
     pub length_only: u8,
     /// 1: the socket was recorded at entry.
     pub recorded: u8,
-    pub reserved: [u8; 7],
+    /// 1: the connection was known to be established at entry.
+    pub established: u8,
+    pub reserved: [u8; 6],
+    /// Who makes the call.
+    pub actor: Actor,
     pub data: Data,
 }
 
@@ -187,7 +192,9 @@ pub static NO_CALL: InCall = InCall {
     active: 0,
     length_only: 0,
     recorded: 0,
-    reserved: [0; 7],
+    established: 0,
+    reserved: [0; 6],
+    actor: Actor::UNKNOWN,
     data: Data::NONE,
 };
 
@@ -200,6 +207,9 @@ pub struct Data {
     /// The array of buffers and its length; 0 where there is only the first.
     pub buffers: Untracked,
     pub count: Untracked,
+    /// How many of `pair`, the first of the buffers, were read.
+    pub known: Untracked,
+    pub pair: [Place; 2],
     /// Bytes offered, or room for them.
     pub asked: Untracked,
     /// The buffer that the tail begins in, and where.
@@ -211,12 +221,25 @@ pub struct Data {
     pub copied: Untracked,
 }
 
+/// A buffer that was read.
+#[repr(C)]
+pub struct Place {
+    pub address: Untracked,
+    pub bytes: Untracked,
+}
+
+impl Place {
+    const NONE: Place = Place { address: Untracked::ZERO, bytes: Untracked::ZERO };
+}
+
 impl Data {
     const NONE: Data = Data {
         first_address: Untracked::ZERO,
         first_bytes: Untracked::ZERO,
         buffers: Untracked::ZERO,
         count: Untracked::ZERO,
+        known: Untracked::ZERO,
+        pair: [Place::NONE, Place::NONE],
         asked: Untracked::ZERO,
         tail_buffer: Untracked::ZERO,
         tail_offset: Untracked::ZERO,

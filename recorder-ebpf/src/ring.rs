@@ -17,6 +17,7 @@ const NO_WAKEUP: u64 = 1;
 pub const HEADER: usize = size_of::<Header>();
 
 /// Who a record is about.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Actor {
     pub pid: u32,

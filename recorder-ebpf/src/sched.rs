@@ -10,13 +10,16 @@ use crate::{
     ring::{Actor, HEADER, add, count_loss, now_ns, reserve},
 };
 use core::mem::size_of;
-use retrospan_formats::event::{OnCpu, Record, Sched, SchedKind, loss};
+use retrospan_formats::event::{Record, Sched, SchedKind, loss};
 
 /// `TASK_UNINTERRUPTIBLE`, and what marks those that only wait for work.
 const UNINTERRUPTIBLE: u32 = 0x2;
 const NO_LOAD: u32 = 0x400;
 /// `__TASK_STOPPED`.
 const IS_STOPPED: u32 = 0x4;
+
+/// Whoever ran this much longer than all others needs as long to lose the majority: less than waits that are recorded.
+const LEAD_NS: u64 = 4_000_000;
 
 /// A task that the scheduler names.
 #[derive(Clone, Copy)]
@@ -76,9 +79,7 @@ fn is_long(since_ns: u64, now_ns: u64) -> bool {
 pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32) {
     let now = now_ns();
     let (before, after) = (Task::of(before), Task::of(after));
-    if config!(usage) != 0 {
-        charge(before, after, now);
-    }
+    let most_pid = charge(before, after, now);
     if config!(sched) == 0 {
         return;
     }
@@ -91,7 +92,7 @@ pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32
         let since = wait.runnable_since_ns;
         wait.runnable_since_ns = 0;
         if is_long(since, now) {
-            emit(SchedKind::RunQueue, after.packed(), now, now - since, before.pid);
+            emit(SchedKind::RunQueue, after.packed(), now, now - since, most_pid);
         }
     }
 }
@@ -108,26 +109,44 @@ fn left(task: Task, state: u32, now: u64) {
     }
 }
 
-/// Charges the time since the CPU's last switch to who had it.
+/// Charges the time since the CPU's last switch to who had it. Returns who had most of the CPU lately.
 #[inline(always)]
-fn charge(before: Task, after: Task, now: u64) {
-    let Some(on_cpu) = ON_CPU.get_ptr_mut(0) else { return };
+fn charge(before: Task, after: Task, now: u64) -> u32 {
+    let Some(on_cpu) = ON_CPU.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's value, which nothing else writes and nothing on top of this reads.
-    let since = unsafe { (*on_cpu).since_ns };
-    if since != 0 && before.pid != 0 {
-        let slice = now - since;
-        match USAGE.get_ptr_mut(before.pid) {
-            // SAFETY: a map value that only atomic additions write.
-            Some(sum) => unsafe { add(sum, slice) },
-            None => {
-                if USAGE.insert(before.pid, slice, 0).is_err() {
-                    count_loss(loss::USAGE_MAP);
-                }
+    let on_cpu = unsafe { &mut *on_cpu };
+    let since = on_cpu.since_ns;
+    let slice = if since == 0 { 0 } else { now - since };
+    if config!(usage) != 0 && slice != 0 && before.pid != 0 {
+        sum_up(before.pid, slice);
+    }
+    on_cpu.since_ns = now;
+    on_cpu.pid = after.pid;
+    // A vote by time, which the present majority may win by LEAD_NS at most: older times count for nothing.
+    if before.pid == on_cpu.most_pid {
+        let lead = on_cpu.lead_ns + slice;
+        on_cpu.lead_ns = if lead < LEAD_NS { lead } else { LEAD_NS };
+    } else if on_cpu.lead_ns >= slice {
+        on_cpu.lead_ns -= slice;
+    } else {
+        let lead = slice - on_cpu.lead_ns;
+        on_cpu.lead_ns = if lead < LEAD_NS { lead } else { LEAD_NS };
+        on_cpu.most_pid = before.pid;
+    }
+    on_cpu.most_pid
+}
+
+#[inline(always)]
+fn sum_up(pid: u32, slice: u64) {
+    match USAGE.get_ptr_mut(pid) {
+        // SAFETY: a map value that only atomic additions write.
+        Some(sum) => unsafe { add(sum, slice) },
+        None => {
+            if USAGE.insert(pid, slice, 0).is_err() {
+                count_loss(loss::USAGE_MAP);
             }
         }
     }
-    // SAFETY: as above.
-    unsafe { *on_cpu = OnCpu { since_ns: now, pid: u64::from(after.pid) } };
 }
 
 /// `sched_wakeup(task)`.

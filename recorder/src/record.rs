@@ -102,11 +102,11 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
     let mut probes = probes::start(&options.probes())?;
+    let mut recording = Recording::begin(options, &mut probes)?;
+    report::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
         report::line(&format!("retrospan-record: {warning}"));
     }
-    let mut recording = Recording::begin(options, &mut probes)?;
-    report::line(&format!("recording to {}", options.output.display()));
     let mut command = start_command(options, &mut probes)?;
     let mut progress = Progress::start(options.duration);
     let outcome = recording.run(&mut probes, &mut signals, &mut command, &mut progress).await;

@@ -5,7 +5,7 @@
 //! their secrets; what stands between kept bytes is `*`, and what follows the last kept byte is cut off.
 
 use retrospan_formats::event::{Kind, flags, role};
-use retrospan_formats::http1::{Call, Direction, Framing, Part, What, begins_head};
+use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part, What, begins_head};
 
 use crate::options::Payload;
 
@@ -35,7 +35,14 @@ pub struct Data<'a> {
 #[derive(Debug, Default)]
 pub struct Redactor {
     parts: Vec<Part>,
+    /// Header lines of requests and responses, by [`Stream::place`].
+    familiar: Vec<[FamiliarLines; 2]>,
+    /// The place of the next stream.
+    next_place: usize,
 }
+
+/// Streams whose header lines are remembered, more or less: of more streams some share a place. Bounds the memory.
+const PLACES: usize = 256;
 
 /// What is known of the data of one socket so far.
 #[derive(Debug, Default)]
@@ -45,6 +52,8 @@ pub struct Stream {
     requests: Option<Kind>,
     sent: Position,
     received: Position,
+    /// Where in [`Redactor::familiar`] its header lines are.
+    place: Option<usize>,
 }
 
 /// Where one direction stands.
@@ -131,7 +140,16 @@ impl Redactor {
         // stood here: only their number counts.
         let exact = data.tcp_seq.is_some();
         let (head, tail) = if exact { (data.head, data.tail) } else { (&[][..], &[][..]) };
-        stream.framing.call(direction, Call { length: data.done_bytes, head, tail }, &mut self.parts);
+        let place = *stream.place.get_or_insert_with(|| {
+            self.next_place += 1;
+            self.next_place % PLACES
+        });
+        if place >= self.familiar.len() {
+            self.familiar.resize_with(place + 1, Default::default);
+        }
+        let familiar = &mut self.familiar[place][direction as usize];
+        let call = Call { length: data.done_bytes, head, tail };
+        stream.framing.call_like(familiar, direction, call, &mut self.parts);
         position.advance(data.tcp_seq, data.done_bytes);
         exact
     }
@@ -162,6 +180,9 @@ impl Redactor {
 
     /// Appends `bytes`, which begin at `at` in the call, up to the last that may be kept, blanking those between.
     fn copy(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Copied {
+        if bytes.is_empty() {
+            return Copied { kept: false, blanked: false };
+        }
         let before = out.len();
         let mut blanked = false;
         let call_start = self.parts.first().map_or(0, |part| part.offset);

@@ -31,9 +31,9 @@ impl Usage {
         let interval_ns = boot_ns - self.sampled_ns;
         self.sampled_ns = boot_ns;
         let mut totals: FastMap<u32, u64> = times.sums.into_iter().collect();
-        for OnCpu { since_ns, pid } in times.running {
+        for OnCpu { since_ns, pid, .. } in times.running {
             if since_ns != 0 && pid != 0 {
-                *totals.entry(pid as u32).or_default() += boot_ns.saturating_sub(since_ns);
+                *totals.entry(pid).or_default() += boot_ns.saturating_sub(since_ns);
             }
         }
         let mut idle = Vec::new();
@@ -77,8 +77,9 @@ mod tests {
     const S: u64 = 1_000_000_000;
     const MS: u64 = 1_000_000;
 
-    fn times(sums: &[(u32, u64)], running: &[(u64, u64)]) -> CpuTimes {
-        let running = running.iter().map(|&(since_ns, pid)| OnCpu { since_ns, pid }).collect();
+    fn times(sums: &[(u32, u64)], running: &[(u64, u32)]) -> CpuTimes {
+        let running =
+            running.iter().map(|&(since_ns, pid)| OnCpu { since_ns, pid, ..OnCpu::default() }).collect();
         CpuTimes { sums: sums.to_vec(), running }
     }
 

@@ -1,91 +1,21 @@
 //! The recorder itself, on a real kernel.
 
+mod recorder_support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use recorder_support::{BINARY, Place, Recorder, ebpf_or_skip, is_root, rows};
 use retrospan_formats::manifest::State;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::table::Table;
 use retrospan_formats::tables;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_retrospan-record");
-
-/// Whether the kernel programs can be loaded here. Where not, that is said where no test runner hides it, and is a
-/// failure where eBPF is required.
-fn ebpf_or_skip(test: &str) -> bool {
-    if is_root() && Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return true;
-    }
-    assert!(
-        std::env::var("RETROSPAN_REQUIRE_EBPF").as_deref() != Ok("1"),
-        "eBPF is required but not root, or no BTF"
-    );
-    let line = format!("SKIPPED {test}: eBPF cannot be loaded here (not root, or the kernel has no BTF)\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    false
-}
-
-fn is_root() -> bool {
-    // SAFETY: geteuid has no preconditions.
-    unsafe { libc::geteuid() == 0 }
-}
-
-/// A place for captures that goes away.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-}
-
-/// A recorder that records.
-struct Recorder {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    path: PathBuf,
-}
-
-impl Recorder {
-    /// Starts it and waits until it records.
-    fn start(path: PathBuf, arguments: &[&str]) -> Recorder {
-        let mut command = Command::new(BINARY);
-        command.arg("-o").arg(&path).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        assert_eq!(line, format!("recording to {}\n", path.display()));
-        Recorder { child, stderr, path }
-    }
-
-    /// Ends it with a signal; its exit code and the rest of what it said.
-    fn end(mut self, signal: libc::c_int) -> (Option<i32>, String) {
-        // SAFETY: the child has not been waited for, so the pid is its own.
-        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
-    }
-
-    fn finish(self) -> Capture {
-        let path = self.path.clone();
-        let (code, said) = self.end(libc::SIGINT);
-        assert_eq!(code, Some(0), "{said}");
-        Capture::open(&path).unwrap()
-    }
-}
 
 /// Runs it to its end.
 fn record(path: &Path, arguments: &[&str]) -> Output {
@@ -131,11 +61,6 @@ impl Server {
         stream.read_to_end(&mut answer).unwrap();
         assert!(answer.ends_with(b"hello"));
     }
-}
-
-fn rows(capture: &Capture, table: &'static Table) -> RecordBatch {
-    let batches: Vec<_> = capture.read(table).collect::<Result<_, _>>().unwrap();
-    arrow::compute::concat_batches(&table.schema(), &batches).unwrap()
 }
 
 fn texts(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {

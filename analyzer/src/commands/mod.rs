@@ -5,6 +5,7 @@ pub mod info;
 pub mod query;
 pub mod record;
 pub mod spans;
+pub mod spikes;
 pub mod sql;
 pub mod trace;
 
@@ -23,6 +24,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Query(command) => query::run(command),
         Command::Spans(args) => spans::run(args),
         Command::Trace(args) => trace::run(args),
+        Command::Spikes(args) => spikes::run(args),
         Command::Export(args) => export::run(args),
     }
 }

@@ -26,8 +26,10 @@ pub struct Grid {
     pub gap_ns: i64,
     /// Smallest share of its teeth at which a comb fires.
     pub min_share: f64,
-    /// Rank by the Bayes factor rather than the plain likelihood ratio.
-    pub weigh_prior: bool,
+    /// Weight of the prior range in the score: 0 for the plain likelihood ratio, 1 for the Bayes factor.
+    pub prior_weight: f64,
+    /// Widest sigma, as a share of the period.
+    pub widest: f64,
 }
 
 impl Grid {
@@ -41,7 +43,8 @@ impl Grid {
             resolution_ns: resolution_ns.max(1),
             gap_ns: min_period_ns / 4,
             min_share: 0.4,
-            weigh_prior: true,
+            prior_weight: 0.5,
+            widest: 0.06,
         }
     }
 }
@@ -70,11 +73,18 @@ pub struct Comb {
 }
 
 /// Sigma as shares of the period.
-const SIGMAS: [f64; 5] = [0.003, 0.01, 0.02, 0.04, 0.08];
+const SIGMAS: [f64; 6] = [0.003, 0.01, 0.02, 0.04, 0.06, 0.08];
 /// Events further from a tooth than this many sigma are not of it.
 const REACH: f64 = 3.0;
 /// Combs that are as good but for so much are told apart by their length.
 const TIE: f64 = 1.0;
+/// Up to so many events phases are sorted, beyond they are counted in `PHASES` parts of the period.
+const SORTED: usize = 16;
+const PHASES: usize = 256;
+/// Combs looked at closely where phases are only counted.
+const CANDIDATES: usize = 24;
+/// Refitting to the events seldom gains more than this.
+const CLIMB: f64 = 4.0;
 /// Factor from one merge gap to the next.
 const GAP_STEP: i64 = 4;
 
@@ -108,6 +118,12 @@ pub fn search(onsets_ns: &[f64], grid: &Grid) -> Option<Comb> {
     best
 }
 
+/// The nearest whole number of something below 2^51 (`round` is a call where the processor's own is not assumed).
+fn nearest(value: f64) -> f64 {
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    (value + SHIFT) - SHIFT
+}
+
 /// Indices of the onsets that begin a group; onsets closer than `gap_ns` to the one before are of its group.
 pub fn merged(onsets_ns: &[f64], gap_ns: i64) -> Vec<usize> {
     (0..onsets_ns.len()).filter(|&i| i == 0 || onsets_ns[i] - onsets_ns[i - 1] >= gap_ns as f64).collect()
@@ -121,8 +137,9 @@ struct Search {
     longest: f64,
     floor: f64,
     min_share: f64,
-    /// -ln of the prior range of ln(period), or None for the plain likelihood ratio.
-    prior: Option<f64>,
+    /// Weight of the prior, and -ln of the range of ln(period).
+    prior: (f64, f64),
+    widest: f64,
     /// Log-likelihood without a comb.
     null: f64,
 }
@@ -161,30 +178,110 @@ impl Search {
             longest,
             floor: grid.resolution_ns as f64 * 1e-9,
             min_share: grid.min_share,
-            prior: grid.weigh_prior.then(|| -range.ln()),
+            prior: (grid.prior_weight, -range.ln()),
+            widest: grid.widest,
             null: count as f64 * (count as f64 / horizon).ln() - count as f64,
         })
     }
 
     fn run(self) -> Option<Comb> {
-        let step = 1.0 / (8.0 * self.horizon);
-        let mut peaks: Vec<Trial> = Vec::new();
-        let mut best = f64::NEG_INFINITY;
-        let mut phases = Vec::with_capacity(self.times.len());
-        let mut frequency = 1.0 / self.longest;
-        while frequency <= 1.0 / self.shortest {
-            // Ties are for the longest period, so whatever is good enough for one must be seen.
-            if let Some(trial) = self.at_period(1.0 / frequency, best - TIE, &mut phases) {
-                best = best.max(trial.score);
-                peaks.push(trial);
-            }
-            frequency += step;
-        }
+        let peaks = if self.times.len() <= SORTED { self.sorted() } else { self.counted() };
+        let best = peaks.iter().map(|trial| trial.score).fold(f64::NEG_INFINITY, f64::max);
         let chosen = peaks
             .iter()
             .filter(|trial| trial.score >= best - TIE)
             .max_by(|a, b| self.rank(a, best).total_cmp(&self.rank(b, best)))?;
-        Some(self.comb(chosen, best))
+        let sharpened = self
+            .sigmas(chosen.period)
+            .filter_map(|sigma| self.climb(chosen.period, chosen.phase, sigma, f64::NEG_INFINITY));
+        let chosen = sharpened.fold(*chosen, |best, next| if next.score > best.score { next } else { best });
+        Some(self.comb(&chosen, best.max(chosen.score)))
+    }
+
+    /// The periods searched, longest first: frequencies an eighth of a cycle over the recording apart.
+    fn periods(&self) -> impl Iterator<Item = f64> + use<> {
+        let step = 1.0 / (8.0 * self.horizon);
+        let (first, last) = (1.0 / self.longest, 1.0 / self.shortest);
+        let count = ((last - first) / step).floor().max(0.0) as usize;
+        (0..=count).map(move |index| 1.0 / (first + index as f64 * step))
+    }
+
+    fn sorted(&self) -> Vec<Trial> {
+        let mut peaks: Vec<Trial> = Vec::new();
+        let mut best = f64::NEG_INFINITY;
+        let mut phases = Vec::with_capacity(self.times.len());
+        for period in self.periods() {
+            // Ties are for the longest period, so whatever is good enough for one must be seen.
+            if let Some(trial) = self.at_period(period, best - TIE, &mut phases) {
+                best = best.max(trial.score);
+                peaks.push(trial);
+            }
+        }
+        peaks
+    }
+
+    /// Many events: the windows of phase with the most improbable counts are candidates, and only those are looked at.
+    fn counted(&self) -> Vec<Trial> {
+        let mut candidates: Vec<(f64, f64, f64, f64)> = Vec::with_capacity(2 * CANDIDATES);
+        let mut least = 0.0;
+        let all = self.times.len() as f64;
+        let mut counts = [0i32; PHASES];
+        let mut sums = [0i32; 2 * PHASES + 1];
+        let mut windows = [0i32; PHASES];
+        for period in self.periods() {
+            counts.fill(0);
+            let inverse = 1.0 / period;
+            for time in &self.times {
+                let turns = time * inverse;
+                // Truncation is the floor of what is not negative.
+                let part = ((turns - turns as i64 as f64) * PHASES as f64) as usize;
+                counts[part.min(PHASES - 1)] += 1;
+            }
+            for index in 0..2 * PHASES {
+                sums[index + 1] = sums[index] + counts[index % PHASES];
+            }
+            let fewest = (self.min_share * (self.horizon * inverse).floor()).max(3.0);
+            for sigma in self.sigmas(period) {
+                let width = ((4.0 * sigma * inverse * PHASES as f64).round() as usize).clamp(1, PHASES / 2);
+                let ends = &sums[width..width + PHASES];
+                windows
+                    .iter_mut()
+                    .zip(ends.iter().zip(&sums))
+                    .for_each(|(window, (end, start))| *window = end - start);
+                let most = windows.iter().fold(0, |most, &count| if count > most { count } else { most });
+                let (hits, share) = (f64::from(most), width as f64 / PHASES as f64);
+                if hits < fewest {
+                    continue;
+                }
+                let rest = (all - hits).max(1e-9);
+                let gain = hits * (hits / (all * share)).ln() + rest * (rest / (all - all * share)).ln();
+                if gain > least {
+                    let start = windows.iter().position(|&count| count == most).unwrap_or(0);
+                    let phase = (start as f64 + width as f64 / 2.0) / PHASES as f64 * period;
+                    candidates.push((gain, period, phase, sigma));
+                    if candidates.len() == 2 * CANDIDATES {
+                        candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+                        candidates.truncate(CANDIDATES);
+                        least = candidates[CANDIDATES - 1].0;
+                    }
+                }
+            }
+        }
+        candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let climbed = candidates.into_iter().take(CANDIDATES);
+        climbed
+            .filter_map(|(_, period, phase, sigma)| self.climb(period, phase, sigma, f64::NEG_INFINITY))
+            .collect()
+    }
+
+    /// Sigmas tried at a period; where the floor is above two of the shares, they are the same.
+    fn sigmas(&self, period: f64) -> impl Iterator<Item = f64> + use<> {
+        let (floor, widest) = (self.floor, self.widest);
+        SIGMAS.iter().enumerate().filter_map(move |(index, share)| {
+            let next = SIGMAS.get(index + 1).filter(|next| **next <= widest);
+            let same = next.is_some_and(|next| next * period <= floor);
+            (*share <= widest && !same).then_some((share * period).max(floor))
+        })
     }
 
     /// Longest period first; within 5 % of a period the better comb.
@@ -195,23 +292,19 @@ impl Search {
     /// The best comb of one period that may exceed `enough`.
     fn at_period(&self, period: f64, enough: f64, phases: &mut Vec<f64>) -> Option<Trial> {
         phases.clear();
-        phases.extend(self.times.iter().map(|time| time / period - (time / period).floor()));
+        let inverse = 1.0 / period;
+        phases.extend(self.times.iter().map(|time| time * inverse - (time * inverse) as i64 as f64));
         phases.sort_unstable_by(f64::total_cmp);
         let count = phases.len();
         let fewest_teeth = (self.horizon / period).floor().max(1.0);
         let mut best: Option<Trial> = None;
         let mut enough = enough;
-        for (index, share) in SIGMAS.iter().enumerate() {
-            let sigma = (share * period).max(self.floor);
-            // Where the floor is above two of the shares, they are the same.
-            if SIGMAS.get(index + 1).is_some_and(|next| next * period <= self.floor) {
-                continue;
-            }
+        for sigma in self.sigmas(period) {
             let reach = (2.0 * REACH * sigma / period).min(1.0);
             let mut end = 0;
             let mut sum = 0.0;
-            let mut bounds = [f64::NAN; 2];
-            let mut bound_of = 0;
+            let mut bound = (0, f64::NAN);
+            let mut seen = 0;
             for start in 0..count {
                 let at = |index: usize| phases[index % count] + if index >= count { 1.0 } else { 0.0 };
                 while end < start + count && at(end) - phases[start] <= reach {
@@ -221,21 +314,24 @@ impl Search {
                 let hits = end - start;
                 let mean = sum / hits as f64;
                 sum -= phases[start];
+                // A part of the window before is not better than the whole.
+                if end == std::mem::replace(&mut seen, end) {
+                    continue;
+                }
                 if hits < 3 || (hits as f64) < self.min_share * fewest_teeth {
                     continue;
                 }
-                if bound_of != hits {
-                    bound_of = hits;
-                    bounds[0] = self.bound(period, sigma, hits, fewest_teeth);
+                if bound.0 != hits {
+                    bound = (hits, self.bound(period, sigma, hits, fewest_teeth));
                 }
-                if bounds[0] <= enough {
+                if bound.1 <= enough {
                     continue;
                 }
-                if let Some(trial) = self.climb(period, mean * period, sigma, enough) {
-                    if trial.score > enough {
-                        enough = trial.score;
-                        best = Some(trial);
-                    }
+                if let Some(trial) = self.climb(period, mean * period, sigma, enough)
+                    && trial.score > enough
+                {
+                    enough = trial.score;
+                    best = Some(trial);
                 }
             }
         }
@@ -253,17 +349,16 @@ impl Search {
             + (teeth - hits).max(0.0) * (1.0 - q).ln()
             - background * self.horizon
             - self.null;
-        let Some(prior) = self.prior else { return llr };
         // The hits on neighbouring teeth leave most of the prior.
         let spread = hits * (hits * hits - 1.0) / 12.0;
-        llr + (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior
+        llr + self.prior.0
+            * ((TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + self.prior.1)
     }
 
     /// From a place on the grid to the top near it: refits phase, then period and phase, to the events within reach.
     fn climb(&self, period: f64, phase: f64, sigma: f64, enough: f64) -> Option<Trial> {
         let mut best = self.evaluate(period, phase, sigma)?;
-        // Not worth climbing: refitting has never gained as much.
-        if best.score < enough - 6.0 {
+        if best.score < enough - CLIMB {
             return None;
         }
         for _ in 0..3 {
@@ -285,7 +380,7 @@ impl Search {
         let (mut n, mut sum_j, mut sum_t) = (0.0, 0.0, 0.0);
         let (mut sum_jj, mut sum_jt) = (0.0, 0.0);
         for &time in &self.times {
-            let tooth = ((time - trial.phase) / trial.period).round();
+            let tooth = nearest((time - trial.phase) / trial.period);
             if (time - trial.phase - tooth * trial.period).abs() <= REACH * trial.sigma {
                 n += 1.0;
                 sum_j += tooth;
@@ -308,7 +403,7 @@ impl Search {
         let inverse = 1.0 / period;
         let mut held: Option<(f64, f64, usize)> = None;
         for (index, &time) in self.times.iter().enumerate() {
-            let tooth = ((time - phase) * inverse).round();
+            let tooth = nearest((time - phase) * inverse);
             let residual = time - phase - tooth * period;
             match held {
                 Some((of, distance, _)) if of == tooth && distance.abs() <= residual.abs() => {
@@ -357,11 +452,9 @@ impl Search {
             // Not `>`: a second event of a tooth has no distance.
             llr += if z.abs() < 6.0 { (background + peak * (-0.5 * z * z).exp()).ln() } else { alone };
         });
-        let mut score = llr;
-        if let Some(prior) = self.prior {
-            let spread = sum_jj - sum_j * sum_j / hits;
-            score += (TAU * sigma * sigma / (hits * spread).sqrt() / (period * period)).ln() + prior;
-        }
+        let spread = sum_jj - sum_j * sum_j / hits;
+        let left = TAU * sigma * sigma / (hits * spread).sqrt() / (period * period);
+        let score = llr + self.prior.0 * (left.ln() + self.prior.1);
         Some(Trial { period, phase, sigma, llr, score, hits: hits as usize, teeth: teeth as usize })
     }
 
@@ -386,6 +479,110 @@ impl Search {
             teeth: trial.teeth,
             hits: hits.into_iter().map(|(tooth, index)| ((tooth - zero) as usize, index)).collect(),
             gap_ns: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nulls::uniform;
+    use super::super::random::Random;
+    use super::*;
+
+    const SECOND: f64 = 1e9;
+
+    fn grid(horizon_s: f64, min_period_s: f64) -> Grid {
+        Grid::new((horizon_s * SECOND) as i64, (min_period_s * SECOND) as i64, SECOND as i64 / 10)
+    }
+
+    fn train(period_s: f64, count: usize, jitter: f64, random: &mut Random) -> Vec<f64> {
+        let onset =
+            |tooth| (0.3 * period_s + period_s * tooth as f64 + jitter * period_s * random.normal()) * SECOND;
+        (0..count).map(onset).collect()
+    }
+
+    #[test]
+    fn a_clean_train_is_found_at_every_scale_with_its_own_period() {
+        let mut random = Random::new(1);
+        for (period_s, count, min_s) in [
+            (5.0, 8, 2.0),
+            (20.0, 6, 5.0),
+            (600.0, 6, 60.0),
+            (3600.0, 6, 60.0),
+            (5.0, 720, 2.5),
+            (60.0, 60, 10.0),
+        ] {
+            let grid = grid(period_s * count as f64, min_s);
+            for jitter in [0.0, 0.01, 0.02] {
+                let onsets = train(period_s, count, jitter, &mut random);
+                let comb = search(&onsets, &grid).expect("a comb");
+                let error = comb.period_ns / (period_s * SECOND) - 1.0;
+                assert!(error.abs() < 0.02, "{period_s} s, {count} cycles, jitter {jitter}: {comb:?}");
+                assert_eq!(comb.teeth, count, "{period_s} s, jitter {jitter}");
+                assert!(comb.hits.len() * 100 >= count * 98, "{} of {count}", comb.hits.len());
+                assert!(comb.hits.iter().all(|&(tooth, event)| tooth == event));
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_a_spike_are_one_event_at_the_scale_of_its_period() {
+        let onsets: Vec<f64> = (0..6)
+            .flat_map(|tooth| {
+                [0.0, 7.0, 31.0].map(|piece| (100.0 + 600.0 * f64::from(tooth) + piece) * SECOND)
+            })
+            .collect();
+        let comb = search(&onsets, &grid(3600.0, 60.0)).expect("a comb");
+        assert!((comb.period_ns / (600.0 * SECOND) - 1.0).abs() < 0.01);
+        let first_pieces: Vec<usize> = comb.hits.iter().map(|hit| hit.1).collect();
+        assert_eq!(first_pieces, [0, 3, 6, 9, 12, 15]);
+    }
+
+    #[test]
+    fn missing_cycles_and_strangers_do_not_hide_the_period() {
+        let at = [100.0, 350.0, 700.0, 1300.0, 2200.0, 2437.0, 3100.0].map(|s| s * SECOND);
+        let comb = search(&at, &grid(3600.0, 60.0)).expect("a comb");
+        assert!((comb.period_ns / (600.0 * SECOND) - 1.0).abs() < 0.005, "{comb:?}");
+        assert_eq!((comb.hits.len(), comb.teeth), (5, 6));
+        assert_eq!(comb.hits.iter().map(|hit| hit.0).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn nothing_is_found_in_too_little() {
+        let grid = grid(3600.0, 60.0);
+        assert_eq!(search(&[], &grid), None);
+        assert_eq!(search(&[1e9, 600e9], &grid), None);
+        assert_eq!(
+            search(&[1e9, 2e9, 3e9, 4e9], &grid),
+            None,
+            "one event at the scale of the periods searched"
+        );
+        let short = Grid { horizon_ns: 0, ..grid };
+        assert_eq!(search(&[1e9, 600e9, 1200e9], &short), None);
+    }
+
+    /// Likelihood ratios that random events reach once in a hundred, as simulated independently of this code with onsets
+    /// of 1 s, at least 10 s apart, periods from 60 s, T = 3600 s. Refitting the period gains a nat or two on those.
+    #[test]
+    fn the_plain_likelihood_ratio_has_the_known_thresholds() {
+        let plain = Grid {
+            resolution_ns: 1_000_000_000,
+            gap_ns: 10_000_000_000,
+            max_period_ns: 1_800_000_000_000,
+            min_share: 0.0,
+            prior_weight: 0.0,
+            widest: 0.08,
+            ..grid(3600.0, 60.0)
+        };
+        for (count, threshold) in [(3, 13.4), (4, 13.8), (5, 14.1), (6, 14.4), (8, 15.3)] {
+            let mut random = Random::new(count as u64);
+            let mut ratios: Vec<f64> = (0..500)
+                .filter_map(|_| search(&uniform(count, &plain, &mut random), &plain))
+                .map(|comb| comb.score)
+                .collect();
+            ratios.sort_unstable_by(f64::total_cmp);
+            let reached = ratios[ratios.len() * 99 / 100];
+            assert!((-0.6..2.5).contains(&(reached - threshold)), "{count} events: {reached} of {threshold}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Options {
 impl Options {
     /// The usual options for a range of periods.
     pub fn new(min_period_ns: i64, max_period_ns: i64) -> Self {
-        Self { min_period_ns, max_period_ns, false_episodes: 0.05 }
+        Self { min_period_ns, max_period_ns, false_episodes: 0.2 }
     }
 
     /// Half of what the ordinary share is averaged over, in bins.
@@ -40,7 +40,7 @@ impl Options {
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// Passes: each leaves out what the one before found.
-const PASSES: usize = 3;
+const PASSES: usize = 5;
 /// Completions beyond the ordinary that end a freeze, as a log-likelihood ratio.
 const BURST: f64 = 3.0;
 
@@ -51,12 +51,12 @@ pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
         return Vec::new();
     }
     let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
-    let price = price(counts.bins, &widths, options);
+    let price = price(&counts, &widths, options);
     let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
     let mut ordinary = counts.first_share(span, quarter);
+    let mut phi = 1.0;
     let mut windows = Vec::new();
     for pass in 0..PASSES {
-        let phi = counts.overdispersion(&ordinary, &windows, quarter);
         let next = disjoint(counts.bins, &widths, price * phi, |from, to| {
             let bad = counts.bad(from, to);
             if bad == 0.0 {
@@ -70,7 +70,10 @@ pub fn find(series: &Series, options: &Options) -> Vec<Episode> {
         if same {
             break;
         }
-        ordinary = counts.share_without(&windows, span);
+        let outside = counts.without(&windows);
+        ordinary = counts.share_of(&outside, span);
+        // From below: what is too irregular to be told from an episode comes back, and raises it.
+        phi = outside.overdispersion(&ordinary, quarter).max(phi);
     }
     let found =
         windows.into_iter().filter_map(|window| episode(series, &counts, &ordinary, window)).collect();
@@ -86,7 +89,7 @@ pub fn find_missing(series: &Series, options: &Options) -> Vec<Episode> {
         return Vec::new();
     }
     let (span, widths) = (options.span(series.bin_ns), options.widths(series.bin_ns));
-    let price = price(counts.bins, &widths, options);
+    let price = price(&counts, &widths, options);
     let quarter = (options.min_period_ns / 4 / series.bin_ns).max(1) as usize;
     let rate = counts.rate(span, quarter);
     let phi = counts.dispersion_of_rate(&rate, quarter);
@@ -140,9 +143,12 @@ pub fn merge(episodes: Vec<Episode>, gap_ns: i64) -> Vec<Episode> {
     merged
 }
 
-/// What a window must be worth: windows of width w overlap, so there are about twice N/w different ones.
-fn price(bins: usize, widths: &[usize], options: &Options) -> f64 {
-    let windows: f64 = widths.iter().map(|&width| 2.0 * bins as f64 / width as f64).sum();
+/// What a window must be worth: windows of width w overlap, so there are about twice N/w different ones, and no more
+/// than there are requests to begin one.
+fn price(counts: &Counts, widths: &[usize], options: &Options) -> f64 {
+    let requests = counts.total(0, counts.bins);
+    let different = |width: usize| (2.0 * counts.bins as f64 / width as f64).min(requests);
+    let windows: f64 = widths.iter().map(|&width| different(width)).sum::<f64>().max(1.0);
     (windows / options.false_episodes).ln()
 }
 
@@ -307,8 +313,8 @@ impl Counts {
         block
     }
 
-    /// The mean share outside of what was found; where little is left of a span, that of the whole series.
-    fn share_without(&self, windows: &[(usize, usize)], span: usize) -> Local {
+    /// The same counts, with nothing in the windows.
+    fn without(&self, windows: &[(usize, usize)]) -> Self {
         let mut outside = Self { bins: self.bins, total: self.total.clone(), bad: self.bad.clone() };
         let (mut total, mut bad, mut next) = (0, 0, 0);
         for bin in 0..self.bins {
@@ -323,6 +329,11 @@ impl Counts {
             outside.total[bin + 1] = total;
             outside.bad[bin + 1] = bad;
         }
+        outside
+    }
+
+    /// The mean share outside of what was found; where little is left of a span, that of the whole series.
+    fn share_of(&self, outside: &Self, span: usize) -> Local {
         let whole = smoothed(outside.bad(0, self.bins), outside.total(0, self.bins));
         Local::new(self.bins, span, |from, to| {
             let left = outside.total(from, to);
@@ -330,23 +341,19 @@ impl Counts {
         })
     }
 
-    /// Variance of ordinary blocks over that of the binomial, at least 1.
-    fn overdispersion(&self, ordinary: &Local, windows: &[(usize, usize)], longest_block: usize) -> f64 {
-        let block = self.block(longest_block.max(1), |from, to| self.bad(from, to));
-        let mut next = 0;
+    /// Variance of blocks over that of the binomial, at least 1.
+    fn overdispersion(&self, ordinary: &Local, block: usize) -> f64 {
+        let mut block = block;
+        let mean = self.bad(0, self.bins) / self.bins as f64;
+        while mean * (block as f64) < 2.0 && block * 20 < self.bins {
+            block *= 2;
+        }
         let mut squares = Vec::new();
         for from in (0..self.bins.saturating_sub(block - 1)).step_by(block) {
-            let to = from + block;
-            while next < windows.len() && windows[next].1 <= from {
-                next += 1;
-            }
-            if next < windows.len() && windows[next].0 < to {
-                continue;
-            }
-            let expected = self.total(from, to) * ordinary.at(from);
+            let expected = self.total(from, from + block) * ordinary.at(from);
             if expected >= 1.0 {
                 let variance = expected * (1.0 - ordinary.at(from));
-                squares.push((self.bad(from, to) - expected).powi(2) / variance);
+                squares.push((self.bad(from, from + block) - expected).powi(2) / variance);
             }
         }
         trimmed_mean(squares).max(1.0)
@@ -395,4 +402,120 @@ fn trimmed_mean(mut squares: Vec<f64>) -> f64 {
     squares.sort_unstable_by(f64::total_cmp);
     let kept = squares.len() * 9 / 10;
     squares[..kept].iter().sum::<f64>() / kept as f64 / 0.624
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::super::synthetic::{Load, Scenario, Teeth, make};
+    use super::*;
+
+    fn spikes(horizon_s: f64, period_s: f64, width_s: f64, rate: f64, share: f64) -> Scenario {
+        Scenario {
+            horizon_s,
+            bin_s: 0.1,
+            rate,
+            width_s,
+            share,
+            combs: vec![Teeth::every(period_s)],
+            ..Scenario::default()
+        }
+    }
+
+    /// Share of spikes with an episode that begins near them, and episodes beyond their number.
+    fn compare(scenario: &Scenario, min_period_s: f64) -> (f64, usize) {
+        let made = make(scenario, &mut Random::new(1));
+        let options = Options::new((min_period_s * 1e9) as i64, (scenario.horizon_s / 2.9 * 1e9) as i64);
+        let found = find(&made.series, &options);
+        let near = |at: f64| {
+            found
+                .iter()
+                .any(|episode| (episode.onset_ns as f64 * 1e-9 - at).abs() < 0.3 * scenario.width_s + 0.2)
+        };
+        let all = &made.spikes_s[0];
+        let matched = all.iter().filter(|&&at| near(at)).count();
+        (matched as f64 / all.len() as f64, found.len().saturating_sub(all.len()))
+    }
+
+    #[test]
+    fn spikes_are_found_at_every_scale_and_rate() {
+        for scenario in [
+            spikes(60.0, 5.0, 1.0, 100.0, 0.5),
+            spikes(3600.0, 5.0, 1.0, 100.0, 0.5),
+            spikes(3600.0, 600.0, 10.0, 10.0, 0.8),
+            spikes(3600.0, 600.0, 3.0, 1000.0, 0.1),
+            spikes(900.0, 60.0, 1.0, 10_000.0, 0.1),
+            Scenario { load: Load::Ramp, ..spikes(3600.0, 300.0, 3.0, 100.0, 0.5) },
+            Scenario { load: Load::Diurnal, ..spikes(3600.0, 300.0, 3.0, 100.0, 0.5) },
+        ] {
+            let (matched, more) = compare(&scenario, scenario.combs[0].period_s / 4.0);
+            assert!(matched >= 0.95 && more <= 1, "{matched}, {more} more: {scenario:?}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_series_has_next_to_no_episode() {
+        let scenario = Scenario { rate: 100.0, ..Scenario::default() };
+        let options = Options::new(60_000_000_000, 1_200_000_000_000);
+        let found: usize =
+            (0..20).map(|seed| find(&make(&scenario, &mut Random::new(seed)).series, &options).len()).sum();
+        assert!(found <= 4, "{found} in 20 hours");
+        assert_eq!(find(&Series::default(), &options), []);
+        assert_eq!(find_missing(&Series::default(), &options), []);
+    }
+
+    #[test]
+    fn an_episode_is_measured() {
+        let mut series = Series { bin_ns: 100_000_000, total: vec![10; 6000], ..Series::default() };
+        series.bad = vec![0; 6000];
+        series.excess_ns = vec![0.0; 6000];
+        series.lossy = vec![false; 6000];
+        for bin in 3000..3010 {
+            series.bad[bin] = 5;
+            series.excess_ns[bin] = 1e9;
+        }
+        series.lossy[3010] = true;
+        let found = find(&series, &Options::new(10_000_000_000, 200_000_000_000));
+        assert_eq!(found.len(), 1);
+        let episode = &found[0];
+        assert_eq!((episode.onset_ns, episode.end_ns), (300_000_000_000, 301_000_000_000));
+        assert_eq!((episode.requests, episode.lossy), (100, true));
+        assert!((episode.affected - 50.0).abs() < 0.1 && (episode.excess_ns - 10e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_pause_that_ends_in_a_burst_is_missing_requests() {
+        let mut random = Random::new(2);
+        let mut total: Vec<u32> = (0..6000).map(|_| random.poisson(10.0)).collect();
+        for start in [1000, 2200, 3400, 4600] {
+            let held: u32 = total[start..start + 10].iter().sum();
+            total[start..start + 10].fill(0);
+            total[start + 10] += held;
+        }
+        // Nobody asked for a while: no burst, no freeze.
+        total[5000..5020].fill(0);
+        let bins = total.len();
+        let series = Series { bin_ns: 100_000_000, total, bad: vec![0; bins], ..Series::default() };
+        let found = find_missing(&series, &Options::new(10_000_000_000, 200_000_000_000));
+        let onsets: Vec<i64> = found.iter().map(|episode| episode.onset_ns / 100_000_000).collect();
+        assert_eq!(onsets, [1000, 2200, 3400, 4600]);
+        assert!(found.iter().all(|episode| (50.0..150.0).contains(&episode.affected)));
+    }
+
+    #[test]
+    fn near_episodes_are_one() {
+        let at = |onset_ns: i64, affected: f64| Episode {
+            onset_ns,
+            peak_ns: onset_ns + 1,
+            end_ns: onset_ns + 2,
+            requests: 1,
+            affected,
+            excess_ns: 1.0,
+            lossy: onset_ns == 5,
+        };
+        let merged = merge(vec![at(0, 1.0), at(5, 3.0), at(100, 1.0)], 10);
+        assert_eq!(merged.len(), 2);
+        assert_eq!((merged[0].onset_ns, merged[0].peak_ns, merged[0].end_ns), (0, 6, 7));
+        assert_eq!((merged[0].requests, merged[0].affected, merged[0].lossy), (2, 4.0, true));
+    }
 }

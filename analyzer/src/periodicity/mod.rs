@@ -12,6 +12,7 @@ pub mod peel;
 pub mod power;
 pub mod random;
 pub mod refine;
+pub mod synthetic;
 
 pub use peel::family;
 

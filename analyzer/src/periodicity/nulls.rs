@@ -1,6 +1,6 @@
 //! The probability of a false alarm: how often do events without a period give as good a comb?
 //!
-//! Three ways of having no period are simulated with as many events, the same merging and the same search; the largest
+//! Four ways of having no period are simulated with as many events, the same merging and the same search; the largest
 //! probability counts. A closed formula would be wrong: what is maximised over thousands of combs, on a handful of
 //! events, follows none.
 
@@ -11,7 +11,7 @@ use super::comb::{Comb, Grid, merged, search};
 use super::random::Random;
 
 /// A way of having no period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Null {
     /// Anywhere, not closer than the merge gap.
     Uniform,
@@ -19,6 +19,8 @@ pub enum Null {
     Load,
     /// Clusters kept as they are, put anywhere.
     Clusters,
+    /// One after the other with irregular pauses: events that keep some distance are no clock.
+    Renewal,
 }
 
 /// What a comb is worth.
@@ -38,10 +40,19 @@ pub struct FalseAlarm {
 const ENOUGH: usize = 20;
 /// Fewest and most trials for a comb that looks real.
 const TRIALS: (f64, f64) = (999.0, 9_999.0);
+/// Operations worth spending on one null, and the fewest trials whatever they cost.
+const OPERATIONS: f64 = 3e9;
+const FEWEST: f64 = 199.0;
+/// After so many trials a comb that stands so many standard deviations above the best of them needs no more.
+const OBVIOUS: (usize, f64) = (29, 25.0);
+/// No probability below this is claimed.
+const LEAST: f64 = 1e-12;
 /// Load that varies less than this (coefficient of variation over fifty stretches) is even.
 const EVEN: f64 = 0.1;
+/// Shape of the gamma distribution of a renewal process's intervals.
+const SHAPE: f64 = 5.0;
 
-/// The largest false-alarm probability of a comb under the three nulls.
+/// The largest false-alarm probability of a comb under the four nulls.
 ///
 /// `onsets_ns` ascend, `comb` is `search` of them. `load` is requests per equal stretch of the recording (empty: even).
 /// `want` is the probability that matters: a null is given up as soon as it is clearly above.
@@ -54,8 +65,12 @@ pub fn false_alarm(
     want: f64,
 ) -> FalseAlarm {
     let kept = merged(onsets_ns, grid.gap_ns);
-    let trials = (10.0 / want.max(1e-9)).clamp(TRIALS.0, TRIALS.1) as usize;
-    let mut worst = cached_uniform(kept.len(), grid, comb.score, trials);
+    let trials = trials(kept.len(), grid, want);
+    let mut worst = cached(Null::Uniform, kept.len(), grid, comb.score, trials);
+    if worst.p <= want {
+        let renewal = cached(Null::Renewal, kept.len(), grid, comb.score, trials);
+        worst = if renewal.p > worst.p { renewal } else { worst };
+    }
     if worst.p > want {
         return worst;
     }
@@ -97,12 +112,26 @@ fn sequential(
     null: Null,
     mut draw: impl FnMut(usize) -> f64,
 ) -> Option<FalseAlarm> {
-    let mut above = 0;
+    let (mut above, mut sum, mut squares, mut highest) = (0, 0.0, 0.0, f64::NEG_INFINITY);
     for trial in 0..trials {
-        above += usize::from(draw(trial) >= score);
+        let drawn = draw(trial);
+        above += usize::from(drawn >= score);
+        let done = trial + 1;
         if above == ENOUGH {
-            let p = ENOUGH as f64 / (trial + 1) as f64;
-            return Some(FalseAlarm { p, extrapolated: false, null, trials: trial + 1 });
+            let p = ENOUGH as f64 / done as f64;
+            return Some(FalseAlarm { p, extrapolated: false, null, trials: done });
+        }
+        // A set too short for any comb is like one with the worst.
+        let drawn = if drawn.is_finite() { drawn } else { 0.0 };
+        sum += drawn;
+        squares += drawn * drawn;
+        highest = highest.max(drawn);
+        if done == OBVIOUS.0 && above == 0 {
+            let mean = sum / done as f64;
+            let deviation = (squares / done as f64 - mean * mean).max(1.0).sqrt();
+            if score > highest + OBVIOUS.1 * deviation {
+                return Some(FalseAlarm { p: LEAST, extrapolated: true, null, trials: done });
+            }
         }
     }
     let p = (1 + above) as f64 / (trials + 1) as f64;
@@ -130,15 +159,24 @@ fn tail(score: f64, scores: &[f64], null: Null) -> FalseAlarm {
     let scale = mean * (1.0 - shape);
     let z = (score - threshold) / scale.max(1e-9);
     let survival = if shape < 1e-6 { (-z).exp() } else { (1.0 + shape * z).powf(-1.0 / shape) };
-    let p = (n / trials as f64 * survival).clamp(1e-12, at_most);
+    let p = (n / trials as f64 * survival).clamp(LEAST, at_most);
     FalseAlarm { p, extrapolated: true, null, trials }
 }
 
-/// Scores under the uniform null, in the order drawn, by number of events and grid: many streams share them.
-type Scores = Arc<Mutex<Vec<f64>>>;
-static UNIFORM: LazyLock<Mutex<HashMap<[u64; 8], Scores>>> = LazyLock::new(Mutex::default);
+/// How many trials the level is worth: ten as high are expected at it, within what searches of this size cost.
+fn trials(count: usize, grid: &Grid, want: f64) -> usize {
+    let periods = 8.0 * grid.horizon_ns as f64 / grid.min_period_ns.max(4 * grid.gap_ns) as f64;
+    let most = (OPERATIONS / (periods * (count as f64 + 500.0))).clamp(FEWEST, TRIALS.1);
+    (10.0 / want.max(1e-9)).clamp(TRIALS.0, TRIALS.1).min(most) as usize
+}
 
-fn cached_uniform(count: usize, grid: &Grid, score: f64, trials: usize) -> FalseAlarm {
+/// Scores under a null that only the number of events matters for, in the order drawn: many streams share them.
+type Scores = Arc<Mutex<Vec<f64>>>;
+type Key = (Null, [u64; 9]);
+static DRAWN: LazyLock<Mutex<HashMap<Key, Scores>>> = LazyLock::new(Mutex::default);
+
+fn cached(null: Null, count: usize, grid: &Grid, score: f64, trials: usize) -> FalseAlarm {
+    let count = alike(count);
     let key = [
         count as u64,
         grid.horizon_ns as u64,
@@ -147,27 +185,53 @@ fn cached_uniform(count: usize, grid: &Grid, score: f64, trials: usize) -> False
         grid.resolution_ns as u64,
         grid.gap_ns as u64,
         grid.min_share.to_bits(),
-        u64::from(grid.weigh_prior),
+        grid.prior_weight.to_bits(),
+        grid.widest.to_bits(),
     ];
     let scores = {
-        let mut cache = UNIFORM.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.entry(key).or_default().clone()
+        let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.entry((null, key)).or_default().clone()
     };
     let mut scores = scores.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = sequential(score, trials, Null::Uniform, |trial| {
+    let found = sequential(score, trials, null, |trial| {
         if trial == scores.len() {
             // A generator for every trial: what was drawn before does not matter.
-            let mut random = Random::new(trial as u64 ^ (count as u64) << 40);
-            scores.push(score_of(&uniform(count, grid, &mut random), grid));
+            let mut random = Random::new(trial as u64 ^ ((count as u64) << 40) ^ ((null as u64) << 60));
+            let draw = if null == Null::Renewal { renewal } else { uniform };
+            scores.push(score_of(&draw(count, grid, &mut random), grid));
         }
         scores[trial]
     });
-    found.unwrap_or_else(|| tail(score, &scores[..trials], Null::Uniform))
+    found.unwrap_or_else(|| tail(score, &scores[..trials], null))
+}
+
+/// Numbers of events above fifty are rounded up to the next of a series in steps of a tenth: scores hardly differ.
+fn alike(count: usize) -> usize {
+    let mut step = 50;
+    while step < count {
+        step += step / 10;
+    }
+    if count <= 50 { count } else { step }
 }
 
 /// Events anywhere, none closer than the gap to the next.
 pub fn uniform(count: usize, grid: &Grid, random: &mut Random) -> Vec<f64> {
     place(&vec![vec![0.0]; count], random, grid)
+}
+
+/// Events of a renewal process whose intervals scatter by half their mean (gamma, shape 4), given their number.
+pub fn renewal(count: usize, grid: &Grid, random: &mut Random) -> Vec<f64> {
+    // The recording begins and ends somewhere within an interval, more likely within a long one.
+    let end = |random: &mut Random| random.uniform() * random.gamma(SHAPE + 1.0) * (SHAPE + 1.0) / SHAPE;
+    let mut at = 0.0;
+    let mut onsets: Vec<f64> = Vec::with_capacity(count);
+    for index in 0..count {
+        at += if index == 0 { end(random) } else { random.gamma(SHAPE) };
+        onsets.push(at);
+    }
+    let scale = grid.horizon_ns as f64 / (at + end(random));
+    onsets.iter_mut().for_each(|onset| *onset *= scale);
+    onsets
 }
 
 /// Events closer than `gap_ns` to the one before are of its cluster; each as distances from its first.
@@ -256,5 +320,95 @@ impl Density {
             }
         }
         onsets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: f64 = 1e9;
+
+    fn hour() -> Grid {
+        Grid::new(3_600_000_000_000, 60_000_000_000, 100_000_000)
+    }
+
+    fn alarm(onsets_s: &[f64], load: &[f64], want: f64) -> FalseAlarm {
+        let mut onsets: Vec<f64> = onsets_s.iter().map(|s| s * SECOND).collect();
+        onsets.sort_unstable_by(f64::total_cmp);
+        let comb = search(&onsets, &hour()).expect("a comb");
+        false_alarm(&onsets, &comb, &hour(), load, 1, want)
+    }
+
+    #[test]
+    fn random_events_alarm_no_more_often_than_they_may() {
+        let grid = hour();
+        let mut random = Random::new(11);
+        let sets = 300;
+        let below = (0..sets)
+            .filter(|_| {
+                let onsets = uniform(6, &grid, &mut random);
+                search(&onsets, &grid)
+                    .is_some_and(|comb| false_alarm(&onsets, &comb, &grid, &[], 1, 0.1).p <= 0.1)
+            })
+            .count();
+        assert!((5..=42).contains(&below), "{below} of {sets} at 10 %");
+    }
+
+    #[test]
+    fn six_of_six_are_no_false_alarm_and_a_tail_is_called_one() {
+        let jittered = [110.0, 690.0, 1325.0, 1900.0, 2480.0, 3115.0];
+        let found = alarm(&jittered, &[], 0.01);
+        assert!(found.p < 0.01, "{found:?}");
+        let exact = [110.0, 710.0, 1310.0, 1910.0, 2510.0, 3110.0];
+        let found = alarm(&exact, &[], 0.01);
+        assert!(found.p < 1e-3 && found.extrapolated, "{found:?}");
+        assert!(found.p >= LEAST);
+    }
+
+    #[test]
+    fn irregular_pauses_are_no_clock() {
+        let found = alarm(&[200.0, 500.0, 1220.0, 1800.0, 2620.0, 3050.0], &[], 0.01);
+        assert!(found.p > 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn events_that_only_follow_the_load_are_explained_by_it() {
+        // Traffic comes for 10 s every 600 s, and any of it may be bad.
+        let load: Vec<f64> = (0..3600).map(|s| if s % 600 < 10 { 1000.0 } else { 0.0 }).collect();
+        let onsets = [2.0, 605.0, 1203.0, 1807.0, 2401.0, 3004.0];
+        assert!(alarm(&onsets, &[], 0.01).p < 0.01);
+        let found = alarm(&onsets, &load, 0.01);
+        assert!(found.p > 0.05 && found.null == Null::Load, "{found:?}");
+    }
+
+    #[test]
+    fn clusters_are_moved_as_they_are() {
+        let blocks = clusters(&[0, 1, 2, 3], &[10.0, 25.0, 400.0, 900.0], 50.0);
+        assert_eq!(blocks, [vec![0.0, 15.0], vec![0.0], vec![0.0]]);
+        let grid = hour();
+        let mut random = Random::new(1);
+        for _ in 0..100 {
+            let blocks = [vec![0.0, 20.0 * SECOND], vec![0.0], vec![0.0]];
+            let onsets = place(&blocks, &mut random, &grid);
+            assert_eq!(onsets.len(), 4);
+            assert!(onsets.windows(2).any(|pair| (pair[1] - pair[0] - 20.0 * SECOND).abs() < 1.0));
+            assert!(onsets.windows(2).all(|pair| pair[1] - pair[0] >= grid.gap_ns as f64));
+            assert!(onsets.iter().all(|onset| (0.0..=grid.horizon_ns as f64).contains(onset)));
+        }
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_answer() {
+        let onsets = [100.0, 650.0, 1350.0, 1830.0, 2555.0, 3100.0];
+        assert_eq!(alarm(&onsets, &[], 0.01), alarm(&onsets, &[], 0.01));
+    }
+
+    #[test]
+    fn the_tail_continues_where_trials_end() {
+        let mut random = Random::new(3);
+        let scores: Vec<f64> = (0..10_000).map(|_| random.exponential()).collect();
+        let p = tail(14.0, &scores, Null::Uniform).p;
+        assert!((1e-7..1e-5).contains(&p), "{p} of {}", (-14.0f64).exp());
     }
 }

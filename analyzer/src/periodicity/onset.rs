@@ -58,3 +58,28 @@ pub fn freeze(points: &[(i64, i64)]) -> Option<Freeze> {
     let longest = group.iter().map(|point| point.1).max()?;
     Some(Freeze { from_ns: to_ns - longest, to_ns })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_end_together_show_the_freeze() {
+        // Stopped from 5,000 to 6,000; strangers were slow for other reasons.
+        let mut points: Vec<(i64, i64)> = (0..20).map(|i| (5_000 + 50 * i, 1_000 - 50 * i + i % 3)).collect();
+        points.push((4_000, 300));
+        points.push((5_500, 250));
+        let found = freeze(&points).expect("a freeze");
+        assert!((4_990..=5_010).contains(&found.from_ns), "{found:?}");
+        assert!((5_990..=6_010).contains(&found.to_ns), "{found:?}");
+    }
+
+    #[test]
+    fn slowness_alone_is_no_freeze() {
+        let slow: Vec<(i64, i64)> = (0..20).map(|i| (5_000 + 50 * i, 800 + 37 * (i % 7))).collect();
+        assert_eq!(freeze(&slow), None);
+        assert_eq!(freeze(&[]), None);
+        assert_eq!(freeze(&[(1, 5), (2, 4)]), None);
+        assert_eq!(freeze(&[(1, 0), (1, 0), (1, 0)]), None);
+    }
+}

@@ -105,3 +105,30 @@ pub fn family(p: &[f64]) -> Vec<f64> {
     }
     adjusted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_combs_are_both_found_and_nothing_else() {
+        let horizon = 7200.0;
+        let train = |period: f64, phase: f64| {
+            (0..).map(move |tooth| phase + period * f64::from(tooth)).take_while(move |at| *at < horizon)
+        };
+        let mut onsets: Vec<f64> = train(600.0, 50.0).chain(train(430.0, 120.0)).map(|at| at * 1e9).collect();
+        onsets.sort_unstable_by(f64::total_cmp);
+        let grid = Grid::new(7_200_000_000_000, 120_000_000_000, 100_000_000);
+        let found = all(&onsets, &grid, &[], 1, 0.01);
+        let mut periods: Vec<f64> = found.iter().map(|found| (found.comb.period_ns * 1e-9).round()).collect();
+        periods.sort_unstable_by(f64::total_cmp);
+        assert_eq!(periods, [430.0, 600.0]);
+    }
+
+    #[test]
+    fn a_family_pays_for_its_size() {
+        assert_eq!(family(&[0.01, 0.5, 0.02]), [0.03, 0.5, 0.04]);
+        assert_eq!(family(&[0.9, 0.8]), [1.0, 1.0]);
+        assert_eq!(family(&[]), [0.0; 0]);
+    }
+}

@@ -17,3 +17,18 @@ pub fn cycles_needed(jitter_share: f64, fap: f64) -> usize {
 pub fn recording_needed_ns(period_ns: f64, jitter_share: f64, fap: f64) -> i64 {
     (period_ns * (cycles_needed(jitter_share, fap) as f64)) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_jitter_and_less_doubt_take_more_cycles() {
+        for fap in [0.01, 0.001, 1e-5] {
+            let needed: Vec<usize> = [0.0, 0.03, 0.05, 0.1].map(|jitter| cycles_needed(jitter, fap)).to_vec();
+            assert!(needed.is_sorted() && needed[0] >= 3, "{needed:?}");
+        }
+        assert!(cycles_needed(0.03, 1e-6) > cycles_needed(0.03, 0.01));
+        assert_eq!(recording_needed_ns(600e9, 0.0, 0.01), 600_000_000_000 * cycles_needed(0.0, 0.01) as i64);
+    }
+}

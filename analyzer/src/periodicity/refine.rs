@@ -165,3 +165,94 @@ pub fn boundary(
         .min_by(|a, b| a.chance.total_cmp(&b.chance))
         .filter(|boundary| boundary.chance <= 0.05)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn comb(onsets: &[f64], period_ns: f64) -> Comb {
+        Comb {
+            period_ns,
+            phase_ns: onsets[0],
+            sigma_ns: 1e9,
+            q: 1.0,
+            llr: 0.0,
+            score: 0.0,
+            teeth: onsets.len(),
+            hits: (0..onsets.len()).map(|index| (index, index)).collect(),
+            gap_ns: 0,
+        }
+    }
+
+    fn train(count: usize, jitter: f64, walks: bool, random: &mut Random) -> Vec<f64> {
+        let mut at = 100.0;
+        (0..count)
+            .map(|tooth| {
+                let deviation = jitter * 600.0 * random.normal();
+                let onset = if walks { at } else { 100.0 + 600.0 * tooth as f64 + deviation };
+                at += 600.0 + deviation;
+                onset * 1e9
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_interval_holds_the_period_nineteen_times_in_twenty() {
+        let mut random = Random::new(5);
+        let held = (0..1000)
+            .filter(|_| {
+                let onsets = train(6, 0.02, false, &mut random);
+                let refined = refine(&comb(&onsets, 600e9), &onsets, 3_600_000_000_000, 1);
+                (refined.period_ns - 600e9).abs() <= refined.period_margin_ns
+            })
+            .count();
+        assert!((930..=970).contains(&held), "{held} of 1000");
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_tables() {
+        for (freedom, quantile) in
+            [(1.0, 12.706), (2.0, 4.303), (3.0, 3.182), (4.0, 2.776), (10.0, 2.228), (60.0, 2.000)]
+        {
+            assert!((t_quantile(freedom) - quantile).abs() < 0.03, "{freedom}: {}", t_quantile(freedom));
+        }
+    }
+
+    #[test]
+    fn a_locked_clock_is_told_from_a_free_running_one() {
+        let mut random = Random::new(7);
+        let mut named = |walks: bool, clock: Clock| {
+            (0..200)
+                .filter(|_| {
+                    let onsets = train(30, 0.02, walks, &mut random);
+                    refine(&comb(&onsets, 600e9), &onsets, 18_000_000_000_000, 1).clock == clock
+                })
+                .count()
+        };
+        assert!(named(false, Clock::Locked) > 180);
+        assert!(named(true, Clock::FreeRunning) > 160);
+        assert!(named(false, Clock::FreeRunning) < 6);
+        assert!(named(true, Clock::Locked) < 12);
+    }
+
+    #[test]
+    fn misses_are_cycles_too() {
+        let onsets = [100e9, 700e9, 1900e9];
+        let mut comb = comb(&onsets, 600e9);
+        comb.hits = vec![(0, 0), (1, 1), (3, 2)];
+        let refined = refine(&comb, &onsets, 3_600_000_000_000, 100_000_000);
+        let hits: Vec<Option<usize>> = refined.cycles.iter().map(|cycle| cycle.hit).collect();
+        assert_eq!(hits, [Some(0), Some(1), None, Some(2), None, None]);
+    }
+
+    #[test]
+    fn teeth_at_ten_past_are_near_a_boundary_and_others_are_not() {
+        let hour = 1_700_000_400.0e9; // a multiple of 600 s
+        let near = boundary(hour + 1e9, 600e9, 2e9, 0.1e9).expect("a boundary");
+        assert_eq!(near.every_ns, 600 * SECOND_NS);
+        assert!((near.offset_ns - 1e9).abs() < 1e3 && near.chance < 0.02, "{near:?}");
+        assert_eq!(boundary(hour + 137e9, 600e9, 2e9, 0.1e9), None);
+        assert_eq!(boundary(hour, 613e9, 2e9, 0.1e9), None, "no multiple of a minute");
+    }
+}

@@ -5,6 +5,7 @@
 
 use memchr::memchr;
 
+use super::familiar::FamiliarLines;
 use super::lines::{HeaderLine, header_line, line_end};
 use super::names::{Field, MAX_NAME_BYTES, header, is_token, may_become_request};
 use super::target::Target;
@@ -154,8 +155,8 @@ impl Head {
     }
 
     /// Reads at least one byte of `bytes`, which is not empty, if they go on with a head.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Read {
-        let read = self.read_run(bytes).unwrap_or_else(|| self.step(bytes[0]));
+    pub(super) fn read(&mut self, bytes: &[u8], familiar: Option<&mut FamiliarLines>) -> Read {
+        let read = self.read_run(bytes, familiar).unwrap_or_else(|| self.step(bytes[0]));
         self.bytes = self.bytes.saturating_add(read.length() as u32);
         if self.bytes > MAX_HEAD_BYTES { Read::INVALID } else { read }
     }
@@ -170,7 +171,7 @@ impl Head {
     ) -> bool {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let read = self.read(rest);
+            let read = self.read(rest, None);
             if read.then == Then::Invalid {
                 return false;
             }
@@ -185,9 +186,9 @@ impl Head {
 
     /// Several bytes at once, where they can be told together. Much of what is read is values and paths, for which this
     /// is an order of magnitude faster than [`Head::step`].
-    fn read_run(&mut self, bytes: &[u8]) -> Option<Read> {
+    fn read_run(&mut self, bytes: &[u8], familiar: Option<&mut FamiliarLines>) -> Option<Read> {
         let (length, keep) = match self.place {
-            Place::LineStart => return self.header_lines(bytes),
+            Place::LineStart => return self.header_lines(bytes, familiar),
             Place::Method => return self.request_line(bytes),
             Place::RequestVersion(0) => return self.whole_request_version(bytes),
             Place::ResponseVersion(0) => return self.status_line(bytes),
@@ -246,10 +247,21 @@ impl Head {
     }
 
     /// Headers with their line ends, up to the first that must be blanked or the end of the head.
-    fn header_lines(&mut self, bytes: &[u8]) -> Option<Read> {
+    fn header_lines(&mut self, bytes: &[u8], mut familiar: Option<&mut FamiliarLines>) -> Option<Read> {
+        if let (None, Some(familiar)) = (self.value, &mut familiar) {
+            familiar.begin();
+        }
         let mut done = 0;
         loop {
             let rest = &bytes[done..];
+            if let Some(line) = familiar.as_mut().and_then(|familiar| familiar.find(rest)) {
+                self.value = Some(Value { keep: true, field: line.field });
+                if line.field == Field::ContentLength {
+                    self.content_length = line.content_length;
+                }
+                done += line.length();
+                continue;
+            }
             if rest.starts_with(b"\r\n") {
                 return Some(Read { kept: done + 2, ..Read::END });
             }
@@ -262,6 +274,9 @@ impl Head {
             if !value.keep {
                 let (blank, kept_after) = (line.value_end - line.value, line.end - line.value_end);
                 return Some(Read { kept: done + line.value, blank, kept_after, then: Then::More });
+            }
+            if let Some(familiar) = &mut familiar {
+                familiar.learn(&rest[..line.end], value.field, self.content_length);
             }
             done += line.end;
         }

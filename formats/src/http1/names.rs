@@ -1,11 +1,12 @@
 //! Names that a head is made of: header names whose values are harmless, and methods.
 
 /// Headers that decide about the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field {
     ContentLength,
     TransferEncoding,
     Expect,
+    #[default]
     Other,
 }
 

@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 
+use super::familiar::FamiliarLines;
 use super::head::{Head, Read, Then, surely_begins_head};
 use super::{Direction, Exchanges, HeadInfo, Method, Part, What};
 
@@ -55,6 +56,14 @@ enum State {
     Tunnel,
 }
 
+/// What a direction's bytes are read with.
+pub(super) struct Memory<'a> {
+    /// Requests that wait, of both directions.
+    pub(super) exchanges: &'a mut Exchanges,
+    /// Header lines seen before, where that is worth it.
+    pub(super) familiar: Option<&'a mut FamiliarLines>,
+}
+
 impl Side {
     /// The known bytes at the end of a call. They may show where a message ends that we are lost in.
     pub(super) fn last_bytes(
@@ -62,7 +71,7 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
         call_start: bool,
-        exchanges: &mut Exchanges,
+        memory: Memory<'_>,
         parts: &mut Vec<Part>,
     ) {
         let lost = matches!(self.state, State::LostInChunks | State::LostInHead { .. });
@@ -75,7 +84,7 @@ impl Side {
             _ => 0,
         };
         if kept == 0 {
-            return self.bytes(direction, bytes, call_start, exchanges, parts);
+            return self.bytes(direction, bytes, call_start, memory, parts);
         }
         self.push(What::Lost, (bytes.len() - kept) as u64, parts);
         self.push(What::Framing, kept as u64, parts);
@@ -91,15 +100,16 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
         call_start: bool,
-        exchanges: &mut Exchanges,
+        memory: Memory<'_>,
         parts: &mut Vec<Part>,
     ) {
+        let Memory { exchanges, mut familiar } = memory;
         if call_start {
             self.resynchronise(direction, bytes, parts);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let used = self.some_bytes(direction, rest, exchanges, parts);
+            let used = self.some_bytes(direction, rest, exchanges, familiar.as_deref_mut(), parts);
             rest = &rest[used..];
         }
     }
@@ -126,6 +136,7 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
         exchanges: &mut Exchanges,
+        familiar: Option<&mut FamiliarLines>,
         parts: &mut Vec<Part>,
     ) -> usize {
         if exchanges.tunnel && matches!(self.state, State::Between) {
@@ -133,7 +144,7 @@ impl Side {
         }
         match &mut self.state {
             State::Between => self.between(direction, bytes, parts),
-            State::Head => self.head(direction, bytes, exchanges, parts),
+            State::Head => self.head(direction, bytes, exchanges, familiar, parts),
             State::Body { .. } | State::ChunkData { .. } => self.counted(bytes.len() as u64, parts) as usize,
             State::ChunkSize { .. } => self.chunk_size(bytes[0], parts),
             State::ChunkEnd => self.chunk_end(bytes[0], parts),
@@ -176,11 +187,12 @@ impl Side {
         direction: Direction,
         bytes: &[u8],
         exchanges: &mut Exchanges,
+        mut familiar: Option<&mut FamiliarLines>,
         parts: &mut Vec<Part>,
     ) -> usize {
         let mut used = 0;
         while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
-            let read = head.read(&bytes[used..]);
+            let read = head.read(&bytes[used..], familiar.as_deref_mut());
             self.push_head(read, parts);
             used += read.length();
             match read.then {

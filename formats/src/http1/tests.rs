@@ -295,6 +295,34 @@ proptest! {
         prop_assert_eq!(markers(&parts), markers(&frame(&[(direction, bytes)])));
     }
 
+    /// Header lines seen before change nothing: heads of few kinds, whole and cut, one after the other.
+    #[test]
+    fn familiar_lines_say_the_same(
+        heads in proptest::collection::vec(
+            (any::<bool>(), proptest::collection::vec(0usize..LINES.len(), 0..5), 0usize..200),
+            1..12,
+        ),
+    ) {
+        let mut familiar = [FamiliarLines::default(), FamiliarLines::default()];
+        let (mut plain, mut quick) = (Framing::new(), Framing::new());
+        for (responses, lines, cut_at) in heads {
+            let (direction, start) = if responses {
+                (Responses, "HTTP/1.1 200 secret\r\n")
+            } else {
+                (Requests, "POST /a?b=secret HTTP/1.1\r\n")
+            };
+            let headers: String = lines.iter().map(|&line| LINES[line]).collect();
+            let text = format!("{start}{headers}\r\n");
+            let (first, second) = text.as_bytes().split_at(cut_at.min(text.len()));
+            for bytes in [first, second] {
+                let (mut of_plain, mut of_quick) = (Vec::new(), Vec::new());
+                plain.call(direction, whole(bytes), &mut of_plain);
+                quick.call_like(&mut familiar[direction as usize], direction, whole(bytes), &mut of_quick);
+                prop_assert_eq!(of_plain, of_quick);
+            }
+        }
+    }
+
     /// Bytes of any kind never panic.
     #[test]
     fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
@@ -303,6 +331,21 @@ proptest! {
         prop_assert_eq!(sum, 2 * bytes.len() as u64);
     }
 }
+
+/// Lines that heads of one side have in common, and some that tell about bodies.
+const LINES: [&str; 11] = [
+    "Host: h\r\n",
+    "Host: other\r\n",
+    "host: h\n",
+    "Accept: */*\r\n",
+    " folded\r\n",
+    "Content-Length: 0\r\n",
+    "Content-Length: 3\r\n",
+    "Content-Length: x\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Cookie: secret\r\n",
+    "Connection:\r\n",
+];
 
 #[test]
 fn a_word_in_capitals_is_no_head_before_its_line_is_whole() {

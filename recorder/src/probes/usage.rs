@@ -44,9 +44,9 @@ impl Probes {
         let Some(Map::HashMap(map)) = self.ebpf.map("USAGE") else { return Err(missing_map("USAGE")) };
         let sums = read_all(map).map_err(|error| explain("map USAGE", &error))?;
         let found = self.ebpf.map("ON_CPU").ok_or_else(|| missing_map("ON_CPU"))?;
-        let cpus = PerCpuArray::<_, [u64; 2]>::try_from(found).map_err(|e| explain("map ON_CPU", &e))?;
+        let cpus = PerCpuArray::<_, [u64; 3]>::try_from(found).map_err(|e| explain("map ON_CPU", &e))?;
         let running = cpus.get(&0, 0).map_err(|error| explain("map ON_CPU", &error))?;
-        let running = running.iter().map(|&[since_ns, pid]| OnCpu { since_ns, pid }).collect();
+        let running = running.iter().map(|words| bytemuck::cast(*words)).collect();
         Ok(CpuTimes { sums, running })
     }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use aya::maps::{MapData, RingBuf};
-use retrospan_formats::event::{Call, Header, Kind, Process, Record, Socket, State};
+use retrospan_formats::event::{Call, Header, Kind, Process, Record, Sched, Socket, State, Tcp};
 use retrospan_recorder::probes::{self, LossCounters, Options, Probes};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub enum Body {
     State(State),
     Socket(Socket),
     Process { process: Process, exe: Vec<u8>, argv: Vec<u8> },
+    Tcp(Tcp),
+    Sched(Sched),
 }
 
 impl Recorded {
@@ -43,6 +45,10 @@ impl Recorded {
             let (exe, argv) = text.split_at(process.exe_bytes.into());
             assert_eq!(argv.len(), usize::from(process.argv_bytes));
             Body::Process { process, exe: exe.to_vec(), argv: argv.to_vec() }
+        } else if header.record == Record::Tcp as u8 {
+            Body::Tcp(take::<Tcp>(rest).0)
+        } else if header.record == Record::Sched as u8 {
+            Body::Sched(take::<Sched>(rest).0)
         } else {
             panic!("unknown record {}", header.record);
         };
@@ -58,7 +64,8 @@ impl Recorded {
             Body::Call { call, .. } => call.socket_id,
             Body::State(state) => state.socket_id,
             Body::Socket(socket) => socket.socket_id,
-            Body::Process { .. } => 0,
+            Body::Tcp(tcp) => tcp.socket_id,
+            Body::Process { .. } | Body::Sched(_) => 0,
         }
     }
 }

@@ -1,0 +1,238 @@
+//! `retrospan spikes`: what comes back, how sure that is, where its time goes and why.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use retrospan_formats::reader::Capture;
+
+use super::block_on;
+use crate::catalog;
+use crate::cli::{SpikesArgs, TextFormat};
+use crate::error::{Error, Result};
+use crate::findings::keys::By;
+use crate::findings::search::Options;
+use crate::findings::spikes::find;
+use crate::findings::{Findings, Metric, Spike, words};
+use crate::print;
+use crate::text::{duration, harmless, time};
+
+/// Prints the findings; none is a result too.
+pub fn run(args: SpikesArgs) -> Result<ExitCode> {
+    let capture = Capture::open(&args.capture)?;
+    let options = options(&args)?;
+    let findings = block_on(look(&capture, &options))?;
+    print::text(&match args.format {
+        TextFormat::Json => {
+            let json = serde_json::to_string_pretty(&findings);
+            format!("{}\n", json.map_err(|e| Error::Usage(format!("the findings cannot be written: {e}")))?)
+        }
+        TextFormat::Text => as_text(&findings, &args.capture.display().to_string()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds, with progress on a terminal.
+pub async fn look(capture: &Capture, options: &Options) -> Result<Findings> {
+    let context = catalog::open(capture)?;
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let findings = find(&context, capture, options, &|step| bar.set_message(step.to_owned())).await;
+    bar.finish_and_clear();
+    findings
+}
+
+fn options(args: &SpikesArgs) -> Result<Options> {
+    if let Some(longest_ns) = args.max_period
+        && longest_ns < args.min_period
+    {
+        return Err(Error::Usage("--max-period is shorter than --min-period".to_owned()));
+    }
+    if !(args.fap > 0.0 && args.fap < 1.0) {
+        return Err(Error::Usage(format!("--fap {}: a probability between 0 and 1 is wanted", args.fap)));
+    }
+    let or_all = |chosen: &[Metric]| if chosen.is_empty() { Metric::ALL.to_vec() } else { chosen.to_vec() };
+    Ok(Options {
+        metrics: or_all(&args.metric),
+        by: if args.by.is_empty() { By::ALL.to_vec() } else { args.by.clone() },
+        min_period_ns: args.min_period,
+        max_period_ns: args.max_period,
+        fap: args.fap,
+    })
+}
+
+/// Causes that are listed.
+const MOST_CAUSES: usize = 5;
+/// Cycles that are listed.
+const MOST_CYCLES: usize = 24;
+
+fn as_text(findings: &Findings, capture: &str) -> String {
+    let mut text = String::new();
+    for (index, spike) in findings.spikes.iter().enumerate() {
+        spike_text(&mut text, index + 1, spike, findings.searched.utc_offset_s, capture);
+    }
+    for note in &findings.notes {
+        let _ = writeln!(text, "{}", harmless(note));
+    }
+    for left in &findings.unexplained {
+        let fap =
+            left.fap.map(|fap| format!(", best period FAP {}", words::probability(fap))).unwrap_or_default();
+        let needed = left.needed.as_ref().map(|needed| format!("; {needed}")).unwrap_or_default();
+        let line = format!(
+            "not shown to be periodic: {} episodes of {} in {}{fap}{needed}",
+            left.episodes,
+            words::bad(left.metric),
+            left.stream
+        );
+        let _ = writeln!(text, "{}", harmless(&line));
+    }
+    text
+}
+
+fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, capture: &str) {
+    let _ = writeln!(text, "{number}. {}\n", harmless(&spike.sentence));
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "   {name:<9} {}", harmless(&value));
+    };
+    line("seen in", format!("{} of {} ({})", words::bad(spike.metric), spike.stream, spike.by));
+    line("when", when(spike, offset_s));
+    line("how much", how_much(spike));
+    for hop in spike.hops.iter().filter(|hop| hop.share >= 0.02).take(MOST_CAUSES) {
+        let part =
+            if hop.part == "server" { format!("own time of {}", hop.process) } else { "waiting".to_owned() };
+        line(
+            "where",
+            format!(
+                "{:>3.0} %  {}: {part}, in {} of {} cycles",
+                100.0 * hop.share,
+                hop.hop,
+                hop.positive_cycles,
+                spike.hits
+            ),
+        );
+    }
+    for share in spike.dimensions.iter().take(3) {
+        line(
+            "who",
+            format!(
+                "{:.0} % of the affected have {} {}, {:.0} % of the others",
+                100.0 * share.share,
+                share.dimension,
+                share.value,
+                100.0 * share.share_of_ordinary
+            ),
+        );
+    }
+    if spike.causes.is_empty() {
+        line("cause", spike.cause.clone());
+    }
+    for cause in spike.causes.iter().take(MOST_CAUSES) {
+        let dose = cause
+            .dose
+            .map(|dose| format!(", rank correlation with the excess {dose:.2}"))
+            .unwrap_or_default();
+        let misses = match cause.misses {
+            0 => String::new(),
+            n => format!(", absent in {} of {n} cycles without a spike", cause.absent_in_misses),
+        };
+        line(
+            "cause",
+            format!("{}; by chance {}{dose}{misses}", cause.claim, words::probability(cause.chance)),
+        );
+    }
+    let more: Vec<String> =
+        spike.also.iter().take(6).map(|also| format!("{} ({})", also.stream, also.metric.name())).collect();
+    if !more.is_empty() {
+        line("also in", more.join(", "));
+    }
+    line("rows", format!("retrospan sql {} {}", shell(capture), shell(&spike.sql)));
+    for trace in spike.slow_traces.iter().take(2) {
+        line("trace", format!("retrospan trace {} {trace}", shell(capture)));
+    }
+    cycles_text(text, spike, offset_s);
+}
+
+fn when(spike: &Spike, offset_s: i32) -> String {
+    let mut when = format!(
+        "first at {}, jitter {}",
+        time(spike.first_tooth_ns, offset_s, 3),
+        duration((spike.jitter_s * 1e9) as i64)
+    );
+    match spike.clock.as_str() {
+        "undecided" => {}
+        clock => {
+            let _ = write!(when, ", {clock}");
+        }
+    }
+    if let Some(boundary) = spike.boundary {
+        let _ = write!(
+            when,
+            ", {} from every {} on the clock (by chance {})",
+            duration((boundary.offset_s * 1e9) as i64),
+            duration((boundary.every_s * 1e9) as i64),
+            words::probability(boundary.chance)
+        );
+    }
+    when
+}
+
+fn how_much(spike: &Spike) -> String {
+    let (affected, excess) = (spike.affected_per_cycle, spike.excess_s_per_cycle);
+    format!(
+        "{:.0} requests ({:.0} to {:.0}) and {:.2} s ({:.2} to {:.2}) beyond the ordinary a cycle; {:.0} % of all {}",
+        affected.mean,
+        affected.low.max(0.0),
+        affected.high,
+        excess.mean,
+        excess.low,
+        excess.high,
+        100.0 * spike.share_of_bad,
+        words::bad(spike.metric),
+    )
+}
+
+fn cycles_text(text: &mut String, spike: &Spike, offset_s: i32) {
+    let _ = writeln!(
+        text,
+        "\n   {:>5}  {:<12} {:>10} {:>9} {:>9} {:>7} {:>8} {:>9} {:>8}",
+        "cycle", "expected", "onset", "requests", "affected", "failed", "given up", "excess", "worst"
+    );
+    for cycle in spike.cycle_table.iter().take(MOST_CYCLES) {
+        let expected = time(cycle.expected_ns, offset_s, 3);
+        let clock = expected.get(11..23).unwrap_or_default();
+        let _ = match cycle.onset_ns {
+            None => writeln!(text, "   {:>5}  {clock:<12} {:>10}", cycle.number, "miss"),
+            Some(onset) => writeln!(
+                text,
+                "   {:>5}  {clock:<12} {:>10} {:>9} {:>9.0} {:>7} {:>8} {:>7.2} s {:>6.2} s{}",
+                cycle.number,
+                format!("{:+.0} ms", (onset - cycle.expected_ns) as f64 * 1e-6),
+                cycle.requests,
+                cycle.affected,
+                cycle.errors,
+                cycle.client_closed,
+                cycle.excess_s,
+                cycle.worst_s,
+                if cycle.lossy { "  events were lost here" } else { "" }
+            ),
+        };
+    }
+    if spike.cycle_table.len() > MOST_CYCLES {
+        let _ = writeln!(text, "   ... and {} more", spike.cycle_table.len() - MOST_CYCLES);
+    }
+    text.push('\n');
+}
+
+/// As one word of a shell command.
+fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
