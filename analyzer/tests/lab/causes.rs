@@ -135,7 +135,7 @@ impl Cause {
                 Box::new(Starter { command, child: None })
             }
             Self::Loss => Box::new(Loss::prepare(&chain.back)),
-            Self::Delay => Box::new(Squeeze::prepare(&chain.back)),
+            Self::Delay => Box::new(Squeeze::prepare(chain)),
             Self::Throttle => Box::new(Throttle::prepare(chain.inner.pid(), rhythm.length / 2)),
         }
     }
@@ -279,8 +279,14 @@ struct Squeeze<'c> {
 }
 
 impl<'c> Squeeze<'c> {
-    fn prepare(back: &'c Netns) -> Self {
-        let squeeze = Self { back };
+    fn prepare(chain: &'c Steady) -> Self {
+        // Else both ends take what is late for lost and send it again: that would be another cause.
+        for netns in [&chain.front, &chain.back] {
+            netns
+                .run(|| fs::write("/proc/sys/net/ipv4/tcp_early_retrans", "0").expect("no tail loss probes"));
+            netns.ip(&["route", "change", "10.213.0.0/24", "dev", "link0", "rto_min", "5s"]);
+        }
+        let squeeze = Self { back: &chain.back };
         squeeze.set("add", "1gbit");
         squeeze
     }
@@ -316,6 +322,8 @@ impl Throttle {
         fs::create_dir(&group).unwrap_or_else(|e| panic!("{}: {e}", group.display()));
         let throttle = Self { group, pid };
         throttle.write("cpu.cfs_period_us", every.as_micros());
+        // Against everything else that runs the group is one task: its neighbours must not be what is slow.
+        throttle.write("cpu.shares", 65_536);
         throttle.write("cgroup.procs", pid);
         throttle
     }

@@ -50,9 +50,9 @@ pub struct Steady {
     pub edge: Envoy,
     pub inner: Envoy,
     pub shop: Program,
-    /// The shop's namespace.
+    /// The namespaces of the shop and of the others.
     pub back: Netns,
-    front: Netns,
+    pub front: Netns,
     setting: Setting,
     dir: TempDir,
 }
