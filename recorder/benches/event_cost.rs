@@ -1,7 +1,8 @@
 //! What one recorded event costs the program that makes it.
 //!
-//! Three loops (getppid(), a send and a receive of 256 bytes on loopback TCP, a write and a read on a
-//! pipe) are timed with and without the recorder in turns, on the clock of the calling thread: what
+//! Four loops (getppid(), a send and a receive of 256 bytes on loopback TCP, a write and a read on a
+//! pipe, a switch between two threads that wake each other on one CPU) are timed with and without the recorder
+//! in turns, on the clock of the calling thread, or of both threads that switch: what
 //! the kernel programs do is charged to it, what the recorder does in its own time is not. On
 //! hardware the unit is ns; in the guest of guest.sh, whose clock counts them, it is instructions.
 //!
@@ -154,7 +155,54 @@ impl Loops {
             self.receiver.read_exact(&mut back)
         });
         add("send+receive", socket.map_err(failed)?);
+        add("wake-up+switch", switches(calls).map_err(failed)?);
         Ok(())
+    }
+}
+
+/// CPU time of one wake-up and one switch, ns: two threads on one CPU pass a byte to and fro.
+fn switches(calls: u32) -> std::io::Result<f64> {
+    let (mut from_other, mut to_this) = std::io::pipe()?;
+    let (mut from_this, mut to_other) = std::io::pipe()?;
+    let all = affinity(None)?;
+    affinity(Some(&all))?;
+    let other = std::thread::spawn(move || -> std::io::Result<()> {
+        let mut byte = [0];
+        while from_this.read(&mut byte)? > 0 {
+            to_this.write_all(&byte)?;
+        }
+        Ok(())
+    });
+    let mut pass = || -> std::io::Result<()> {
+        to_other.write_all(&[1])?;
+        from_other.read_exact(&mut [0])
+    };
+    (0..100).try_for_each(|_| pass())?;
+    let from = clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
+    (0..calls).try_for_each(|_| pass())?;
+    let took = clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID) - from;
+    drop(to_other);
+    other.join().map_err(|_| std::io::Error::other("the other thread failed"))??;
+    // SAFETY: the set is only read.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &all) };
+    Ok(took as f64 / f64::from(calls) / 2.0)
+}
+
+/// Puts this thread, and those it starts, on the first CPU of the set; without one, tells which it may use.
+fn affinity(first_of: Option<&libc::cpu_set_t>) -> std::io::Result<libc::cpu_set_t> {
+    const BYTES: usize = size_of::<libc::cpu_set_t>();
+    // SAFETY: a CPU set is plain bits, all zeros is an empty one; the kernel reads or writes BYTES of it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let result = match first_of {
+            None => libc::sched_getaffinity(0, BYTES, &mut set),
+            Some(all) => {
+                let first = (0..libc::CPU_SETSIZE as usize).find(|&cpu| libc::CPU_ISSET(cpu, all));
+                libc::CPU_SET(first.unwrap_or(0), &mut set);
+                libc::sched_setaffinity(0, BYTES, &set)
+            }
+        };
+        if result == 0 { Ok(set) } else { Err(std::io::Error::last_os_error()) }
     }
 }
 
@@ -168,17 +216,17 @@ fn request() -> Vec<u8> {
 
 /// Time of the calling thread per call of `body`, ns.
 fn timed(calls: u32, mut body: impl FnMut() -> std::io::Result<()>) -> std::io::Result<f64> {
-    let from = thread_ns();
+    let from = clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     for _ in 0..calls {
         body()?;
     }
-    Ok((thread_ns() - from) as f64 / f64::from(calls))
+    Ok((clock_ns(libc::CLOCK_THREAD_CPUTIME_ID) - from) as f64 / f64::from(calls))
 }
 
-fn thread_ns() -> i64 {
+fn clock_ns(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writing; this clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    // SAFETY: `time` is valid for writing; these clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &mut time) };
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 

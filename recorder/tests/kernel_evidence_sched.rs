@@ -75,15 +75,15 @@ fn who_waits_for_a_cpu_says_who_had_it() {
     }
     let place = Place::new();
     let recorder = record(&place, &[]);
-    let hog = shell("while :; do :; done");
+    // Turns of some 20 ms in which nothing else gets that CPU, however busy the machine is.
+    let hog = shell("while :; do i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; sleep 0.02; done");
     pin(hog.pid());
-    // SAFETY: concerns the hog alone, which is to win against whatever else runs here.
-    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, hog.pid() as u32, -20) }, 0);
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: concerns the hog alone; the parameter is only read.
+    assert_eq!(unsafe { libc::sched_setscheduler(hog.pid(), libc::SCHED_RR, &first) }, 0);
     let worker = std::thread::spawn(|| {
         carry_traffic();
         pin(0);
-        // SAFETY: concerns this thread alone.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
         let since = Instant::now();
         while since.elapsed() < Duration::from_secs(2) {
             std::hint::spin_loop();
@@ -98,7 +98,7 @@ fn who_waits_for_a_cpu_says_who_had_it() {
     assert!(numbers(&waits, "duration_ns").iter().all(|ns| *ns >= Some(5_000_000)), "the threshold");
     let blamed = with(&waits, "other_pid", hog_pid);
     let waited_ns: i64 = numbers(&blamed, "duration_ns").iter().flatten().sum();
-    assert!(waited_ns > 200_000_000, "{waited_ns} ns in {} rows", blamed.num_rows());
+    assert!(waited_ns > 100_000_000, "{waited_ns} ns in {} of {} rows", blamed.num_rows(), waits.num_rows());
     assert!(numbers(&blamed, "pid").iter().all(|pid| *pid == Some(std::process::id().into())));
     let processes = with(&rows(&capture, &tables::PROCESSES), "pid", hog_pid);
     assert!(

@@ -10,6 +10,7 @@ use recorder_support::{Place, Recorder, ebpf_or_skip, numbers, only, rows, texts
 use retrospan_formats::tables;
 
 /// Lets a shell burn CPU for that long; its pid and the CPU time that the kernel counted, s.
+#[expect(clippy::zombie_processes, reason = "waited for by wait4, which tells the CPU time")]
 fn burn(time: Duration) -> (i64, f64) {
     let child =
         Command::new("/bin/sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();

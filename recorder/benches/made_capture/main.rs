@@ -25,6 +25,7 @@ use retrospan_recorder::files::Files;
 use retrospan_recorder::losses::Losses;
 use retrospan_recorder::options::Payload;
 use retrospan_recorder::order::Merge;
+use retrospan_recorder::own_work::OwnWork;
 use retrospan_recorder::pipeline::{Pipeline, PipelineError};
 use retrospan_recorder::processes::Processes;
 use retrospan_recorder::{dimensions, host, rows};
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 
 fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Error>> {
     let writer = CaptureWriter::create(directory, manifest())?;
-    let files = Files::start(writer)?;
+    let files = Files::start(writer, OwnWork::default())?;
     let mut processes = Processes::new(false, Cgroups::below(None));
     processes.snapshot(traffic::processes());
     let own_pid = std::process::id();
