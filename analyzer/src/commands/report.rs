@@ -38,7 +38,8 @@ enum Wanted<'a> {
 impl Wanted<'_> {
     /// Decided before anything is read: a wrong name of a file should not cost a minute.
     fn new(args: &ReportArgs) -> Result<Wanted<'_>> {
-        let extension = Path::new(&args.output).extension().and_then(|text| text.to_str()).unwrap_or_default();
+        let extension =
+            Path::new(&args.output).extension().and_then(|text| text.to_str()).unwrap_or_default();
         let wrong = |wanted: &str| {
             Err(Error::Usage(format!("{}: the name must end in {wanted}", args.output.display())))
         };
@@ -55,13 +56,16 @@ impl Wanted<'_> {
         let scene = |name: &str| {
             plot::scene(report, name).ok_or_else(|| {
                 let names = plot::names(report);
-                let names: Vec<String> = names.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+                let names: Vec<String> =
+                    names.iter().map(|(name, what)| format!("{name} ({what})")).collect();
                 Error::Usage(format!("there is no picture {name} of this capture, but: {}", names.join(", ")))
             })
         };
         Ok(match self {
             Wanted::Page => page::html(report).into_bytes(),
-            Wanted::Svg(name) => draw(&scene(name)?, Place::Alone(Theme::Light), "").into_string().into_bytes(),
+            Wanted::Svg(name) => {
+                draw(&scene(name)?, Place::Alone(Theme::Light), "").into_string().into_bytes()
+            }
             Wanted::Png(name) => crate::report::raster::png(&scene(name)?, Theme::Light),
         })
     }

@@ -5,8 +5,8 @@ use crate::text::{count, duration, time};
 
 /// Steps of time that people count in, s.
 const STEPS_S: [f64; 28] = [
-    1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0,
-    120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0,
+    1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0,
+    60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0,
 ];
 
 /// A step for about so many ticks in a length of time.
@@ -23,7 +23,8 @@ pub fn times(scene: &mut Scene, area: &Area, [from_ns, to_ns]: [i64; 2], utc_off
     let shift_ns = i64::from(utc_offset_s) * 1_000_000_000;
     // Ticks stand on round times of the host's own clock.
     let mut tick_ns =
-        (from_ns.saturating_add(shift_ns)).div_euclid(step_ns).saturating_add(1).saturating_mul(step_ns) - shift_ns;
+        (from_ns.saturating_add(shift_ns)).div_euclid(step_ns).saturating_add(1).saturating_mul(step_ns)
+            - shift_ns;
     while tick_ns < to_ns {
         let x = area.x + area.width * (tick_ns - from_ns) as f64 / (to_ns - from_ns) as f64;
         scene.line([x, area.y + area.height], [x, area.y + area.height + 4.0], Ink::Faint, 1.0);
@@ -93,7 +94,9 @@ pub fn decades(scene: &mut Scene, area: &Area, [from, to]: [f64; 2]) {
 pub fn legend(scene: &mut Scene, x: f64, y: f64, scale: Scale) {
     let (what, low, high) = match scale {
         Scale::Count { what, max } => (what, "1".to_owned(), count(max.max(1.0) as u64)),
-        Scale::Duration { what, low_ns, high_ns } => (what, duration(low_ns as i64), duration(high_ns as i64)),
+        Scale::Duration { what, low_ns, high_ns } => {
+            (what, duration(low_ns as i64), duration(high_ns as i64))
+        }
     };
     let mut at = x;
     let mut word = |text: String, ink: Ink| {

@@ -30,7 +30,7 @@ pub fn heat(part: f64, theme: Theme) -> Rgb {
         Theme::Dark => (part, 0.28 + 0.65 * part),
     };
     let hue = (285.0 - 180.0 * bright).to_radians();
-    let chroma = 0.045 + 0.10 * (std::f64::consts::PI * (0.15 + 0.7 * part)).sin();
+    let chroma = 0.02 + 0.12 * (std::f64::consts::PI * (0.06 + 0.8 * part)).sin();
     oklab(lightness, chroma * hue.cos(), chroma * hue.sin())
 }
 
@@ -94,7 +94,8 @@ fn oklab(lightness: f64, a: f64, b: f64) -> Rgb {
     ]
     .map(|linear| {
         let linear = linear.clamp(0.0, 1.0);
-        let coded = if linear <= 0.003_130_8 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 };
+        let coded =
+            if linear <= 0.003_130_8 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 };
         (255.0 * coded).round() as u8
     })
 }
@@ -120,7 +121,8 @@ mod tests {
     #[test]
     fn the_map_reads_without_colour() {
         for theme in [Theme::Light, Theme::Dark] {
-            let lights: Vec<f64> = (0..=64).map(|step| luminance(heat(f64::from(step) / 64.0, theme))).collect();
+            let lights: Vec<f64> =
+                (0..=64).map(|step| luminance(heat(f64::from(step) / 64.0, theme))).collect();
             let rising = theme == Theme::Dark;
             assert!(lights.windows(2).all(|pair| (pair[1] > pair[0]) == rising), "{theme:?} {lights:?}");
         }

@@ -25,10 +25,8 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     if report.folds.get(place).is_some() {
         pictures(page, report, place);
     }
-    page.raw("<div class=\"beside\">");
     hops(page, spike);
     dimensions(page, spike);
-    page.raw("</div>");
     causes(page, &spike.causes);
     also(page, spike);
     cycle_table(page, report, spike);
@@ -81,20 +79,25 @@ fn sql(page: &mut Markup, statement: &str) {
 
 fn numbers(page: &mut Markup, spike: &Spike) {
     let [low, high] = spike.period_ci_s;
-    let between = |interval: &Interval, unit: &str| {
-        (format!("{:.3}{unit}", interval.mean), format!("{:.3} to {:.3}", interval.low, interval.high))
+    let between = |interval: &Interval| {
+        (seconds(interval.mean), format!("{} to {}", seconds(interval.low), seconds(interval.high)))
     };
     let affected = &spike.affected_per_cycle;
-    let excess = between(&spike.excess_s_per_cycle, " s");
+    let excess = between(&spike.excess_s_per_cycle);
     let mut clock = spike.clock.clone();
     if let Some(boundary) = &spike.boundary {
         let (every, offset) = (seconds(boundary.every_s), seconds(boundary.offset_s));
-        clock = format!("{clock}; {offset} from every full {every}, by chance {}", probability(boundary.chance));
+        clock =
+            format!("{clock}; {offset} from every full {every}, by chance {}", probability(boundary.chance));
     }
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let all = [
         ("period", format!("{:.4} s", spike.period_s), format!("95 %: {low:.4} to {high:.4}")),
-        ("cycles hit", format!("{} of {}", spike.hits, spike.cycles), format!("jitter {}", seconds(spike.jitter_s))),
+        (
+            "cycles hit",
+            format!("{} of {}", spike.hits, spike.cycles),
+            format!("jitter {}", seconds(spike.jitter_s)),
+        ),
         ("false alarm", probability(spike.fap), format!("null: {}{extrapolated}", spike.null)),
         ("where", spike.hop.clone(), String::new()),
         ("seen in", spike.stream.clone(), format!("{}, {}", spike.by, metric(spike.metric))),
@@ -104,7 +107,11 @@ fn numbers(page: &mut Markup, spike: &Spike) {
             format!("{:.1} to {:.1}", affected.low, affected.high),
         ),
         ("excess in a cycle", excess.0, excess.1),
-        ("share of all such", percent(spike.share_of_bad), format!("{:.0} requests", spike.affected_requests)),
+        (
+            "share of all such",
+            percent(spike.share_of_bad),
+            format!("{:.0} requests", spike.affected_requests),
+        ),
         ("clock", clock, String::new()),
     ];
     page.raw("<dl class=\"numbers\">");
@@ -122,7 +129,9 @@ fn pictures(page: &mut Markup, report: &Report, place: usize) {
     page.raw("<figure><figcaption>Folded at the period <span>one column a cycle, time in the cycle downwards: what ");
     page.raw("comes back lies in one line</span></figcaption>");
     both(page, |size| fold::scene(report, place, size));
-    page.raw("</figure><figure><figcaption>Its shape <span>all spikes laid over each other at their onsets</span>");
+    page.raw(
+        "</figure><figure><figcaption>Its shape <span>all spikes laid over each other at their onsets</span>",
+    );
     page.raw("</figcaption>");
     both(page, |size| fold::zoom(report, place, size));
     page.raw("</figure><figure><figcaption>Its cost</figcaption>");
@@ -134,7 +143,9 @@ fn hops(page: &mut Markup, spike: &Spike) {
     if spike.hops.is_empty() {
         return;
     }
-    page.raw("<div><h4>Where the excess is</h4><div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>");
+    page.raw(
+        "<div><h4>Where the excess is</h4><div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>",
+    );
     page.raw("<th>share</th><th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
     for hop in spike.hops.iter().take(MAX_ROWS) {
         page.raw("<tr>").element("td", &[("class", "wide".into())], &hop.hop);
@@ -162,7 +173,11 @@ fn dimensions(page: &mut Markup, spike: &Spike) {
     page.raw("<div><h4>Whom it hits</h4><div class=\"scroll\"><table><thead><tr><th></th><th>value</th>");
     page.raw("<th>of affected</th><th class=\"n\">of ordinary</th></tr></thead><tbody>");
     for row in spike.dimensions.iter().take(MAX_ROWS) {
-        page.raw("<tr>").element("td", &[], &row.dimension).element("td", &[("class", "wide".into())], &row.value);
+        page.raw("<tr>").element("td", &[], &row.dimension).element(
+            "td",
+            &[("class", "wide".into())],
+            &row.value,
+        );
         share(page, row.share);
         page.element("td", &[("class", "n".into())], &percent(row.share_of_ordinary)).raw("</tr>");
     }
@@ -175,7 +190,8 @@ fn causes(page: &mut Markup, causes: &[Cause]) {
     }
     page.raw("<h4>What coincides</h4>");
     for cause in causes.iter().take(MAX_ROWS) {
-        let dose = cause.dose.map(|dose| format!(", size goes with the excess: {dose:.2}")).unwrap_or_default();
+        let dose =
+            cause.dose.map(|dose| format!(", size goes with the excess: {dose:.2}")).unwrap_or_default();
         let details = format!(
             "seen in {} of {} cycles hit, {} times elsewhere, absent in {} of {} misses; chance {}; leads by {} ± {}{dose}",
             cause.coincidences,
@@ -215,7 +231,9 @@ fn cycle_table(page: &mut Markup, report: &Report, spike: &Spike) {
     let mark = |cycle: &crate::findings::Cycle| if cycle.onset_ns.is_some() { '●' } else { '○' };
     let marks: String = spike.cycle_table.iter().take(60).map(mark).collect();
     page.text(&marks).raw("</span></summary><div class=\"scroll tall\"><table class=\"rove\"><thead><tr>");
-    for name in ["cycle", "onset", "late by", "lasted", "requests", "affected", "failed", "gave up", "excess", "worst"] {
+    for name in [
+        "cycle", "onset", "late by", "lasted", "requests", "affected", "failed", "gave up", "excess", "worst",
+    ] {
         page.element("th", &[("class", "n".into())], name);
     }
     page.raw("</tr></thead><tbody>");

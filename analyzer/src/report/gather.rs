@@ -21,7 +21,7 @@ use crate::span_rows::typed;
 use crate::text::{count, duration, time};
 
 /// Findings with pictures of their own; the rest are sentences.
-const MAX_PICTURED: usize = 12;
+const MAX_PICTURED: usize = 8;
 /// Losses that are listed; the rest are in the sum.
 const MAX_LOSSES: usize = 10_000;
 

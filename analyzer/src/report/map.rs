@@ -36,7 +36,13 @@ pub fn scene(report: &Report, size: Size) -> Scene {
     let centre = |node: &Node| place.centre(node, in_layer.get(&node.layer).copied().unwrap_or(1));
     for (edge, &(from, to)) in edges.iter().zip(&ends) {
         let width = 1.0 + 4.0 * (edge.requests as f64 / busiest).sqrt();
-        edge_shapes(&mut scene, edge, &place.curve(centre(&nodes[from]), centre(&nodes[to])), width, length_s);
+        edge_shapes(
+            &mut scene,
+            edge,
+            &place.curve(centre(&nodes[from]), centre(&nodes[to])),
+            width,
+            length_s,
+        );
     }
     for node in &nodes {
         let [x, y] = centre(node);

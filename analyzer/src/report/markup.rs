@@ -131,7 +131,8 @@ mod tests {
         let mut markup = Markup::default();
         let hostile = "</style><script>x</script>\" onload='y' & \u{202e}\u{0}\n";
         markup.element("p", &[("title", hostile.into()), ("x", 1.006.into())], hostile);
-        let escaped = "&lt;/style&gt;&lt;script&gt;x&lt;/script&gt;&quot; onload=&#39;y&#39; &amp; \\u{202e}\\x00\\n";
+        let escaped =
+            "&lt;/style&gt;&lt;script&gt;x&lt;/script&gt;&quot; onload=&#39;y&#39; &amp; \\u{202e}\\x00\\n";
         assert_eq!(markup.into_string(), format!("<p title=\"{escaped}\" x=\"1.01\">{escaped}</p>"));
     }
 

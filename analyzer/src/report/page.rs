@@ -49,7 +49,9 @@ fn head(page: &mut Markup, report: &Report) {
     page.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     page.empty("meta", &[("http-equiv", "Content-Security-Policy".into()), ("content", POLICY.into())]);
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    page.raw("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"referrer\" content=\"no-referrer\">");
+    page.raw(
+        "<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"referrer\" content=\"no-referrer\">",
+    );
     page.element("title", &[], &format!("{} · Retrospan", report.name));
     page.raw("<style>:root{").text(&variables(Theme::Light)).raw("}");
     page.raw("@media (prefers-color-scheme:dark){:root:not([data-theme=light]){");
@@ -150,7 +152,8 @@ fn unexplained(page: &mut Markup, report: &Report) {
         .unexplained
         .iter()
         .map(|series| {
-            let first = series.onset_ns.first().map(|&ns| time(ns, report.utc_offset_s, 0)).unwrap_or_default();
+            let first =
+                series.onset_ns.first().map(|&ns| time(ns, report.utc_offset_s, 0)).unwrap_or_default();
             vec![
                 series.stream.clone(),
                 finding::metric(series.metric).to_owned(),
@@ -278,7 +281,7 @@ fn trace_group(page: &mut Markup, report: &Report, group: &TraceGroup) {
 fn one_trace(page: &mut Markup, report: &Report, trace: &Trace) {
     page.raw("<figure class=\"trace\"><figcaption>").text(&duration(trace.length_ns)).raw(" <span>");
     page.text(&time(trace.start_ns, report.utc_offset_s, 3)).raw("</span></figcaption>");
-    page.nest(&draw(&waterfall::scene(trace), Place::Page, "picture"));
+    both(page, |size| waterfall::scene(trace, size));
     page.raw("<p class=\"quiet\">").text(&trace.id).raw("</p></figure>");
 }
 
@@ -323,7 +326,11 @@ fn help(page: &mut Markup) {
         ("Esc", "close"),
     ];
     for (key, what) in keys {
-        page.raw("<tr><td>").element("kbd", &[], key).raw("</td>").element("td", &[("class", "wide".into())], what);
+        page.raw("<tr><td>").element("kbd", &[], key).raw("</td>").element(
+            "td",
+            &[("class", "wide".into())],
+            what,
+        );
         page.raw("</tr>");
     }
     page.raw("</tbody></table><form method=\"dialog\"><button>Close</button></form></dialog>");

@@ -117,7 +117,8 @@ impl<'a> Pass<'a> {
 
     fn count(&mut self, connection_id: i64, side: usize, seen: Seen) {
         let hop = self.hops.of_connection.get(&connection_id).copied();
-        let first_side = hop.and_then(|hop| self.hops.list.get(hop)).is_none_or(|hop| hop.first_side() == side);
+        let first_side =
+            hop.and_then(|hop| self.hops.list.get(hop)).is_none_or(|hop| hop.first_side() == side);
         let own = hop.and_then(|hop| self.series.get(hop)).and_then(|sides| sides[side]);
         // What both ends recorded counts once in the sum of everything.
         let sum = first_side.then_some(0);

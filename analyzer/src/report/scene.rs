@@ -174,7 +174,9 @@ impl Scale {
         let part = match self {
             _ if value <= 0.0 => return 0,
             Scale::Count { max, .. } => value.ln_1p() / max.max(1.0).ln_1p(),
-            Scale::Duration { low_ns, high_ns, .. } => (value / low_ns).ln() / (high_ns / low_ns).ln().max(1e-9),
+            Scale::Duration { low_ns, high_ns, .. } => {
+                (value / low_ns).ln() / (high_ns / low_ns).ln().max(1e-9)
+            }
         };
         1 + (254.0 * part.clamp(0.0, 1.0)).round() as u8
     }

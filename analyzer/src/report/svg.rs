@@ -18,11 +18,8 @@ pub enum Place {
 pub fn draw(scene: &Scene, place: Place, class: &'static str) -> Markup {
     let mut markup = Markup::default();
     let view = format!("0 0 {} {}", short(scene.width), short(scene.height));
-    let mut attributes = vec![
-        ("viewBox", view.into()),
-        ("role", "img".into()),
-        ("aria-label", scene.title.as_str().into()),
-    ];
+    let mut attributes =
+        vec![("viewBox", view.into()), ("role", "img".into()), ("aria-label", scene.title.as_str().into())];
     match place {
         Place::Page => attributes.push(("class", class.into())),
         Place::Alone(_) => attributes.extend([
@@ -271,9 +268,6 @@ mod tests {
         let mut markup = Markup::default();
         let area = Area { x: 0.0, y: 0.0, width: 40.0, height: 10.0 };
         bars(&mut markup, &area, &[0.0, 0.5, 0.5, 0.001], Ink::Bad, Place::Page);
-        assert_eq!(
-            markup.into_string(),
-            "<path d=\"M10 10v-5h20v5zM30 10v-1h10v1z\" class=\"f-bad\"/>"
-        );
+        assert_eq!(markup.into_string(), "<path d=\"M10 10v-5h20v5zM30 10v-1h10v1z\" class=\"f-bad\"/>");
     }
 }

@@ -14,9 +14,11 @@ use crate::span_rows::{SpanBatch, SpanRow};
 use crate::text::{duration, size};
 
 /// Traces of each kind beside a finding.
-const EACH: usize = 4;
+const EACH: usize = 3;
 /// Spans of a trace that are shown.
-const MAX_BARS: usize = 40;
+const MAX_BARS: usize = 30;
+/// Characters of a path that are shown.
+const MAX_CHARACTERS: usize = 200;
 /// Spans that are read.
 const MAX_ROWS: u64 = 20_000;
 
@@ -33,7 +35,8 @@ struct Node {
 pub async fn gather(context: &SessionContext, spikes: &[Spike]) -> Result<Vec<TraceGroup>> {
     let mut wanted: Vec<(Option<usize>, Vec<String>, Vec<String>)> = Vec::new();
     for (place, spike) in spikes.iter().enumerate() {
-        let first = |ids: &[String]| ids.iter().filter(|id| is_id(id)).take(EACH).cloned().collect::<Vec<_>>();
+        let first =
+            |ids: &[String]| ids.iter().filter(|id| is_id(id)).take(EACH).cloned().collect::<Vec<_>>();
         wanted.push((Some(place), first(&spike.typical_traces), first(&spike.slow_traces)));
     }
     wanted.retain(|(_, typical, slow)| !typical.is_empty() || !slow.is_empty());
@@ -63,11 +66,8 @@ fn is_id(id: &str) -> bool {
 
 /// Traces around the median and the slowest ones, where no finding names any.
 async fn of_recording(context: &SessionContext) -> Result<(Vec<String>, Vec<String>)> {
-    let slow = ids(
-        context,
-        "SELECT trace_id FROM traces ORDER BY root_duration_ns DESC, trace_id LIMIT 4",
-    )
-    .await?;
+    let slow =
+        ids(context, "SELECT trace_id FROM traces ORDER BY root_duration_ns DESC, trace_id LIMIT 4").await?;
     let median = "SELECT CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY root_duration_ns) AS BIGINT)
                   AS median_ns, count(*) AS traces FROM traces";
     let batches = catalog::plan(context, median).await?.collect().await?;
@@ -117,7 +117,8 @@ fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
     let port = row.dst_port.map_or("?".to_owned(), |port| port.to_string());
     let status = row.status.map(|status| format!(" {status}")).unwrap_or_default();
     let hop = format!("{} -> {}:{port}", name(src, row.src_addr), name(dst, row.dst_addr));
-    let what = format!("{}{status}", what(row));
+    let mut what: String = what(row).chars().take(MAX_CHARACTERS).collect();
+    what.push_str(&status);
     Node {
         id: row.span_id.to_owned(),
         parent: row.parent_span_id.map(str::to_owned),
