@@ -218,7 +218,7 @@ fn the_page_opens_and_hostile_text_stays_text() {
     assert!(text.contains("Every 1.000 s: waiting in curl -> server:8080"), "{text}");
     assert!(text.contains("<script>window.hostile=1</script>"), "{text}");
     assert!(text.contains("\\u{202e}") && !text.contains('\u{202e}'), "{text}");
-    assert!(text.contains("7 events in 1 intervals"), "{text}");
+    assert!(text.contains("7 events in 1 interval"), "{text}");
 }
 
 #[test]

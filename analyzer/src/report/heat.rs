@@ -154,7 +154,7 @@ fn marks(scene: &mut Scene, report: &Report, area: &Area) {
     let length_ns = range_ns[1].saturating_sub(range_ns[0]) as f64;
     for (place, spike) in report.findings.spikes.iter().take(3).enumerate() {
         let y = area.y - 12.0 * (report.findings.spikes.len().min(3) - place) as f64;
-        let label = format!("finding {}", place + 1);
+        let label = format!("spike {}", place + 1);
         scene.text(area.x - 7.0, y + 9.0, label, Style { anchor: Anchor::End, ink: Ink::Mark, ..SMALL });
         let mut hits = vec![0.0; report.timeline.columns];
         let mut misses = hits.clone();

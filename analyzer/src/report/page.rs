@@ -292,9 +292,10 @@ fn losses(page: &mut Markup, report: &Report) {
     page.raw("<section id=\"lost\" tabindex=\"-1\"><h2>What was lost</h2>");
     let sum: u64 = report.lost.iter().map(|lost| lost.count).sum();
     let words = format!(
-        "{} events in {} intervals. Requests of these times may be missing or incomplete; pictures show them hatched.",
+        "{} events in {} interval{}. Requests of these times may be missing or incomplete; pictures show them hatched.",
         count(sum),
-        count(report.lost.len() as u64)
+        count(report.lost.len() as u64),
+        if report.lost.len() == 1 { "" } else { "s" },
     );
     page.element("p", &[], &words);
     let rows: Vec<Vec<String>> = report

@@ -178,7 +178,9 @@ impl Canvas {
         for (place, &height) in heights.iter().enumerate().filter(|(_, height)| **height > 0.0) {
             let height = (height.min(1.0) * area.height).max(1.0);
             let y = area.y + area.height - height;
-            self.rect(&Area { x: area.x + step * place as f64, y, width: step, height }, rgb);
+            // On whole pixels: bars that touch show no seam.
+            let edge = |bar: usize| ((area.x + step * bar as f64) * PIXELS).round() / PIXELS;
+            self.rect(&Area { x: edge(place), y, width: edge(place + 1) - edge(place), height }, rgb);
         }
     }
 
