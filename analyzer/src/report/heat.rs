@@ -199,9 +199,11 @@ mod tests {
     #[test]
     fn columns_with_losses_are_runs() {
         let lost = |from_ns, to_ns| Lost { from_ns, to_ns, count: 1, what: String::new() };
-        let mut report = Report::default();
-        report.timeline = Timeline { from_ns: 0, column_ns: 10, columns: 10, series: Vec::new() };
-        report.lost = vec![lost(-50, 5), lost(31, 32), lost(35, 41), lost(99, 1000), lost(2000, 3000)];
+        let report = Report {
+            timeline: Timeline { from_ns: 0, column_ns: 10, columns: 10, series: Vec::new() },
+            lost: vec![lost(-50, 5), lost(31, 32), lost(35, 41), lost(99, 1000), lost(2000, 3000)],
+            ..Report::default()
+        };
         assert_eq!(lossy_runs(&report), [0..1, 3..5, 9..10]);
     }
 }

@@ -110,7 +110,8 @@ impl Placing {
                 [a, [a[0] + pull, a[1]], [b[0] - pull, b[1]], b]
             }
             Size::Wide => {
-                let (a, b) = ([from[0], from[1] + BOX_HEIGHT / 2.0], [to[0] + 8.0, to[1] + BOX_HEIGHT / 2.0]);
+                let (a, b) =
+                    ([from[0] - 18.0, from[1] + BOX_HEIGHT / 2.0], [to[0] + 18.0, to[1] + BOX_HEIGHT / 2.0]);
                 let pull = 34.0;
                 [a, [a[0], a[1] + pull], [b[0], b[1] + pull], b]
             }
