@@ -30,7 +30,7 @@ pub fn heat(part: f64, theme: Theme) -> Rgb {
         Theme::Dark => (part, 0.28 + 0.65 * part),
     };
     let hue = (285.0 - 180.0 * bright).to_radians();
-    let chroma = 0.045 + 0.10 * (std::f64::consts::PI * (0.15 + 0.7 * part)).sin();
+    let chroma = 0.02 + 0.12 * (std::f64::consts::PI * (0.06 + 0.8 * part)).sin();
     oklab(lightness, chroma * hue.cos(), chroma * hue.sin())
 }
 
@@ -48,7 +48,7 @@ pub fn ink(ink: Ink, theme: Theme) -> Rgb {
         Ink::Waiting => ([0xc9, 0xd5, 0xe2], [0x37, 0x44, 0x53]),
         Ink::Mark => ([0xc2, 0x41, 0x0c], [0xff, 0x9d, 0x5c]),
         Ink::Bad => ([0xb4, 0x23, 0x18], [0xff, 0x7b, 0x72]),
-        Ink::Left => ([0x9a, 0x67, 0x00], [0xe3, 0xb3, 0x41]),
+        Ink::Left => ([0x8f, 0x5f, 0x00], [0xe3, 0xb3, 0x41]),
     };
     match theme {
         Theme::Light => light,

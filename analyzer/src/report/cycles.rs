@@ -2,10 +2,13 @@
 
 use super::data::Report;
 use super::scene::{Anchor, Area, Ink, SMALL, Scene, Shape, Size, Style};
+use crate::findings::Cycle;
 use crate::text::{duration, time};
 
 /// Height of the bars, pixels.
 const BARS_HEIGHT: f64 = 90.0;
+/// Cycles with a bar of their own.
+const MAX_BARS: usize = 240;
 
 /// One bar a cycle: requests affected; a mark where a cycle had no episode.
 pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
@@ -17,9 +20,26 @@ pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
     let area = Area { x: 62.0, y: 16.0, width: size.width() - 70.0, height: BARS_HEIGHT };
     scene.rect(area.x, area.y, area.width, area.height, Ink::Panel);
     let most = spike.cycle_table.iter().map(|cycle| cycle.affected).fold(1.0, f64::max);
-    let width = area.width / spike.cycle_table.len().max(1) as f64;
+    if spike.cycle_table.len() > MAX_BARS {
+        let each = spike.cycle_table.len().div_ceil(MAX_BARS);
+        let worst = |cycles: &[Cycle]| cycles.iter().map(|cycle| cycle.affected / most).fold(0.0, f64::max);
+        let heights = spike.cycle_table.chunks(each).map(worst).collect();
+        scene.shapes.push(Shape::Bars(area, heights, Ink::Mark));
+    } else {
+        bars(&mut scene, report, &spike.cycle_table, &area, most);
+    }
+    let right = Style { anchor: Anchor::End, ..SMALL };
+    scene.text(area.x - 7.0, area.y + 10.0, format!("{most:.0}"), right);
+    scene.text(area.x - 7.0, area.y + area.height, "0", right);
+    scene.text(area.x, 11.0, "requests affected, by cycle", SMALL);
+    scene
+}
+
+/// Each cycle with a bar that says what it cost.
+fn bars(scene: &mut Scene, report: &Report, cycles: &[Cycle], area: &Area, most: f64) {
+    let width = area.width / cycles.len().max(1) as f64;
     let step = ((34.0 / width).ceil() as usize).max(1);
-    for (column, cycle) in spike.cycle_table.iter().enumerate() {
+    for (column, cycle) in cycles.iter().enumerate() {
         let x = area.x + width * column as f64;
         let middle = x + width / 2.0;
         let bar = 0.7 * width;
@@ -58,9 +78,4 @@ pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
             scene.text(middle, area.y + area.height + 15.0, cycle.number.to_string(), style);
         }
     }
-    let right = Style { anchor: Anchor::End, ..SMALL };
-    scene.text(area.x - 7.0, area.y + 10.0, format!("{most:.0}"), right);
-    scene.text(area.x - 7.0, area.y + area.height, "0", right);
-    scene.text(area.x, 11.0, "requests affected, by cycle", SMALL);
-    scene
 }

@@ -25,10 +25,8 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     if report.folds.get(place).is_some() {
         pictures(page, report, place);
     }
-    page.raw("<div class=\"beside\">");
     hops(page, spike);
     dimensions(page, spike);
-    page.raw("</div>");
     causes(page, &spike.causes);
     also(page, spike);
     cycle_table(page, report, spike);
@@ -55,7 +53,7 @@ pub fn probability(part: f64) -> String {
     match part {
         part if part <= 0.0 => "0".to_owned(),
         part if part < 0.001 => format!("{part:.0e}"),
-        part => format!("{part:.2}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        part => format!("{part:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
 }
 
@@ -81,20 +79,24 @@ fn sql(page: &mut Markup, statement: &str) {
 
 fn numbers(page: &mut Markup, spike: &Spike) {
     let [low, high] = spike.period_ci_s;
-    let between = |interval: &Interval, unit: &str| {
-        (format!("{:.3}{unit}", interval.mean), format!("{:.3} to {:.3}", interval.low, interval.high))
+    // Two digits of what is uncertain.
+    let digits = (1.0 - (high - low).max(1e-9).log10().floor()).clamp(0.0, 6.0) as usize;
+    let between = |interval: &Interval| {
+        (seconds(interval.mean), format!("{} to {}", seconds(interval.low), seconds(interval.high)))
     };
     let affected = &spike.affected_per_cycle;
-    let excess = between(&spike.excess_s_per_cycle, " s");
-    let mut clock = spike.clock.clone();
-    if let Some(boundary) = &spike.boundary {
+    let excess = between(&spike.excess_s_per_cycle);
+    let boundary = spike.boundary.map(|boundary| {
         let (every, offset) = (seconds(boundary.every_s), seconds(boundary.offset_s));
-        clock =
-            format!("{clock}; {offset} from every full {every}, by chance {}", probability(boundary.chance));
-    }
+        format!("{offset} from every full {every}, chance {}", probability(boundary.chance))
+    });
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let all = [
-        ("period", format!("{:.4} s", spike.period_s), format!("95 %: {low:.4} to {high:.4}")),
+        (
+            "period",
+            format!("{:.digits$} s", spike.period_s),
+            format!("95 %: {low:.digits$} to {high:.digits$}"),
+        ),
         (
             "cycles hit",
             format!("{} of {}", spike.hits, spike.cycles),
@@ -114,7 +116,7 @@ fn numbers(page: &mut Markup, spike: &Spike) {
             percent(spike.share_of_bad),
             format!("{:.0} requests", spike.affected_requests),
         ),
-        ("clock", clock, String::new()),
+        ("clock", spike.clock.clone(), boundary.unwrap_or_default()),
     ];
     page.raw("<dl class=\"numbers\">");
     for (name, value, small) in &all {

@@ -13,6 +13,8 @@ use crate::text::duration;
 const CELLS_HEIGHT: f64 = 240.0;
 /// Columns at most; cycles share one where there are more.
 const MAX_COLUMNS: usize = 240;
+/// A column in which losses begin and end more often is hatched as a whole.
+const MAX_EDGES: usize = 8;
 
 /// Values of a fold with cycles merged, so that they fit a width.
 pub struct Merged {
@@ -46,9 +48,11 @@ pub fn scale(fold: &Fold, values: &[f64]) -> Scale {
     let max = values.iter().copied().fold(0.0, f64::max);
     match fold.value {
         FoldValue::Slowest => {
-            let low_ns = values.iter().copied().filter(|&value| value > 0.0).fold(f64::INFINITY, f64::min);
-            let low_ns = if low_ns.is_finite() { low_ns.max(1.0) } else { 1.0 };
-            Scale::Duration { what: "slowest request", low_ns, high_ns: max.max(low_ns * 1.01) }
+            // What is ordinary stays pale: the scale begins at the median.
+            let mut used: Vec<f64> = values.iter().copied().filter(|&value| value > 0.0).collect();
+            used.sort_by(f64::total_cmp);
+            let low_ns = used.get(used.len() / 2).copied().unwrap_or(1.0).max(1.0);
+            Scale::Duration { what: "slowest request of a cell", low_ns, high_ns: max.max(low_ns * 1.01) }
         }
         FoldValue::Failed => Scale::Count { what: "failed requests", max },
         FoldValue::Left => Scale::Count { what: "clients that gave up", max },
@@ -126,10 +130,15 @@ fn cycles_under(scene: &mut Scene, area: &Area, fold: &Fold, merged: &Merged) {
 fn lossy(scene: &mut Scene, area: &Area, merged: &Merged) {
     let (width, height) = (area.width / merged.columns as f64, area.height / PHASES as f64);
     for column in 0..merged.columns {
+        let of_column = &merged.lossy[column * PHASES..(column + 1) * PHASES];
+        if of_column.windows(2).filter(|pair| pair[0] != pair[1]).count() > MAX_EDGES {
+            let x = area.x + width * column as f64;
+            scene.shapes.push(Shape::Hatch(Area { x, width, ..*area }));
+            continue;
+        }
         let mut phase = 0;
         while phase < PHASES {
-            let lossy = &merged.lossy[column * PHASES + phase..(column + 1) * PHASES];
-            let run = lossy.iter().take_while(|&&lost| lost).count();
+            let run = of_column[phase..].iter().take_while(|&&lost| lost).count();
             if run > 0 {
                 let (x, y) = (area.x + width * column as f64, area.y + height * phase as f64);
                 scene.shapes.push(Shape::Hatch(Area { x, y, width, height: height * run as f64 }));

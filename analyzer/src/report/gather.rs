@@ -21,7 +21,7 @@ use crate::span_rows::typed;
 use crate::text::{count, duration, time};
 
 /// Findings with pictures of their own; the rest are sentences.
-const MAX_PICTURED: usize = 12;
+const MAX_PICTURED: usize = 8;
 /// Losses that are listed; the rest are in the sum.
 const MAX_LOSSES: usize = 10_000;
 
@@ -78,7 +78,7 @@ fn facts(capture: &Capture, timeline: &Timeline, [from_ns, to_ns]: [i64; 2]) -> 
         ("from", time(from_ns, host.utc_offset_s, 0)),
         ("until", time(to_ns, host.utc_offset_s, 0)),
         ("length", duration(to_ns - from_ns)),
-        ("requests", count(requests)),
+        ("requests over all hops", count(requests)),
         ("state", capture.state.name().to_owned()),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()

@@ -3,7 +3,7 @@
 use super::axes::{decades, legend, times};
 use super::data::{CELLS_PER_DECADE, LATENCY_ROWS, LOWEST_DECADE, Report, Series};
 use super::scene::{Anchor, Area, Axis, Cells, Ink, SMALL, Scale, Scene, Shape, Size, Style};
-use crate::text::{count, time};
+use crate::text::count;
 
 /// Height of the cells, pixels.
 const CELLS_HEIGHT: f64 = 220.0;
@@ -27,20 +27,34 @@ pub fn scene(report: &Report, series: &Series, size: Size) -> Scene {
         bottom = Area { y: bottom.y + bottom.height + 8.0, height: STRIP_HEIGHT, ..bottom };
         strip(&mut scene, &bottom, name, values, *ink, report.timeline.column_ns);
     }
-    let range_ns = range_ns(report);
-    for lost in &report.lost {
-        let hatch = hatch(lost.from_ns, lost.to_ns, range_ns, &area, bottom.y + bottom.height - area.y);
-        let tip = format!(
-            "{} events lost\n{}\n{} to {}",
-            count(lost.count),
-            lost.what,
-            time(lost.from_ns, report.utc_offset_s, 3),
-            time(lost.to_ns, report.utc_offset_s, 3)
-        );
-        scene.shapes.extend(hatch.map(|shape| Shape::Tip(tip, vec![shape])));
+    let all = Area { height: bottom.y + bottom.height - area.y, ..area };
+    for run in lossy_runs(report) {
+        let step = area.width / report.timeline.columns.max(1) as f64;
+        let (x, width) = (area.x + step * run.start as f64, (step * run.len() as f64).max(2.0));
+        let hatch = Shape::Hatch(Area { x: x.min(area.x + area.width - width), width, ..all });
+        scene.shapes.push(Shape::Tip("Events are missing here.".to_owned(), vec![hatch]));
     }
-    times(&mut scene, &bottom, range_ns, report.utc_offset_s);
+    times(&mut scene, &bottom, range_ns(report), report.utc_offset_s);
     scene
+}
+
+/// The columns of which events are missing, as runs.
+fn lossy_runs(report: &Report) -> Vec<std::ops::Range<usize>> {
+    let (from_ns, columns) = (report.timeline.from_ns, report.timeline.columns);
+    let column = |ns: i64| ns.saturating_sub(from_ns).div_euclid(report.timeline.column_ns.max(1));
+    let mut lossy = vec![false; columns];
+    for lost in &report.lost {
+        let (first, last) = (column(lost.from_ns).max(0), column(lost.to_ns).min(columns as i64 - 1));
+        (first..=last).for_each(|place| lossy[place as usize] = true);
+    }
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for place in (0..columns).filter(|&place| lossy[place]) {
+        match runs.last_mut() {
+            Some(run) if run.end == place => run.end += 1,
+            _ => runs.push(place..place + 1),
+        }
+    }
+    runs
 }
 
 /// Begin and end of all columns.
@@ -48,21 +62,6 @@ fn range_ns(report: &Report) -> [i64; 2] {
     let timeline = &report.timeline;
     let length_ns = timeline.column_ns.saturating_mul(timeline.columns as i64);
     [timeline.from_ns, timeline.from_ns.saturating_add(length_ns.max(1))]
-}
-
-/// A time of which events are missing, at least two pixels wide; None where it is not in the picture.
-fn hatch(from_ns: i64, to_ns: i64, range_ns: [i64; 2], area: &Area, height: f64) -> Option<Shape> {
-    let place = |ns: i64| {
-        area.width * ns.saturating_sub(range_ns[0]) as f64 / range_ns[1].saturating_sub(range_ns[0]) as f64
-    };
-    let (from, to) = (place(from_ns).max(0.0), place(to_ns).min(area.width));
-    let width = (to - from).max(2.0);
-    (to_ns >= range_ns[0] && from_ns <= range_ns[1]).then_some(Shape::Hatch(Area {
-        x: area.x + from,
-        y: area.y,
-        width,
-        height,
-    }))
 }
 
 fn cells(scene: &mut Scene, report: &Report, series: &Series, area: &Area, size: Size) {
@@ -155,25 +154,32 @@ fn marks(scene: &mut Scene, report: &Report, area: &Area) {
     let length_ns = range_ns[1].saturating_sub(range_ns[0]) as f64;
     for (place, spike) in report.findings.spikes.iter().take(3).enumerate() {
         let y = area.y - 12.0 * (report.findings.spikes.len().min(3) - place) as f64;
-        let label = format!("finding {}", place + 1);
+        let label = format!("spike {}", place + 1);
         scene.text(area.x - 7.0, y + 9.0, label, Style { anchor: Anchor::End, ink: Ink::Mark, ..SMALL });
+        let mut hits = vec![0.0; report.timeline.columns];
+        let mut misses = hits.clone();
         for cycle in &spike.cycle_table {
             let at_ns = cycle.onset_ns.unwrap_or(cycle.expected_ns);
-            let part = at_ns.saturating_sub(range_ns[0]) as f64 / length_ns;
-            if !(0.0..=1.0).contains(&part) {
+            let column = at_ns.saturating_sub(range_ns[0]) as f64 / length_ns * hits.len() as f64;
+            if !(0.0..hits.len() as f64).contains(&column) {
                 continue;
             }
-            let x = area.x + area.width * part;
-            let (ink, from) =
-                if cycle.onset_ns.is_some() { (Ink::Mark, y + 1.0) } else { (Ink::Faint, y + 7.0) };
-            scene.line([x, from], [x, y + 10.0], ink, 2.0);
+            if cycle.onset_ns.is_some() {
+                hits[column as usize] = 1.0;
+            } else {
+                misses[column as usize] = 0.4;
+            }
         }
+        let row = Area { y: y + 1.0, height: 9.0, ..*area };
+        scene.shapes.push(Shape::Bars(row, misses, Ink::Faint));
+        scene.shapes.push(Shape::Bars(row, hits, Ink::Mark));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::data::{Lost, Timeline};
 
     #[test]
     fn rates_read_well() {
@@ -191,11 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn a_short_loss_can_be_seen() {
-        let area = Area { x: 10.0, y: 0.0, width: 100.0, height: 5.0 };
-        assert!(
-            matches!(hatch(50, 50, [0, 100], &area, 5.0), Some(Shape::Hatch(a)) if a.width == 2.0 && a.x == 60.0)
-        );
-        assert!(hatch(200, 300, [0, 100], &area, 5.0).is_none());
+    fn columns_with_losses_are_runs() {
+        let lost = |from_ns, to_ns| Lost { from_ns, to_ns, count: 1, what: String::new() };
+        let report = Report {
+            timeline: Timeline { from_ns: 0, column_ns: 10, columns: 10, series: Vec::new() },
+            lost: vec![lost(-50, 5), lost(31, 32), lost(35, 41), lost(99, 1000), lost(2000, 3000)],
+            ..Report::default()
+        };
+        assert_eq!(lossy_runs(&report), [0..1, 3..5, 9..10]);
     }
 }

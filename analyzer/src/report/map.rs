@@ -110,7 +110,8 @@ impl Placing {
                 [a, [a[0] + pull, a[1]], [b[0] - pull, b[1]], b]
             }
             Size::Wide => {
-                let (a, b) = ([from[0], from[1] + BOX_HEIGHT / 2.0], [to[0] + 8.0, to[1] + BOX_HEIGHT / 2.0]);
+                let (a, b) =
+                    ([from[0] - 18.0, from[1] + BOX_HEIGHT / 2.0], [to[0] + 18.0, to[1] + BOX_HEIGHT / 2.0]);
                 let pull = 34.0;
                 [a, [a[0], a[1] + pull], [b[0], b[1] + pull], b]
             }
@@ -138,12 +139,17 @@ fn edge_shapes(scene: &mut Scene, edge: &Edge, curve: &[[f64; 2]; 4], width: f64
     let text_width = 0.56 * 11.0 * label.chars().count().max(latency.chars().count()) as f64 + 8.0;
     let ground = Area { x: x - text_width / 2.0, y: y - 14.0, width: text_width, height: 28.0 };
     let style = Style { anchor: Anchor::Middle, ink: Ink::Text, ..SMALL };
-    let shapes = vec![
-        Shape::Arrow(*curve, ink, width),
-        Shape::Rect(ground, Ink::Ground),
-        Shape::Text(x, y - 2.0, label, style),
-        Shape::Text(x, y + 10.0, latency, Style { ink: Ink::Faint, ..style }),
-    ];
+    let mut shapes = vec![Shape::Arrow(*curve, ink, width)];
+    let faint = Style { ink: Ink::Faint, ..style };
+    // Along a level line there is room above and below; a slope would cross the words.
+    if (curve[0][1] - curve[3][1]).abs() < 4.0 {
+        shapes.push(Shape::Text(x, y - width / 2.0 - 4.0, label, style));
+        shapes.push(Shape::Text(x, y + width / 2.0 + 11.0, latency, faint));
+    } else {
+        shapes.push(Shape::Rect(ground, Ink::Ground));
+        shapes.push(Shape::Text(x, y - 2.0, label, style));
+        shapes.push(Shape::Text(x, y + 10.0, latency, faint));
+    }
     scene.shapes.push(Shape::Tip(words(edge, length_s), shapes));
 }
 

@@ -9,6 +9,7 @@ pub mod cycles;
 pub mod data;
 pub mod finding;
 pub mod fold;
+pub mod font;
 pub mod gather;
 pub mod heat;
 pub mod map;

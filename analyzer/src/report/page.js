@@ -69,10 +69,10 @@
     }
   };
   const amount = (scale, level) => {
-    if (level === 0) return 'no ' + (scale.kind === 'count' ? scale.what.replace(' in a cell', '') : 'request');
+    if (level === 0) return 'no ' + (scale.kind === 'count' ? scale.what.replace(' in a cell', '') : 'requests');
     const part = (level - 1) / 254;
     if (scale.kind === 'duration') {
-      return scale.what + ' ' + span(scale.low_ns * (scale.high_ns / scale.low_ns) ** part);
+      return scale.what.replace(' of a cell', '') + (level === 1 ? ' up to ' : ' ') + span(scale.low_ns * (scale.high_ns / scale.low_ns) ** part);
     }
     const n = Math.expm1(part * Math.log1p(Math.max(1, scale.max)));
     return (n > 20 ? 'about ' + digits(n) : Math.max(1, Math.round(n))) + ' ' + scale.what.replace(' in a cell', '');

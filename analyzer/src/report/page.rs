@@ -281,7 +281,7 @@ fn trace_group(page: &mut Markup, report: &Report, group: &TraceGroup) {
 fn one_trace(page: &mut Markup, report: &Report, trace: &Trace) {
     page.raw("<figure class=\"trace\"><figcaption>").text(&duration(trace.length_ns)).raw(" <span>");
     page.text(&time(trace.start_ns, report.utc_offset_s, 3)).raw("</span></figcaption>");
-    page.nest(&draw(&waterfall::scene(trace), Place::Page, "picture"));
+    both(page, |size| waterfall::scene(trace, size));
     page.raw("<p class=\"quiet\">").text(&trace.id).raw("</p></figure>");
 }
 
@@ -292,9 +292,10 @@ fn losses(page: &mut Markup, report: &Report) {
     page.raw("<section id=\"lost\" tabindex=\"-1\"><h2>What was lost</h2>");
     let sum: u64 = report.lost.iter().map(|lost| lost.count).sum();
     let words = format!(
-        "{} events in {} intervals. Requests of these times may be missing or incomplete; pictures show them hatched.",
+        "{} events in {} interval{}. Requests of these times may be missing or incomplete; pictures show them hatched.",
         count(sum),
-        count(report.lost.len() as u64)
+        count(report.lost.len() as u64),
+        if report.lost.len() == 1 { "" } else { "s" },
     );
     page.element("p", &[], &words);
     let rows: Vec<Vec<String>> = report

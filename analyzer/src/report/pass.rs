@@ -245,13 +245,15 @@ impl Fold {
     fn mark_lost(&mut self, lost: &[Lost], [begin_ns, end_ns]: [i64; 2]) {
         let cell_ns = (self.period_ns / PHASES as f64).max(1.0) as i64;
         for lost in lost {
-            let mut at_ns = lost.from_ns.max(begin_ns);
             let last_ns = lost.to_ns.min(end_ns);
-            while at_ns <= last_ns {
-                if let Some((cycle, phase)) = self.place(at_ns) {
-                    self.lossy[cycle * PHASES + phase] = true;
+            let mut next_ns = lost.from_ns.max(begin_ns);
+            while next_ns <= last_ns {
+                for at_ns in [next_ns, next_ns.saturating_add(cell_ns).min(last_ns)] {
+                    if let Some((cycle, phase)) = self.place(at_ns) {
+                        self.lossy[cycle * PHASES + phase] = true;
+                    }
                 }
-                at_ns = at_ns.saturating_add(cell_ns);
+                next_ns = next_ns.saturating_add(cell_ns);
             }
         }
     }

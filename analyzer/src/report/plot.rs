@@ -40,7 +40,9 @@ pub fn scene(report: &Report, name: &str) -> Option<Scene> {
         "fold" => Some(fold::scene(report, finding()?, Size::Wide)),
         "shape" => Some(fold::zoom(report, finding()?, Size::Wide)),
         "cycles" => Some(cycles::scene(report, finding()?, Size::Wide)),
-        "trace" => traces(report).nth(number?.checked_sub(1)?).map(waterfall::scene),
+        "trace" => {
+            traces(report).nth(number?.checked_sub(1)?).map(|trace| waterfall::scene(trace, Size::Wide))
+        }
         _ => None,
     }
 }

@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn long_text_is_cut() {
-        assert_eq!(fit("abcdefghij", 10.0, 28.0), "abcd…");
-        assert_eq!(fit("abc", 10.0, 28.0), "abc");
+        assert_eq!(fit("abcdefghij", 10.0, 28.5), "abcd…");
+        assert_eq!(fit("abc", 10.0, 28.5), "abc");
     }
 }

@@ -11,8 +11,8 @@ use crate::text::{count, duration};
 const MAX_ROWS: usize = 24;
 /// Phases that share a character.
 const PHASES_EACH: usize = 2;
-/// Without colour: from nothing to the most.
-const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
+/// Without colour: from little to the most.
+const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 
 /// Draws a fold, each line begun with two spaces and ended with a line end. With `colour` two cycles share a line (upper
 /// and lower half blocks in 24-bit colours), without it shades stand for levels.
@@ -65,7 +65,7 @@ fn shade(level: Option<u8>) -> char {
     match level {
         None => '/',
         Some(0) => ' ',
-        Some(level) => SHADES[1 + usize::from(level - 1) * (SHADES.len() - 1) / 255],
+        Some(level) => SHADES[usize::from(level - 1) * SHADES.len() / 255],
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         let tooth = 8 + PHASES / PHASES_EACH / 4;
         assert_eq!(lines[0].chars().nth(8), Some('/'));
-        assert_eq!(lines[0].chars().nth(tooth), Some('░'));
+        assert_eq!(lines[0].chars().nth(tooth), Some('·'));
         assert_eq!(lines[0].chars().last(), Some(' '));
         for line in &lines[1..3] {
             assert_eq!(line.chars().nth(tooth), Some('█'), "{shown}");

@@ -14,9 +14,11 @@ use crate::span_rows::{SpanBatch, SpanRow};
 use crate::text::{duration, size};
 
 /// Traces of each kind beside a finding.
-const EACH: usize = 4;
+const EACH: usize = 3;
 /// Spans of a trace that are shown.
-const MAX_BARS: usize = 40;
+const MAX_BARS: usize = 30;
+/// Characters of a path that are shown.
+const MAX_CHARACTERS: usize = 200;
 /// Spans that are read.
 const MAX_ROWS: u64 = 20_000;
 
@@ -115,7 +117,8 @@ fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
     let port = row.dst_port.map_or("?".to_owned(), |port| port.to_string());
     let status = row.status.map(|status| format!(" {status}")).unwrap_or_default();
     let hop = format!("{} -> {}:{port}", name(src, row.src_addr), name(dst, row.dst_addr));
-    let what = format!("{}{status}", what(row));
+    let mut what: String = what(row).chars().take(MAX_CHARACTERS).collect();
+    what.push_str(&status);
     Node {
         id: row.span_id.to_owned(),
         parent: row.parent_span_id.map(str::to_owned),
