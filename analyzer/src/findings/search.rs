@@ -114,28 +114,97 @@ pub fn candidates(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Opti
 pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Search {
     let grid = grid(bins, options);
     let distinct = distinct(&candidates, bins.bin_ns);
-    let level = options.fap / distinct.len().max(1) as f64;
-    let searched: Vec<(usize, Vec<peel::Found>, Option<(f64, Comb)>)> = in_parallel(&distinct, |&index| {
-        let candidate = &candidates[index];
-        let onsets = candidate.onsets_ns();
-        let found = peel::all(&onsets, &grid, &candidate.load, SEED, level);
-        let best = if found.is_empty() { best_of_rejected(&onsets, &grid, candidate, level) } else { None };
-        Some((index, found, best))
-    });
     let tests = distinct.len();
+    let level = options.fap / tests.max(1) as f64;
+    let mut combs: Vec<(usize, Comb)> =
+        in_parallel(&distinct, |&index| Some((index, comb::search(&candidates[index].onsets_ns(), &grid)?)));
+    combs.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
+    // Probabilities are dear. The best comb's comes first: others that see the same spike need none of their own.
+    let Some(((first, _), others)) = combs.split_first() else {
+        return Search { candidates, tests, ..Search::default() };
+    };
+    let found = peel::all(&candidates[*first].onsets_ns(), &grid, &candidates[*first].load, SEED, level);
+    let known: Vec<(peel::Found, usize)> = found.into_iter().map(|found| (found, *first)).collect();
+    let rest: Vec<(Vec<peel::Found>, Option<f64>)> = in_parallel(others, |(index, comb)| {
+        Some(seen_by_another(&candidates[*index], comb, &known, &grid, level))
+    });
+    let paid = |p: f64| (p * tests as f64).min(1.0);
     let mut search = Search { tests, ..Search::default() };
-    for (index, found, best) in searched {
-        search.rejected.extend(best.map(|(p, comb)| (index, (p * tests as f64).min(1.0), comb)));
-        search.found.extend(found.into_iter().map(|found| Found {
-            candidate: index,
-            fap: (found.false_alarm.p * tests as f64).min(1.0),
+    let named = |candidate: usize| move |found: peel::Found| (candidate, found);
+    let of_first = known.iter().map(|(found, first)| (*first, found.clone()));
+    if known.is_empty() {
+        let alarm = nulls::false_alarm(
+            &candidates[*first].onsets_ns(),
+            &combs[0].1,
+            &grid,
+            &candidates[*first].load,
+            SEED,
+            level,
+        );
+        search.rejected.push((*first, paid(alarm.p), combs[0].1.clone()));
+    }
+    let mut all: Vec<(usize, peel::Found)> = of_first.collect();
+    for ((index, comb), (found, rejected)) in others.iter().zip(rest) {
+        search.rejected.extend(rejected.map(|p| (*index, paid(p), comb.clone())));
+        all.extend(found.into_iter().map(named(*index)));
+    }
+    search.found = all
+        .into_iter()
+        .map(|(candidate, found)| Found {
+            candidate,
+            fap: paid(found.false_alarm.p),
             comb: found.comb,
             false_alarm: found.false_alarm,
-        }));
-    }
+        })
+        .collect();
     search.found.sort_by(|a, b| a.fap.total_cmp(&b.fap).then(b.comb.llr.total_cmp(&a.comb.llr)));
     search.candidates = candidates;
     search
+}
+
+/// The combs of a candidate beside those `known` from another: its own comb takes the known one's probability where it is the
+/// same, and only what is left of the onsets is tested. Without any, the probability of its own comb.
+fn seen_by_another(
+    candidate: &Candidate,
+    comb: &Comb,
+    known: &[(peel::Found, usize)],
+    grid: &Grid,
+    level: f64,
+) -> (Vec<peel::Found>, Option<f64>) {
+    let onsets = candidate.onsets_ns();
+    let same = known.iter().find(|(known, _)| {
+        let turns = (comb.phase_ns - known.comb.phase_ns) / known.comb.period_ns;
+        (comb.period_ns / known.comb.period_ns - 1.0).abs() < 0.02 && (turns - turns.round()).abs() < 0.1
+    });
+    let on_known = |onset: f64| {
+        known.iter().any(|(known, _)| {
+            let turns = (onset - known.comb.phase_ns) / known.comb.period_ns;
+            (turns - turns.round()).abs() * known.comb.period_ns
+                <= (3.0 * known.comb.sigma_ns).max(0.03 * known.comb.period_ns)
+        })
+    };
+    let left: Vec<usize> = (0..onsets.len()).filter(|&index| !on_known(onsets[index])).collect();
+    let mut found: Vec<peel::Found> = same
+        .map(|(known, _)| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm })
+        .into_iter()
+        .collect();
+    let on_it = onsets.len() - left.len();
+    let left_onsets: Vec<f64> = left.iter().map(|&index| onsets[index]).collect();
+    // Onsets of which few are on a known comb are tested as they are: taking a few off at random helps no comb.
+    let whole = same.is_none() && 2 * on_it < onsets.len();
+    let (tested, map): (&[f64], Vec<usize>) =
+        if whole { (&onsets, (0..onsets.len()).collect()) } else { (&left_onsets, left) };
+    if tested.len() < FEWEST {
+        return (found, None);
+    }
+    let others = peel::all(tested, grid, &candidate.load, SEED, level);
+    let nothing = others.is_empty() && found.is_empty() && whole;
+    found.extend(others.into_iter().map(|mut other| {
+        other.comb.hits.iter_mut().for_each(|hit| hit.1 = map[hit.1]);
+        other
+    }));
+    let p = nothing.then(|| nulls::false_alarm(&onsets, comb, grid, &candidate.load, SEED, level).p);
+    (found, p)
 }
 
 fn grid(bins: Bins, options: &Options) -> Grid {
@@ -208,17 +277,6 @@ fn distinct(candidates: &[Candidate], resolution_ns: i64) -> Vec<usize> {
 fn same(a: &Candidate, b: &Candidate, resolution_ns: i64) -> bool {
     let near = |(a, b): (&Episode, &Episode)| (a.onset_ns - b.onset_ns).abs() <= 2 * resolution_ns;
     a.episodes.len() == b.episodes.len() && a.episodes.iter().zip(&b.episodes).all(near)
-}
-
-fn best_of_rejected(
-    onsets_ns: &[f64],
-    grid: &Grid,
-    candidate: &Candidate,
-    level: f64,
-) -> Option<(f64, Comb)> {
-    let comb = comb::search(onsets_ns, grid)?;
-    let alarm = nulls::false_alarm(onsets_ns, &comb, grid, &candidate.load, SEED, level);
-    Some((alarm.p, comb))
 }
 
 /// Applies `f` to every item on all cores, results in order.

@@ -51,7 +51,7 @@ pub struct FalseAlarm {
 /// Once so many trials scored as high, the probability is known well enough (Besag and Clifford 1991).
 const ENOUGH: usize = 20;
 /// Fewest and most trials for a comb that looks real.
-const TRIALS: (f64, f64) = (999.0, 9_999.0);
+const TRIALS: (f64, f64) = (999.0, 1_999.0);
 /// Operations worth spending on one null, and the fewest trials whatever they cost.
 const OPERATIONS: f64 = 3e9;
 const FEWEST: f64 = 199.0;
