@@ -63,7 +63,12 @@ pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
         .into_iter()
         .filter_map(|(index, times, met)| judge(&trains[index], &times, &met, candidates, subject))
         .collect();
-    causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.chance.total_cmp(&b.1.chance)));
+    // Of equals the first: a program may have started the others.
+    causes.sort_by(|a, b| {
+        b.0.total_cmp(&a.0)
+            .then_with(|| a.1.chance.total_cmp(&b.1.chance))
+            .then_with(|| b.1.lead_s.total_cmp(&a.1.lead_s))
+    });
     causes.into_iter().map(|(_, cause)| cause).collect()
 }
 
@@ -381,6 +386,17 @@ mod tests {
         let expected =
             [("stopped", "b"), ("exec", "/bin/cron-job")].map(|(k, s)| (k.to_owned(), s.to_owned()));
         assert_eq!(found(&trains), expected);
+    }
+
+    #[test]
+    fn of_programs_that_always_start_together_the_first_is_named_first() {
+        let started = |subject: &str, before_ms: i64| {
+            let at = 7 * SECOND - before_ms * 1_000_000;
+            train(Kind::Exec, subject, (0..9).map(move |i| (at + i * 20 * SECOND, at + i * 20 * SECOND)))
+        };
+        let trains = [started("/bin/gzip", 20), started("/bin/snapshot", 40), started("/bin/tar", 30)];
+        let named: Vec<String> = found(&trains).into_iter().map(|(_, subject)| subject).collect();
+        assert_eq!(named, ["/bin/snapshot", "/bin/tar", "/bin/gzip"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub struct Train {
     pub other: Option<String>,
     /// When.
     pub times: Vec<Happening>,
-    /// A statement for its rows, to which a condition on `time` can be added.
+    /// A statement for its rows, to which a condition on `time`, the begin, can be added.
     pub sql: String,
 }
 
@@ -216,9 +216,12 @@ fn slow_round_trips() -> String {
     )
 }
 
+/// Of a process that went from program to program (a shell that became what it was told to run) the last one.
 const EXECS: &str = "SELECT wall_time(e.boot_ns) AS from_ns, wall_time(e.boot_ns) AS to_ns, 1 AS size,
             coalesce(e.exe, e.comm) AS subject, p.comm AS other
-     FROM execs e LEFT JOIN processes p ON p.process_id = e.process_id WHERE e.comm <> 'retrospan-recor'";
+     FROM (SELECT *, lead(boot_ns) OVER (PARTITION BY process_id ORDER BY boot_ns, seq) AS next_boot_ns FROM execs) e
+     LEFT JOIN processes p ON p.process_id = e.process_id
+     WHERE e.comm <> 'retrospan-recor' AND (e.process_id IS NULL OR e.next_boot_ns IS NULL)";
 
 /// Seconds in which a process used a fifth of a core, and three times its median.
 const BUSY: &str = "WITH usual AS (SELECT process_id, median(cpu_ns) AS cpu_ns, count(*) AS samples FROM usage GROUP BY process_id)
@@ -227,18 +230,18 @@ const BUSY: &str = "WITH usual AS (SELECT process_id, median(cpu_ns) AS cpu_ns, 
      FROM usage u JOIN processes p ON p.process_id = u.process_id JOIN usual ON usual.process_id = u.process_id
      WHERE u.cpu_ns > 0.2 * u.interval_ns AND (usual.samples <= 3 OR u.cpu_ns > 3 * usual.cpu_ns)";
 
-const SHOW_CONTINUED: &str = "SELECT wall_time(s.boot_ns) AS time, s.kind, s.duration_ns, p.comm, p.pid \
+const SHOW_CONTINUED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.pid \
      FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'continued' AND p.comm = {}";
-const SHOW_THROTTLED: &str = "SELECT wall_time(s.boot_ns) AS time, s.kind, s.duration_ns, p.comm, p.cgroup \
+const SHOW_THROTTLED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.cgroup \
      FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'throttled' AND p.comm = {}";
-const SHOW_RUN_QUEUE: &str = "SELECT wall_time(s.boot_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid, o.comm AS had_the_cpu \
+const SHOW_RUN_QUEUE: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid, o.comm AS had_the_cpu \
      FROM sched s JOIN processes p ON p.process_id = s.process_id LEFT JOIN processes o ON o.process_id = s.other_process_id \
      WHERE s.kind = 'run_queue' AND p.comm = {}";
-const SHOW_OFF_CPU: &str = "SELECT wall_time(s.boot_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid \
+const SHOW_OFF_CPU: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid \
      FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'off_cpu' AND p.comm = {}";
 const SHOW_EXEC: &str = "SELECT wall_time(e.boot_ns) AS time, e.exe, e.argv, e.pid, parent.comm AS started_by \
      FROM execs e LEFT JOIN processes parent ON parent.process_id = e.parent_process_id WHERE coalesce(e.exe, e.comm) = {}";
-const SHOW_CPU: &str = "SELECT wall_time(u.boot_ns) AS time, p.comm, u.pid, u.cpu_ns, u.interval_ns \
+const SHOW_CPU: &str = "SELECT wall_time(u.boot_ns - u.interval_ns) AS time, p.comm, u.pid, u.cpu_ns, u.interval_ns \
      FROM usage u JOIN processes p ON p.process_id = u.process_id WHERE p.comm = {}";
 const SHOW_RETRANSMIT: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.tcp_seq, t.bytes, coalesce(a.hop, b.hop) AS hop \
      FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
