@@ -93,6 +93,14 @@ pub struct Counted {
     pub left_out: usize,
 }
 
+impl Counted {
+    /// What a request of a stream usually takes, ns.
+    pub fn usual_ns(&self, keys: &Keys, stream: u32) -> i64 {
+        let lanes = keys.lanes.iter().zip(&self.ordinary).filter(|(lane, _)| lane.streams.contains(&stream));
+        lanes.map(|(_, ordinary)| ordinary.median_ns).max().unwrap_or(i64::MAX)
+    }
+}
+
 /// Reads `spans` twice. `progress` is told the spans read so far, of both passes.
 pub async fn count(
     context: &SessionContext,

@@ -2,13 +2,15 @@
 
 use super::attribution::{Attribution, Window, attribute};
 use super::coincidence::{Subject, causes};
-use super::keys::By;
 use super::search::Found;
 use super::spikes::Finder;
 use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, words};
 use crate::error::Result;
 use crate::periodicity::Episode;
 use crate::periodicity::refine::{self, Clock, Refined};
+
+/// Combs whose likelihood ratios differ by less fit equally well, nats.
+const AS_GOOD: f64 = 3.0;
 
 impl Finder<'_> {
     pub(super) async fn spike(&mut self, group: &[usize]) -> Result<Spike> {
@@ -37,22 +39,26 @@ impl Finder<'_> {
         Ok(spike)
     }
 
-    /// The comb that stands for a group: with the most hits, and among those where the stream is nearest to the cause: a hop
-    /// before a whole service, and of several hops around each other the innermost, which is the quickest.
+    /// The comb that stands for a group: of those that fit about as well as the best, where the stream is nearest to the cause.
     fn best_of(&self, group: &[usize]) -> usize {
-        let rank = |&index: &usize| {
+        let of = |index: usize| {
             let found = &self.search.found[index];
-            let candidate = &self.search.candidates[found.candidate];
-            let grouping =
-                By::ALL.iter().position(|&by| by == self.keys.streams[candidate.stream as usize].by);
-            let hits = found.comb.hits.len();
-            (
-                candidate.metric == Metric::Missing,
-                std::cmp::Reverse(hits),
-                grouping,
-                self.usual_ns(candidate.stream),
-                index,
-            )
+            (found, &self.search.candidates[found.candidate])
+        };
+        let best_llr = |missing: bool| {
+            let combs = group
+                .iter()
+                .map(|&index| of(index))
+                .filter(|(_, c)| (c.metric == Metric::Missing) == missing);
+            combs.map(|(found, _)| found.comb.llr).fold(f64::NEG_INFINITY, f64::max)
+        };
+        let best = [best_llr(false), best_llr(true)];
+        let rank = |&index: &usize| {
+            let (found, candidate) = of(index);
+            let missing = candidate.metric == Metric::Missing;
+            let poor = found.comb.llr < best[usize::from(missing)] - AS_GOOD;
+            // A request that failed says more than that it was slow.
+            (missing, poor, candidate.metric == Metric::Latency, candidate.nearness, index)
         };
         group.iter().copied().min_by_key(rank).unwrap_or_default()
     }
@@ -65,14 +71,6 @@ impl Finder<'_> {
         let bin = |ns: f64| (ns.max(0.0) as i64 / bins.bin_ns) as usize;
         let (from, to) = (bin(expected_ns - around), bin(expected_ns + around));
         begun.iter().take(to + 1).skip(from).any(|&requests| requests > 0)
-    }
-
-    /// What a request of the stream usually takes.
-    fn usual_ns(&self, stream: u32) -> i64 {
-        let lanes = self.keys.lanes.iter().zip(&self.counted.ordinary);
-        let medians =
-            lanes.filter(|(lane, _)| lane.streams.contains(&stream)).map(|(_, ordinary)| ordinary.median_ns);
-        medians.max().unwrap_or(i64::MAX)
     }
 
     fn windows(&self, refined: &Refined, episodes: &[Episode]) -> Vec<Window> {

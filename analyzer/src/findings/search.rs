@@ -49,6 +49,9 @@ pub struct Candidate {
     pub metric: Metric,
     /// The episodes, onsets corrected; in order, from the begin of the recording.
     pub episodes: Vec<Episode>,
+    /// Among streams that show the same, lower is nearer to the cause: the grouping, then what a request usually takes (of hops
+    /// around each other the innermost is the quickest).
+    pub nearness: (usize, i64),
     /// Requests by coarse stretch of the recording.
     load: Vec<f64>,
 }
@@ -106,7 +109,9 @@ pub fn candidates(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Opti
         let counts = &counted.streams[stream as usize];
         let series = Series { lossy: lossy.to_vec(), ..counts.series(metric, bins) };
         let episodes = find_episodes(&series, metric, &counts.bad, bins, &grid);
-        (!episodes.is_empty()).then(|| Candidate { stream, metric, episodes, load: load(&series) })
+        let grouping = By::ALL.iter().position(|&by| by == keys.streams[stream as usize].by);
+        let nearness = (grouping.unwrap_or_default(), counted.usual_ns(keys, stream));
+        (!episodes.is_empty()).then(|| Candidate { stream, metric, episodes, nearness, load: load(&series) })
     })
 }
 
@@ -258,12 +263,12 @@ fn load(series: &Series) -> Vec<f64> {
     series.total.chunks(stretch).map(|bins| bins.iter().map(|&n| f64::from(n)).sum()).collect()
 }
 
-/// Candidates whose onsets differ: the same episodes seen by several streams are one test. The stream with the most
-/// affected requests stands for them; among equals the grouping named first.
+/// Candidates whose onsets differ: the same episodes seen by several streams are one test. The stream nearest to the cause
+/// stands for them.
 fn distinct(candidates: &[Candidate], resolution_ns: i64) -> Vec<usize> {
     let mut order: Vec<usize> =
         (0..candidates.len()).filter(|&index| candidates[index].episodes.len() >= FEWEST).collect();
-    order.sort_by(|&a, &b| candidates[b].affected().total_cmp(&candidates[a].affected()));
+    order.sort_by_key(|&index| candidates[index].nearness);
     let mut kept: Vec<usize> = Vec::new();
     for index in order {
         if !kept.iter().any(|&other| same(&candidates[index], &candidates[other], resolution_ns)) {
