@@ -13,6 +13,21 @@ use crate::text;
 const MOST_UNEXPLAINED: usize = 5;
 
 impl Finder<'_> {
+    /// How many combs of that one's series and period there are, if they divide it evenly; else 1.
+    fn evenly_spaced(&self, index: usize, group: &[usize]) -> usize {
+        let first = &self.search.found[index];
+        let mut phases: Vec<f64> = group
+            .iter()
+            .map(|&other| &self.search.found[other])
+            .filter(|other| other.candidate == first.candidate)
+            .map(|other| ((other.comb.phase_ns - first.comb.phase_ns) / first.comb.period_ns).rem_euclid(1.0))
+            .collect();
+        phases.sort_by(f64::total_cmp);
+        let part = 1.0 / phases.len() as f64;
+        let even = phases.windows(2).all(|pair| ((pair[1] - pair[0]) / part - 1.0).abs() < 0.2);
+        if even { phases.len() } else { 1 }
+    }
+
     /// Says so where the recorder was at work in most of the cycles, and seldom else.
     pub(super) fn own_note(&self, spike: &Spike) -> Option<String> {
         let onsets: Vec<i64> = spike.cycle_table.iter().filter_map(|cycle| cycle.onset_ns).collect();
@@ -35,9 +50,7 @@ impl Finder<'_> {
 
     /// Says so where one series holds several combs of one period: it comes back more often than was looked for.
     pub(super) fn shorter_note(&self, group: &[usize], spike: &Spike) -> Option<String> {
-        let of = |index: &usize| self.search.found[*index].candidate;
-        let combs =
-            group.iter().map(|index| group.iter().filter(|other| of(other) == of(index)).count()).max()?;
+        let combs = group.iter().map(|&index| self.evenly_spaced(index, group)).max()?;
         (combs > 1).then(|| {
             let shorter_s = spike.period_s / combs as f64;
             format!(
