@@ -93,6 +93,15 @@ pub struct Counted {
     pub left_out: usize,
 }
 
+impl Counted {
+    /// What a request of the stream usually takes, ns: of hops around each other the innermost takes least.
+    pub fn usual_ns(&self, keys: &Keys, stream: u32) -> i64 {
+        let lanes = keys.lanes.iter().zip(&self.ordinary);
+        let usual = lanes.filter(|(lane, _)| lane.streams.contains(&stream));
+        usual.map(|(_, ordinary)| ordinary.usual_ns).max().unwrap_or(i64::MAX)
+    }
+}
+
 /// Reads `spans` twice. `progress` is told the spans read so far, of both passes.
 pub async fn count(
     context: &SessionContext,

@@ -50,7 +50,7 @@ impl Finder<'_> {
                 candidate.metric == Metric::Missing,
                 std::cmp::Reverse(hits),
                 grouping,
-                self.usual_ns(candidate.stream),
+                self.counted.usual_ns(&self.keys, candidate.stream),
                 index,
             )
         };
@@ -65,14 +65,6 @@ impl Finder<'_> {
         let bin = |ns: f64| (ns.max(0.0) as i64 / bins.bin_ns) as usize;
         let (from, to) = (bin(expected_ns - around), bin(expected_ns + around));
         begun.iter().take(to + 1).skip(from).any(|&requests| requests > 0)
-    }
-
-    /// What a request of the stream usually takes.
-    fn usual_ns(&self, stream: u32) -> i64 {
-        let lanes = self.keys.lanes.iter().zip(&self.counted.ordinary);
-        let medians =
-            lanes.filter(|(lane, _)| lane.streams.contains(&stream)).map(|(_, ordinary)| ordinary.median_ns);
-        medians.max().unwrap_or(i64::MAX)
     }
 
     fn windows(&self, refined: &Refined, episodes: &[Episode]) -> Vec<Window> {
@@ -296,7 +288,11 @@ impl Finder<'_> {
             })
             .collect();
         also.sort_by(|a, b| {
-            b.hits.cmp(&a.hits).then_with(|| a.by.cmp(&b.by)).then_with(|| a.stream.cmp(&b.stream))
+            b.hits
+                .cmp(&a.hits)
+                .then_with(|| a.by.cmp(&b.by))
+                .then_with(|| a.stream.cmp(&b.stream))
+                .then_with(|| a.metric.cmp(&b.metric))
         });
         also
     }
