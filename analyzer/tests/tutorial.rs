@@ -133,6 +133,20 @@ fn every_command_prints_what_the_page_says() {
     );
 }
 
+/// The page goes on with what the finding printed, not with what it once was.
+#[test]
+fn the_page_runs_what_the_finding_says() {
+    let page = fs::read_to_string(page_path()).unwrap();
+    let said = |name: &str| {
+        let mut lines = page.lines().map(str::trim_start);
+        lines.find_map(|line| line.strip_prefix(name)).map(str::trim_start).unwrap()
+    };
+    for name in ["rows ", "trace "] {
+        let command = format!("\n$ {}", said(name));
+        assert!(page.contains(&command), "the page does not show {command:?}");
+    }
+}
+
 #[test]
 fn only_what_needs_a_host_is_not_run() {
     let page = fs::read_to_string(page_path()).unwrap();
@@ -164,6 +178,8 @@ fn the_finding_is_what_was_done() {
         assert_eq!((cause["kind"].as_str(), cause["subject"].as_str()), (Some("stopped"), Some("shop")));
         assert_eq!((cause["coincidences"].as_u64(), cause["elsewhere"].as_u64()), (Some(9), Some(0)));
     }
+    let rows = stdout(folder.path(), &["sql", NAME, spikes[0]["sql"].as_str().unwrap(), "--format", "csv"]);
+    assert_eq!(rows.lines().count(), 1 + 9, "{rows}");
     let started = "SELECT count(*) AS n FROM execs WHERE comm = 'snapshot-shop'";
     assert_eq!(stdout(folder.path(), &["sql", NAME, started, "--format", "csv"]), "n\n9\n");
 }

@@ -294,7 +294,11 @@ impl Finder<'_> {
             })
             .collect();
         also.sort_by(|a, b| {
-            b.hits.cmp(&a.hits).then_with(|| a.by.cmp(&b.by)).then_with(|| a.stream.cmp(&b.stream))
+            b.hits
+                .cmp(&a.hits)
+                .then_with(|| a.by.cmp(&b.by))
+                .then_with(|| a.stream.cmp(&b.stream))
+                .then_with(|| a.metric.cmp(&b.metric))
         });
         also
     }

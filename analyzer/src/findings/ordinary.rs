@@ -17,6 +17,8 @@ const TIMES_MEDIAN: f64 = 2.0;
 pub struct Ordinary {
     /// Median, ns.
     pub median_ns: i64,
+    /// Mean of the requests near the median, ns: a bucket is too wide to tell hops around each other apart.
+    pub usual_ns: i64,
     /// A request that takes longer is slow, ns.
     pub slow_ns: i64,
 }
@@ -26,7 +28,14 @@ pub struct Ordinary {
 pub struct Latencies {
     stretch_ns: i64,
     stretches: IntMap<u64, Box<[u16; BUCKETS]>>,
-    lanes: Vec<[u64; BUCKETS]>,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Clone, Debug)]
+struct Lane {
+    counts: [u64; BUCKETS],
+    /// Sums of the durations, ns.
+    sums_ns: [i64; BUCKETS],
 }
 
 impl Latencies {
@@ -39,8 +48,10 @@ impl Latencies {
     pub fn add(&mut self, lane: u32, since_begin_ns: i64, duration_ns: i64) {
         let bucket = bucket(duration_ns);
         let lanes = self.lanes.len().max(lane as usize + 1);
-        self.lanes.resize(lanes, [0; BUCKETS]);
-        self.lanes[lane as usize][bucket] += 1;
+        self.lanes.resize(lanes, Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS] });
+        let counted = &mut self.lanes[lane as usize];
+        counted.counts[bucket] += 1;
+        counted.sums_ns[bucket] = counted.sums_ns[bucket].saturating_add(duration_ns);
         let stretch = (since_begin_ns.max(0) / self.stretch_ns) as u64;
         let key = u64::from(lane) << 32 | stretch;
         let counts = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
@@ -56,18 +67,21 @@ impl Latencies {
                 high[(key >> 32) as usize].push(quantile(&counts, 0.99));
             }
         }
-        self.lanes.iter().zip(&mut high).map(|(counts, high)| ordinary(counts, high)).collect()
+        self.lanes.iter().zip(&mut high).map(|(lane, high)| ordinary(lane, high)).collect()
     }
 }
 
-fn ordinary(counts: &[u64], high: &mut [usize]) -> Ordinary {
+fn ordinary(lane: &Lane, high: &mut [usize]) -> Ordinary {
+    let counts = &lane.counts;
     let median = quantile(counts, 0.5);
     high.sort_unstable();
     // Too few requests for percentiles of stretches: nine in ten are taken for ordinary.
     let high = high.get(high.len() / 2).copied().unwrap_or_else(|| quantile(counts, 0.9));
     let median_ns = (lower(median) + lower(median + 1)) / 2;
     let slow_ns = lower(high + 1).max((median_ns as f64 * TIMES_MEDIAN) as i64);
-    Ordinary { median_ns, slow_ns }
+    let near = counts[median].max(1);
+    let usual_ns = lane.sums_ns[median] / i64::try_from(near).unwrap_or(i64::MAX);
+    Ordinary { median_ns, usual_ns, slow_ns }
 }
 
 fn bucket(duration_ns: i64) -> usize {
@@ -108,6 +122,18 @@ mod tests {
         }
         assert_eq!(bucket(-5), 0);
         assert_eq!(bucket(i64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn lanes_within_one_bucket_are_told_apart() {
+        let mut latencies = Latencies::new(1_000_000_000);
+        for request in 0..100 {
+            latencies.add(0, request, 2_400_000 + request);
+            latencies.add(1, request, 2_300_000 + request);
+        }
+        let [outer, inner] = [0, 1].map(|lane: usize| latencies.ordinary()[lane]);
+        assert_eq!(outer.median_ns, inner.median_ns);
+        assert_eq!((outer.usual_ns, inner.usual_ns), (2_400_049, 2_300_049));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::Metric;
 use super::bins::{Bad, Bins, Counted};
-use super::keys::{By, Keys};
+use super::keys::{By, Keys, Stream};
 use crate::periodicity::comb::{self, Comb, Grid};
 use crate::periodicity::nulls::{self, FalseAlarm};
 use crate::periodicity::{Episode, Series, episodes, onset, peel};
@@ -101,7 +101,7 @@ const LOAD_STRETCHES: usize = 200;
 /// Seed of the Monte Carlo: the same capture gives the same answer.
 const SEED: u64 = 0x7265_7472_6f73_7061;
 
-/// Episodes of every stream and metric.
+/// Episodes of every stream and metric, those nearest to a cause first, whatever order the spans were read in.
 pub fn candidates(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Options) -> Vec<Candidate> {
     let bins = counted.bins;
     let grid = grid(bins, options);
@@ -236,6 +236,10 @@ fn jobs(counted: &Counted, keys: &Keys, options: &Options) -> Vec<(u32, Metric)>
             }
         }
     }
+    jobs.sort_by_cached_key(|&(stream, metric)| {
+        let Stream { by, label, .. } = &keys.streams[stream as usize];
+        (By::ALL.iter().position(|each| each == by), counted.usual_ns(keys, stream), label.clone(), metric)
+    });
     jobs
 }
 
