@@ -27,7 +27,7 @@ use crate::assemble::Options;
 use crate::derived::{Derived, DerivedTable};
 use crate::dimensions;
 use crate::error::{Result, at};
-use crate::functions;
+use crate::functions::{self, Recording};
 use crate::parts::{PART, Part, PartsTable, sql_schema};
 use crate::shift::ShiftConstants;
 use crate::tables as derived_tables;
@@ -38,7 +38,12 @@ const DEFAULT_MEMORY_BYTES: usize = 1 << 30;
 /// Makes a session in which the capture's tables are registered.
 pub fn open(capture: &Capture) -> Result<SessionContext> {
     let context = session()?;
-    let offset_ns = dimensions::read(capture)?.clock.offset_ns;
+    let clock = dimensions::read(capture)?.clock;
+    let offset_ns = clock.offset_ns;
+    let recording = Recording {
+        begin_ns: clock.wall_ns(capture.manifest.started_boot_ns),
+        end_ns: clock.wall_ns(capture.manifest.whole_until_boot_ns),
+    };
     for table in tables::ALL {
         let provider = raw_table(&context, capture, table, offset_ns)?;
         context.register_table(table.name, provider)?;
@@ -48,7 +53,7 @@ pub fn open(capture: &Capture) -> Result<SessionContext> {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
     }
     context.register_udf(wall_time(offset_ns));
-    context.register_udf(functions::fold_phase());
+    functions::register(&context, capture, recording);
     Ok(context)
 }
 

@@ -28,6 +28,8 @@ pub struct Subject<'a> {
     pub resolution_ns: i64,
     /// Hop with the largest share of the excess.
     pub hop: &'a str,
+    /// That share is time on the way, not of a process.
+    pub on_the_way: bool,
     /// Processes whose delay would explain that share.
     pub processes: &'a [String],
 }
@@ -36,6 +38,8 @@ pub struct Subject<'a> {
 const SHIFTS: usize = 2000;
 /// A coincidence less likely than this is named.
 const CHANCE: f64 = 0.05;
+/// What comes this much after an onset may still have been first: an onset is the begin of a request.
+const AT_ONCE_NS: i64 = 20_000_000;
 /// Share of the hits in which a cause must be seen.
 const SHARE: f64 = 0.7;
 /// Share of the wait that a delay must account for to explain it.
@@ -71,7 +75,8 @@ fn clusters(train: &Train, subject: &Subject<'_>) -> Vec<Happening> {
         match clusters.last_mut() {
             Some(last) if next.from_ns - last.to_ns < gap_ns => {
                 last.to_ns = last.to_ns.max(next.to_ns);
-                last.size += next.size;
+                last.size =
+                    if train.kind.adds_up() { last.size + next.size } else { last.size.max(next.size) };
             }
             _ => clusters.push(next),
         }
@@ -137,9 +142,14 @@ fn judge(
         subject.processes.contains(&train.subject)
     };
     // What follows from requests being given up, or made again, is no cause of it.
-    let effect = matches!(train.kind, Kind::Reset | Kind::Reconnect) && lead_ns < 0;
-    // The very processes that wait are busy when they may go on.
-    let aftermath = train.kind == Kind::Cpu && involved;
+    let effect =
+        matches!(train.kind, Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns) && lead_ns < -AT_ONCE_NS;
+    // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
+    let aftermath = match train.kind {
+        Kind::Cpu => involved,
+        Kind::RoundTrip | Kind::Retransmit => !(involved && subject.on_the_way),
+        _ => false,
+    };
     if effect || aftermath {
         return None;
     }
@@ -352,6 +362,7 @@ mod tests {
             recording: (0, 180 * SECOND),
             resolution_ns: SECOND / 10,
             hop: "a -> b:1",
+            on_the_way: true,
             processes: &["b".to_owned()],
         };
         causes(trains, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()

@@ -64,6 +64,11 @@ impl Kind {
         matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Reset | Kind::Reconnect | Kind::Dns)
     }
 
+    /// Two in a row are as much as both: not so for a level such as the round trip.
+    pub fn adds_up(self) -> bool {
+        self != Kind::RoundTrip
+    }
+
     /// Its size is time in which the subject could not go on.
     pub fn delays(self) -> bool {
         matches!(self, Kind::Stopped | Kind::Throttled | Kind::RunQueue | Kind::OffCpu)
@@ -198,11 +203,12 @@ fn sources() -> Vec<Source> {
     ]
 }
 
-/// Round trips three times as long as the hop's median, and 5 ms more.
+/// Round trips three times as long as the hop's median, and 5 ms more, as the answering side measured them: what the requesting
+/// side measures has the answering process's delayed acknowledgements in it.
 fn slow_round_trips() -> String {
     format!(
-        "WITH trips AS (SELECT t.boot_ns, t.rtt_us, coalesce(a.hop, b.hop) AS hop FROM {OF_CONNECTION}
-                        WHERE t.kind = 'rtt' AND t.rtt_us IS NOT NULL),
+        "WITH trips AS (SELECT t.boot_ns, t.rtt_us, b.hop FROM {OF_CONNECTION}
+                        WHERE t.kind = 'rtt' AND t.rtt_us IS NOT NULL AND b.hop IS NOT NULL),
               usual AS (SELECT hop, median(rtt_us) AS rtt_us FROM trips GROUP BY hop)
          SELECT wall_time(trips.boot_ns) AS from_ns, wall_time(trips.boot_ns) AS to_ns, trips.rtt_us AS size, trips.hop AS subject,
                 CAST(NULL AS VARCHAR) AS other
@@ -239,7 +245,7 @@ const SHOW_RETRANSMIT: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.tc
      WHERE t.kind = 'retransmit' AND coalesce(a.hop, b.hop) = {}";
 const SHOW_ROUND_TRIP: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.rtt_us, coalesce(a.hop, b.hop) AS hop \
      FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
-     WHERE t.kind = 'rtt' AND coalesce(a.hop, b.hop) = {}";
+     WHERE t.kind = 'rtt' AND b.hop = {}";
 const SHOW_RESET: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, coalesce(a.hop, b.hop) AS hop \
      FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
      WHERE t.kind IN ('reset_sent', 'reset_received') AND coalesce(a.hop, b.hop) = {}";

@@ -5,8 +5,10 @@
 pub mod attribution;
 pub mod bins;
 pub mod coincidence;
+mod describe;
 pub mod happenings;
 pub mod keys;
+mod negative;
 pub mod ordinary;
 pub mod search;
 pub mod spikes;
@@ -97,7 +99,7 @@ pub struct Spike {
     pub fap: f64,
     /// `fap` is below what the Monte Carlo can show and comes from a fitted tail.
     pub fap_extrapolated: bool,
-    /// The null that gave the largest probability: `uniform`, `load` or `clusters`.
+    /// The null that gave the largest probability: `uniform`, `load`, `clusters` or `renewal`.
     pub null: String,
     /// Log-likelihood ratio of the comb.
     pub llr: f64,

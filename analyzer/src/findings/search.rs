@@ -98,18 +98,21 @@ const LOAD_STRETCHES: usize = 200;
 /// Seed of the Monte Carlo: the same capture gives the same answer.
 const SEED: u64 = 0x7265_7472_6f73_7061;
 
-/// Episodes of every stream and metric, and the combs among them.
-pub fn search(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Options) -> Search {
+/// Episodes of every stream and metric.
+pub fn candidates(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Options) -> Vec<Candidate> {
     let bins = counted.bins;
-    let horizon_ns = bins.count as i64 * bins.bin_ns;
-    let grid = grid(horizon_ns, bins, options);
-    let jobs: Vec<(u32, Metric)> = jobs(counted, keys, options);
-    let candidates: Vec<Candidate> = in_parallel(&jobs, |&(stream, metric)| {
+    let grid = grid(bins, options);
+    in_parallel(&jobs(counted, keys, options), |&(stream, metric)| {
         let counts = &counted.streams[stream as usize];
         let series = Series { lossy: lossy.to_vec(), ..counts.series(metric, bins) };
         let episodes = find_episodes(&series, metric, &counts.bad, bins, &grid);
         (!episodes.is_empty()).then(|| Candidate { stream, metric, episodes, load: load(&series) })
-    });
+    })
+}
+
+/// The combs among the candidates.
+pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Search {
+    let grid = grid(bins, options);
     let distinct = distinct(&candidates, bins.bin_ns);
     let level = options.fap / distinct.len().max(1) as f64;
     let searched: Vec<(usize, Vec<peel::Found>, Option<(f64, Comb)>)> = in_parallel(&distinct, |&index| {
@@ -135,8 +138,8 @@ pub fn search(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Options)
     search
 }
 
-fn grid(horizon_ns: i64, bins: Bins, options: &Options) -> Grid {
-    let mut grid = Grid::new(horizon_ns, options.min_period_ns, bins.bin_ns);
+fn grid(bins: Bins, options: &Options) -> Grid {
+    let mut grid = Grid::new(bins.count as i64 * bins.bin_ns, options.min_period_ns, bins.bin_ns);
     if let Some(longest_ns) = options.max_period_ns {
         grid.max_period_ns = grid.max_period_ns.min(longest_ns);
     }

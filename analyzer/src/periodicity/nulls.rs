@@ -23,6 +23,18 @@ pub enum Null {
     Renewal,
 }
 
+impl Null {
+    /// The name in findings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Null::Uniform => "uniform",
+            Null::Load => "load",
+            Null::Clusters => "clusters",
+            Null::Renewal => "renewal",
+        }
+    }
+}
+
 /// What a comb is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FalseAlarm {

@@ -1,4 +1,4 @@
-//! SQL functions for people who look for periods themselves.
+//! Folding times on a period.
 
 use std::sync::Arc;
 

@@ -1,0 +1,329 @@
+//! One spike in full: its cycles, where its time goes, what coincides.
+
+use super::attribution::{Attribution, Window, attribute};
+use super::coincidence::{Subject, causes};
+use super::keys::By;
+use super::search::Found;
+use super::spikes::Finder;
+use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, words};
+use crate::error::Result;
+use crate::periodicity::Episode;
+use crate::periodicity::refine::{self, Clock, Refined};
+
+impl Finder<'_> {
+    pub(super) async fn spike(&mut self, group: &[usize]) -> Result<Spike> {
+        let found = self.search.found[self.best_of(group)].clone();
+        let candidate = self.search.candidates[found.candidate].clone();
+        let bins = self.counted.bins;
+        let horizon_ns = self.end_ns - self.begin_ns;
+        let mut refined = refine::refine(&found.comb, &candidate.onsets_ns(), horizon_ns, bins.bin_ns);
+        let period_ns = refined.period_ns;
+        refined.cycles.retain(|cycle| {
+            cycle.hit.is_some() || self.has_traffic(candidate.stream, cycle.expected_ns, period_ns)
+        });
+        let windows = self.windows(&refined, &candidate.episodes);
+        let spans_per_ns = self.counted.spans as f64 / horizon_ns.max(1) as f64;
+        let attribution = attribute(
+            self.context,
+            &mut self.keys,
+            &self.counted.ordinary,
+            candidate.stream,
+            &windows,
+            spans_per_ns,
+        )
+        .await?;
+        let mut spike = self.described(&found, &refined, &attribution, &windows);
+        spike.also = self.also(group, &found, &refined);
+        Ok(spike)
+    }
+
+    /// The comb that stands for a group: with the most hits, and among those where the stream is nearest to the cause: a hop
+    /// before a whole service, and of several hops around each other the innermost, which is the quickest.
+    fn best_of(&self, group: &[usize]) -> usize {
+        let rank = |&index: &usize| {
+            let found = &self.search.found[index];
+            let candidate = &self.search.candidates[found.candidate];
+            let grouping =
+                By::ALL.iter().position(|&by| by == self.keys.streams[candidate.stream as usize].by);
+            let hits = found.comb.hits.len();
+            (
+                candidate.metric == Metric::Missing,
+                std::cmp::Reverse(hits),
+                grouping,
+                self.usual_ns(candidate.stream),
+                index,
+            )
+        };
+        group.iter().copied().min_by_key(rank).unwrap_or_default()
+    }
+
+    /// Whether requests of the stream began around a tooth: without any it can neither be hit nor missed.
+    fn has_traffic(&self, stream: u32, expected_ns: f64, period_ns: f64) -> bool {
+        let bins = self.counted.bins;
+        let begun = &self.counted.streams[stream as usize].begun;
+        let around = (period_ns / 20.0).max(2.0 * bins.bin_ns as f64);
+        let bin = |ns: f64| (ns.max(0.0) as i64 / bins.bin_ns) as usize;
+        let (from, to) = (bin(expected_ns - around), bin(expected_ns + around));
+        begun.iter().take(to + 1).skip(from).any(|&requests| requests > 0)
+    }
+
+    /// What a request of the stream usually takes.
+    fn usual_ns(&self, stream: u32) -> i64 {
+        let lanes = self.keys.lanes.iter().zip(&self.counted.ordinary);
+        let medians =
+            lanes.filter(|(lane, _)| lane.streams.contains(&stream)).map(|(_, ordinary)| ordinary.median_ns);
+        medians.max().unwrap_or(i64::MAX)
+    }
+
+    fn windows(&self, refined: &Refined, episodes: &[Episode]) -> Vec<Window> {
+        let period_ns = refined.period_ns;
+        let bin_ns = self.counted.bins.bin_ns;
+        refined
+            .cycles
+            .iter()
+            .filter_map(|cycle| {
+                let episode = &episodes[cycle.hit?];
+                let from_ns = self.begin_ns + episode.onset_ns - bin_ns;
+                let to_ns = (self.begin_ns + episode.end_ns).max(from_ns + 2 * bin_ns);
+                let to_ns = to_ns.min(from_ns + (period_ns * 0.4) as i64);
+                let half = if cycle.tooth == 0
+                    || self.begin_ns + (cycle.expected_ns + period_ns / 2.0) as i64
+                        <= self.end_ns - (period_ns / 4.0) as i64
+                {
+                    period_ns / 2.0
+                } else {
+                    -period_ns / 2.0
+                };
+                let middle_ns = from_ns + half as i64;
+                let width_ns = (to_ns - from_ns).max((period_ns / 8.0) as i64).min((period_ns / 2.5) as i64);
+                Some(Window {
+                    from_ns,
+                    to_ns,
+                    ordinary_from_ns: middle_ns,
+                    ordinary_to_ns: middle_ns + width_ns,
+                    slack_ns: (period_ns / 4.0) as i64,
+                })
+            })
+            .collect()
+    }
+
+    fn described(
+        &self,
+        found: &Found,
+        refined: &Refined,
+        attribution: &Attribution,
+        windows: &[Window],
+    ) -> Spike {
+        let candidate = &self.search.candidates[found.candidate];
+        let stream = &self.keys.streams[candidate.stream as usize];
+        let period_s = refined.period_ns * 1e-9;
+        let margin_s = refined.period_margin_ns * 1e-9;
+        let cycle_table = self.cycle_table(refined, &candidate.episodes, attribution);
+        let hits = cycle_table.iter().filter(|cycle| cycle.onset_ns.is_some()).count();
+        let affected: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.affected);
+        let excess: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.excess_s);
+        let bad = self.counted.streams[candidate.stream as usize].bad.iter();
+        let all_bad = bad.filter(|bad| bad.metric == candidate.metric).count().max(1) as f64;
+        let affected_requests: f64 = affected.iter().sum();
+        let causes = self.causes(refined, attribution, &cycle_table);
+        let top = attribution.hops.first();
+        let (hop, part, process) = match top {
+            Some(top) => (top.hop.clone(), top.part.as_str(), top.process.as_str()),
+            None => (stream.label.clone(), "", ""),
+        };
+        let first_tooth_ns =
+            self.begin_ns + refined.cycles.first().map_or(0, |cycle| cycle.expected_ns as i64);
+        let mut spike = Spike {
+            sentence: String::new(),
+            period_s,
+            period_ci_s: [period_s - margin_s, period_s + margin_s],
+            fap: found.fap,
+            fap_extrapolated: found.false_alarm.extrapolated,
+            null: found.false_alarm.null.name().to_owned(),
+            llr: found.comb.llr,
+            cycles: cycle_table.len(),
+            hits,
+            metric: candidate.metric,
+            stream: stream.label.clone(),
+            by: stream.by.name().to_owned(),
+            cause: words::cause(&causes, &hop, part, process),
+            sql: String::new(),
+            hop,
+            jitter_s: refined.jitter_ns * 1e-9,
+            first_tooth_ns,
+            clock: match refined.clock {
+                Clock::Locked => "locked",
+                Clock::FreeRunning => "free-running",
+                Clock::Undecided => "undecided",
+            }
+            .to_owned(),
+            boundary: boundary(refined, first_tooth_ns, hits),
+            affected_requests,
+            affected_per_cycle: interval(&affected),
+            excess_s_per_cycle: interval(&excess),
+            share_of_bad: if candidate.metric == Metric::Missing {
+                1.0
+            } else {
+                (affected_requests / all_bad).min(1.0)
+            },
+            cycle_table,
+            hops: attribution.hops.clone(),
+            dimensions: attribution.dimensions.clone(),
+            causes,
+            also: Vec::new(),
+            typical_traces: attribution.typical_traces.clone(),
+            slow_traces: attribution.slow_traces.clone(),
+        };
+        spike.sql = match spike.causes.first() {
+            Some(cause) => cause.sql.clone(),
+            None => self.rows_of(&spike, &stream.condition, windows),
+        };
+        spike.sentence = words::sentence(&spike);
+        spike
+    }
+
+    /// The affected requests themselves.
+    fn rows_of(&self, spike: &Spike, condition: &str, windows: &[Window]) -> String {
+        let width = windows.iter().map(|w| w.to_ns - w.from_ns).max().unwrap_or_default() as f64;
+        let period_ns = spike.period_s * 1e9;
+        let origin_ns = windows.first().map_or(spike.first_tooth_ns, |w| w.from_ns);
+        let phase = words::in_phase("start_time", period_ns, origin_ns, (width * 1.2 / period_ns).min(1.0));
+        format!(
+            "SELECT start_time, duration_ns, own_ns, kind, process, method, path, status, outcome, trace_id \
+             FROM spans WHERE {condition} AND {phase} ORDER BY duration_ns DESC"
+        )
+    }
+
+    fn cycle_table(&self, refined: &Refined, episodes: &[Episode], attribution: &Attribution) -> Vec<Cycle> {
+        let mut hit = 0;
+        let mut cycles = Vec::new();
+        for (index, cycle) in refined.cycles.iter().enumerate() {
+            let expected_ns = self.begin_ns + cycle.expected_ns as i64;
+            let mut row = Cycle {
+                number: index + 1,
+                expected_ns,
+                onset_ns: None,
+                end_ns: None,
+                requests: 0,
+                affected: 0.0,
+                errors: 0,
+                client_closed: 0,
+                excess_s: 0.0,
+                worst_s: 0.0,
+                lossy: false,
+            };
+            if let Some(episode) = cycle.hit.map(|hit| &episodes[hit]) {
+                let [requests, errors, client_closed] =
+                    attribution.requests.get(hit).copied().unwrap_or_default();
+                row.onset_ns = Some(self.begin_ns + episode.onset_ns);
+                row.end_ns = Some(self.begin_ns + episode.end_ns);
+                row.affected = episode.affected;
+                (row.requests, row.errors, row.client_closed) =
+                    (requests.max(episode.requests), errors, client_closed);
+                row.excess_s = attribution.excess_s.get(hit).copied().unwrap_or_default();
+                row.worst_s = attribution.worst_s.get(hit).copied().unwrap_or_default();
+                row.lossy = episode.lossy;
+                hit += 1;
+            }
+            cycles.push(row);
+        }
+        cycles
+    }
+
+    fn causes(&self, refined: &Refined, attribution: &Attribution, cycles: &[Cycle]) -> Vec<Cause> {
+        let hits: Vec<(i64, i64, i64)> = cycles
+            .iter()
+            .filter_map(|cycle| Some((cycle.onset_ns?, cycle.end_ns?, (cycle.worst_s * 1e9) as i64)))
+            .collect();
+        let misses: Vec<i64> =
+            cycles.iter().filter(|c| c.onset_ns.is_none()).map(|c| c.expected_ns).collect();
+        let excess_s: Vec<f64> = hit_values(cycles, |cycle| cycle.excess_s);
+        let (hop, processes) = self.suspects(attribution);
+        causes(
+            &self.trains,
+            &Subject {
+                hits: &hits,
+                misses: &misses,
+                excess_s: &excess_s,
+                period_ns: refined.period_ns,
+                recording: (self.begin_ns, self.end_ns),
+                resolution_ns: self.counted.bins.bin_ns,
+                hop: &hop,
+                on_the_way: attribution.hops.first().is_some_and(|top| top.part == "network"),
+                processes: &processes,
+            },
+        )
+    }
+
+    /// The hop with the largest share, and whose delay would explain it: the process whose own time it is; for time on
+    /// the way also the one that waits, which may be late to take the answer.
+    fn suspects(&self, attribution: &Attribution) -> (String, Vec<String>) {
+        let Some(top) = attribution.hops.first() else { return (String::new(), Vec::new()) };
+        let mut processes = vec![top.process.clone()];
+        if top.part == "network" {
+            let lane =
+                self.keys.lanes.iter().find(|lane| self.keys.streams[lane.hop as usize].label == top.hop);
+            processes.extend(lane.map(|lane| lane.client.to_string()));
+        }
+        (top.hop.clone(), processes)
+    }
+
+    /// Other series with most of their episodes on the comb.
+    fn also(&self, group: &[usize], found: &Found, refined: &Refined) -> Vec<Also> {
+        let tolerance_ns = (3.0 * refined.jitter_ns).max(refined.period_ns * 0.05);
+        let on_comb = |episode: &&Episode| {
+            let turns = (episode.onset_ns as f64 - refined.phase_ns) / refined.period_ns;
+            (turns - turns.round()).abs() * refined.period_ns <= tolerance_ns
+        };
+        let in_group =
+            |index: usize| group.iter().any(|&member| self.search.found[member].candidate == index);
+        let mut also: Vec<Also> = self
+            .search
+            .candidates
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != found.candidate)
+            .filter_map(|(index, candidate)| {
+                let hits = candidate.episodes.iter().filter(on_comb).count();
+                let stream = &self.keys.streams[candidate.stream as usize];
+                let most = 3 * hits >= 2 * found.comb.hits.len();
+                (in_group(index) || most).then(|| Also {
+                    stream: stream.label.clone(),
+                    by: stream.by.name().to_owned(),
+                    metric: candidate.metric,
+                    hits,
+                })
+            })
+            .collect();
+        also.sort_by(|a, b| {
+            b.hits.cmp(&a.hits).then_with(|| a.by.cmp(&b.by)).then_with(|| a.stream.cmp(&b.stream))
+        });
+        also
+    }
+}
+
+fn hit_values(cycles: &[Cycle], value: impl Fn(&Cycle) -> f64) -> Vec<f64> {
+    cycles.iter().filter(|cycle| cycle.onset_ns.is_some()).map(value).collect()
+}
+
+/// A mean with its 95 % interval over cycles: requests within one cycle are not independent.
+fn interval(values: &[f64]) -> Interval {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n.max(1.0);
+    if values.len() < 2 {
+        return Interval { mean, low: mean, high: mean };
+    }
+    let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    let margin = refine::t_quantile(n - 1.0) * deviation / n.sqrt();
+    Interval { mean, low: mean - margin, high: mean + margin }
+}
+
+fn boundary(refined: &Refined, tooth_ns: i64, hits: usize) -> Option<Boundary> {
+    let margin_ns = refined.jitter_ns / (hits.max(1) as f64).sqrt();
+    let found = refine::boundary(tooth_ns as f64, refined.period_ns, refined.period_margin_ns, margin_ns)?;
+    Some(Boundary {
+        every_s: found.every_ns as f64 * 1e-9,
+        offset_s: found.offset_ns * 1e-9,
+        chance: found.chance,
+    })
+}

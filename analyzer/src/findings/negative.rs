@@ -1,0 +1,179 @@
+//! What was not shown, what it would take, and what the reader must know.
+
+use retrospan_formats::reader::Capture;
+
+use super::search::{Candidate, Options};
+use super::spikes::Finder;
+use super::{Also, Findings, Spike, Unexplained};
+use crate::periodicity::comb::Comb;
+use crate::periodicity::{Episode, power};
+use crate::text;
+
+/// Series without a period that are named.
+const MOST_UNEXPLAINED: usize = 5;
+
+impl Finder<'_> {
+    /// Says so where the recorder was at work in most of the cycles, and seldom else.
+    pub(super) fn own_note(&self, spike: &Spike) -> Option<String> {
+        let onsets: Vec<i64> = spike.cycle_table.iter().filter_map(|cycle| cycle.onset_ns).collect();
+        let reach_ns = (spike.period_s * 1e9 / 50.0) as i64;
+        let near = |at: i64| self.own.iter().any(|&(from, to)| from - reach_ns <= at && at <= to + reach_ns);
+        let met = onsets.iter().filter(|&&onset| near(onset)).count();
+        let samples = 200;
+        let by_chance = (0..samples)
+            .filter(|&i| near(self.begin_ns + (self.end_ns - self.begin_ns) / samples * i))
+            .count();
+        let unusual = met * 10 >= onsets.len() * 8 && by_chance as f64 / (samples as f64) < 0.3;
+        unusual.then(|| {
+            format!(
+                "the recorder itself was writing in {met} of {} cycles of the spike every {:.1} s: record to another disk to be sure",
+                onsets.len(),
+                spike.period_s
+            )
+        })
+    }
+
+    /// Says so where one series holds several combs of one period: it comes back more often than was looked for.
+    pub(super) fn shorter_note(&self, group: &[usize], spike: &Spike) -> Option<String> {
+        let of = |index: &usize| self.search.found[*index].candidate;
+        let combs =
+            group.iter().map(|index| group.iter().filter(|other| of(other) == of(index)).count()).max()?;
+        (combs > 1).then(|| {
+            let shorter_s = spike.period_s / combs as f64;
+            format!(
+                "the spike every {:.3} s comes {combs} times in that time, so every {shorter_s:.3} s: search again with --min-period {:.1}s",
+                spike.period_s,
+                shorter_s / 2.0
+            )
+        })
+    }
+
+    pub(super) fn unexplained(&self, spikes: &[Spike], options: &Options) -> Vec<Unexplained> {
+        let explained = |candidate: &Candidate| {
+            spikes.iter().any(|spike| {
+                let on = |episode: &&Episode| {
+                    let at = self.begin_ns + episode.onset_ns;
+                    let near = (spike.period_s * 1e8) as i64;
+                    spike
+                        .cycle_table
+                        .iter()
+                        .any(|cycle| cycle.onset_ns.is_some_and(|onset| (onset - at).abs() < near))
+                };
+                3 * candidate.episodes.iter().filter(on).count() >= 2 * candidate.episodes.len()
+            })
+        };
+        let seen_in = |candidate: &Candidate| {
+            let stream = &self.keys.streams[candidate.stream as usize];
+            let seen = |also: &Also| also.stream == stream.label && also.metric == candidate.metric;
+            spikes.iter().any(|spike| spike.also.iter().any(seen))
+        };
+        // The same episodes in several streams are named once.
+        let mut left: Vec<(usize, &Candidate)> = self
+            .search
+            .candidates
+            .iter()
+            .enumerate()
+            .filter(|(index, candidate)| {
+                let searched = self.search.rejected.iter().any(|rejected| rejected.0 == *index);
+                (searched || candidate.episodes.len() == 2) && !explained(candidate) && !seen_in(candidate)
+            })
+            .collect();
+        let key = |candidate: &Candidate| {
+            (
+                candidate.metric,
+                candidate.episodes.len(),
+                candidate.episodes.first().map(|e| e.onset_ns / 1_000_000_000),
+            )
+        };
+        let mut named = Vec::new();
+        left.retain(|(_, candidate)| {
+            let new = !named.contains(&key(candidate));
+            named.push(key(candidate));
+            new
+        });
+        left.sort_by(|a, b| b.1.affected().total_cmp(&a.1.affected()));
+        left.iter()
+            .take(MOST_UNEXPLAINED)
+            .map(|&(index, candidate)| {
+                let rejected = self.search.rejected.iter().find(|rejected| rejected.0 == index);
+                Unexplained {
+                    stream: self.keys.streams[candidate.stream as usize].label.clone(),
+                    metric: candidate.metric,
+                    episodes: candidate.episodes.len(),
+                    onset_ns: candidate.episodes.iter().map(|e| self.begin_ns + e.onset_ns).collect(),
+                    affected: candidate.affected(),
+                    fap: rejected.map(|rejected| rejected.1),
+                    needed: self.needed(candidate, rejected.map(|rejected| &rejected.2), options),
+                }
+            })
+            .collect()
+    }
+
+    /// How long a recording would tell, if what was seen is periodic.
+    fn needed(&self, candidate: &Candidate, comb: Option<&Comb>, options: &Options) -> Option<String> {
+        let length_ns = (self.end_ns - self.begin_ns) as f64;
+        let onsets = candidate.onsets_ns();
+        let (period_ns, jitter) = match comb {
+            Some(comb) => (comb.period_ns, comb.sigma_ns / comb.period_ns),
+            None if onsets.len() == 2 => (onsets[1] - onsets[0], 0.01),
+            None => return None,
+        };
+        let fap = options.fap / self.search.tests.max(1) as f64;
+        let cycles = power::cycles_needed(jitter, fap);
+        let needed_ns = power::recording_needed_ns(period_ns, jitter, fap) as f64;
+        let fits = comb.is_none_or(|comb| 2 * comb.hits.len() > candidate.episodes.len());
+        (fits && needed_ns > length_ns && period_ns >= options.min_period_ns as f64).then(|| {
+            format!(
+                "if it comes back every {}, {cycles} cycles are needed at this jitter: record {}",
+                long(period_ns),
+                long(needed_ns * 1.1)
+            )
+        })
+    }
+
+    pub(super) fn notes(&self, findings: &Findings, capture: &Capture) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.counted.spans == 0 {
+            notes.push("the capture holds no requests".to_owned());
+        } else if findings.spikes.is_empty() {
+            let searched = &findings.searched;
+            notes.push(format!(
+                "no periodic spike: {} spans in {} streams, periods of {} to {}, false-alarm probability {}",
+                text::count(searched.spans),
+                searched.streams,
+                long(searched.min_period_s * 1e9),
+                long(searched.max_period_s * 1e9),
+                searched.fap
+            ));
+        }
+        if findings.searched.max_period_s < findings.searched.min_period_s {
+            notes.push(format!(
+                "too short a recording for any period of {} or more: record at least {}",
+                long(findings.searched.min_period_s * 1e9),
+                long(findings.searched.min_period_s * 4e9)
+            ));
+        }
+        if self.counted.left_out > 0 {
+            notes.push(format!("{} streams with the fewest requests were left out", self.counted.left_out));
+        }
+        let lost: u64 = capture.manifest.losses.iter().map(|loss| loss.count).sum();
+        if lost > 0 {
+            notes.push(format!(
+                "{} events were lost: `retrospan info` says which and when",
+                text::count(lost)
+            ));
+        }
+        notes
+    }
+}
+
+/// A length of time without false precision: `50 min`, `12.4 s`.
+fn long(ns: f64) -> String {
+    let s = ns * 1e-9;
+    match s {
+        s if s >= 5400.0 => format!("{:.1} h", s / 3600.0),
+        s if s >= 300.0 => format!("{:.0} min", (s / 60.0).ceil()),
+        s if s >= 100.0 => format!("{s:.0} s"),
+        s => format!("{s:.1} s"),
+    }
+}

@@ -1,0 +1,134 @@
+//! `episodes()`: one row an episode of every stream and metric of the capture.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use retrospan_formats::reader::Capture;
+
+use crate::findings::Metric;
+use crate::findings::keys::By;
+use crate::findings::search::Options;
+use crate::findings::spikes::{Episodic, episodes};
+use crate::library::duration_ns;
+
+/// The table function: `episodes()`, or `episodes('2s')` where shorter periods than 10 s matter.
+#[derive(Debug)]
+pub struct Episodes {
+    capture: Capture,
+}
+
+impl Episodes {
+    /// Of that capture.
+    pub fn new(capture: Capture) -> Episodes {
+        Episodes { capture }
+    }
+}
+
+impl TableFunctionImpl for Episodes {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let shortest = match args.exprs() {
+            [] => "10s",
+            [Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)] => text,
+            _ => {
+                return plan_err!(
+                    "episodes() takes the shortest period of interest, such as '10s', or nothing"
+                );
+            }
+        };
+        let Some(min_period_ns) = duration_ns(shortest).filter(|&ns| ns > 0) else {
+            return plan_err!("episodes(): {shortest} is no time such as '10s'");
+        };
+        Ok(Arc::new(EpisodeTable { capture: self.capture.clone(), min_period_ns }))
+    }
+}
+
+#[derive(Debug)]
+struct EpisodeTable {
+    capture: Capture,
+    min_period_ns: i64,
+}
+
+fn schema() -> SchemaRef {
+    let time = || DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let field = |name: &str, ty| Field::new(name, ty, false);
+    Arc::new(Schema::new(vec![
+        field("by", DataType::Utf8),
+        field("stream", DataType::Utf8),
+        field("metric", DataType::Utf8),
+        field("number", DataType::Int64),
+        field("onset", time()),
+        field("end_time", time()),
+        field("requests", DataType::Int64),
+        field("affected", DataType::Float64),
+        field("excess_s", DataType::Float64),
+        field("lossy", DataType::Boolean),
+    ]))
+}
+
+#[async_trait]
+impl TableProvider for EpisodeTable {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = Options {
+            metrics: Metric::ALL.to_vec(),
+            by: By::ALL.to_vec(),
+            min_period_ns: self.min_period_ns,
+            max_period_ns: None,
+            fap: 0.01,
+        };
+        let found = episodes(&self.capture, &options).await;
+        let found = found.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let table = MemTable::try_new(schema(), vec![vec![batch(&found)?]])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}
+
+fn batch(found: &[Episodic]) -> Result<RecordBatch> {
+    let text = |value: fn(&Episodic) -> &str| {
+        Arc::new(StringArray::from_iter_values(found.iter().map(value))) as ArrayRef
+    };
+    let time = |value: fn(&Episodic) -> i64| {
+        let times = TimestampNanosecondArray::from_iter_values(found.iter().map(value));
+        Arc::new(times.with_timezone("UTC")) as ArrayRef
+    };
+    let whole = |value: fn(&Episodic) -> i64| {
+        Arc::new(Int64Array::from_iter_values(found.iter().map(value))) as ArrayRef
+    };
+    let number = |value: fn(&Episodic) -> f64| {
+        Arc::new(Float64Array::from_iter_values(found.iter().map(value))) as ArrayRef
+    };
+    let columns = vec![
+        text(|row| row.by.name()),
+        text(|row| &row.stream),
+        text(|row| row.metric.name()),
+        whole(|row| row.number),
+        time(|row| row.onset_ns),
+        time(|row| row.end_ns),
+        whole(|row| row.requests),
+        number(|row| row.affected),
+        number(|row| row.excess_s),
+        Arc::new(found.iter().map(|row| Some(row.lossy)).collect::<BooleanArray>()),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
