@@ -36,6 +36,7 @@ pub mod shift;
 pub mod span_rows;
 pub mod spans;
 pub mod streams;
+pub mod synthetic;
 pub mod tables;
 pub mod text;
 pub mod traces;

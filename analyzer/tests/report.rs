@@ -101,6 +101,7 @@ fn findings(slow_traces: Vec<String>) -> Findings {
             part: "server".to_owned(),
             process: HOSTILE.to_owned(),
             excess_s: 1.5,
+            failures: 0,
             share: 0.96,
             positive_cycles: 5,
         }],

@@ -116,8 +116,12 @@ fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, ca
     line("when", when(spike, offset_s));
     line("how much", how_much(spike));
     for hop in spike.hops.iter().filter(|hop| hop.share >= 0.02).take(MOST_CAUSES) {
-        let part =
-            if hop.part == "server" { format!("own time of {}", hop.process) } else { "waiting".to_owned() };
+        let part = match (hop.part.as_str(), hop.failures > 0) {
+            ("server", false) => format!("own time of {}", hop.process),
+            ("server", true) => format!("failures that begin in {}", hop.process),
+            (_, false) => "waiting".to_owned(),
+            (_, true) => "connections that break".to_owned(),
+        };
         line(
             "where",
             format!(

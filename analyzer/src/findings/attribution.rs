@@ -2,7 +2,8 @@
 //!
 //! In a trace the own times of the spans add up to the root's duration. So the difference between requests that began in
 //! a spike and requests that began half a period later splits over hops without a model; it is done for every cycle by
-//! itself, since a coincidence seldom repeats.
+//! itself, since a coincidence seldom repeats. Failures that take no longer than the ordinary have no excess to split: of
+//! those counts where they begin, the innermost span of the trace that failed.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ use futures::StreamExt;
 use super::bins::Rows;
 use super::keys::Keys;
 use super::ordinary::Ordinary;
-use super::{DimensionShare, HopShare};
+use super::{DimensionShare, HopShare, Metric};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::hashing::IntMap;
@@ -62,6 +63,8 @@ struct Trace {
     rooted: bool,
     of_stream: bool,
     bad: bool,
+    /// Duration and lane of the shortest span that failed: of spans within each other the innermost.
+    failed: Option<(i64, u32)>,
     parts: Vec<(u32, i64)>,
 }
 
@@ -74,12 +77,12 @@ const EXAMPLES: usize = 4;
 /// Values of a dimension that are named.
 const MOST_VALUES: usize = 12;
 
-/// Compares the requests of the windows. `spans_per_ns` is the capture's rate.
+/// Compares the requests of the windows, of a stream in which `metric` rose. `spans_per_ns` is the capture's rate.
 pub async fn attribute(
     context: &SessionContext,
     keys: &mut Keys,
     ordinary: &[Ordinary],
-    stream: u32,
+    (stream, metric): (u32, Metric),
     windows: &[Window],
     spans_per_ns: f64,
 ) -> Result<Attribution> {
@@ -93,7 +96,7 @@ pub async fn attribute(
     while let Some(batch) = batches.next().await.transpose()? {
         reading.batch(&batch)?;
     }
-    Ok(reading.finish())
+    Ok(reading.finish(metric))
 }
 
 impl Window {
@@ -197,8 +200,14 @@ impl Reading<'_> {
                 rooted: false,
                 of_stream: false,
                 bad: false,
+                failed: None,
                 parts: Vec::with_capacity(6),
             });
+            if span.failed == Some(Metric::Errors)
+                && trace.failed.is_none_or(|(shortest_ns, _)| span.duration_ns < shortest_ns)
+            {
+                trace.failed = Some((span.duration_ns, part));
+            }
             trace.of_stream |= of_stream;
             trace.bad |= bad && of_stream;
             trace.parts.push((part, own_ns.value(row)));
@@ -210,15 +219,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn count(
-        &mut self,
-        row: usize,
-        rows: &Rows,
-        lane: u32,
-        pid: i64,
-        bad: bool,
-        failed: Option<super::Metric>,
-    ) {
+    fn count(&mut self, row: usize, rows: &Rows, lane: u32, pid: i64, bad: bool, failed: Option<Metric>) {
         let Some(place) = self.place(rows.start_ns(row)) else { return };
         let lane = &self.keys.lanes[lane as usize];
         let values = [
@@ -232,8 +233,8 @@ impl Reading<'_> {
             Place::Spike(cycle) => {
                 let requests = self.tally.by_cycle.entry(cycle as u64).or_default();
                 requests[0] += 1;
-                requests[1] += u64::from(failed == Some(super::Metric::Errors));
-                requests[2] += u64::from(failed == Some(super::Metric::ClientClosed));
+                requests[1] += u64::from(failed == Some(Metric::Errors));
+                requests[2] += u64::from(failed == Some(Metric::ClientClosed));
                 if bad {
                     *self.tally.bad_by_cycle.entry(cycle).or_default() += 1;
                     for value in values {
@@ -250,7 +251,7 @@ impl Reading<'_> {
         }
     }
 
-    fn finish(self) -> Attribution {
+    fn finish(self, metric: Metric) -> Attribution {
         let cycles = self.windows.len();
         let mut spikes: Vec<Split> = vec![Split::default(); cycles];
         let mut ordinary = Split::default();
@@ -278,8 +279,9 @@ impl Reading<'_> {
         usual.sort_unstable();
         let middle = usual.len().saturating_sub(EXAMPLES) / 2;
         let name = |(_, id): &(i64, u128)| format!("{id:032x}");
+        let quick = metric == Metric::Errors && quick_failures(&spikes, &ordinary);
         Attribution {
-            hops: hops(&spikes, &ordinary, self.keys),
+            hops: hops(&spikes, &ordinary, self.keys, quick),
             dimensions: dimensions(&self.tally),
             excess_s: spikes.iter().map(|split| split.excess_s(&ordinary)).collect(),
             requests: (0..cycles as u64)
@@ -298,6 +300,8 @@ struct Split {
     traces: u64,
     duration_ns: i64,
     parts: HashMap<u32, i64>,
+    /// Failed traces by the lane in which that began.
+    failed: HashMap<u32, u64>,
 }
 
 impl Split {
@@ -306,6 +310,9 @@ impl Split {
         self.duration_ns += trace.duration_ns;
         for &(part, own_ns) in &trace.parts {
             *self.parts.entry(part).or_default() += own_ns;
+        }
+        if let Some((_, lane)) = trace.failed {
+            *self.failed.entry(lane).or_default() += 1;
         }
     }
 
@@ -321,20 +328,35 @@ impl Split {
     }
 }
 
-fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys) -> Vec<HopShare> {
+/// Whether failed requests took less beyond the ordinary than an ordinary one takes: then their time tells nothing.
+fn quick_failures(spikes: &[Split], ordinary: &Split) -> bool {
+    let failed: u64 = spikes.iter().flat_map(|split| split.failed.values()).sum();
+    let excess_s: f64 = spikes.iter().map(|split| split.excess_s(ordinary)).sum();
+    let usual_s = ordinary.duration_ns as f64 * 1e-9 / ordinary.traces.max(1) as f64;
+    failed > 0 && excess_s < failed as f64 * usual_s
+}
+
+/// The excess by part of a hop, largest first; of quick failures where most of them begin.
+fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool) -> Vec<HopShare> {
     let mut lanes: Vec<u32> =
         spikes.iter().chain([ordinary]).flat_map(|split| split.parts.keys().copied()).collect();
     lanes.sort_unstable();
     lanes.dedup();
     // Lanes of several routes and addresses are one part of a hop.
     let mut parts: HashMap<(u32, bool), Vec<f64>> = HashMap::new();
+    let mut failed: HashMap<(u32, bool), Vec<u64>> = HashMap::new();
     for lane_number in lanes {
         let lane = &keys.lanes[lane_number as usize];
         let by_cycle = parts.entry((lane.hop, lane.server)).or_insert_with(|| vec![0.0; spikes.len()]);
         for (sum, split) in by_cycle.iter_mut().zip(spikes) {
             *sum += split.excess_of_s(lane_number, ordinary);
         }
+        let begun = failed.entry((lane.hop, lane.server)).or_insert_with(|| vec![0; spikes.len()]);
+        for (count, split) in begun.iter_mut().zip(spikes) {
+            *count += split.failed.get(&lane_number).copied().unwrap_or_default();
+        }
     }
+    let all_failed: u64 = failed.values().flatten().sum();
     let total: f64 = parts.values().map(|cycles| cycles.iter().sum::<f64>().max(0.0)).sum();
     let mut hops: Vec<HopShare> = parts
         .into_iter()
@@ -342,17 +364,31 @@ fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys) -> Vec<HopShare> {
             let excess_s: f64 = cycles.iter().sum();
             let process =
                 keys.lanes.iter().find(|lane| lane.hop == hop).map(|lane| lane.answering.to_string());
+            let begun = failed.remove(&(hop, server)).filter(|_| quick).unwrap_or_default();
+            let failures: u64 = begun.iter().sum();
             HopShare {
                 hop: keys.streams[hop as usize].label.clone(),
                 part: if server { "server" } else { "network" }.to_owned(),
                 process: process.unwrap_or_default(),
                 excess_s,
-                share: if total > 0.0 { excess_s.max(0.0) / total } else { 0.0 },
-                positive_cycles: cycles.iter().filter(|&&s| s > 0.0).count(),
+                failures,
+                share: match (quick, total > 0.0) {
+                    (true, _) => failures as f64 / all_failed.max(1) as f64,
+                    (false, true) => excess_s.max(0.0) / total,
+                    (false, false) => 0.0,
+                },
+                positive_cycles: if quick {
+                    begun.iter().filter(|&&count| count > 0).count()
+                } else {
+                    cycles.iter().filter(|&&s| s > 0.0).count()
+                },
             }
         })
         .collect();
-    hops.sort_by(|a, b| b.excess_s.total_cmp(&a.excess_s).then_with(|| a.hop.cmp(&b.hop)));
+    hops.sort_by(|a, b| {
+        let larger = b.failures.cmp(&a.failures).then_with(|| b.excess_s.total_cmp(&a.excess_s));
+        larger.then_with(|| a.hop.cmp(&b.hop))
+    });
     hops
 }
 

@@ -29,7 +29,7 @@ impl Finder<'_> {
             self.context,
             &mut self.keys,
             &self.counted.ordinary,
-            candidate.stream,
+            (candidate.stream, candidate.metric),
             &windows,
             spans_per_ns,
         )
@@ -125,10 +125,6 @@ impl Finder<'_> {
         let affected_requests: f64 = affected.iter().sum();
         let causes = self.causes(refined, attribution, &cycle_table);
         let top = attribution.hops.first();
-        let (hop, part, process) = match top {
-            Some(top) => (top.hop.clone(), top.part.as_str(), top.process.as_str()),
-            None => (stream.label.clone(), "", ""),
-        };
         let first_tooth_ns =
             self.begin_ns + refined.cycles.first().map_or(0, |cycle| cycle.expected_ns as i64);
         let mut spike = Spike {
@@ -144,9 +140,9 @@ impl Finder<'_> {
             metric: candidate.metric,
             stream: stream.label.clone(),
             by: stream.by.name().to_owned(),
-            cause: words::cause(&causes, &hop, part, process),
+            cause: words::cause(&causes, top),
             sql: String::new(),
-            hop,
+            hop: top.map_or_else(|| stream.label.clone(), |top| top.hop.clone()),
             jitter_s: refined.jitter_ns * 1e-9,
             first_tooth_ns,
             clock: match refined.clock {

@@ -211,7 +211,9 @@ pub struct HopShare {
     pub process: String,
     /// Excess, seconds over all cycles.
     pub excess_s: f64,
-    /// Share of the whole excess.
+    /// Failed requests of which it was the first to fail, where failures took no longer than the ordinary; else 0.
+    pub failures: u64,
+    /// Share of the whole excess; of all failures where those are counted.
     pub share: f64,
     /// Cycles in which it is positive, of `hits`.
     pub positive_cycles: usize,

@@ -1,6 +1,6 @@
 //! Findings in sentences, and the SQL that goes with them.
 
-use super::{Cause, Metric, Spike};
+use super::{Cause, HopShare, Metric, Spike};
 use crate::text::duration;
 
 /// `40 ms before each onset`.
@@ -31,11 +31,16 @@ pub fn bad(metric: Metric) -> &'static str {
 }
 
 /// The best supported cause, with the program that goes with it where there is one; or that there is none.
-pub fn cause(causes: &[Cause], hop: &str, part: &str, process: &str) -> String {
+pub fn cause(causes: &[Cause], top: Option<&HopShare>) -> String {
     let Some(best) = causes.first() else {
-        let place = match part {
-            "server" => format!("{process} itself takes longer"),
-            _ => format!("requests wait on {hop}: on the network, or until {process} takes them"),
+        let Some(HopShare { hop, part, process, failures, .. }) = top else {
+            return "no recorded kernel event coincides".to_owned();
+        };
+        let place = match (part.as_str(), *failures > 0) {
+            ("server", false) => format!("{process} itself takes longer"),
+            ("server", true) => format!("{process} itself fails"),
+            (_, false) => format!("requests wait on {hop}: on the network, or until {process} takes them"),
+            (_, true) => format!("connections break on {hop}"),
         };
         return format!("no recorded kernel event coincides: {place}");
     };
@@ -52,6 +57,10 @@ pub fn sentence(spike: &Spike) -> String {
     let digits = (1.0 - margin_s.max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize;
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let place = match spike.hops.first() {
+        Some(top) if top.failures > 0 => {
+            let place = if top.part == "server" { &top.process } else { "the connections" };
+            format!("{:.0} % of the failures begin in {place} ({})", 100.0 * top.share, top.hop)
+        }
         Some(top) if top.part == "server" => {
             format!("{:.0} % of the excess is own time of {} ({})", 100.0 * top.share, top.process, top.hop)
         }

@@ -147,9 +147,10 @@ fn hops(page: &mut Markup, spike: &Spike) {
     if spike.hops.is_empty() {
         return;
     }
-    page.raw(
-        "<div><h4>Where the excess is</h4><div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>",
-    );
+    let failures = spike.hops[0].failures > 0;
+    let heading = if failures { "Where the failures begin" } else { "Where the excess is" };
+    page.raw("<div>").element("h4", &[], heading);
+    page.raw("<div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>");
     page.raw("<th>share</th><th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
     for hop in spike.hops.iter().take(MAX_ROWS) {
         page.raw("<tr>").element("td", &[("class", "wide".into())], &hop.hop);

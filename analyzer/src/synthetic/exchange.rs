@@ -1,0 +1,193 @@
+//! The client's requests, one after the other: each goes its way along the chain and back.
+
+use std::rc::Rc;
+
+use retrospan_formats::error::CaptureError;
+
+use super::chain::{Chain, Held, Lane};
+use super::rows::Sink;
+use super::timeline::Passed;
+use super::{PATIENCE, Part, Place, Shape, ns};
+
+/// Lanes open one after the other, then the traffic begins.
+const OPENING_NS: i64 = 2_000_000;
+const FIRST_REQUEST_NS: i64 = 1_500_000_000;
+/// Lanes at most.
+const MOST_LANES: f64 = 700.0;
+/// Requests between two writes.
+const AT_ONCE: u64 = 2000;
+
+const PATHS: [&str; 4] = ["/cart", "/search", "/things/7", "/users/me"];
+
+/// Sends all requests of the plan and writes their events.
+pub fn run(chain: &mut Chain<'_>, capture: &mut Sink) -> Result<(), CaptureError> {
+    let plan = chain.plan;
+    // As many as wait at one time, and a few.
+    let busy = plan.requests_per_s * (plan.trouble.width_s + 2.0 * super::SLOW_S);
+    for number in 0..(1.4 * busy + 8.0).min(MOST_LANES) as usize {
+        let lane = chain.open_lane(number, OPENING_NS * (1 + number as i64));
+        chain.lanes.push(lane);
+    }
+    let mut at_ns = FIRST_REQUEST_NS;
+    while at_ns < ns(plan.length_s) {
+        chain.request(at_ns);
+        if chain.requests % AT_ONCE == 0 {
+            capture.events(chain, at_ns)?;
+        }
+        at_ns += ns(chain.random.exponential() / plan.requests_per_s);
+    }
+    capture.events(chain, ns(plan.length_s))
+}
+
+impl Chain<'_> {
+    /// One request of the client on the first lane that is free, as soon as one is.
+    fn request(&mut self, at_ns: i64) {
+        let free = |lane: &Lane| lane.free_ns <= at_ns;
+        let soonest = || (0..self.lanes.len()).min_by_key(|&number| self.lanes[number].free_ns);
+        let Some(number) = self.lanes.iter().position(free).or_else(soonest) else { return };
+        let at_ns = at_ns.max(self.lanes[number].free_ns);
+        self.requests += 1;
+        let lane = self.lanes[number].clone();
+        let request = self.request_bytes();
+        let mut way = Way { at_ns, edge_took_ns: i64::MAX, before: self.sockets[lane.sockets[1]].taken };
+        let answering = self.there(&lane, &request, &mut way);
+        let failed = answering.1;
+        let last = answering.0;
+        let response = self.response_bytes(failed);
+        let gone_ns = at_ns + ns(PATIENCE * self.plan.trouble.width_s);
+        self.back(&lane, last, &response, &mut way);
+        let gave_up = self.plan.trouble.shape == Shape::GiveUp && way.at_ns > gone_ns;
+        let broken = failed && last < 2;
+        let sockets = lane.sockets;
+        if gave_up {
+            let taken = if way.edge_took_ns < gone_ns {
+                way.before.wrapping_add(request.len() as u32)
+            } else {
+                way.before
+            };
+            self.leave(sockets[0], gone_ns, taken);
+            self.send(sockets[1], way.at_ns, &response);
+            self.refused(sockets[1], way.at_ns + 9_000);
+            self.renew(number, Some(2), way.at_ns + 30_000);
+        } else {
+            self.send(sockets[1], way.at_ns, &response);
+            let takes_ns = self.wire_ns();
+            let place = Place { hop: 0, part: Part::Network };
+            let at_ns = self.pass(place, way.at_ns, takes_ns, false, sockets[0]).at_ns;
+            self.receive(sockets[0], at_ns, &response);
+            self.lanes[number].free_ns = at_ns + 50_000;
+            if broken {
+                // A proxy that fails by itself does not go on with either connection.
+                self.renew(number, None, at_ns + 50_000);
+            }
+        }
+    }
+
+    /// From the client to the process that answers: its hop, and whether it fails.
+    fn there(&mut self, lane: &Lane, request: &Rc<[u8]>, way: &mut Way) -> (usize, bool) {
+        for hop in 0..3 {
+            let [client, server] = [lane.sockets[2 * hop], lane.sockets[2 * hop + 1]];
+            self.send(client, way.at_ns, request);
+            let takes_ns = self.wire_ns();
+            let on_wire = Place { hop, part: Part::Network };
+            way.at_ns = self.pass(on_wire, way.at_ns, takes_ns, true, client).at_ns;
+            self.receive(server, way.at_ns, request);
+            if hop == 0 {
+                way.edge_took_ns = way.at_ns;
+            }
+            let takes_ns = self.own_ns(hop);
+            let own = Place { hop, part: Part::Server };
+            let passed = self.pass(own, way.at_ns, takes_ns, true, client);
+            way.at_ns = passed.at_ns;
+            if self.plan.trouble.shape == Shape::Errors && passed.window.is_some() {
+                return (hop, true);
+            }
+        }
+        (2, false)
+    }
+
+    /// The answer, up to the moment where the edge has it.
+    fn back(&mut self, lane: &Lane, last: usize, response: &Rc<[u8]>, way: &mut Way) {
+        for hop in (1..=last).rev() {
+            let [client, server] = [lane.sockets[2 * hop], lane.sockets[2 * hop + 1]];
+            self.send(server, way.at_ns, response);
+            let takes_ns = self.wire_ns();
+            let on_wire = Place { hop, part: Part::Network };
+            way.at_ns = self.pass(on_wire, way.at_ns, takes_ns, false, client).at_ns;
+            self.receive(client, way.at_ns, response);
+            let takes_ns = self.own_ns(hop - 1);
+            let own = Place { hop: hop - 1, part: Part::Server };
+            way.at_ns = self.pass(own, way.at_ns, takes_ns, false, lane.sockets[2 * hop - 2]).at_ns;
+        }
+    }
+
+    /// Passes a place, which may be the one with the trouble. `socket`: the requesting end there.
+    fn pass(&mut self, place: Place, at_ns: i64, takes_ns: i64, request: bool, socket: usize) -> Passed {
+        if place != self.plan.trouble.place {
+            return Passed { at_ns: at_ns + takes_ns, window: None };
+        }
+        let passed = self.timeline.pass(at_ns, takes_ns, request, &mut self.random);
+        if let Some(window) = passed.window {
+            self.held.push(Held { window, socket, from_ns: at_ns, to_ns: passed.at_ns });
+        }
+        passed
+    }
+
+    /// Closes what is left of a lane and opens another in its place after a while, when nothing is held any more.
+    fn renew(&mut self, number: usize, first: Option<usize>, at_ns: i64) {
+        let sockets = self.lanes[number].sockets;
+        let mut at_ns = at_ns;
+        for end in [0, 2, 4].into_iter().skip(first.map_or(0, |end| end / 2)) {
+            at_ns = self.close(sockets[end], at_ns);
+        }
+        let next = self.timeline.windows.iter().find(|window| at_ns < window.to_ns);
+        let until_ns = next.filter(|window| window.from_ns <= at_ns).map_or(at_ns, |window| window.to_ns);
+        let pause_ns = ns(0.1 + 0.4 * self.random.uniform());
+        self.lanes[number] = self.open_lane(number, until_ns + pause_ns);
+    }
+
+    fn wire_ns(&mut self) -> i64 {
+        let median_ms = self.plan.latency.wire_ms;
+        self.lognormal_ns(median_ms).max(10_000)
+    }
+
+    /// Own time of a process on one message; a proxy has two of them.
+    fn own_ns(&mut self, hop: usize) -> i64 {
+        let share = if hop < 2 { 0.5 } else { 1.0 };
+        let median_ms = share * self.plan.latency.own_ms[hop];
+        self.lognormal_ns(median_ms).max(5_000)
+    }
+
+    fn lognormal_ns(&mut self, median_ms: f64) -> i64 {
+        ns(1e-3 * median_ms * (self.plan.latency.sigma * self.random.normal()).exp())
+    }
+
+    fn request_bytes(&mut self) -> Rc<[u8]> {
+        let path = PATHS[self.random.below(PATHS.len())];
+        let id = self.random.bits();
+        let head =
+            format!("GET {path} HTTP/1.1\r\nX-Order: {id:016x}\r\nHost: shop\r\nUser-Agent: made/1\r\n\r\n");
+        head.into_bytes().into()
+    }
+
+    fn response_bytes(&mut self, failed: bool) -> Rc<[u8]> {
+        let status = if failed { "503 Service Unavailable" } else { "200 OK" };
+        let body_bytes = 20 + self.random.below(60);
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {body_bytes}\r\nX-Order: {:016x}\r\n\r\n",
+            self.random.bits()
+        );
+        let mut bytes = head.into_bytes();
+        bytes.resize(bytes.len() + body_bytes, b'*');
+        bytes.into()
+    }
+}
+
+/// Where a request is.
+struct Way {
+    at_ns: i64,
+    /// When the first proxy took it.
+    edge_took_ns: i64,
+    /// Bytes that the first proxy had taken before.
+    before: u32,
+}

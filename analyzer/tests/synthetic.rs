@@ -1,0 +1,77 @@
+//! Made captures, looked at as the default command looks: what was put in comes out, and nothing else.
+
+use retrospan_analyzer::catalog;
+use retrospan_analyzer::findings::keys::By;
+use retrospan_analyzer::findings::search::Options;
+use retrospan_analyzer::findings::spikes::find;
+use retrospan_analyzer::findings::{Findings, Metric};
+use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
+use retrospan_formats::reader::Capture;
+
+/// Five minutes at 10 requests a second.
+fn plan(seed: u64) -> Plan {
+    let place = Place { hop: 1, part: Part::Network };
+    Plan {
+        seed,
+        length_s: 300.0,
+        requests_per_s: 10.0,
+        trouble: Trouble { place, shape: Shape::Freeze, width_s: 1.0 },
+        comb: None,
+        decoys: true,
+        ..Plan::default()
+    }
+}
+
+fn found(plan: &Plan) -> (Truth, Findings) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = folder.path().join("made.cap");
+    let truth = write(&directory, plan).expect("a capture");
+    let capture = Capture::open(&directory).expect("the capture opens");
+    let options = Options {
+        metrics: Metric::ALL.to_vec(),
+        by: By::ALL.to_vec(),
+        min_period_ns: 10_000_000_000,
+        max_period_ns: None,
+        fap: 0.01,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    let findings = runtime.block_on(async {
+        let context = catalog::open(&capture).expect("tables");
+        find(&context, &capture, &options, &|_| ()).await
+    });
+    (truth, findings.expect("findings"))
+}
+
+#[test]
+fn a_spike_is_found_with_its_hop_and_cause() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let (truth, findings) = found(&Plan { comb, cause: Some(Cause::Stopped), ..plan(1) });
+    assert!(findings.searched.spans >= 6 * truth.requests, "{:?}", findings.searched);
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    assert!((spike.period_s / 23.0 - 1.0).abs() < 0.01, "{}", spike.sentence);
+    assert_eq!((&spike.hop, spike.hops[0].part.as_str()), (&truth.hop, "network"), "{}", spike.sentence);
+    let cause = &spike.causes[0];
+    assert_eq!((cause.kind.as_str(), cause.subject.as_str()), ("stopped", "inner-envoy"), "{}", cause.claim);
+}
+
+#[test]
+fn bursts_by_chance_are_no_period() {
+    let (truth, findings) = found(&Plan { bursts: 5, ..plan(2) });
+    assert!(truth.troubled > 20 && truth.onsets_s.is_empty(), "{truth:?}");
+    assert!(findings.spikes.is_empty(), "{:#?}", findings.spikes);
+    assert!(!findings.unexplained.is_empty(), "the bursts were seen");
+}
+
+#[test]
+fn the_same_plan_gives_the_same_capture() {
+    let plan = Plan { length_s: 30.0, bursts: 1, ..plan(3) };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hashes = ["a.cap", "b.cap"].map(|name| {
+        let directory = folder.path().join(name);
+        write(&directory, &plan).expect("a capture");
+        let files = Capture::open(&directory).expect("the capture opens").manifest.files;
+        files.into_iter().map(|file| file.xxh3).collect::<Vec<_>>()
+    });
+    assert!(hashes[0].len() >= 6, "{hashes:?}");
+    assert_eq!(hashes[0], hashes[1]);
+}
