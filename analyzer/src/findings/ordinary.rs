@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn buckets_are_in_order_and_hold_their_bounds() {
         for bucket_number in 8..BUCKETS - 1 {
-            assert_eq!(bucket(lower(bucket_number) + 1000), bucket_number, "{bucket_number}");
+            assert_eq!(bucket(lower(bucket_number)), bucket_number);
+            assert_eq!(bucket(lower(bucket_number + 1) - 1), bucket_number);
         }
         assert_eq!(bucket(-5), 0);
         assert_eq!(bucket(i64::MAX), BUCKETS - 1);
