@@ -55,6 +55,20 @@ fn a_spike_is_found_with_its_hop_and_cause() {
 }
 
 #[test]
+fn failures_that_take_no_time_are_placed_where_they_begin() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let place = Place { hop: 2, part: Part::Server };
+    let trouble = Trouble { place, shape: Shape::Errors, width_s: 1.0 };
+    let (truth, findings) = found(&Plan { comb, trouble, ..plan(4) });
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    let top = &spike.hops[0];
+    assert_eq!((&top.hop, top.part.as_str()), (&truth.hop, "server"), "{}", spike.sentence);
+    assert!(top.failures > 50 && top.share > 0.99, "{top:?}");
+    assert!(spike.sentence.contains("failures begin in shop"), "{}", spike.sentence);
+    assert!(spike.causes.is_empty(), "{:#?}", spike.causes);
+}
+
+#[test]
 fn bursts_by_chance_are_no_period() {
     let (truth, findings) = found(&Plan { bursts: 5, ..plan(2) });
     assert!(truth.troubled > 20 && truth.onsets_s.is_empty(), "{truth:?}");

@@ -39,10 +39,14 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let plans = (0..captures).map(|number| draw::periodic(seed, number));
     let cases: Vec<Case> = plans.map(|plan| case(plan, keep.as_deref())).collect();
-    println!("{}", judge::periodic_table(&cases));
+    if !cases.is_empty() {
+        println!("{}", judge::periodic_table(&cases));
+    }
     let plans = (0..quiet).map(|number| draw::quiet(seed, number));
     let cases: Vec<Case> = plans.map(|plan| case(plan, keep.as_deref())).collect();
-    println!("{}", judge::quiet_table(&cases));
+    if !cases.is_empty() {
+        println!("{}", judge::quiet_table(&cases));
+    }
     println!("{:.0} s", begun.elapsed().as_secs_f64());
     ExitCode::SUCCESS
 }
