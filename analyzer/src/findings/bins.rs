@@ -47,8 +47,6 @@ impl Bins {
 const FINEST_NS: i64 = 20_000_000;
 const COARSEST_NS: i64 = 100_000_000;
 const MOST_BINS: i64 = 1 << 20;
-/// Stretches whose percentiles tell what is ordinary.
-const STRETCHES: i64 = 64;
 /// Streams with fewer requests show nothing.
 const FEWEST_REQUESTS: u64 = 20;
 /// Most cells (streams times bins): 4 bytes each, twice for streams that count completions.
@@ -107,11 +105,10 @@ pub async fn count(
     context: &SessionContext,
     keys: &mut Keys,
     bins: Bins,
-    by: &[By],
+    (by, min_period_ns): (&[By], i64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Counted> {
-    let stretch_ns = (bins.count as i64 * bins.bin_ns / STRETCHES).max(bins.bin_ns);
-    let mut latencies = Latencies::new(stretch_ns);
+    let mut latencies = Latencies::new(bins.count as i64 * bins.bin_ns, min_period_ns);
     let mut requests: Vec<u64> = Vec::new();
     let mut spans = 0;
     let query = "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns FROM spans";

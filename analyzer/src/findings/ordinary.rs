@@ -1,14 +1,21 @@
 //! What is ordinary: how long a request of each lane takes when nothing is wrong.
 //!
 //! Percentiles of the whole recording would count the spikes in. Here each stretch of the recording gives its own 99th
-//! percentile, and the median of those is ordinary: spikes in fewer than half of the stretches leave it alone.
+//! percentile, and the lower quartile of those is ordinary. Stretches are shorter than the shortest period, so that most
+//! of them hold no spike; where they hold too few requests, longer ones stand for them, and their median.
 
 use crate::hashing::IntMap;
 
 /// Buckets: four to a doubling, from 1 us on.
 const BUCKETS: usize = 128;
 /// Requests of a stretch whose percentile counts.
-const FEWEST: u32 = 20;
+const FEWEST: u64 = 20;
+/// Short stretches with enough requests of which the quartile counts.
+const FEWEST_STRETCHES: usize = 16;
+/// Longer stretches that a recording is cut into.
+const COARSE: i64 = 64;
+/// Most short stretches.
+const MOST_FINE: i64 = 512;
 /// A slow request takes this many times the median at least.
 const TIMES_MEDIAN: f64 = 2.0;
 
@@ -27,6 +34,8 @@ pub struct Ordinary {
 #[derive(Debug)]
 pub struct Latencies {
     stretch_ns: i64,
+    /// Short stretches in a longer one.
+    together: u64,
     stretches: IntMap<u64, Box<[u16; BUCKETS]>>,
     lanes: Vec<Lane>,
 }
@@ -39,9 +48,11 @@ struct Lane {
 }
 
 impl Latencies {
-    /// Nothing yet; stretches are of this length.
-    pub fn new(stretch_ns: i64) -> Latencies {
-        Latencies { stretch_ns: stretch_ns.max(1), stretches: IntMap::default(), lanes: Vec::new() }
+    /// Nothing yet, of a recording of that length in which periods of at least `min_period_ns` matter.
+    pub fn new(length_ns: i64, min_period_ns: i64) -> Latencies {
+        let stretch_ns = (min_period_ns / 4).max(length_ns / MOST_FINE).max(1);
+        let together = (length_ns / COARSE / stretch_ns).max(1) as u64;
+        Latencies { stretch_ns, together, stretches: IntMap::default(), lanes: Vec::new() }
     }
 
     /// Counts a request that began `since_begin_ns` after the recording.
@@ -60,23 +71,43 @@ impl Latencies {
 
     /// What is ordinary, by lane.
     pub fn ordinary(&self) -> Vec<Ordinary> {
-        let mut high: Vec<Vec<usize>> = vec![Vec::new(); self.lanes.len()];
+        let fine = self.percentiles(1);
+        let coarse = self.percentiles(self.together);
+        let lanes = self.lanes.iter().zip(fine).zip(coarse);
+        lanes
+            .map(|((lane, mut fine), mut coarse)| {
+                fine.sort_unstable();
+                coarse.sort_unstable();
+                // Too few requests for percentiles of stretches: nine in ten are taken for ordinary.
+                let high = match (fine.len(), coarse.len()) {
+                    (FEWEST_STRETCHES.., _) => fine[fine.len() / 4],
+                    (_, 1..) => coarse[coarse.len() / 2],
+                    _ => quantile(&lane.counts, 0.9),
+                };
+                ordinary(lane, high)
+            })
+            .collect()
+    }
+
+    /// By lane the 99th percentile, as a bucket, of each stretch with enough requests; so many stretches are one.
+    fn percentiles(&self, together: u64) -> Vec<Vec<usize>> {
+        let mut sums: IntMap<u64, [u64; BUCKETS]> = IntMap::default();
         for (key, counts) in &self.stretches {
-            let counts: Vec<u64> = counts.iter().map(|&n| n.into()).collect();
-            if counts.iter().sum::<u64>() >= FEWEST.into() {
-                high[(key >> 32) as usize].push(quantile(&counts, 0.99));
-            }
+            let (lane, stretch) = (key >> 32, key & u64::from(u32::MAX));
+            let sum = sums.entry(lane << 32 | (stretch / together)).or_insert([0; BUCKETS]);
+            sum.iter_mut().zip(counts.iter()).for_each(|(sum, &count)| *sum += u64::from(count));
         }
-        self.lanes.iter().zip(&mut high).map(|(lane, high)| ordinary(lane, high)).collect()
+        let mut high: Vec<Vec<usize>> = vec![Vec::new(); self.lanes.len()];
+        for (key, counts) in sums.iter().filter(|(_, counts)| counts.iter().sum::<u64>() >= FEWEST) {
+            high[(key >> 32) as usize].push(quantile(counts, 0.99));
+        }
+        high
     }
 }
 
-fn ordinary(lane: &Lane, high: &mut [usize]) -> Ordinary {
+fn ordinary(lane: &Lane, high: usize) -> Ordinary {
     let counts = &lane.counts;
     let median = quantile(counts, 0.5);
-    high.sort_unstable();
-    // Too few requests for percentiles of stretches: nine in ten are taken for ordinary.
-    let high = high.get(high.len() / 2).copied().unwrap_or_else(|| quantile(counts, 0.9));
     let median_ns = (lower(median) + lower(median + 1)) / 2;
     let slow_ns = lower(high + 1).max((median_ns as f64 * TIMES_MEDIAN) as i64);
     let near = counts[median].max(1);
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn lanes_within_one_bucket_are_told_apart() {
-        let mut latencies = Latencies::new(1_000_000_000);
+        let mut latencies = Latencies::new(1_000_000_000, 1_000_000_000);
         for request in 0..100 {
             latencies.add(0, request, 2_400_000 + request);
             latencies.add(1, request, 2_300_000 + request);
@@ -138,8 +169,25 @@ mod tests {
     }
 
     #[test]
+    fn short_periods_of_a_long_recording_do_not_count_as_ordinary_either() {
+        let mut latencies = Latencies::new(3_600_000_000_000, 10_000_000_000);
+        for tenth in 0..36_000 {
+            for request in 0..2 {
+                // 1.5 s of every 20 s: each longer stretch holds a spike.
+                let duration_ns = if tenth % 200 < 15 { 300_000_000 } else { 1_000_000 + tenth % 10 * 1000 };
+                latencies.add(0, tenth * 100_000_000 + request, duration_ns);
+            }
+        }
+        assert!(
+            (1_900_000..3_000_000).contains(&latencies.ordinary()[0].slow_ns),
+            "{:?}",
+            latencies.ordinary()
+        );
+    }
+
+    #[test]
     fn spikes_do_not_count_as_ordinary() {
-        let mut latencies = Latencies::new(1_000_000_000);
+        let mut latencies = Latencies::new(100_000_000_000, 4_000_000_000);
         for second in 0..100 {
             for request in 0..100 {
                 let spike = second % 5 == 0 && request < 40;

@@ -77,7 +77,7 @@ async fn prepare(
     progress("reading connections");
     let mut keys = Keys::read(context).await?;
     let reading = |spans: u64| progress(&format!("reading spans: {}", text::count(spans)));
-    let counted = count(context, &mut keys, bins, &options.by, &reading).await?;
+    let counted = count(context, &mut keys, bins, (&options.by, options.min_period_ns), &reading).await?;
     let lossy: Vec<bool> = (0..bins.count as i64)
         .map(|bin| known.lossy(from + bin * bins.bin_ns, from + (bin + 1) * bins.bin_ns))
         .collect();
