@@ -300,7 +300,8 @@ fn figures_are_those_of_the_spans() {
     let slow = &report.traces[0].slow;
     assert_eq!((slow.len(), slow[0].spans.len(), slow[0].spans[1].depth), (3, 2, 1));
     let shown = text::fold(fold, false);
-    assert!(shown.lines().filter(|line| line.contains('█')).count() >= CYCLES as usize, "{shown}");
+    // The third spike hides behind the loss.
+    assert_eq!(shown.lines().filter(|line| line.contains('█')).count(), CYCLES as usize - 1, "{shown}");
     assert!(shown.contains('/'), "{shown}");
 }
 
