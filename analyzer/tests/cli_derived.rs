@@ -45,7 +45,7 @@ fn every_query_runs_in_every_format() {
     let path = path.to_str().unwrap();
     let list = stdout(directory.path(), &["query", "list"]);
     let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names.len(), 10, "{list}");
+    assert_eq!(names.len(), 13, "{list}");
     let mut tables = String::new();
     for name in names {
         let table = stdout(directory.path(), &["query", "run", name, path]);

@@ -31,7 +31,8 @@ else:
         for name in files:
             path = os.path.join(folder, name)
             with open(path, "rb") as file:
-                if wanted.search(file.read()):
+                # The Arrow schema in a file's metadata is base64: letters that mean nothing.
+                if wanted.search(re.sub(rb"/{5}[A-Za-z0-9+/=]{100,}", b"", file.read())):
                     print(f"{path}: its bytes")
     for table in tables():
         rows = db.execute(f"SELECT * FROM read_parquet('{capture}/{table}/*.parquet')")
