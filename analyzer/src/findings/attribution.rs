@@ -180,7 +180,7 @@ impl Reading<'_> {
             let trace_id = u128::from_str_radix(traces.value(row), 16).unwrap_or_default();
             // Ids given by applications may count up; the low bits of a product do not.
             let mixed = trace_id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
-            if self.sample > 1 && mixed % self.sample != 0 {
+            if !mixed.is_multiple_of(self.sample) {
                 continue;
             }
             let Some(coded) = rows.code(row, self.keys) else { continue };
@@ -256,7 +256,7 @@ impl Reading<'_> {
         let mut spikes: Vec<Split> = vec![Split::default(); cycles];
         let mut ordinary = Split::default();
         let mut worst_s = vec![0.0f64; cycles];
-        let (mut slow, mut usual): (Vec<(i64, u128)>, Vec<(i64, u128)>) = (Vec::new(), Vec::new());
+        let (mut slow, mut usual) = (Vec::<(i64, u128)>::new(), Vec::<(i64, u128)>::new());
         for (&id, trace) in self.traces.iter().filter(|(_, trace)| trace.of_stream) {
             match self.place(trace.start_ns) {
                 Some(Place::Spike(cycle)) => {

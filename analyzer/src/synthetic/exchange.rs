@@ -31,7 +31,7 @@ pub fn run(chain: &mut Chain<'_>, capture: &mut Sink) -> Result<(), CaptureError
     let mut at_ns = FIRST_REQUEST_NS;
     while at_ns < ns(plan.length_s) {
         chain.request(at_ns);
-        if chain.requests % AT_ONCE == 0 {
+        if chain.requests.is_multiple_of(AT_ONCE) {
             capture.events(chain, at_ns)?;
         }
         at_ns += ns(chain.random.exponential() / plan.requests_per_s);

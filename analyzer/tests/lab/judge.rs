@@ -171,17 +171,21 @@ fn mistakes(rhythm: Rhythm, injections: usize, expected: &Expected, spike: &Valu
     let text = |key: &str| spike[key].as_str().unwrap_or_default().to_owned();
     let period_s = rhythm.period.as_secs_f64();
     // Written so that what is not a number is wrong.
-    if !((number("period_s") - period_s).abs() <= 0.01 * period_s) {
+    // A number that is missing is none of these.
+    let period_right = (number("period_s") - period_s).abs() <= 0.01 * period_s;
+    if !period_right {
         wrong.push(format!("period {} instead of {period_s} s", spike["period_s"]));
     }
     let ci = &spike["period_ci_s"];
     if !(ci[0].as_f64() <= Some(period_s) && Some(period_s) <= ci[1].as_f64()) {
         wrong.push(format!("the interval {ci} does not hold the period"));
     }
-    if !(number("fap") <= 0.01) {
+    let sure = number("fap") <= 0.01;
+    if !sure {
         wrong.push(format!("false-alarm probability {}", spike["fap"]));
     }
-    if !(number("hits") + 1.0 >= injections as f64) {
+    let hit = number("hits") + 1.0 >= injections as f64;
+    if !hit {
         wrong.push(format!("{} hits of {injections} injections", spike["hits"]));
     }
     if text("hop") != expected.hop {
