@@ -4,7 +4,7 @@
 //! no kernel can report are clamped here, so that no later step needs to fear an overflow.
 
 use arrow::array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt32Type};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use retrospan_formats::event::{Kind, TAIL_BYTES, flags};
 use retrospan_formats::tables::EVENTS;
 
@@ -24,6 +24,8 @@ pub struct Event<'a> {
     pub pid: u32,
     /// Thread, 0 where unknown.
     pub tid: u32,
+    /// CPU that the call ended on.
+    pub cpu: u16,
     /// `processes.process_id`, 0 where unknown.
     pub process_id: i64,
     /// `sockets.socket_id`.
@@ -88,6 +90,7 @@ pub struct Events {
     duration_ns: PrimitiveArray<Int64Type>,
     pid: PrimitiveArray<Int32Type>,
     tid: PrimitiveArray<Int32Type>,
+    cpu: PrimitiveArray<UInt16Type>,
     process_id: PrimitiveArray<Int64Type>,
     socket_id: PrimitiveArray<Int64Type>,
     kinds: Vec<Option<Kind>>,
@@ -113,6 +116,7 @@ pub fn read(batch: &RecordBatch) -> Events {
         duration_ns: column(batch, "duration_ns"),
         pid: column(batch, "pid"),
         tid: column(batch, "tid"),
+        cpu: column(batch, "cpu"),
         process_id: column(batch, "process_id"),
         socket_id: column(batch, "socket_id"),
         kinds: kinds(batch),
@@ -146,6 +150,7 @@ impl Events {
             duration_ns: self.duration_ns.value(row).clamp(0, boot_ns),
             pid: or_zero(&self.pid, row) as u32,
             tid: or_zero(&self.tid, row) as u32,
+            cpu: or_zero(&self.cpu, row),
             process_id: or_zero(&self.process_id, row),
             socket_id: self.socket_id.value(row),
             kind,

@@ -72,6 +72,7 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::integer(ends.dst.map(|e| e.1)),
         Cell::integer(pid),
         Cell::integer((span.request.first.tid != 0).then_some(span.request.first.tid)),
+        Cell::integer((span.request.first.tid != 0).then_some(span.request.first.cpu)),
         Cell::text(process.map(|p| &*p.comm)),
         Cell::integer((process_id != 0).then_some(process_id)),
         Cell::Integer(socket.connection_id),

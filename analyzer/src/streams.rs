@@ -32,6 +32,8 @@ pub struct Moment {
     pub pid: u32,
     /// Thread that called.
     pub tid: u32,
+    /// CPU on which the call ended.
+    pub cpu: u16,
 }
 
 /// The next piece of a stream.
@@ -143,6 +145,7 @@ impl Streams {
             process_id: event.process_id,
             pid: event.pid,
             tid: event.tid,
+            cpu: event.cpu,
         };
         let cursor = &mut self.ways[way as usize];
         let seq = event.tcp_seq.or(cursor.next).unwrap_or_default();

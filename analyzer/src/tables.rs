@@ -110,6 +110,7 @@ pub const SPANS: Table = Table {
         optional("dst_port", I32, Dictionary, "Port of the answering side."),
         optional("pid", I32, Dictionary, "Process of this side."),
         optional("tid", I32, Dictionary, "Thread that moved the request's first byte."),
+        optional("cpu", I32, Dictionary, "CPU on which it did."),
         optional("process", Name, Dictionary, PROCESS_DOC),
         optional("process_id", I64, Dictionary, "`processes.process_id` of this side."),
         required("connection_id", I64, Dictionary, "`connections.connection_id`."),

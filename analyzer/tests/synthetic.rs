@@ -1,10 +1,9 @@
 //! Made captures, looked at as the default command looks: what was put in comes out, and nothing else.
 
 use retrospan_analyzer::catalog;
-use retrospan_analyzer::findings::keys::By;
+use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::search::Options;
 use retrospan_analyzer::findings::spikes::find;
-use retrospan_analyzer::findings::{Findings, Metric};
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
 
@@ -27,17 +26,10 @@ fn found(plan: &Plan) -> (Truth, Findings) {
     let directory = folder.path().join("made.cap");
     let truth = write(&directory, plan).expect("a capture");
     let capture = Capture::open(&directory).expect("the capture opens");
-    let options = Options {
-        metrics: Metric::ALL.to_vec(),
-        by: By::ALL.to_vec(),
-        min_period_ns: 10_000_000_000,
-        max_period_ns: None,
-        fap: 0.01,
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
         let context = catalog::open(&capture).expect("tables");
-        find(&context, &capture, &options, &|_| ()).await
+        find(&context, &capture, &Options::default(), &|_| ()).await
     });
     (truth, findings.expect("findings"))
 }

@@ -15,10 +15,9 @@ use std::time::Instant;
 
 use judge::Case;
 use retrospan_analyzer::catalog;
-use retrospan_analyzer::findings::keys::By;
+use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::search::Options;
 use retrospan_analyzer::findings::spikes::find;
-use retrospan_analyzer::findings::{Findings, Metric};
 use retrospan_analyzer::synthetic::{Plan, Truth, write};
 use retrospan_formats::reader::Capture;
 
@@ -78,17 +77,10 @@ fn case(plan: Plan, keep: Option<&Path>) -> Case {
 /// What the default command finds.
 fn ask(directory: &Path) -> Findings {
     let capture = Capture::open(directory).expect("the capture opens");
-    let options = Options {
-        metrics: Metric::ALL.to_vec(),
-        by: By::ALL.to_vec(),
-        min_period_ns: 10_000_000_000,
-        max_period_ns: None,
-        fap: 0.01,
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
         let context = catalog::open(&capture).expect("tables");
-        find(&context, &capture, &options, &|_| ()).await
+        find(&context, &capture, &Options::default(), &|_| ()).await
     });
     findings.expect("findings")
 }

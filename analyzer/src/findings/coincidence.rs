@@ -180,6 +180,8 @@ fn judge(
     let support = seen as f64 / hits.max(1) as f64;
     let weight = match (mechanism, train.kind) {
         (true, Kind::Stopped) => 5.0,
+        // A throttled process waits for a CPU because it is throttled.
+        (true, Kind::Throttled) => 4.5 + accounted.min(1.0) / 2.0,
         (true, kind) if kind.delays() => 4.0 + accounted.min(1.0) / 2.0,
         (true, _) => 3.0,
         (false, Kind::Exec) => 2.0,
@@ -385,6 +387,18 @@ mod tests {
         ];
         let expected =
             [("stopped", "b"), ("exec", "/bin/cron-job")].map(|(k, s)| (k.to_owned(), s.to_owned()));
+        assert_eq!(found(&trains), expected);
+    }
+
+    #[test]
+    fn throttling_goes_before_the_wait_for_a_cpu_that_it_makes() {
+        let every =
+            |from: i64| (0..9).map(move |i| (from + i * 20 * SECOND, from + i * 20 * SECOND + 900_000_000));
+        let trains = [
+            train(Kind::RunQueue, "b", every(7 * SECOND)),
+            train(Kind::Throttled, "b", every(7 * SECOND + 50_000_000)),
+        ];
+        let expected = [("throttled", "b"), ("run_queue", "b")].map(|(k, s)| (k.to_owned(), s.to_owned()));
         assert_eq!(found(&trains), expected);
     }
 

@@ -107,7 +107,7 @@ struct Source {
     /// Gives from_ns, to_ns (since 1970), size, subject, other.
     list: String,
     /// Gives the rows of one subject; `{}` stands for the subject as a SQL string.
-    show: &'static str,
+    show: String,
 }
 
 /// Most rows of one kind that are read.
@@ -185,21 +185,25 @@ fn sources() -> Vec<Source> {
         )
     };
     vec![
-        Source { kind: Kind::Stopped, list: sched("continued"), show: SHOW_CONTINUED },
-        Source { kind: Kind::Throttled, list: sched("throttled"), show: SHOW_THROTTLED },
-        Source { kind: Kind::RunQueue, list: sched("run_queue"), show: SHOW_RUN_QUEUE },
-        Source { kind: Kind::OffCpu, list: sched("off_cpu"), show: SHOW_OFF_CPU },
-        Source { kind: Kind::Retransmit, list: tcp("t.kind = 'retransmit'"), show: SHOW_RETRANSMIT },
-        Source { kind: Kind::RoundTrip, list: slow_round_trips(), show: SHOW_ROUND_TRIP },
+        Source { kind: Kind::Stopped, list: sched("continued"), show: SHOW_CONTINUED.to_owned() },
+        Source { kind: Kind::Throttled, list: throttles(), show: show_throttles() },
+        Source { kind: Kind::RunQueue, list: sched("run_queue"), show: SHOW_RUN_QUEUE.to_owned() },
+        Source { kind: Kind::OffCpu, list: sched("off_cpu"), show: SHOW_OFF_CPU.to_owned() },
+        Source {
+            kind: Kind::Retransmit,
+            list: tcp("t.kind = 'retransmit'"),
+            show: SHOW_RETRANSMIT.to_owned(),
+        },
+        Source { kind: Kind::RoundTrip, list: slow_round_trips(), show: SHOW_ROUND_TRIP.to_owned() },
         Source {
             kind: Kind::Reset,
             list: tcp("t.kind IN ('reset_sent', 'reset_received')"),
-            show: SHOW_RESET,
+            show: SHOW_RESET.to_owned(),
         },
-        Source { kind: Kind::Exec, list: EXECS.to_owned(), show: SHOW_EXEC },
-        Source { kind: Kind::Cpu, list: BUSY.to_owned(), show: SHOW_CPU },
-        Source { kind: Kind::Reconnect, list: opened("dst_port <> 53"), show: SHOW_OPENED },
-        Source { kind: Kind::Dns, list: opened("dst_port = 53"), show: SHOW_OPENED },
+        Source { kind: Kind::Exec, list: EXECS.to_owned(), show: SHOW_EXEC.to_owned() },
+        Source { kind: Kind::Cpu, list: BUSY.to_owned(), show: SHOW_CPU.to_owned() },
+        Source { kind: Kind::Reconnect, list: opened("dst_port <> 53"), show: SHOW_OPENED.to_owned() },
+        Source { kind: Kind::Dns, list: opened("dst_port = 53"), show: SHOW_OPENED.to_owned() },
     ]
 }
 
@@ -213,6 +217,31 @@ fn slow_round_trips() -> String {
          SELECT wall_time(trips.boot_ns) AS from_ns, wall_time(trips.boot_ns) AS to_ns, trips.rtt_us AS size, trips.hop AS subject,
                 CAST(NULL AS VARCHAR) AS other
          FROM trips JOIN usual ON usual.hop = trips.hop WHERE trips.rtt_us > 3 * usual.rtt_us AND trips.rtt_us > usual.rtt_us + 5000"
+    )
+}
+
+/// Throttling is sampled once a second. A throttled thread waits for a CPU: the begin of a wait that makes up half of the
+/// throttled time or more is the begin of that; without one, as if it had ended with the second.
+const THROTTLES: &str = "SELECT t.process_id, t.kind, t.duration_ns,
+            coalesce(min(r.boot_ns - r.duration_ns), t.boot_ns - t.duration_ns) AS begin_boot_ns
+     FROM sched t LEFT JOIN sched r ON r.process_id = t.process_id AND r.kind = 'run_queue' AND 2 * r.duration_ns > t.duration_ns
+         AND r.boot_ns - r.duration_ns < t.boot_ns AND r.boot_ns > t.boot_ns - 1000000000
+     WHERE t.kind = 'throttled' GROUP BY t.process_id, t.kind, t.boot_ns, t.duration_ns";
+
+fn throttles() -> String {
+    format!(
+        "SELECT wall_time(s.begin_boot_ns) AS from_ns, wall_time(s.begin_boot_ns + s.duration_ns) AS to_ns, s.duration_ns AS size,
+                p.comm AS subject, CAST(NULL AS VARCHAR) AS other
+         FROM ({THROTTLES}) s JOIN processes p ON p.process_id = s.process_id"
+    )
+}
+
+fn show_throttles() -> String {
+    // One line: it is printed, to be copied.
+    let throttles = THROTTLES.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!(
+        "SELECT wall_time(s.begin_boot_ns) AS time, s.kind, s.duration_ns, p.comm, p.cgroup \
+         FROM ({throttles}) s JOIN processes p ON p.process_id = s.process_id WHERE p.comm = {{}}"
     )
 }
 
@@ -232,8 +261,6 @@ const BUSY: &str = "WITH usual AS (SELECT process_id, median(cpu_ns) AS cpu_ns, 
 
 const SHOW_CONTINUED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.pid \
      FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'continued' AND p.comm = {}";
-const SHOW_THROTTLED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.cgroup \
-     FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'throttled' AND p.comm = {}";
 const SHOW_RUN_QUEUE: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid, o.comm AS had_the_cpu \
      FROM sched s JOIN processes p ON p.process_id = s.process_id LEFT JOIN processes o ON o.process_id = s.other_process_id \
      WHERE s.kind = 'run_queue' AND p.comm = {}";

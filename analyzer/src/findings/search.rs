@@ -25,6 +25,19 @@ pub struct Options {
     pub fap: f64,
 }
 
+impl Default for Options {
+    /// What `spikes` looks for unless it is told otherwise.
+    fn default() -> Options {
+        Options {
+            metrics: Metric::ALL.to_vec(),
+            by: By::ALL.to_vec(),
+            min_period_ns: 10_000_000_000,
+            max_period_ns: None,
+            fap: 0.01,
+        }
+    }
+}
+
 impl Metric {
     /// Every metric.
     pub const ALL: [Metric; 4] = [Metric::Latency, Metric::Errors, Metric::ClientClosed, Metric::Missing];
@@ -125,64 +138,45 @@ pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Sear
         in_parallel(&distinct, |&index| Some((index, comb::search(&candidates[index].onsets_ns(), &grid)?)));
     combs.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
     // Probabilities are dear. The best comb's comes first: others that see the same spike need none of their own.
-    let Some(((first, _), others)) = combs.split_first() else {
-        return Search { candidates, tests, ..Search::default() };
+    let look = |(index, comb): &(usize, Comb), known: &[peel::Found]| {
+        beside(&candidates[*index], comb, known, &grid, level)
     };
-    let found = peel::all(&candidates[*first].onsets_ns(), &grid, &candidates[*first].load, SEED, level);
-    let known: Vec<(peel::Found, usize)> = found.into_iter().map(|found| (found, *first)).collect();
-    let rest: Vec<(Vec<peel::Found>, Option<f64>)> = in_parallel(others, |(index, comb)| {
-        Some(seen_by_another(&candidates[*index], comb, &known, &grid, level))
-    });
+    let best: Vec<Looked> = combs.first().map(|best| look(best, &[])).into_iter().collect();
+    let known: Vec<peel::Found> = best.iter().flat_map(|best| best.found.clone()).collect();
+    let others = in_parallel(combs.get(1..).unwrap_or_default(), |other| Some(look(other, &known)));
     let paid = |p: f64| (p * tests as f64).min(1.0);
-    let mut search = Search { tests, ..Search::default() };
-    let named = |candidate: usize| move |found: peel::Found| (candidate, found);
-    let of_first = known.iter().map(|(found, first)| (*first, found.clone()));
-    if known.is_empty() {
-        let alarm = nulls::false_alarm(
-            &candidates[*first].onsets_ns(),
-            &combs[0].1,
-            &grid,
-            &candidates[*first].load,
-            SEED,
-            level,
-        );
-        search.rejected.push((*first, paid(alarm.p), combs[0].1.clone()));
-    }
-    let mut all: Vec<(usize, peel::Found)> = of_first.collect();
-    for ((index, comb), (found, rejected)) in others.iter().zip(rest) {
-        search.rejected.extend(rejected.map(|p| (*index, paid(p), comb.clone())));
-        all.extend(found.into_iter().map(named(*index)));
-    }
-    search.found = all
-        .into_iter()
-        .map(|(candidate, found)| Found {
+    let (mut found, mut rejected) = (Vec::new(), Vec::new());
+    for ((candidate, comb), looked) in combs.into_iter().zip(best.into_iter().chain(others)) {
+        rejected.extend(looked.rejected.map(|p| (candidate, paid(p), comb)));
+        found.extend(looked.found.into_iter().map(|peel::Found { comb, false_alarm }| Found {
             candidate,
-            fap: paid(found.false_alarm.p),
-            comb: found.comb,
-            false_alarm: found.false_alarm,
-        })
-        .collect();
-    search.found.sort_by(|a, b| a.fap.total_cmp(&b.fap).then(b.comb.llr.total_cmp(&a.comb.llr)));
-    search.candidates = candidates;
-    search
+            fap: paid(false_alarm.p),
+            comb,
+            false_alarm,
+        }));
+    }
+    found.sort_by(|a, b| a.fap.total_cmp(&b.fap).then(b.comb.llr.total_cmp(&a.comb.llr)));
+    Search { candidates, found, rejected, tests }
 }
 
-/// The combs of a candidate beside those `known` from another: its own comb takes the known one's probability where it is the
+/// What a candidate has.
+struct Looked {
+    /// Its combs.
+    found: Vec<peel::Found>,
+    /// Without any, the probability of its best one.
+    rejected: Option<f64>,
+}
+
+/// The combs of a candidate beside those `known` from another, if any: its own comb takes the known one's probability where it is the
 /// same, and only what is left of the onsets is tested. Without any, the probability of its own comb.
-fn seen_by_another(
-    candidate: &Candidate,
-    comb: &Comb,
-    known: &[(peel::Found, usize)],
-    grid: &Grid,
-    level: f64,
-) -> (Vec<peel::Found>, Option<f64>) {
+fn beside(candidate: &Candidate, comb: &Comb, known: &[peel::Found], grid: &Grid, level: f64) -> Looked {
     let onsets = candidate.onsets_ns();
-    let same = known.iter().find(|(known, _)| {
+    let same = known.iter().find(|known| {
         let turns = (comb.phase_ns - known.comb.phase_ns) / known.comb.period_ns;
         (comb.period_ns / known.comb.period_ns - 1.0).abs() < 0.02 && (turns - turns.round()).abs() < 0.1
     });
     let on_known = |onset: f64| {
-        known.iter().any(|(known, _)| {
+        known.iter().any(|known| {
             let turns = (onset - known.comb.phase_ns) / known.comb.period_ns;
             (turns - turns.round()).abs() * known.comb.period_ns
                 <= (3.0 * known.comb.sigma_ns).max(0.03 * known.comb.period_ns)
@@ -190,7 +184,7 @@ fn seen_by_another(
     };
     let left: Vec<usize> = (0..onsets.len()).filter(|&index| !on_known(onsets[index])).collect();
     let mut found: Vec<peel::Found> = same
-        .map(|(known, _)| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm })
+        .map(|known| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm })
         .into_iter()
         .collect();
     let on_it = onsets.len() - left.len();
@@ -200,7 +194,7 @@ fn seen_by_another(
     let (tested, map): (&[f64], Vec<usize>) =
         if whole { (&onsets, (0..onsets.len()).collect()) } else { (&left_onsets, left) };
     if tested.len() < FEWEST {
-        return (found, None);
+        return Looked { found, rejected: None };
     }
     let others = peel::all(tested, grid, &candidate.load, SEED, level);
     let nothing = others.is_empty() && found.is_empty() && whole;
@@ -208,8 +202,8 @@ fn seen_by_another(
         other.comb.hits.iter_mut().for_each(|hit| hit.1 = map[hit.1]);
         other
     }));
-    let p = nothing.then(|| nulls::false_alarm(&onsets, comb, grid, &candidate.load, SEED, level).p);
-    (found, p)
+    let rejected = nothing.then(|| nulls::false_alarm(&onsets, comb, grid, &candidate.load, SEED, level).p);
+    Looked { found, rejected }
 }
 
 fn grid(bins: Bins, options: &Options) -> Grid {

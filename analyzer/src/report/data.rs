@@ -199,6 +199,19 @@ pub struct Bar {
     pub own: Vec<[i64; 2]>,
     /// Everything known about it: a line each.
     pub evidence: Vec<String>,
+    /// What the kernel noted meanwhile of its process and its connection.
+    pub marks: Vec<Mark>,
+}
+
+/// Something that happened while a span was under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Begin, from the trace's begin, ns.
+    pub from_ns: i64,
+    /// End.
+    pub to_ns: i64,
+    /// In words.
+    pub words: String,
 }
 
 /// A time of which events are missing.

@@ -14,6 +14,7 @@ pub mod gather;
 pub mod heat;
 pub mod map;
 pub mod markup;
+pub mod meanwhile;
 pub mod page;
 pub mod pass;
 pub mod plot;

@@ -1,6 +1,7 @@
-//! A trace as a waterfall: what a span did itself is strong, the time it waited for its children pale.
+//! A trace as a waterfall: what a span did itself is strong, the time it waited for its children pale. What the kernel
+//! noted meanwhile (a stop, a wait for a CPU, segments sent again) is a line under the bar.
 
-use super::data::{Bar, Trace};
+use super::data::{Bar, Mark, Trace};
 use super::scene::{Anchor, Area, Ink, PLAIN, SMALL, Scene, Shape, Size, Style, fit};
 use crate::text::duration;
 
@@ -38,13 +39,23 @@ pub fn scene(trace: &Trace, size: Size) -> Scene {
     }
     for (place, bar) in trace.spans.iter().enumerate() {
         let shapes = row(bar, 18.0 + ROW * place as f64, length_ns, width);
-        scene.shapes.push(Shape::Tip(bar.evidence.join("\n"), shapes));
+        scene.shapes.push(Shape::Tip(tip(bar).join("\n"), shapes));
     }
     if trace.more > 0 {
         let words = format!("and {} more spans: retrospan trace CAPTURE {}", trace.more, trace.id);
         scene.text(1.0, scene.height - 5.0, fit(&words, 11.0, width), SMALL);
     }
     scene
+}
+
+/// What is known about a span, and what happened meanwhile.
+fn tip(bar: &Bar) -> Vec<String> {
+    let place = |mark: &Mark| match mark.from_ns - bar.offset_ns {
+        0 => "from the begin".to_owned(),
+        ns => format!("{} after the begin", duration(ns)),
+    };
+    let marks = bar.marks.iter().map(|mark| format!("meanwhile: {}, {}", mark.words, place(mark)));
+    bar.evidence.iter().cloned().chain(marks).collect()
 }
 
 fn row(bar: &Bar, y: f64, length_ns: f64, width: f64) -> Vec<Shape> {
@@ -72,6 +83,10 @@ fn row(bar: &Bar, y: f64, length_ns: f64, width: f64) -> Vec<Shape> {
     shapes
         .push(Shape::Rect(span(bar.offset_ns, bar.offset_ns.saturating_add(bar.duration_ns)), Ink::Waiting));
     shapes.extend(bar.own.iter().map(|&[from_ns, to_ns]| Shape::Rect(span(from_ns, to_ns), ink)));
+    for mark in &bar.marks {
+        let area = Area { y: y + 26.0, height: 2.5, ..span(mark.from_ns, mark.to_ns) };
+        shapes.push(Shape::Rect(area, Ink::Bad));
+    }
     if let Some(ink) = failed {
         let end = place(bar.offset_ns.saturating_add(bar.duration_ns));
         let area = Area { x: (end - 3.0).max(1.0), y: y + 14.0, width: 3.0, height: 14.0 };

@@ -6,6 +6,7 @@ use datafusion::prelude::SessionContext;
 
 use super::data::{Bar, Trace, TraceGroup};
 use super::gather::{numbers, texts};
+use super::meanwhile::{self, Noted};
 use crate::catalog;
 use crate::commands::spans::{Peers, query, what};
 use crate::error::Result;
@@ -28,6 +29,8 @@ struct Node {
     parent: Option<String>,
     start_ns: i64,
     end_ns: i64,
+    process_id: Option<i64>,
+    connection_id: Option<i64>,
     bar: Bar,
 }
 
@@ -109,7 +112,9 @@ async fn read(context: &SessionContext, ids: &BTreeSet<&String>) -> Result<BTree
             nodes.entry(row.trace_id.to_owned()).or_default().push(node(&row, peers.of(place)));
         }
     }
-    Ok(nodes.into_iter().map(|(id, nodes)| (id.clone(), trace(id, nodes))).collect())
+    let ranges: Vec<[i64; 2]> = nodes.values().map(|nodes| range(nodes)).collect();
+    let noted = meanwhile::read(context, &ranges).await?;
+    Ok(nodes.into_iter().map(|(id, nodes)| (id.clone(), trace(id, nodes, &noted))).collect())
 }
 
 fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
@@ -124,6 +129,8 @@ fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
         parent: row.parent_span_id.map(str::to_owned),
         start_ns: row.start_ns,
         end_ns: row.end_ns.max(row.start_ns),
+        process_id: row.process_id,
+        connection_id: row.connection_id,
         bar: Bar {
             kind: row.kind.to_owned(),
             outcome: row.outcome.to_owned(),
@@ -197,7 +204,14 @@ fn link(row: &SpanRow<'_>) -> String {
     format!("parent by {evidence} ({words}{sure})")
 }
 
-fn trace(id: String, nodes: Vec<Node>) -> Trace {
+/// Begin and end of a trace.
+fn range(nodes: &[Node]) -> [i64; 2] {
+    let start_ns = nodes.iter().map(|node| node.start_ns).min().unwrap_or_default();
+    let end_ns = nodes.iter().map(|node| node.end_ns).max().unwrap_or_default();
+    [start_ns, end_ns]
+}
+
+fn trace(id: String, nodes: Vec<Node>, noted: &[Noted]) -> Trace {
     let places: BTreeMap<&str, usize> =
         nodes.iter().enumerate().map(|(place, node)| (node.id.as_str(), place)).collect();
     let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
@@ -205,8 +219,7 @@ fn trace(id: String, nodes: Vec<Node>) -> Trace {
         let parent = node.parent.as_deref().and_then(|id| places.get(id).copied());
         children.entry(parent).or_default().push(place);
     }
-    let start_ns = nodes.iter().map(|node| node.start_ns).min().unwrap_or_default();
-    let end_ns = nodes.iter().map(|node| node.end_ns).max().unwrap_or_default();
+    let [start_ns, end_ns] = range(&nodes);
     let of = |parent: Option<usize>| children.get(&parent).map_or(&[][..], Vec::as_slice);
     let mut open: Vec<(usize, usize)> = of(None).iter().rev().map(|&root| (root, 0)).collect();
     let mut spans = Vec::new();
@@ -219,7 +232,9 @@ fn trace(id: String, nodes: Vec<Node>) -> Trace {
             of(Some(place)).iter().map(|&child| [nodes[child].start_ns, nodes[child].end_ns]).collect();
         let shift = |[from, to]: [i64; 2]| [from - start_ns, to - start_ns];
         let own = own_intervals([node.start_ns, node.end_ns], inner).into_iter().map(shift).collect();
-        spans.push(Bar { depth, offset_ns: node.start_ns - start_ns, own, ..node.bar.clone() });
+        let concerned = (node.process_id, node.connection_id);
+        let marks = meanwhile::during(noted, concerned, [node.start_ns, node.end_ns], start_ns);
+        spans.push(Bar { depth, offset_ns: node.start_ns - start_ns, own, marks, ..node.bar.clone() });
         open.extend(of(Some(place)).iter().rev().map(|&child| (child, depth + 1)));
     }
     let more = nodes.len() - spans.len();
@@ -271,6 +286,8 @@ mod tests {
             parent: parent.map(str::to_owned),
             start_ns,
             end_ns,
+            process_id: None,
+            connection_id: None,
             bar: Bar { kind: id.to_owned(), ..Bar::default() },
         };
         let nodes = vec![
@@ -280,7 +297,7 @@ mod tests {
             node("d", Some("a"), 50, 60),
             node("e", Some("nobody"), 70, 80),
         ];
-        let trace = trace("t".to_owned(), nodes);
+        let trace = trace("t".to_owned(), nodes, &[]);
         let shown: Vec<(&str, usize, i64)> =
             trace.spans.iter().map(|bar| (bar.kind.as_str(), bar.depth, bar.offset_ns)).collect();
         assert_eq!(shown, [("a", 0, 0), ("b", 1, 5), ("c", 2, 10), ("d", 1, 40), ("e", 0, 60)]);
