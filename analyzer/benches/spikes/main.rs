@@ -6,6 +6,7 @@
 //! table's name all are printed.
 
 mod baselines;
+mod binning;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -398,7 +399,7 @@ fn several(trials: usize, seed: u64) {
 }
 
 fn speed(_: usize, seed: u64) {
-    println!("\n### Speed, one core\n\n| what | time |\n|---|---|");
+    println!("\n### Speed, one core unless said\n\n| what | time |\n|---|---|");
     let grid = grid(&Scenario::default(), 60.0);
     for most in [6, 10] {
         let mut random = Random::new(seed);
@@ -427,6 +428,7 @@ fn speed(_: usize, seed: u64) {
         "| episodes of one stream of an hour in bins of 100 ms ({found} found) | {:.1} ms |",
         begin.elapsed().as_secs_f64() * 1e3 / 20.0
     );
+    binning::table();
 }
 
 fn share(count: usize, of: usize) -> String {

@@ -216,7 +216,9 @@ impl Reading<'_> {
             if !mixed.is_multiple_of(self.sample) {
                 continue;
             }
-            let Some(coded) = rows.code(row, self.keys) else { continue };
+            let connection_id = rows.connection_id(row);
+            let code = self.keys.code(connection_id, rows.is_server(row), rows.method(row), rows.path(row));
+            let Some(coded) = code else { continue };
             let ordinary = self.ordinary.get(coded.lane as usize).copied().unwrap_or_default();
             let span = rows.span(row, ordinary);
             let lane = &self.keys.lanes[coded.lane as usize];

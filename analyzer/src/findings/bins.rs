@@ -3,16 +3,23 @@
 //! Two passes over `spans`: the first learns what is ordinary, the second counts. Memory is streams times bins, whatever
 //! the number of spans.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+use std::thread;
+
 use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use super::Metric;
+use super::coder::Coder;
 use super::keys::{By, Coded, Keys};
 use super::ordinary::{Latencies, Ordinary};
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::hashing::IntMap;
 use crate::periodicity::Series;
 use crate::span_rows::typed;
 
@@ -49,8 +56,8 @@ const COARSEST_NS: i64 = 100_000_000;
 const MOST_BINS: i64 = 1 << 20;
 /// Streams with fewer requests show nothing.
 const FEWEST_REQUESTS: u64 = 20;
-/// Most cells (streams times bins): 4 bytes each, twice for streams that count completions.
-const MOST_CELLS: usize = 100_000_000;
+/// Most cells (streams times bins) of each thread: 4 bytes each, twice for streams that count completions.
+const MOST_CELLS: usize = 50_000_000;
 
 /// A bad request.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +107,9 @@ impl Counted {
     }
 }
 
+/// The columns that are counted.
+const QUERY: &str = "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns FROM spans";
+
 /// Reads `spans` twice. `progress` is told the spans read so far, of both passes.
 pub async fn count(
     context: &SessionContext,
@@ -108,47 +118,130 @@ pub async fn count(
     (by, min_period_ns): (&[By], i64),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Counted> {
-    let mut latencies = Latencies::new(bins.count as i64 * bins.bin_ns, min_period_ns);
-    let mut requests: Vec<u64> = Vec::new();
-    let mut spans = 0;
-    let query = "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns FROM spans";
-    let mut batches = catalog::plan(context, query).await?.execute_stream().await?;
-    while let Some(batch) = batches.next().await.transpose()? {
-        let rows = Rows::new(&batch)?;
-        for row in 0..rows.len() {
-            let Some(coded) = rows.code(row, keys) else { continue };
-            latencies.add(coded.lane, rows.start_ns.value(row) - bins.begin_ns, rows.duration_ns.value(row));
-            requests.resize(keys.streams.len().max(requests.len()), 0);
-            each_stream(keys, coded, |stream| requests[stream as usize] += 1);
-        }
-        spans += rows.len() as u64;
-        progress(spans);
-    }
-    let (mut streams, left_out) = chosen(keys, &requests, bins, by);
-    let ordinary = latencies.ordinary();
-    drop(latencies);
-    let mut batches = catalog::plan(context, query).await?.execute_stream().await?;
-    let mut again = spans;
-    while let Some(batch) = batches.next().await.transpose()? {
-        let rows = Rows::new(&batch)?;
-        for row in 0..rows.len() {
-            let Some(coded) = rows.code(row, keys) else { continue };
-            let span = rows.span(row, ordinary[coded.lane as usize]);
-            each_stream(keys, coded, |stream| add(&mut streams[stream as usize], &span, bins));
-        }
-        again += rows.len() as u64;
-        progress(again);
-    }
+    let shared = RwLock::new(std::mem::take(keys));
+    let read = AtomicU64::new(0);
+    let tell = |rows: usize| progress(read.fetch_add(rows as u64, Relaxed) + rows as u64);
+    let length_ns = bins.count as i64 * bins.bin_ns;
+    let learn = || Learned {
+        latencies: Latencies::new(length_ns, min_period_ns),
+        by_lane: Vec::new(),
+        by_connection: IntMap::default(),
+    };
+    let learned = pass(context, &shared, learn, |learned, rows, coded| {
+        learned.add(rows, coded, bins.begin_ns);
+        tell(rows.len());
+    });
+    let learned = learned.await?.into_iter().reduce(Learned::merge).unwrap_or_else(learn);
+    let spans = read.load(Relaxed);
+    let ordinary = learned.latencies.ordinary();
+    let (streams, left_out) = chosen(&unlocked(&shared), &learned, bins, by);
+    let lanes: Vec<Vec<u32>> = unlocked(&shared).lanes.iter().map(|lane| lane.streams.clone()).collect();
+    let counted = pass(
+        context,
+        &shared,
+        || streams.clone(),
+        |streams, rows, coded| {
+            for (row, coded) in rows.coded(coded) {
+                let lane = coded.lane as usize;
+                let (Some(&ordinary), Some(of_lane)) = (ordinary.get(lane), lanes.get(lane)) else {
+                    continue;
+                };
+                let span = rows.span(row, ordinary);
+                let at = [Some(span.start_ns), span.completed.then_some(span.start_ns + span.duration_ns)]
+                    .map(|ns| bins.of(ns?));
+                for &stream in of_lane.iter().chain(&coded.connection) {
+                    streams[stream as usize].add(&span, at);
+                }
+            }
+            tell(rows.len());
+        },
+    );
+    let streams = counted.await?.into_iter().reduce(merge).unwrap_or(streams);
+    *keys = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Counted { bins, streams, ordinary, spans, left_out })
 }
 
-fn each_stream(keys: &Keys, coded: Coded, mut f: impl FnMut(u32)) {
-    keys.lanes[coded.lane as usize].streams.iter().for_each(|&stream| f(stream));
-    coded.connection.into_iter().for_each(f);
+fn unlocked(keys: &RwLock<Keys>) -> std::sync::RwLockReadGuard<'_, Keys> {
+    keys.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads `spans` once, each part of it on a thread of its own, and returns what each thread made.
+async fn pass<T: Send>(
+    context: &SessionContext,
+    keys: &RwLock<Keys>,
+    new: impl Fn() -> T + Sync,
+    each: impl Fn(&mut T, &Rows, &[Option<Coded>]) + Sync,
+) -> Result<Vec<T>> {
+    let parts = catalog::plan(context, QUERY).await?.execute_stream_partitioned().await?;
+    let runtime = tokio::runtime::Handle::current();
+    let work = |mut batches: SendableRecordBatchStream| -> Result<T> {
+        let (mut made, mut coder) = (new(), Coder::default());
+        while let Some(batch) = runtime.block_on(batches.next()).transpose()? {
+            let rows = Rows::new(&batch)?;
+            each(&mut made, &rows, coder.code(&rows, keys));
+        }
+        Ok(made)
+    };
+    tokio::task::block_in_place(|| {
+        thread::scope(|scope| {
+            let work = &work;
+            let workers: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    })
+}
+
+/// What the first pass learns.
+struct Learned {
+    latencies: Latencies,
+    /// Requests of each lane.
+    by_lane: Vec<u64>,
+    /// Requests of each connection that is a stream.
+    by_connection: IntMap<u32, u64>,
+}
+
+impl Learned {
+    fn add(&mut self, rows: &Rows, coded: &[Option<Coded>], begin_ns: i64) {
+        for (row, coded) in rows.coded(coded) {
+            let lane = coded.lane as usize;
+            self.latencies.add(coded.lane, rows.start_ns(row) - begin_ns, rows.duration_ns.value(row));
+            self.by_lane.resize(self.by_lane.len().max(lane + 1), 0);
+            self.by_lane[lane] += 1;
+            if let Some(stream) = coded.connection {
+                *self.by_connection.entry(stream).or_default() += 1;
+            }
+        }
+    }
+
+    fn merge(mut self, other: Learned) -> Learned {
+        self.latencies.merge(other.latencies);
+        self.by_lane.resize(self.by_lane.len().max(other.by_lane.len()), 0);
+        self.by_lane.iter_mut().zip(&other.by_lane).for_each(|(sum, n)| *sum += n);
+        for (stream, n) in other.by_connection {
+            *self.by_connection.entry(stream).or_default() += n;
+        }
+        self
+    }
+
+    /// Requests of each stream.
+    fn by_stream(&self, keys: &Keys) -> Vec<u64> {
+        let mut requests = vec![0; keys.streams.len()];
+        for (lane, n) in keys.lanes.iter().zip(&self.by_lane) {
+            lane.streams.iter().for_each(|&stream| requests[stream as usize] += n);
+        }
+        for (&stream, n) in &self.by_connection {
+            requests[stream as usize] += n;
+        }
+        requests
+    }
 }
 
 /// The streams that are counted, those with the most requests where not all fit.
-fn chosen(keys: &Keys, requests: &[u64], bins: Bins, by: &[By]) -> (Vec<Counts>, usize) {
+fn chosen(keys: &Keys, learned: &Learned, bins: Bins, by: &[By]) -> (Vec<Counts>, usize) {
+    let requests = learned.by_stream(keys);
     let wanted =
         |stream: &usize| requests[*stream] >= FEWEST_REQUESTS && by.contains(&keys.streams[*stream].by);
     let mut order: Vec<usize> = (0..requests.len()).filter(wanted).collect();
@@ -180,31 +273,44 @@ pub struct Span {
     pub median_ns: i64,
 }
 
-fn add(counts: &mut Counts, span: &Span, bins: Bins) {
-    if counts.begun.is_empty() {
-        return;
+impl Counts {
+    /// Counts a request that began in the first of these bins and completed in the second.
+    fn add(&mut self, span: &Span, [begun, completed]: [Option<usize>; 2]) {
+        if self.begun.is_empty() {
+            return;
+        }
+        if let Some(bin) = begun {
+            self.begun[bin] += 1;
+        }
+        if let Some(cell) = completed.and_then(|bin| self.completed.get_mut(bin)) {
+            *cell += 1;
+        }
+        if span.failed.is_none() && !span.slow {
+            return;
+        }
+        let excess_ns = (span.duration_ns - span.median_ns).max(0);
+        let bad = |metric| Bad { metric, start_ns: span.start_ns, duration_ns: span.duration_ns, excess_ns };
+        self.bad.extend(span.failed.map(bad));
+        self.bad.extend(span.slow.then(|| bad(Metric::Latency)));
     }
-    if let Some(bin) = bins.of(span.start_ns) {
-        counts.begun[bin] += 1;
+}
+
+/// The sum of what two threads counted.
+fn merge(mut all: Vec<Counts>, other: Vec<Counts>) -> Vec<Counts> {
+    for (sum, counts) in all.iter_mut().zip(other) {
+        sum.begun.iter_mut().zip(counts.begun).for_each(|(sum, n)| *sum += n);
+        sum.completed.iter_mut().zip(counts.completed).for_each(|(sum, n)| *sum += n);
+        sum.bad.extend(counts.bad);
     }
-    if span.completed
-        && let Some(bin) = bins.of(span.start_ns + span.duration_ns)
-        && let Some(cell) = counts.completed.get_mut(bin)
-    {
-        *cell += 1;
-    }
-    let excess_ns = (span.duration_ns - span.median_ns).max(0);
-    let bad = |metric| Bad { metric, start_ns: span.start_ns, duration_ns: span.duration_ns, excess_ns };
-    counts.bad.extend(span.failed.map(bad));
-    counts.bad.extend(span.slow.then(|| bad(Metric::Latency)));
+    all
 }
 
 /// The columns of a batch of `spans` that are counted.
 pub struct Rows {
     connection_id: Int64Array,
     kind: StringViewArray,
-    method: StringViewArray,
-    path: StringViewArray,
+    pub(super) method: StringViewArray,
+    pub(super) path: StringViewArray,
     outcome: StringViewArray,
     start_ns: Int64Array,
     duration_ns: Int64Array,
@@ -239,12 +345,24 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The numbers of a row's lane and streams.
-    pub fn code(&self, row: usize, keys: &mut Keys) -> Option<Coded> {
-        let server = self.kind.value(row) == "server";
-        let method = if self.method.is_valid(row) { self.method.value(row) } else { "" };
-        let path = if self.path.is_valid(row) { self.path.value(row) } else { "" };
-        keys.code(self.connection_id.value(row), server, method, path)
+    /// Whether a row's span is the answering side's.
+    pub fn is_server(&self, row: usize) -> bool {
+        self.kind.value(row) == "server"
+    }
+
+    /// Method of a row's request, empty where it is not known.
+    pub fn method(&self, row: usize) -> &str {
+        if self.method.is_valid(row) { self.method.value(row) } else { "" }
+    }
+
+    /// Path of a row's request, empty where it is not known.
+    pub fn path(&self, row: usize) -> &str {
+        if self.path.is_valid(row) { self.path.value(row) } else { "" }
+    }
+
+    /// The rows whose connection is known, with what they were coded as.
+    fn coded<'a>(&self, coded: &'a [Option<Coded>]) -> impl Iterator<Item = (usize, Coded)> + use<'a> {
+        coded.iter().enumerate().filter_map(|(row, coded)| Some((row, (*coded)?)))
     }
 
     /// Begin of a row's span, ns since 1970 UTC.

@@ -291,7 +291,7 @@ fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usiz
             format!("{subject} was stopped (SIGSTOP) for {} {when}, {cycles}", duration(typical))
         }
         Kind::Throttled => {
-            format!("the cgroup of {subject} was throttled for {} {cycles}", duration(typical))
+            format!("the cgroup of {subject} was throttled for {}, {cycles}", duration(typical))
         }
         Kind::RunQueue => {
             let holder = train.other.as_ref().map(|o| format!(", mostly held by {o}")).unwrap_or_default();

@@ -208,8 +208,13 @@ impl Keys {
 
     /// The numbers of a span; None where its connection is unknown.
     pub fn code(&mut self, connection_id: i64, server: bool, method: &str, path: &str) -> Option<Coded> {
-        let connection = *self.connections.get(&connection_id)?;
         let route = self.route(method, path);
+        self.of_route(connection_id, server, route)
+    }
+
+    /// The numbers of a span whose route has one.
+    pub fn of_route(&mut self, connection_id: i64, server: bool, route: u32) -> Option<Coded> {
+        let connection = *self.connections.get(&connection_id)?;
         let key = u128::from(connection.pair) << 64
             | u128::from(route) << 2
             | u128::from(server) << 1
@@ -275,7 +280,8 @@ impl Keys {
         number
     }
 
-    fn route(&mut self, method: &str, path: &str) -> u32 {
+    /// The number of a method and path.
+    pub fn route(&mut self, method: &str, path: &str) -> u32 {
         let template = match self.paths.get(path) {
             Some(&number) => number,
             None => {

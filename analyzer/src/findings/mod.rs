@@ -4,6 +4,7 @@
 
 pub mod attribution;
 pub mod bins;
+mod coder;
 pub mod coincidence;
 mod describe;
 pub mod happenings;

@@ -1,5 +1,6 @@
 //! What was not shown, what it would take, and what the reader must know.
 
+use retrospan_formats::manifest::Manifest;
 use retrospan_formats::reader::Capture;
 
 use super::search::{Candidate, Options};
@@ -169,6 +170,14 @@ impl Finder<'_> {
         if self.counted.left_out > 0 {
             notes.push(format!("{} streams with the fewest requests were left out", self.counted.left_out));
         }
+        let missing = unrecorded(&capture.manifest);
+        if !findings.spikes.is_empty() && !missing.is_empty() {
+            notes.push(format!(
+                "without kernel evidence of {} in the capture, causes that would show there cannot be seen: record with `--evidence {}`",
+                missing.join(" and "),
+                missing.join(",")
+            ));
+        }
         let lost: u64 = capture.manifest.losses.iter().map(|loss| loss.count).sum();
         if lost > 0 {
             notes.push(format!(
@@ -178,6 +187,16 @@ impl Finder<'_> {
         }
         notes
     }
+}
+
+/// Kinds of evidence for causes that were not recorded, by the names of their tables.
+fn unrecorded(manifest: &Manifest) -> Vec<&'static str> {
+    let wanted = manifest.options.get("evidence").and_then(|names| names.as_array());
+    let is_there = |name: &str| {
+        wanted.is_some_and(|names| names.iter().any(|wanted| wanted == name))
+            || manifest.files.iter().any(|file| file.table == name)
+    };
+    ["tcp", "sched", "usage"].into_iter().filter(|name| !is_there(name)).collect()
 }
 
 /// A length of time without false precision: `50 min`, `12.4 s`.

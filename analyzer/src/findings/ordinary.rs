@@ -47,6 +47,10 @@ struct Lane {
     sums_ns: [i64; BUCKETS],
 }
 
+impl Lane {
+    const NONE: Lane = Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS] };
+}
+
 impl Latencies {
     /// Nothing yet, of a recording of that length in which periods of at least `min_period_ns` matter.
     pub fn new(length_ns: i64, min_period_ns: i64) -> Latencies {
@@ -59,7 +63,7 @@ impl Latencies {
     pub fn add(&mut self, lane: u32, since_begin_ns: i64, duration_ns: i64) {
         let bucket = bucket(duration_ns);
         let lanes = self.lanes.len().max(lane as usize + 1);
-        self.lanes.resize(lanes, Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS] });
+        self.lanes.resize(lanes, Lane::NONE);
         let counted = &mut self.lanes[lane as usize];
         counted.counts[bucket] += 1;
         counted.sums_ns[bucket] = counted.sums_ns[bucket].saturating_add(duration_ns);
@@ -67,6 +71,20 @@ impl Latencies {
         let key = u64::from(lane) << 32 | stretch;
         let counts = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
         counts[bucket] = counts[bucket].saturating_add(1);
+    }
+
+    /// Adds what another thread counted of the same recording.
+    pub fn merge(&mut self, other: Latencies) {
+        let lanes = self.lanes.len().max(other.lanes.len());
+        self.lanes.resize(lanes, Lane::NONE);
+        for (sum, lane) in self.lanes.iter_mut().zip(&other.lanes) {
+            sum.counts.iter_mut().zip(&lane.counts).for_each(|(sum, n)| *sum += n);
+            sum.sums_ns.iter_mut().zip(&lane.sums_ns).for_each(|(sum, ns)| *sum = sum.saturating_add(*ns));
+        }
+        for (key, counts) in other.stretches {
+            let sums = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
+            sums.iter_mut().zip(counts.iter()).for_each(|(sum, &n)| *sum = sum.saturating_add(n));
+        }
     }
 
     /// What is ordinary, by lane.

@@ -19,7 +19,7 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     page.open("article", &[("class", "finding".into()), ("id", id.into()), ("tabindex", "-1".into())]);
     page.raw("<h3>").element("span", &[("class", "number".into())], &(place + 1).to_string());
     page.text(&spike.sentence).raw("</h3>");
-    page.element("p", &[("class", "cause".into())], &spike.cause);
+    page.element("p", &[("class", "quiet".into())], "The rows that show it:");
     sql(page, &spike.sql);
     numbers(page, spike);
     if report.folds.get(place).is_some() {
