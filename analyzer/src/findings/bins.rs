@@ -134,29 +134,25 @@ pub async fn count(
     let learned = learned.await?.into_iter().reduce(Learned::merge).unwrap_or_else(learn);
     let spans = read.load(Relaxed);
     let ordinary = learned.latencies.ordinary();
-    let (streams, left_out) = chosen(&unlocked(&shared), &learned, bins, by);
+    let (chosen, left_out) = chosen(&unlocked(&shared), &learned, bins, by);
     let lanes: Vec<Vec<u32>> = unlocked(&shared).lanes.iter().map(|lane| lane.streams.clone()).collect();
-    let counted = pass(
-        context,
-        &shared,
-        || streams.clone(),
-        |streams, rows, coded| {
-            for (row, coded) in rows.coded(coded) {
-                let lane = coded.lane as usize;
-                let (Some(&ordinary), Some(of_lane)) = (ordinary.get(lane), lanes.get(lane)) else {
-                    continue;
-                };
-                let span = rows.span(row, ordinary);
-                let at = [Some(span.start_ns), span.completed.then_some(span.start_ns + span.duration_ns)]
-                    .map(|ns| bins.of(ns?));
-                for &stream in of_lane.iter().chain(&coded.connection) {
-                    streams[stream as usize].add(&span, at);
-                }
+    let new = || empty(&chosen, &unlocked(&shared), bins);
+    let counted = pass(context, &shared, new, |streams, rows, coded| {
+        for (row, coded) in rows.coded(coded) {
+            let lane = coded.lane as usize;
+            let (Some(&ordinary), Some(of_lane)) = (ordinary.get(lane), lanes.get(lane)) else {
+                continue;
+            };
+            let span = rows.span(row, ordinary);
+            let at = [Some(span.start_ns), span.completed.then_some(span.start_ns + span.duration_ns)]
+                .map(|ns| bins.of(ns?));
+            for &stream in of_lane.iter().chain(&coded.connection) {
+                streams[stream as usize].add(&span, at);
             }
-            tell(rows.len());
-        },
-    );
-    let streams = counted.await?.into_iter().reduce(merge).unwrap_or(streams);
+        }
+        tell(rows.len());
+    });
+    let streams = counted.await?.into_iter().reduce(merge).unwrap_or_else(new);
     *keys = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Counted { bins, streams, ordinary, spans, left_out })
 }
@@ -239,22 +235,29 @@ impl Learned {
     }
 }
 
-/// The streams that are counted, those with the most requests where not all fit.
-fn chosen(keys: &Keys, learned: &Learned, bins: Bins, by: &[By]) -> (Vec<Counts>, usize) {
+/// The streams that are counted, those with the most requests where not all fit, and how many are left out.
+fn chosen(keys: &Keys, learned: &Learned, bins: Bins, by: &[By]) -> (Vec<usize>, usize) {
     let requests = learned.by_stream(keys);
     let wanted =
         |stream: &usize| requests[*stream] >= FEWEST_REQUESTS && by.contains(&keys.streams[*stream].by);
     let mut order: Vec<usize> = (0..requests.len()).filter(wanted).collect();
     order.sort_by_key(|&stream| std::cmp::Reverse(requests[stream]));
     let most = (MOST_CELLS / bins.count).max(16);
+    let left_out = order.len().saturating_sub(most);
+    order.truncate(most);
+    (order, left_out)
+}
+
+/// Empty bins for those streams. Not copied from an example: memory that was never written need not be there.
+fn empty(chosen: &[usize], keys: &Keys, bins: Bins) -> Vec<Counts> {
     let mut streams = vec![Counts::default(); keys.streams.len()];
-    for &stream in order.iter().take(most) {
+    for &stream in chosen {
         streams[stream].begun = vec![0; bins.count];
         if matches!(keys.streams[stream].by, By::Hop | By::Service) {
             streams[stream].completed = vec![0; bins.count];
         }
     }
-    (streams, order.len().saturating_sub(most))
+    streams
 }
 
 /// What counting needs of a span.

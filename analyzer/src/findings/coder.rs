@@ -33,16 +33,26 @@ impl Coder {
         for row in 0..rows.len() {
             let views = [&rows.method, &rows.path]
                 .map(|column| if column.is_valid(row) { column.views()[row] } else { 0 });
-            let route = *self
-                .routes
-                .entry((views[0], views[1]))
-                .or_insert_with(|| locked(keys).route(rows.method(row), rows.path(row)));
+            let key = (views[0], views[1]);
+            let route = match self.routes.get(&key) {
+                Some(&route) => route,
+                None => {
+                    let route = locked(keys).route(rows.method(row), rows.path(row));
+                    self.routes.insert(key, route);
+                    route
+                }
+            };
             let (connection_id, server) = (rows.connection_id(row), rows.is_server(row));
-            let code = self
-                .codes
-                .entry((connection_id, u64::from(route) << 1 | u64::from(server)))
-                .or_insert_with(|| locked(keys).of_route(connection_id, server, route));
-            self.coded.push(*code);
+            let key = (connection_id, u64::from(route) << 1 | u64::from(server));
+            let code = match self.codes.get(&key) {
+                Some(&code) => code,
+                None => {
+                    let code = locked(keys).of_route(connection_id, server, route);
+                    self.codes.insert(key, code);
+                    code
+                }
+            };
+            self.coded.push(code);
         }
         &self.coded
     }

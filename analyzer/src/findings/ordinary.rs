@@ -4,8 +4,6 @@
 //! percentile, and the lower quartile of those is ordinary. Stretches are shorter than the shortest period, so that most
 //! of them hold no spike; where they hold too few requests, longer ones stand for them, and their median.
 
-use crate::hashing::IntMap;
-
 /// Buckets: four to a doubling, from 1 us on.
 const BUCKETS: usize = 128;
 /// Requests of a stretch whose percentile counts.
@@ -35,8 +33,7 @@ pub struct Ordinary {
 pub struct Latencies {
     stretch_ns: i64,
     /// Short stretches in a longer one.
-    together: u64,
-    stretches: IntMap<u64, Box<[u16; BUCKETS]>>,
+    together: usize,
     lanes: Vec<Lane>,
 }
 
@@ -45,31 +42,42 @@ struct Lane {
     counts: [u64; BUCKETS],
     /// Sums of the durations, ns.
     sums_ns: [i64; BUCKETS],
+    /// Counts by short stretch, of those with a request.
+    stretches: Vec<Option<Box<[u16; BUCKETS]>>>,
 }
 
 impl Lane {
-    const NONE: Lane = Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS] };
+    const NONE: Lane = Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
+
+    /// The counts of a stretch, made where there are none yet.
+    fn stretch(&mut self, stretch: usize) -> &mut [u16; BUCKETS] {
+        if self.stretches.len() <= stretch {
+            self.stretches.resize(stretch + 1, None);
+        }
+        self.stretches[stretch].get_or_insert_with(|| Box::new([0; BUCKETS]))
+    }
 }
 
 impl Latencies {
     /// Nothing yet, of a recording of that length in which periods of at least `min_period_ns` matter.
     pub fn new(length_ns: i64, min_period_ns: i64) -> Latencies {
         let stretch_ns = (min_period_ns / 4).max(length_ns / MOST_FINE).max(1);
-        let together = (length_ns / COARSE / stretch_ns).max(1) as u64;
-        Latencies { stretch_ns, together, stretches: IntMap::default(), lanes: Vec::new() }
+        let together = (length_ns / COARSE / stretch_ns).max(1) as usize;
+        Latencies { stretch_ns, together, lanes: Vec::new() }
     }
 
     /// Counts a request that began `since_begin_ns` after the recording.
     pub fn add(&mut self, lane: u32, since_begin_ns: i64, duration_ns: i64) {
         let bucket = bucket(duration_ns);
-        let lanes = self.lanes.len().max(lane as usize + 1);
-        self.lanes.resize(lanes, Lane::NONE);
+        if self.lanes.len() <= lane as usize {
+            self.lanes.resize(lane as usize + 1, Lane::NONE);
+        }
         let counted = &mut self.lanes[lane as usize];
         counted.counts[bucket] += 1;
         counted.sums_ns[bucket] = counted.sums_ns[bucket].saturating_add(duration_ns);
-        let stretch = (since_begin_ns.max(0) / self.stretch_ns) as u64;
-        let key = u64::from(lane) << 32 | stretch;
-        let counts = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
+        // A span's begin lies within the recording, or a little before: there are not many stretches.
+        let stretch = (since_begin_ns.max(0) / self.stretch_ns).min(2 * MOST_FINE) as usize;
+        let counts = counted.stretch(stretch);
         counts[bucket] = counts[bucket].saturating_add(1);
     }
 
@@ -80,10 +88,13 @@ impl Latencies {
         for (sum, lane) in self.lanes.iter_mut().zip(&other.lanes) {
             sum.counts.iter_mut().zip(&lane.counts).for_each(|(sum, n)| *sum += n);
             sum.sums_ns.iter_mut().zip(&lane.sums_ns).for_each(|(sum, ns)| *sum = sum.saturating_add(*ns));
-        }
-        for (key, counts) in other.stretches {
-            let sums = self.stretches.entry(key).or_insert_with(|| Box::new([0; BUCKETS]));
-            sums.iter_mut().zip(counts.iter()).for_each(|(sum, &n)| *sum = sum.saturating_add(n));
+            let stretches = lane.stretches.iter().enumerate();
+            for (stretch, counts) in
+                stretches.filter_map(|(stretch, counts)| Some((stretch, counts.as_ref()?)))
+            {
+                let sums = sum.stretch(stretch).iter_mut().zip(counts.iter());
+                sums.for_each(|(sum, &n)| *sum = sum.saturating_add(n));
+            }
         }
     }
 
@@ -108,18 +119,19 @@ impl Latencies {
     }
 
     /// By lane the 99th percentile, as a bucket, of each stretch with enough requests; so many stretches are one.
-    fn percentiles(&self, together: u64) -> Vec<Vec<usize>> {
-        let mut sums: IntMap<u64, [u64; BUCKETS]> = IntMap::default();
-        for (key, counts) in &self.stretches {
-            let (lane, stretch) = (key >> 32, key & u64::from(u32::MAX));
-            let sum = sums.entry(lane << 32 | (stretch / together)).or_insert([0; BUCKETS]);
-            sum.iter_mut().zip(counts.iter()).for_each(|(sum, &count)| *sum += u64::from(count));
-        }
-        let mut high: Vec<Vec<usize>> = vec![Vec::new(); self.lanes.len()];
-        for (key, counts) in sums.iter().filter(|(_, counts)| counts.iter().sum::<u64>() >= FEWEST) {
-            high[(key >> 32) as usize].push(quantile(counts, 0.99));
-        }
-        high
+    fn percentiles(&self, together: usize) -> Vec<Vec<usize>> {
+        let of_lane = |lane: &Lane| {
+            let together = lane.stretches.chunks(together).map(|stretches| {
+                let mut sums = [0u64; BUCKETS];
+                for counts in stretches.iter().flatten() {
+                    sums.iter_mut().zip(counts.iter()).for_each(|(sum, &n)| *sum += u64::from(n));
+                }
+                sums
+            });
+            let enough = together.filter(|sums| sums.iter().sum::<u64>() >= FEWEST);
+            enough.map(|sums| quantile(&sums, 0.99)).collect()
+        };
+        self.lanes.iter().map(of_lane).collect()
     }
 }
 
