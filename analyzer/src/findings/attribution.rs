@@ -12,9 +12,9 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
-use super::bins::Rows;
 use super::keys::Keys;
 use super::ordinary::Ordinary;
+use super::rows::Rows;
 use super::{DimensionShare, HopShare, Metric};
 use crate::catalog;
 use crate::error::{Error, Result};

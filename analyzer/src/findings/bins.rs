@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 
-use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringViewArray};
-use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
@@ -17,11 +15,11 @@ use super::Metric;
 use super::coder::Coder;
 use super::keys::{By, Coded, Keys};
 use super::ordinary::{Latencies, Ordinary};
+use super::rows::{Rows, Span};
 use crate::catalog;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::periodicity::Series;
-use crate::span_rows::typed;
 
 /// How finely time is cut.
 #[derive(Clone, Copy, Debug)]
@@ -134,9 +132,9 @@ pub async fn count(
     let learned = learned.await?.into_iter().reduce(Learned::merge).unwrap_or_else(learn);
     let spans = read.load(Relaxed);
     let ordinary = learned.latencies.ordinary();
-    let (chosen, left_out) = chosen(&unlocked(&shared), &learned, bins, by);
-    let lanes: Vec<Vec<u32>> = unlocked(&shared).lanes.iter().map(|lane| lane.streams.clone()).collect();
-    let new = || empty(&chosen, &unlocked(&shared), bins);
+    let (chosen, left_out) = chosen(&reading(&shared), &learned, bins, by);
+    let lanes: Vec<Vec<u32>> = reading(&shared).lanes.iter().map(|lane| lane.streams.clone()).collect();
+    let new = || empty(&chosen, &reading(&shared), bins);
     let counted = pass(context, &shared, new, |streams, rows, coded| {
         for (row, coded) in rows.coded(coded) {
             let lane = coded.lane as usize;
@@ -157,7 +155,7 @@ pub async fn count(
     Ok(Counted { bins, streams, ordinary, spans, left_out })
 }
 
-fn unlocked(keys: &RwLock<Keys>) -> std::sync::RwLockReadGuard<'_, Keys> {
+fn reading(keys: &RwLock<Keys>) -> std::sync::RwLockReadGuard<'_, Keys> {
     keys.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -203,7 +201,7 @@ impl Learned {
     fn add(&mut self, rows: &Rows, coded: &[Option<Coded>], begin_ns: i64) {
         for (row, coded) in rows.coded(coded) {
             let lane = coded.lane as usize;
-            self.latencies.add(coded.lane, rows.start_ns(row) - begin_ns, rows.duration_ns.value(row));
+            self.latencies.add(coded.lane, rows.start_ns(row) - begin_ns, rows.duration_ns(row));
             self.by_lane.resize(self.by_lane.len().max(lane + 1), 0);
             self.by_lane[lane] += 1;
             if let Some(stream) = coded.connection {
@@ -260,22 +258,6 @@ fn empty(chosen: &[usize], keys: &Keys, bins: Bins) -> Vec<Counts> {
     streams
 }
 
-/// What counting needs of a span.
-pub struct Span {
-    /// Begin, ns since 1970 UTC.
-    pub start_ns: i64,
-    /// Duration, ns.
-    pub duration_ns: i64,
-    /// It came to its end, however bad.
-    pub completed: bool,
-    /// The bad thing about it that is worst.
-    pub failed: Option<Metric>,
-    /// It took longer than the ordinary ones of its lane.
-    pub slow: bool,
-    /// Ordinary median of its lane, ns.
-    pub median_ns: i64,
-}
-
 impl Counts {
     /// Counts a request that began in the first of these bins and completed in the second.
     fn add(&mut self, span: &Span, [begun, completed]: [Option<usize>; 2]) {
@@ -296,109 +278,7 @@ impl Counts {
         self.bad.extend(span.failed.map(bad));
         self.bad.extend(span.slow.then(|| bad(Metric::Latency)));
     }
-}
 
-/// The sum of what two threads counted.
-fn merge(mut all: Vec<Counts>, other: Vec<Counts>) -> Vec<Counts> {
-    for (sum, counts) in all.iter_mut().zip(other) {
-        sum.begun.iter_mut().zip(counts.begun).for_each(|(sum, n)| *sum += n);
-        sum.completed.iter_mut().zip(counts.completed).for_each(|(sum, n)| *sum += n);
-        sum.bad.extend(counts.bad);
-    }
-    all
-}
-
-/// The columns of a batch of `spans` that are counted.
-pub struct Rows {
-    connection_id: Int64Array,
-    kind: StringViewArray,
-    pub(super) method: StringViewArray,
-    pub(super) path: StringViewArray,
-    outcome: StringViewArray,
-    start_ns: Int64Array,
-    duration_ns: Int64Array,
-}
-
-impl Rows {
-    /// From a batch with `connection_id`, `kind`, `method`, `path`, `outcome`, `start_ns` and `duration_ns`.
-    pub fn new(batch: &RecordBatch) -> Result<Rows> {
-        let number =
-            |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
-        let text = |name| {
-            Ok::<StringViewArray, Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
-        };
-        Ok(Rows {
-            connection_id: number("connection_id")?,
-            kind: text("kind")?,
-            method: text("method")?,
-            path: text("path")?,
-            outcome: text("outcome")?,
-            start_ns: number("start_ns")?,
-            duration_ns: number("duration_ns")?,
-        })
-    }
-
-    /// Rows of the batch.
-    pub fn len(&self) -> usize {
-        self.kind.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether a row's span is the answering side's.
-    pub fn is_server(&self, row: usize) -> bool {
-        self.kind.value(row) == "server"
-    }
-
-    /// Method of a row's request, empty where it is not known.
-    pub fn method(&self, row: usize) -> &str {
-        if self.method.is_valid(row) { self.method.value(row) } else { "" }
-    }
-
-    /// Path of a row's request, empty where it is not known.
-    pub fn path(&self, row: usize) -> &str {
-        if self.path.is_valid(row) { self.path.value(row) } else { "" }
-    }
-
-    /// The rows whose connection is known, with what they were coded as.
-    fn coded<'a>(&self, coded: &'a [Option<Coded>]) -> impl Iterator<Item = (usize, Coded)> + use<'a> {
-        coded.iter().enumerate().filter_map(|(row, coded)| Some((row, (*coded)?)))
-    }
-
-    /// Begin of a row's span, ns since 1970 UTC.
-    pub fn start_ns(&self, row: usize) -> i64 {
-        self.start_ns.value(row)
-    }
-
-    /// Connection of a row's span.
-    pub fn connection_id(&self, row: usize) -> i64 {
-        self.connection_id.value(row)
-    }
-
-    /// What counting needs of a row.
-    pub fn span(&self, row: usize, ordinary: Ordinary) -> Span {
-        let duration_ns = self.duration_ns.value(row);
-        let outcome = self.outcome.value(row);
-        let failed = match outcome {
-            "client_closed" => Some(Metric::ClientClosed),
-            "error" | "server_closed" | "reset" => Some(Metric::Errors),
-            _ => None,
-        };
-        Span {
-            start_ns: self.start_ns.value(row),
-            duration_ns,
-            completed: !matches!(outcome, "timeout_cut" | "lost"),
-            failed,
-            slow: outcome != "lost" && duration_ns > ordinary.slow_ns,
-            median_ns: ordinary.median_ns,
-        }
-    }
-}
-
-impl Counts {
     /// The series of a metric. Completions stand for requests where what is counted is what did not come.
     pub fn series(&self, metric: Metric, bins: Bins) -> Series {
         let total = if metric == Metric::Missing { self.completed.clone() } else { self.begun.clone() };
@@ -412,4 +292,14 @@ impl Counts {
         }
         Series { bin_ns: bins.bin_ns, total, bad, excess_ns, lossy: Vec::new() }
     }
+}
+
+/// The sum of what two threads counted.
+fn merge(mut all: Vec<Counts>, other: Vec<Counts>) -> Vec<Counts> {
+    for (sum, counts) in all.iter_mut().zip(other) {
+        sum.begun.iter_mut().zip(counts.begun).for_each(|(sum, n)| *sum += n);
+        sum.completed.iter_mut().zip(counts.completed).for_each(|(sum, n)| *sum += n);
+        sum.bad.extend(counts.bad);
+    }
+    all
 }

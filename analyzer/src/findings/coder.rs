@@ -4,8 +4,8 @@ use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use datafusion::arrow::array::Array;
 
-use super::bins::Rows;
 use super::keys::{Coded, Keys};
+use super::rows::Rows;
 use crate::hashing::IntMap;
 
 /// Codes that are remembered; beyond them all are forgotten.

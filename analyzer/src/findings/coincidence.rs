@@ -300,7 +300,7 @@ fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usiz
         Kind::OffCpu => {
             format!("{subject} was blocked {} in uninterruptible sleep (disk), {cycles}", duration(typical))
         }
-        Kind::Retransmit => format!("{typical} segments were sent again on {subject}, {cycles}"),
+        Kind::Retransmit => format!("{typical} segments were retransmitted on {subject}, {cycles}"),
         Kind::RoundTrip => {
             format!("the round trip of {subject} rose to {}, {cycles}", duration(typical * 1000))
         }

@@ -11,6 +11,7 @@ pub mod happenings;
 pub mod keys;
 mod negative;
 pub mod ordinary;
+pub mod rows;
 pub mod search;
 pub mod spikes;
 pub mod words;

@@ -62,7 +62,7 @@ const LEAST: f64 = 1e-12;
 /// Load that varies less than this (coefficient of variation over fifty stretches) is even.
 const EVEN: f64 = 0.1;
 /// Shape of the gamma distribution of a renewal process's intervals.
-const SHAPE: f64 = 5.0;
+const SHAPE: f64 = 4.0;
 
 /// The largest false-alarm probability of a comb under the four nulls.
 ///

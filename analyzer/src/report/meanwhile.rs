@@ -1,4 +1,4 @@
-//! What the kernel noted while a span was under way: waits of its process, segments of its connection sent again.
+//! What the kernel noted while a span was under way: waits of its process, retransmissions of its connection.
 
 use datafusion::arrow::array::Array;
 use datafusion::prelude::SessionContext;
@@ -78,7 +78,7 @@ const WAITS: &str = "SELECT CAST(wall_time(s.boot_ns - s.duration_ns) AS BIGINT)
      LEFT JOIN processes o ON o.process_id = s.other_process_id AND s.other_process_id <> s.process_id
      WHERE s.kind <> 'stopped'";
 
-/// Segments sent again and resets.
+/// Retransmissions and resets.
 const SEGMENTS: &str = "SELECT CAST(wall_time(t.boot_ns) AS BIGINT) AS from_ns, CAST(wall_time(t.boot_ns) AS BIGINT) AS to_ns,
             CAST(NULL AS BIGINT) AS process_id, coalesce(a.connection_id, b.connection_id) AS connection_id,
             CAST(NULL AS BIGINT) AS tid, t.kind, CAST(NULL AS VARCHAR) AS comm, CAST(NULL AS VARCHAR) AS other
@@ -96,7 +96,7 @@ fn words(kind: &str, comm: &str, tid: Option<i64>, other: Option<&str>, took_ns:
             format!("{thread} waited {took} for a CPU{holder}")
         }
         "off_cpu" => format!("{thread} was blocked {took} in uninterruptible sleep (disk)"),
-        "retransmit" => "a segment was sent again".to_owned(),
+        "retransmit" => "a segment was retransmitted".to_owned(),
         "reset_sent" => "a reset was sent".to_owned(),
         "reset_received" => "a reset came in".to_owned(),
         other => other.replace('_', " "),

@@ -1,5 +1,5 @@
 //! A trace as a waterfall: what a span did itself is strong, the time it waited for its children pale. What the kernel
-//! noted meanwhile (a stop, a wait for a CPU, segments sent again) is a line under the bar.
+//! noted meanwhile (a stop, a wait for a CPU, a retransmission) is a line under the bar.
 
 use super::data::{Bar, Mark, Trace};
 use super::scene::{Anchor, Area, Ink, PLAIN, SMALL, Scene, Shape, Size, Style, fit};

@@ -4,24 +4,18 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+mod assembled;
+mod raw;
 
-use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    StringDictionaryBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use retrospan_analyzer::assemble::{Options, Summary, assemble};
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::manifest::{Cost, Host, Manifest, State};
+use retrospan_formats::manifest::{Cost, State};
 use retrospan_formats::reader::Capture;
-use retrospan_formats::table::{Table, Type};
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
+
+pub use assembled::{Assembled, Cells, Recorded, line};
+use raw::batch;
+pub use raw::{Value, new_capture};
 
 /// Microseconds.
 pub const US: i64 = 1_000;
@@ -30,15 +24,6 @@ pub const MS: i64 = 1_000_000;
 
 /// Bytes of a payload kept.
 const SNAP_BYTES: usize = 1024;
-
-/// One value of a raw table.
-#[derive(Clone, Debug)]
-pub enum Value {
-    Null,
-    Int(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
 
 /// A row of `events`.
 #[derive(Clone, Debug)]
@@ -324,7 +309,7 @@ impl World {
         let directory = folder.path().join("test.cap");
         self.write(&directory);
         let capture = Capture::open(&directory).expect("the capture opens");
-        Recorded { capture, _folder: folder }
+        Recorded { capture, folder }
     }
 
     fn write(&self, directory: &Path) {
@@ -459,26 +444,6 @@ impl World {
     }
 }
 
-/// A capture that is being recorded.
-pub fn new_capture(directory: &Path) -> CaptureWriter {
-    let manifest = Manifest {
-        format_version: 1,
-        capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
-        state: State::Recording,
-        host: Host::default(),
-        options: serde_json::Map::new(),
-        probe_set: "syscalls".to_owned(),
-        recorder_version: "0".to_owned(),
-        started_boot_ns: 0,
-        started_wall_ns: 0,
-        whole_until_boot_ns: 0,
-        files: Vec::new(),
-        losses: Vec::new(),
-        cost: None,
-    };
-    CaptureWriter::create(directory, manifest).expect("a new capture")
-}
-
 /// Keeps of the payload what a recorder keeps: the first bytes, and the last 8 beyond them.
 fn fill(row: &mut Row, seq: u32, bytes: &[u8]) {
     row.done = bytes.len() as u64;
@@ -504,137 +469,4 @@ fn process_id(index: usize) -> i64 {
 
 fn pid(index: usize) -> i64 {
     500 + index as i64
-}
-
-/// A written capture.
-pub struct Recorded {
-    pub capture: Capture,
-    _folder: tempfile::TempDir,
-}
-
-impl Recorded {
-    pub fn assembled(&self) -> Assembled {
-        let mut tables: BTreeMap<&'static str, Vec<Cells>> = BTreeMap::new();
-        let summary = assemble(&self.capture, &Options::default(), &mut |table, batch| {
-            tables.entry(table.name).or_default().extend(cells(&batch));
-            Ok(())
-        });
-        Assembled { tables, summary: summary.expect("a capture that assembles") }
-    }
-}
-
-/// A row as text by column; null is absent.
-pub type Cells = BTreeMap<String, String>;
-
-/// What came out.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Assembled {
-    pub tables: BTreeMap<&'static str, Vec<Cells>>,
-    pub summary: Summary,
-}
-
-impl Assembled {
-    pub fn rows(&self, table: &str) -> &[Cells] {
-        self.tables.get(table).map_or(&[], Vec::as_slice)
-    }
-
-    /// Spans by start.
-    pub fn spans(&self) -> Vec<&Cells> {
-        let mut spans: Vec<_> = self.rows("spans").iter().collect();
-        spans.sort_by_key(|span| (span["start_time"].clone(), span["socket_id"].clone()));
-        spans
-    }
-
-    /// Spans of one socket, in order.
-    pub fn of(&self, socket: usize) -> Vec<&Cells> {
-        let id = socket_id(socket).to_string();
-        self.spans().into_iter().filter(|span| span["socket_id"] == id).collect()
-    }
-
-    /// The only span of a socket.
-    pub fn only(&self, socket: usize) -> &Cells {
-        let spans = self.of(socket);
-        assert_eq!(spans.len(), 1, "spans of socket {socket}: {spans:#?}");
-        spans[0]
-    }
-}
-
-/// One line of the named columns of a span, `-` for null.
-pub fn line(span: &Cells, columns: &[&str]) -> String {
-    let cell = |column: &&str| span.get(*column).map_or("-", String::as_str).to_owned();
-    columns.iter().map(cell).collect::<Vec<_>>().join(" ")
-}
-
-fn cells(batch: &RecordBatch) -> Vec<Cells> {
-    let options = FormatOptions::default();
-    let schema = batch.schema();
-    let mut rows = vec![Cells::new(); batch.num_rows()];
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        // Times as numbers: printing them needs a database of time zones.
-        let time = matches!(field.data_type(), DataType::Timestamp(_, _));
-        let column = if time { cast(column, &DataType::Int64).expect("a time") } else { column.clone() };
-        let formatter = ArrayFormatter::try_new(&column, &options).expect("a printable column");
-        for (index, row) in rows.iter_mut().enumerate() {
-            if !column.is_null(index) {
-                row.insert(field.name().clone(), formatter.value(index).to_string());
-            }
-        }
-    }
-    rows
-}
-
-fn batch(table: &'static Table, rows: &[Vec<Value>]) -> RecordBatch {
-    let columns = (0..table.columns.len()).map(|index| array(table.columns[index].ty, rows, index));
-    RecordBatch::try_new(table.schema(), columns.collect()).expect("rows that fit")
-}
-
-fn array(ty: Type, rows: &[Vec<Value>], column: usize) -> ArrayRef {
-    let int = |row: &Vec<Value>| match &row[column] {
-        Value::Int(value) => Some(*value),
-        _ => None,
-    };
-    let text = |row: &Vec<Value>| match &row[column] {
-        Value::Text(value) => Some(value.clone()),
-        _ => None,
-    };
-    macro_rules! ints {
-        ($builder:ty, $native:ty) => {{
-            let mut builder = <$builder>::new();
-            rows.iter().for_each(|row| builder.append_option(int(row).map(|v| v as $native)));
-            Arc::new(builder.finish()) as ArrayRef
-        }};
-    }
-    match ty {
-        Type::U8 => ints!(UInt8Builder, u8),
-        Type::U16 => ints!(UInt16Builder, u16),
-        Type::U32 => ints!(UInt32Builder, u32),
-        Type::I32 => ints!(Int32Builder, i32),
-        Type::I64 => ints!(Int64Builder, i64),
-        Type::Bool => {
-            let mut builder = BooleanBuilder::new();
-            rows.iter().for_each(|row| builder.append_option(int(row).map(|v| v != 0)));
-            Arc::new(builder.finish())
-        }
-        Type::Text => {
-            let mut builder = StringBuilder::new();
-            rows.iter().for_each(|row| builder.append_option(text(row)));
-            Arc::new(builder.finish())
-        }
-        Type::Name => {
-            let mut builder = StringDictionaryBuilder::<Int32Type>::new();
-            rows.iter().for_each(|row| builder.append_option(text(row)));
-            Arc::new(builder.finish())
-        }
-        Type::Bytes => {
-            let mut builder = BinaryBuilder::new();
-            for row in rows {
-                match &row[column] {
-                    Value::Bytes(bytes) => builder.append_value(bytes),
-                    _ => builder.append_null(),
-                }
-            }
-            Arc::new(builder.finish())
-        }
-        Type::F64 | Type::Time => panic!("no raw table has such a column"),
-    }
 }

@@ -1,0 +1,121 @@
+//! A batch of `spans`, as counting needs it.
+
+use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringViewArray};
+use datafusion::arrow::datatypes::DataType;
+
+use super::Metric;
+use super::keys::Coded;
+use super::ordinary::Ordinary;
+use crate::error::{Error, Result};
+use crate::span_rows::typed;
+
+/// What counting needs of a span.
+pub struct Span {
+    /// Begin, ns since 1970 UTC.
+    pub start_ns: i64,
+    /// Duration, ns.
+    pub duration_ns: i64,
+    /// It came to its end, however bad.
+    pub completed: bool,
+    /// The bad thing about it that is worst.
+    pub failed: Option<Metric>,
+    /// It took longer than the ordinary ones of its lane.
+    pub slow: bool,
+    /// Ordinary median of its lane, ns.
+    pub median_ns: i64,
+}
+
+/// The columns of a batch of `spans` that are counted.
+pub struct Rows {
+    connection_id: Int64Array,
+    kind: StringViewArray,
+    pub(super) method: StringViewArray,
+    pub(super) path: StringViewArray,
+    outcome: StringViewArray,
+    start_ns: Int64Array,
+    duration_ns: Int64Array,
+}
+
+impl Rows {
+    /// From a batch with `connection_id`, `kind`, `method`, `path`, `outcome`, `start_ns` and `duration_ns`.
+    pub fn new(batch: &RecordBatch) -> Result<Rows> {
+        let number =
+            |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
+        let text = |name| {
+            Ok::<StringViewArray, Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
+        };
+        Ok(Rows {
+            connection_id: number("connection_id")?,
+            kind: text("kind")?,
+            method: text("method")?,
+            path: text("path")?,
+            outcome: text("outcome")?,
+            start_ns: number("start_ns")?,
+            duration_ns: number("duration_ns")?,
+        })
+    }
+
+    /// Rows of the batch.
+    pub fn len(&self) -> usize {
+        self.kind.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a row's span is the answering side's.
+    pub fn is_server(&self, row: usize) -> bool {
+        self.kind.value(row) == "server"
+    }
+
+    /// Method of a row's request, empty where it is not known.
+    pub fn method(&self, row: usize) -> &str {
+        if self.method.is_valid(row) { self.method.value(row) } else { "" }
+    }
+
+    /// Path of a row's request, empty where it is not known.
+    pub fn path(&self, row: usize) -> &str {
+        if self.path.is_valid(row) { self.path.value(row) } else { "" }
+    }
+
+    /// The rows whose connection is known, with what they were coded as.
+    pub fn coded<'a>(&self, coded: &'a [Option<Coded>]) -> impl Iterator<Item = (usize, Coded)> + use<'a> {
+        coded.iter().enumerate().filter_map(|(row, coded)| Some((row, (*coded)?)))
+    }
+
+    /// Begin of a row's span, ns since 1970 UTC.
+    pub fn start_ns(&self, row: usize) -> i64 {
+        self.start_ns.value(row)
+    }
+
+    /// Duration of a row's span, ns.
+    pub fn duration_ns(&self, row: usize) -> i64 {
+        self.duration_ns.value(row)
+    }
+
+    /// Connection of a row's span.
+    pub fn connection_id(&self, row: usize) -> i64 {
+        self.connection_id.value(row)
+    }
+
+    /// What counting needs of a row.
+    pub fn span(&self, row: usize, ordinary: Ordinary) -> Span {
+        let duration_ns = self.duration_ns.value(row);
+        let outcome = self.outcome.value(row);
+        let failed = match outcome {
+            "client_closed" => Some(Metric::ClientClosed),
+            "error" | "server_closed" | "reset" => Some(Metric::Errors),
+            _ => None,
+        };
+        Span {
+            start_ns: self.start_ns.value(row),
+            duration_ns,
+            completed: !matches!(outcome, "timeout_cut" | "lost"),
+            failed,
+            slow: outcome != "lost" && duration_ns > ordinary.slow_ns,
+            median_ns: ordinary.median_ns,
+        }
+    }
+}
