@@ -1,13 +1,17 @@
 //! What is ordinary: how long a request of each lane takes when nothing is wrong.
 //!
 //! Percentiles of the whole recording would count the spikes in. Here each stretch of the recording gives its own 99th
-//! percentile, and the lower quartile of those is ordinary. Stretches are shorter than the shortest period, so that most
-//! of them hold no spike; where they hold too few requests, longer ones stand for them, and their median.
+//! percentile, and the lower quartile of those is ordinary. Stretches are a quarter of the shortest period at most, so that
+//! six in ten of them hold no spike that lasts up to a seventh of it. Of stretches with too few requests for that the slowest
+//! one counts: what six in ten do not exceed is the 99th percentile, nearly, of requests outside of spikes. Where there are
+//! fewer still, longer stretches stand for them, and their median.
 
 /// Buckets: four to a doubling, from 1 us on.
 const BUCKETS: usize = 128;
 /// Requests of a stretch whose percentile counts.
 const FEWEST: u64 = 20;
+/// Requests of a stretch whose slowest one counts, where there are not enough for percentiles.
+const FEW: u64 = 8;
 /// Short stretches with enough requests of which the quartile counts.
 const FEWEST_STRETCHES: usize = 16;
 /// Longer stretches that a recording is cut into.
@@ -48,6 +52,22 @@ struct Lane {
 
 impl Lane {
     const NONE: Lane = Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
+
+    /// The 99th percentile, as a bucket, of each stretch with so many requests, in order of size; so many short
+    /// stretches are one.
+    fn percentiles(&self, together: usize, fewest: u64) -> Vec<usize> {
+        let sums = self.stretches.chunks(together).map(|stretches| {
+            let mut sums = [0u64; BUCKETS];
+            for counts in stretches.iter().flatten() {
+                sums.iter_mut().zip(counts.iter()).for_each(|(sum, &n)| *sum += u64::from(n));
+            }
+            sums
+        });
+        let enough = sums.filter(|sums| sums.iter().sum::<u64>() >= fewest);
+        let mut high: Vec<usize> = enough.map(|sums| quantile(&sums, 0.99)).collect();
+        high.sort_unstable();
+        high
+    }
 
     /// The counts of a stretch, made where there are none yet.
     fn stretch(&mut self, stretch: usize) -> &mut [u16; BUCKETS] {
@@ -100,38 +120,20 @@ impl Latencies {
 
     /// What is ordinary, by lane.
     pub fn ordinary(&self) -> Vec<Ordinary> {
-        let fine = self.percentiles(1);
-        let coarse = self.percentiles(self.together);
-        let lanes = self.lanes.iter().zip(fine).zip(coarse);
-        lanes
-            .map(|((lane, mut fine), mut coarse)| {
-                fine.sort_unstable();
-                coarse.sort_unstable();
-                // Too few requests for percentiles of stretches: nine in ten are taken for ordinary.
-                let high = match (fine.len(), coarse.len()) {
-                    (FEWEST_STRETCHES.., _) => fine[fine.len() / 4],
-                    (_, 1..) => coarse[coarse.len() / 2],
-                    _ => quantile(&lane.counts, 0.9),
-                };
-                ordinary(lane, high)
-            })
-            .collect()
-    }
-
-    /// By lane the 99th percentile, as a bucket, of each stretch with enough requests; so many stretches are one.
-    fn percentiles(&self, together: usize) -> Vec<Vec<usize>> {
-        let of_lane = |lane: &Lane| {
-            let together = lane.stretches.chunks(together).map(|stretches| {
-                let mut sums = [0u64; BUCKETS];
-                for counts in stretches.iter().flatten() {
-                    sums.iter_mut().zip(counts.iter()).for_each(|(sum, &n)| *sum += u64::from(n));
-                }
-                sums
-            });
-            let enough = together.filter(|sums| sums.iter().sum::<u64>() >= FEWEST);
-            enough.map(|sums| quantile(&sums, 0.99)).collect()
+        let high = |lane: &Lane| {
+            let fine = lane.percentiles(1, FEWEST);
+            if fine.len() >= FEWEST_STRETCHES {
+                return fine[fine.len() / 4];
+            }
+            let slowest = lane.percentiles(1, FEW);
+            if slowest.len() >= FEWEST_STRETCHES {
+                return slowest[slowest.len() * 6 / 10];
+            }
+            let coarse = lane.percentiles(self.together, FEWEST);
+            // Too few requests for stretches: nine in ten are taken for ordinary.
+            coarse.get(coarse.len() / 2).copied().unwrap_or_else(|| quantile(&lane.counts, 0.9))
         };
-        self.lanes.iter().map(of_lane).collect()
+        self.lanes.iter().map(|lane| ordinary(lane, high(lane))).collect()
     }
 }
 
@@ -213,6 +215,18 @@ mod tests {
             "{:?}",
             latencies.ordinary()
         );
+    }
+
+    #[test]
+    fn few_requests_are_enough_where_periods_are_short() {
+        let mut latencies = Latencies::new(600_000_000_000, 10_000_000_000);
+        // Five a second, 0.7 s of every 12 s slow: each longer stretch holds a spike, and short ones hold 12 requests.
+        for fifth in 0..3000 {
+            let duration_ns = if fifth % 60 < 4 { 300_000_000 } else { 1_000_000 + fifth % 10 * 1000 };
+            latencies.add(0, fifth * 200_000_000, duration_ns);
+        }
+        let slow_ns = latencies.ordinary()[0].slow_ns;
+        assert!((1_900_000..3_000_000).contains(&slow_ns), "{slow_ns}");
     }
 
     #[test]

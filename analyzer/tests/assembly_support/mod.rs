@@ -2,13 +2,15 @@
 //!
 //! A [`World`] keeps what a kernel would keep (sequence numbers, TCP states) and writes it down as the recorder does.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod assembled;
 mod raw;
 
+use std::path::Path;
+
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::manifest::{Cost, State};
+use retrospan_formats::manifest::Cost;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
