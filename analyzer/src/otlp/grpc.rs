@@ -54,8 +54,10 @@ fn refusal(status: &Status) -> Refusal {
             | Code::DataLoss
             | Code::ResourceExhausted
     );
-    // The connection stands, but what is at its other end does not answer as gRPC does.
-    let hint = if status.code() == Code::Unknown && std::error::Error::source(status).is_some() {
+    // The connection stands, but what is at its other end does not answer as gRPC does: not at all, or with an HTTP error.
+    let hint = if (status.code() == Code::Unknown && std::error::Error::source(status).is_some())
+        || status.message().contains("while receiving response with status")
+    {
         " (where OTLP over HTTP is spoken, give --protocol http/protobuf)"
     } else {
         ""
@@ -67,4 +69,17 @@ fn header((name, value): &(String, String)) -> Result<(MetadataKey<Ascii>, Metad
     let bad = || format!("header {name} cannot be sent");
     let key = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
     Ok((key, value.parse().map_err(|_| bad())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_with_an_http_error_may_speak_otlp_over_http() {
+        let status =
+            Status::internal("protocol error: bad flag while receiving response with status: 404 Not Found");
+        assert!(refusal(&status).reason.contains("--protocol http/protobuf"));
+        assert!(!refusal(&Status::internal("out of order")).reason.contains("--protocol"));
+    }
 }

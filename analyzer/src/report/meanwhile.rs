@@ -103,18 +103,17 @@ fn words(kind: &str, comm: &str, tid: Option<i64>, other: Option<&str>, took_ns:
     }
 }
 
-/// What was noted of this process and this connection between two times, the longest first; places from `origin_ns`.
+/// What was noted of these processes and this connection between two times, the longest first; places from `origin_ns`.
 pub fn during(
     noted: &[Noted],
-    (process_id, connection_id): (Option<i64>, Option<i64>),
+    (processes, connection_id): (&[i64], Option<i64>),
     [from_ns, to_ns]: [i64; 2],
     origin_ns: i64,
 ) -> Vec<Mark> {
-    let same = |a: Option<i64>, b: Option<i64>| a.is_some() && a == b;
     let concerns = |noted: &&Noted| {
-        (same(noted.process_id, process_id) || same(noted.connection_id, connection_id))
-            && noted.to_ns >= from_ns
-            && noted.from_ns <= to_ns
+        let of_process = noted.process_id.is_some_and(|id| processes.contains(&id));
+        let of_connection = noted.connection_id.is_some() && noted.connection_id == connection_id;
+        (of_process || of_connection) && noted.to_ns >= from_ns && noted.from_ns <= to_ns
     };
     let mut marks: Vec<Mark> = noted
         .iter()
@@ -148,10 +147,10 @@ mod tests {
             noted(Some(1), None, 210, 220),
             noted(None, None, 150, 160),
         ];
-        let marks = during(&all, (Some(1), Some(7)), [100, 200], 90);
+        let marks = during(&all, (&[1], Some(7)), [100, 200], 90);
         let places: Vec<(i64, i64)> = marks.iter().map(|mark| (mark.from_ns, mark.to_ns)).collect();
         assert_eq!(places, [(10, 60), (70, 70)]);
-        assert!(during(&all, (None, None), [0, 300], 0).is_empty(), "what is not known is not the same");
+        assert!(during(&all, (&[], None), [0, 300], 0).is_empty(), "what is not known is not the same");
     }
 
     #[test]

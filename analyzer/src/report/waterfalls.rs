@@ -232,8 +232,13 @@ fn trace(id: String, nodes: Vec<Node>, noted: &[Noted]) -> Trace {
             of(Some(place)).iter().map(|&child| [nodes[child].start_ns, nodes[child].end_ns]).collect();
         let shift = |[from, to]: [i64; 2]| [from - start_ns, to - start_ns];
         let own = own_intervals([node.start_ns, node.end_ns], inner).into_iter().map(shift).collect();
-        let concerned = (node.process_id, node.connection_id);
-        let marks = meanwhile::during(noted, concerned, [node.start_ns, node.end_ns], start_ns);
+        // What keeps the answering process from taking a request shows as waiting in the requesting one's span.
+        let answering =
+            of(Some(place)).iter().filter(|&&child| nodes[child].connection_id == node.connection_id);
+        let processes: Vec<i64> =
+            answering.filter_map(|&child| nodes[child].process_id).chain(node.process_id).collect();
+        let between = [node.start_ns, node.end_ns];
+        let marks = meanwhile::during(noted, (&processes, node.connection_id), between, start_ns);
         spans.push(Bar { depth, offset_ns: node.start_ns - start_ns, own, marks, ..node.bar.clone() });
         open.extend(of(Some(place)).iter().rev().map(|&child| (child, depth + 1)));
     }
