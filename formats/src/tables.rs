@@ -237,7 +237,12 @@ pub const TCP: Table = Table {
             ByteSplit,
             "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.",
         ),
-        optional("rtt_us", I32, ByteSplit, "`rtt`: smoothed round-trip time, us."),
+        optional(
+            "rtt_us",
+            I32,
+            ByteSplit,
+            "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.",
+        ),
         optional("rttvar_us", I32, ByteSplit, "`rtt`: mean deviation of the round-trip time, us."),
         optional("tcp_state", U8, Dictionary, "TCP state at that moment, numbered as in `events.old_state`."),
     ],

@@ -125,8 +125,11 @@ pub struct Entry {
     /// TCP state after the last change that was handled, 0 before any.
     pub state: u8,
     pub reserved: [u8; 3],
-    /// When the round-trip time was sampled last, in units of 2^20 ns; 0: never.
+    /// When the round-trip time was looked at last, in units of 2^20 ns; 0: never.
     pub sampled: u32,
+    /// When it was written down last, in the same units, and what it was, us.
+    pub written: u32,
+    pub rtt_us: u32,
 }
 
 /// How the arguments of a call name its data.

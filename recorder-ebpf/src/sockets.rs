@@ -63,6 +63,8 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         state: 0,
         reserved: [0; 3],
         sampled: 0,
+        written: 0,
+        rtt_us: 0,
     };
     if sk.protocol() == IPPROTO_TCP {
         entry.flags |= IS_TCP;

@@ -10,8 +10,12 @@ use crate::{
 use core::mem::size_of;
 use retrospan_formats::event::{Record, Tcp, TcpKind};
 
-/// Least time between two samples of one socket, in units of 2^20 ns: one second.
+/// Least time between two looks at one socket's round-trip time, in units of 2^20 ns: one second.
 const SAMPLE_PAUSE: u32 = 954;
+/// A round-trip time that stays as it was is written down after this at the latest, in the same units: ten seconds.
+const STILL_PAUSE: u32 = 9537;
+/// What changes less than this, us, or by less than half, stays as it was.
+const CHANGE_US: u32 = 500;
 
 const NOTHING: Tcp =
     Tcp { socket_id: 0, tcp_seq: 0, bytes: 0, rtt_us: 0, rttvar_us: 0, state: 0, reserved: [0; 7] };
@@ -42,7 +46,7 @@ pub fn reset(kind: TcpKind, sk: u64) {
     }
 }
 
-/// Takes a sample where data has been moved, unless the socket's last one is younger than a second.
+/// Takes a sample where data has been moved, unless the socket's last one is younger than a second or still holds.
 #[inline(always)]
 pub fn sample(entry: &mut Entry, sk: u64, now_ns: u64) {
     if config!(tcp) == 0 || entry.flags & IS_TCP == 0 {
@@ -53,18 +57,27 @@ pub fn sample(entry: &mut Entry, sk: u64, now_ns: u64) {
         return;
     }
     entry.sampled = now;
-    write_sample(entry.socket_id, sk);
+    write_sample(entry, sk, now);
 }
 
 /// A function of its own: it runs once a second and socket, and must not make the way of the others longer.
 #[inline(never)]
-fn write_sample(socket_id: u64, sk: u64) {
+fn write_sample(entry: &mut Entry, sk: u64, now: u32) {
     // The kernel keeps eight times the time, and four times its deviation.
-    let rtt: u32 = probe(sk, config!(offsets.tcp_srtt_us));
-    let deviation: u32 = probe(sk, config!(offsets.tcp_mdev_us));
-    if rtt != 0 {
-        emit(TcpKind::Rtt, socket_id, Sk(sk), Tcp { rtt_us: rtt >> 3, rttvar_us: deviation >> 2, ..NOTHING });
+    let rtt_us = probe::<u32>(sk, config!(offsets.tcp_srtt_us)) >> 3;
+    if rtt_us == 0 {
+        return;
     }
+    let before_us = entry.rtt_us;
+    let change_us = if rtt_us > before_us { rtt_us - before_us } else { before_us - rtt_us };
+    let still = change_us < CHANGE_US || change_us < before_us / 2;
+    if entry.written != 0 && still && now.wrapping_sub(entry.written) < STILL_PAUSE {
+        return;
+    }
+    entry.written = now;
+    entry.rtt_us = rtt_us;
+    let deviation: u32 = probe(sk, config!(offsets.tcp_mdev_us));
+    emit(TcpKind::Rtt, entry.socket_id, Sk(sk), Tcp { rtt_us, rttvar_us: deviation >> 2, ..NOTHING });
 }
 
 #[inline(always)]

@@ -177,8 +177,8 @@ fn a_reset_has_a_row_at_each_end() {
 }
 
 #[test]
-fn round_trip_times_are_one_a_second_and_socket() {
-    if !ebpf_or_skip("round_trip_times_are_one_a_second_and_socket") {
+fn a_round_trip_time_is_written_again_where_it_changed() {
+    if !ebpf_or_skip("a_round_trip_time_is_written_again_where_it_changed") {
         return;
     }
     let place = Place::new();
@@ -196,8 +196,14 @@ fn round_trip_times_are_one_a_second_and_socket() {
     for (local, remote) in [ports, (ports.1, ports.0)] {
         let samples =
             only(&of_socket(&capture, &tables::TCP, socket_id(&capture, local, remote)), "kind", "rtt");
-        assert_eq!(samples.num_rows(), 3, "at 0, 1 and 2 s");
+        // Looked at after 0, 1 and 2 s. On a busy machine it may have changed.
+        assert!((1..=3).contains(&samples.num_rows()), "{} samples", samples.num_rows());
         let times = numbers(&samples, "boot_ns");
+        let changed = |pair: &[Option<i64>]| {
+            let (before, after) = (pair[0].unwrap(), pair[1].unwrap());
+            (after - before).abs() >= 500.max(before / 2)
+        };
+        assert!(numbers(&samples, "rtt_us").windows(2).all(changed));
         assert!(times.windows(2).all(|pair| pair[1].unwrap() - pair[0].unwrap() > 990_000_000));
         assert!(numbers(&samples, "rtt_us").iter().all(|us| us.is_some_and(|us| us > 0 && us < 1_000_000)));
         assert!(numbers(&samples, "rttvar_us").iter().all(Option::is_some));
