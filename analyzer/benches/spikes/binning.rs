@@ -76,22 +76,28 @@ fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// Client and server spans in turns, in the order of time.
+/// Client and server spans in turns, in the order of time. Batches share the columns without times: those a decoder has
+/// just written are in a cache, too.
 fn spans(from: i64, spans: i64) -> Vec<RecordBatch> {
+    let rows = || 0..BATCH;
+    let outcome = |row: i64| if row % 1000 < 2 { "client_closed" } else { "ok" };
+    let shared = [
+        ("connection_id", numbers(rows().map(|row| row / 2 * 7919 % CONNECTIONS))),
+        ("kind", texts(rows().map(|row| ["client", "server"][(row % 2) as usize].to_owned()))),
+        ("method", texts(rows().map(|_| "GET".to_owned()))),
+        ("path", texts(rows().map(|row| format!("/api/v2/resources/kind-{}", row / 2 % PATHS)))),
+        ("outcome", texts(rows().map(|row| outcome(row).to_owned()))),
+    ];
+    let slow = |row: i64| if row / 5000 % 200 == 7 { 300_000_000 } else { 2_000_000 + row % 77 * 10_000 };
     let batch = |first: i64| {
         let rows = || first..(first + BATCH).min(from + spans);
-        let outcome = |row: i64| if row % 1000 < 2 { "client_closed" } else { "ok" };
-        let slow = |row: i64| if row / 5000 % 200 == 7 { 300_000_000 } else { 2_000_000 + row % 77 * 10_000 };
-        RecordBatch::try_from_iter([
-            ("connection_id", numbers(rows().map(|row| row / 2 * 7919 % CONNECTIONS))),
-            ("kind", texts(rows().map(|row| ["client", "server"][(row % 2) as usize].to_owned()))),
-            ("method", texts(rows().map(|_| "GET".to_owned()))),
-            ("path", texts(rows().map(|row| format!("/api/v2/resources/kind-{}", row / 2 % PATHS)))),
-            ("outcome", texts(rows().map(|row| outcome(row).to_owned()))),
+        let length = rows().count();
+        let times = [
             ("start_time", numbers(rows().map(|row| LENGTH_NS / SPANS * row))),
             ("duration_ns", numbers(rows().map(slow))),
-        ])
-        .expect("a batch")
+        ];
+        let columns = shared.iter().map(|(name, column)| (*name, column.slice(0, length))).chain(times);
+        RecordBatch::try_from_iter(columns).expect("a batch")
     };
     (from..from + spans).step_by(BATCH as usize).map(batch).collect()
 }
