@@ -207,8 +207,9 @@ fn sources() -> Vec<Source> {
     ]
 }
 
-/// Round trips three times as long as the hop's twentieth (those that stay the same are seldom written down), and 5 ms more, where they rise (they fall slowly), as the answering side measured them: what the requesting
-/// side measures has the answering process's delayed acknowledgements in it.
+/// Round trips three times as long as the hop's twentieth (those that stay the same are seldom written down), and 5 ms more,
+/// where they rise (they fall slowly), as the answering side measured them: what the requesting side measures has the
+/// answering process's delayed acknowledgements in it.
 fn slow_round_trips() -> String {
     format!(
         "WITH trips AS (SELECT t.boot_ns, t.rtt_us, b.hop, lag(t.rtt_us) OVER (PARTITION BY t.socket_id ORDER BY t.boot_ns, t.seq) AS before_us
