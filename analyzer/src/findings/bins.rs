@@ -4,10 +4,9 @@
 //! the number of spans.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
@@ -155,11 +154,14 @@ pub async fn count(
     Ok(Counted { bins, streams, ordinary, spans, left_out })
 }
 
-fn reading(keys: &RwLock<Keys>) -> std::sync::RwLockReadGuard<'_, Keys> {
+fn reading(keys: &RwLock<Keys>) -> RwLockReadGuard<'_, Keys> {
     keys.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads `spans` once, each part of it on a thread of its own, and returns what each thread made.
+/// Threads that count, however many cores there are: each has bins of its own.
+const MOST_THREADS: usize = 4;
+
+/// Reads `spans` once, its parts on several threads, and returns what each thread made.
 async fn pass<T: Send>(
     context: &SessionContext,
     keys: &RwLock<Keys>,
@@ -168,18 +170,22 @@ async fn pass<T: Send>(
 ) -> Result<Vec<T>> {
     let parts = catalog::plan(context, QUERY).await?.execute_stream_partitioned().await?;
     let runtime = tokio::runtime::Handle::current();
-    let work = |mut batches: SendableRecordBatchStream| -> Result<T> {
+    let threads = parts.len().min(MOST_THREADS);
+    let parts = Mutex::new(parts.into_iter());
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<T> {
         let (mut made, mut coder) = (new(), Coder::default());
-        while let Some(batch) = runtime.block_on(batches.next()).transpose()? {
-            let rows = Rows::new(&batch)?;
-            each(&mut made, &rows, coder.code(&rows, keys));
+        while let Some(mut batches) = next() {
+            while let Some(batch) = runtime.block_on(batches.next()).transpose()? {
+                let rows = Rows::new(&batch)?;
+                each(&mut made, &rows, coder.code(&rows, keys));
+            }
         }
         Ok(made)
     };
     tokio::task::block_in_place(|| {
         thread::scope(|scope| {
-            let work = &work;
-            let workers: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
             workers
                 .into_iter()
                 .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

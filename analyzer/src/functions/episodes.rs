@@ -13,8 +13,6 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use retrospan_formats::reader::Capture;
 
-use crate::findings::Metric;
-use crate::findings::keys::By;
 use crate::findings::search::Options;
 use crate::findings::spikes::{Episodic, episodes};
 use crate::library::duration_ns;
@@ -90,13 +88,7 @@ impl TableProvider for EpisodeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let options = Options {
-            metrics: Metric::ALL.to_vec(),
-            by: By::ALL.to_vec(),
-            min_period_ns: self.min_period_ns,
-            max_period_ns: None,
-            fap: 0.01,
-        };
+        let options = Options { min_period_ns: self.min_period_ns, ..Options::default() };
         let found = episodes(&self.capture, &options).await;
         let found = found.map_err(|e| DataFusionError::External(Box::new(e)))?;
         let table = MemTable::try_new(schema(), vec![vec![batch(&found)?]])?;
