@@ -26,7 +26,7 @@ use crate::tables;
 use crate::traces::Traces;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 4;
+pub const ALGORITHM_VERSION: u32 = 5;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,8 +33,6 @@ pub struct Flow {
     streams: Streams,
     http: Option<(Messages, Exchanges)>,
     close_row: Option<StateChange>,
-    /// Last call of close.
-    close_called_ns: Option<i64>,
 }
 
 const SYN_SENT: u8 = 2;
@@ -81,7 +79,6 @@ impl Flow {
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
             http: side.map(|side| (Messages::new(side), Exchanges::new(index, side))),
             close_row: None,
-            close_called_ns: None,
         }
     }
 
@@ -110,8 +107,13 @@ impl Flow {
                     self.state(event.boot_ns, &change, sink);
                 }
             }
-            Kind::Close => self.close_called_ns = Some(event.boot_ns),
-            Kind::Connect | Kind::Accept | Kind::Listen | Kind::Shutdown => {}
+            Kind::Close => self.ending.close_called_ns = Some(event.boot_ns),
+            Kind::Shutdown => {
+                if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
+                    self.ending.half_closed_ns.get_or_insert(event.boot_ns);
+                }
+            }
+            Kind::Connect | Kind::Accept | Kind::Listen => {}
         }
         self.streams.waits()
     }
@@ -119,7 +121,7 @@ impl Flow {
     /// When no more calls can be expected, where the socket has ended.
     pub fn gone_ns(&self) -> Option<i64> {
         let closed_ns = self.ending.closed?.ns;
-        Some(match self.close_called_ns {
+        Some(match self.ending.close_called_ns {
             Some(called_ns) => called_ns.max(closed_ns) + LINGER_NS,
             None => closed_ns + HELD_NS,
         })
@@ -208,8 +210,10 @@ impl Flow {
         }
         self.bytes[way as usize] += event.done_bytes;
         if self.http.is_none() {
-            self.http =
-                recognise(way, event).map(|side| (Messages::new(side), Exchanges::new(self.socket, side)));
+            // The streams have run on without anyone reading them.
+            let positions = self.streams.positions();
+            self.http = recognise(way, event)
+                .map(|side| (Messages::starting_at(side, positions), Exchanges::new(self.socket, side)));
         }
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
     }

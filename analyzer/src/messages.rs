@@ -132,11 +132,17 @@ struct Data<'a> {
 }
 
 impl Messages {
-    /// No message yet.
+    /// No message yet, and no byte.
     pub fn new(side: Side) -> Messages {
+        Messages::starting_at(side, [0, 0])
+    }
+
+    /// No message yet. `positions`: of the next byte sent and received.
+    pub fn starting_at(side: Side, positions: [u64; 2]) -> Messages {
+        let position = |direction| positions[side.way(direction) as usize];
         Messages {
             side,
-            framing: Framing::new(),
+            framing: Framing::starting_at(position(Direction::Requests), position(Direction::Responses)),
             parts: Vec::new(),
             requests: Assembly::default(),
             responses: Assembly::default(),

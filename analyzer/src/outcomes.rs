@@ -51,6 +51,10 @@ pub struct Ending {
     pub fin_out_ns: Option<i64>,
     /// FIN arrived.
     pub fin_in_ns: Option<i64>,
+    /// Shut down for sending alone: it may still take what comes.
+    pub half_closed_ns: Option<i64>,
+    /// Last call of close.
+    pub close_called_ns: Option<i64>,
     /// State after the last `state` row.
     pub state: Option<u8>,
     /// A `state` row is missing.
@@ -115,6 +119,15 @@ impl Ending {
     fn reset_in_ns(&self) -> Option<i64> {
         let closed = self.closed.filter(|c| matches!(c.sk_err, ECONNRESET | EPIPE)).map(|c| c.ns);
         closed.or(self.reset_seen_ns)
+    }
+
+    /// When the other side's FIN arrived. A socket that is only shut down for sending goes from FIN_WAIT2 to its end with it.
+    fn other_fin_ns(&self) -> Option<i64> {
+        let by_end = self.closed.filter(|closed| {
+            let held = self.close_called_ns.is_none_or(|called_ns| called_ns > closed.ns);
+            held && closed.sk_err == 0 && closed.from == FIN_WAIT2
+        });
+        self.fin_in_ns.or(by_end.map(|closed| closed.ns))
     }
 
     /// When the connection timed out or became unreachable.
@@ -246,12 +259,12 @@ fn unanswered(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate 
     let never = i64::MAX;
     let (client_ns, server_ns, server_reset_ns) = match x.side {
         Side::Client => (
-            ending.left_ns().unwrap_or(never),
-            ending.fin_in_ns.filter(|_| !x.unread).unwrap_or(never),
+            ending.left_ns().filter(|_| !still_takes(x, ending)).unwrap_or(never),
+            ending.other_fin_ns().filter(|_| !x.unread).unwrap_or(never),
             ending.reset_in_ns().unwrap_or(never),
         ),
         Side::Server => (
-            ending.other_left_ns().unwrap_or(never),
+            ending.other_left_ns().filter(|_| !was_taken(x, ending)).unwrap_or(never),
             ending.fin_out_ns.unwrap_or(never),
             ending.reset_out_ns().unwrap_or(never),
         ),
@@ -269,6 +282,23 @@ fn unanswered(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate 
         Outcome::Reset
     };
     fate(x, outcome, first)
+}
+
+/// This client has sent FIN, and yet takes what comes: it waits, or took bytes until the other side's FIN.
+fn still_takes(x: &Exchanged, ending: &Ending) -> bool {
+    let Some(fin_ns) = ending.fin_out_ns.filter(|_| ending.half_closed_ns.is_some()) else { return false };
+    let before_close = |ns: i64| ending.close_called_ns.is_none_or(|called_ns| ns <= called_ns);
+    match ending.other_fin_ns() {
+        Some(fin_in_ns) => before_close(fin_in_ns) && x.answer.is_some_and(|a| a.last.exit_ns > fin_ns),
+        None => ending.close_called_ns.is_none() && ending.closed.is_none(),
+    }
+}
+
+/// The client has sent FIN, and yet took all that it was sent until this side's FIN.
+fn was_taken(x: &Exchanged, ending: &Ending) -> bool {
+    let in_order = ending.closed.is_some_and(|closed| closed.sk_err == 0) && ending.reset_seen_ns.is_none();
+    let (Some(fin_ns), Some(answer)) = (ending.fin_in_ns, x.answer) else { return false };
+    in_order && x.acknowledged && answer.last.exit_ns > fin_ns && ending.fin_out_ns.is_some()
 }
 
 /// Puts the answer before or after the end.

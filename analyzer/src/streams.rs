@@ -198,6 +198,11 @@ impl Streams {
         cursor.position.checked_add_signed(cursor.distance(seq)?)
     }
 
+    /// Position of the next byte of each way, by [`Way`].
+    pub fn positions(&self) -> [u64; 2] {
+        [self.ways[Way::Out as usize].position, self.ways[Way::In as usize].position]
+    }
+
     /// Bytes that the kernel has for the application before the end of the stream, in a way that has ended.
     pub fn unread(&self, way: Way) -> bool {
         let cursor = &self.ways[way as usize];

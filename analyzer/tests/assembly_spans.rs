@@ -5,7 +5,7 @@ mod assembly_support;
 use std::collections::BTreeSet;
 
 use assembly_support::{Cells, Connection, MS, US, World, line};
-use retrospan_formats::event::Kind;
+use retrospan_formats::event::{Kind, flags};
 
 const GET: &[u8] = b"GET /a?x=* HTTP/1.1\r\nHost: h\r\nUser-Agent: curl/8\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -318,6 +318,88 @@ fn a_half_close_that_takes_its_answer_is_ok() {
             assert_eq!(outcome(span), "GET /a 200 ok - 52 43");
             assert!(span["duration_ns"].parse::<i64>().unwrap() > 300 * MS);
         }
+    }
+}
+
+#[test]
+fn a_half_close_whose_answer_the_server_cuts_off_is_the_servers_closing() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.call(client, Kind::Shutdown, 0, US).flags = flags::SHUT_WRITE;
+    world.fin(client, server);
+    world.wait(300 * MS);
+    world.respond(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+    world.wait(200 * MS);
+    world.call(server, Kind::Close, 0, US);
+    world.fin(server, client);
+    world.gone(server, 0);
+    world.receive_end(client);
+    world.call(client, Kind::Close, 0, US);
+    for world in [alone(&world), world] {
+        for span in world.assembled().spans() {
+            assert_eq!(outcome(span), "GET /a 200 server_closed - 52 43");
+            assert!(span["duration_ns"].parse::<i64>().unwrap() > 500 * MS);
+        }
+    }
+}
+
+#[test]
+fn a_half_close_that_still_waits_is_cut_by_the_recordings_end() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, GET);
+    world.call(connection.client, Kind::Shutdown, 0, US).flags = flags::SHUT_WRITE;
+    world.fin(connection.client, connection.server);
+    let assembled = world.assembled();
+    assert_eq!(outcome(assembled.only(connection.client)), "GET /a - timeout_cut - 52 -");
+    world.call(connection.client, Kind::Close, 0, US);
+    let assembled = world.assembled();
+    assert_eq!(outcome(assembled.only(connection.client)), "GET /a - client_closed - 52 -");
+}
+
+/// The recording began while a message was on its way: everything after it is as it would be otherwise.
+#[test]
+fn connections_met_in_the_middle_of_a_message_are_timed_right() {
+    let body = vec![b'x'; 4000];
+    let mut world = World::new();
+    let (client, server) = (world.process("client"), world.process("server"));
+    // An answer was being sent.
+    let download = world.old_connection(client, server, 80);
+    world.respond(download, &body);
+    world.request(download, GET);
+    world.wait(10 * MS);
+    world.respond(download, OK);
+    world.request(download, GET);
+    world.wait(100 * MS);
+    world.call(download.client, Kind::Close, 0, US);
+    world.fin(download.client, download.server);
+    world.gone(download.client, 0);
+    world.wait(200 * MS);
+    world.send(download.server, OK);
+    world.gone(download.server, 32);
+    // A request was.
+    let upload = world.old_connection(client, server, 80);
+    world.request(upload, &body);
+    world.wait(20 * MS);
+    world.respond(upload, OK);
+    world.request(upload, GET);
+    world.wait(10 * MS);
+    world.respond(upload, OK);
+    let assembled = world.assembled();
+    for socket in [download.client, download.server] {
+        let spans = assembled.of(socket);
+        assert_eq!(outcome(spans[0]), "GET /a 200 ok - 52 43");
+        assert!((10 * MS..11 * MS).contains(&spans[0]["duration_ns"].parse().unwrap()));
+        assert!(outcome(spans[1]).starts_with("GET /a - client_closed"));
+        assert!((100 * MS..101 * MS).contains(&spans[1]["duration_ns"].parse().unwrap()));
+    }
+    assert_eq!(assembled.of(download.server)[1]["late_status"], "200");
+    for socket in [upload.client, upload.server] {
+        let span = *assembled.of(socket).last().unwrap();
+        assert_eq!(outcome(span), "GET /a 200 ok - 52 43");
+        assert!((10 * MS..11 * MS).contains(&span["duration_ns"].parse().unwrap()));
     }
 }
 

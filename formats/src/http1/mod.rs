@@ -146,6 +146,15 @@ impl Framing {
         Framing::default()
     }
 
+    /// A connection of which so many bytes of each direction went by unread.
+    pub fn starting_at(requests: u64, responses: u64) -> Framing {
+        Framing {
+            requests: Side::starting_at(requests),
+            responses: Side::starting_at(responses),
+            ..Framing::default()
+        }
+    }
+
     /// Feeds one call. Appends to `parts`: they cover the call's bytes without gap or overlap, in order.
     pub fn call(&mut self, direction: Direction, call: Call<'_>, parts: &mut Vec<Part>) {
         self.read(direction, call, None, parts);

@@ -65,6 +65,11 @@ pub(super) struct Memory<'a> {
 }
 
 impl Side {
+    /// A direction whose next byte has this offset.
+    pub(super) fn starting_at(offset: u64) -> Side {
+        Side { offset, ..Side::default() }
+    }
+
     /// The known bytes at the end of a call. They may show where a message ends that we are lost in.
     pub(super) fn last_bytes(
         &mut self,
