@@ -224,6 +224,37 @@ fn requests_on_connections_from_before_the_recording() {
     check::exchanges(&spans, "server", go.port, &truth);
 }
 
+/// More than the buffers of both sockets hold, so that the server is still writing it.
+const LONG_BODY: usize = 24 << 20;
+
+#[test]
+fn requests_after_a_download_that_the_recording_began_in() {
+    if !ebpf_or_skip("requests_after_a_download_that_the_recording_began_in") {
+        return;
+    }
+    let dir = folder();
+    let go = servers::go(dir.path(), 1);
+    let mut connection = Connection::open(go.port);
+    connection.send(&Request::new("GET", format!("/size/{LONG_BODY}")).bytes());
+    connection.take_head();
+    connection.take(1000);
+    let recording = Recording::of_ports(&[go.port]);
+    connection.take(LONG_BODY - 1000);
+    let truth: Vec<_> =
+        ["/size/10", "/sleep/50"].map(|path| connection.exchange(&Request::new("GET", path))).into();
+    connection.send(&Request::new("GET", "/sleep/400").bytes());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(connection);
+    go.wait_served(4);
+    let capture = recording.finish();
+    let (given_up, answered): (Vec<_>, Vec<_>) =
+        capture.spans().into_iter().partition(|span| span.path.as_deref() == Some("/sleep/400"));
+    check::exchanges(&answered, "client", go.port, &truth);
+    check::exchanges(&answered, "server", go.port, &truth);
+    let outcomes: Vec<_> = given_up.iter().map(|span| span.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["client_closed"; 2]);
+}
+
 #[test]
 fn an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener() {
     if !ebpf_or_skip("an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener") {

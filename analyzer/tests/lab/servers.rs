@@ -7,6 +7,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -168,6 +169,9 @@ pub fn built(folder: &str) -> PathBuf {
         fs::read(file).expect("the Go program's source").hash(&mut hash);
     }
     let binary = cache().join(format!("servers/{folder}-{:016x}", hash.finish()));
+    // Tests of one process are threads: one of them builds, the others wait for it.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     if !binary.is_file() {
         fs::create_dir_all(cache().join("servers")).expect("the lab's cache");
         // Two test processes may build at once: each moves its own file into place.
