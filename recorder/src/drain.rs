@@ -21,7 +21,23 @@ const RING_TURN_BYTES: usize = 4 << 20;
 pub struct Drain {
     rings: Vec<Ring>,
     jitter: Jitter,
+    pace: Pace,
 }
+
+/// How long to sleep between rounds: short where rings fill, long where little comes, because each waking costs
+/// whoever runs on that CPU.
+struct Pace {
+    ring_bytes: u64,
+    longest: Duration,
+    pause: Duration,
+}
+
+/// The pause where rings fill.
+const SHORTEST: Duration = Duration::from_millis(7);
+/// The pause where nothing happens, unless a ring is too small for it.
+const LONGEST: Duration = Duration::from_millis(40);
+/// What a burst that begins in a pause may put into one ring in a second: more than one CPU has been seen to.
+const BURST_BYTES_PER_S: u64 = 200 << 20;
 
 struct Ring {
     ring: RingBuf<MapData>,
@@ -45,10 +61,14 @@ pub struct Round {
 }
 
 impl Drain {
-    /// Takes the rings over; index = CPU.
-    pub fn new(rings: Vec<RingBuf<MapData>>) -> Drain {
+    /// Takes the rings over, each of `ring_bytes`; index = CPU.
+    pub fn new(rings: Vec<RingBuf<MapData>>, ring_bytes: u32) -> Drain {
         let ring = |ring| Ring { ring, records: 0, latest_ns: 0 };
-        Drain { rings: rings.into_iter().map(ring).collect(), jitter: Jitter::default() }
+        Drain {
+            rings: rings.into_iter().map(ring).collect(),
+            jitter: Jitter::default(),
+            pace: Pace::new(ring_bytes.into()),
+        }
     }
 
     /// Reads every ring once, at most [`RING_TURN_BYTES`] of each.
@@ -57,8 +77,10 @@ impl Drain {
         let mut round =
             Round { watermark_ns: host::boot_ns().saturating_sub(hold_back_ns), ..Round::default() };
         merge.begin_drain();
+        let mut fullest_bytes = 0;
         for ring in &mut self.rings {
             let (records, bytes) = ring.read(merge);
+            fullest_bytes = fullest_bytes.max(bytes as u64);
             round.records += records;
             round.bytes += bytes as u64;
             if bytes >= RING_TURN_BYTES {
@@ -66,6 +88,7 @@ impl Drain {
                 round.watermark_ns = round.watermark_ns.min(ring.latest_ns.saturating_sub(hold_back_ns));
             }
         }
+        self.pace.follow(fullest_bytes);
         round
     }
 
@@ -74,10 +97,25 @@ impl Drain {
         self.rings.iter().map(|r| r.records).collect()
     }
 
-    /// How long to sleep: 5 to 10 ms, never the same twice, so that the drain does not beat in time with what it
-    /// records.
+    /// How long to sleep, never the same twice, so that the drain does not beat in time with what it records.
     pub fn pause(&mut self) -> Duration {
-        Duration::from_micros(5_000 + self.jitter.number() % 5_000)
+        self.jitter.around(self.pace.pause)
+    }
+}
+
+impl Pace {
+    fn new(ring_bytes: u64) -> Pace {
+        let fills = Duration::from_secs_f64(ring_bytes as f64 / BURST_BYTES_PER_S as f64);
+        Pace { ring_bytes, longest: fills.clamp(SHORTEST, LONGEST), pause: SHORTEST }
+    }
+
+    /// Takes in what the fullest ring held.
+    fn follow(&mut self, fullest_bytes: u64) {
+        if fullest_bytes > self.ring_bytes / 32 {
+            self.pause = (self.pause / 2).max(SHORTEST);
+        } else if fullest_bytes < self.ring_bytes / 128 {
+            self.pause = (self.pause * 2).min(self.longest);
+        }
     }
 }
 
@@ -94,5 +132,31 @@ impl Ring {
         }
         self.records += records;
         (records, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_traffic_is_fetched_rarely_and_much_at_once() {
+        let mut pace = Pace::new(8 << 20);
+        (0..5).for_each(|_| pace.follow(100));
+        assert_eq!(pace.pause, LONGEST);
+        (0..5).for_each(|_| pace.follow(1 << 20));
+        assert_eq!(pace.pause, SHORTEST);
+        pace.follow(100_000);
+        assert_eq!(pace.pause, SHORTEST, "neither much nor little");
+    }
+
+    #[test]
+    fn small_rings_are_never_left_for_long() {
+        let mut pace = Pace::new(1 << 20);
+        (0..5).for_each(|_| pace.follow(0));
+        assert_eq!(pace.pause, SHORTEST);
+        let mut pace = Pace::new(4 << 20);
+        (0..5).for_each(|_| pace.follow(0));
+        assert_eq!(pace.pause, Duration::from_millis(20));
     }
 }

@@ -148,7 +148,7 @@ impl Recording {
         let (boot_ns, wall_ns) = host::clock_sample();
         let rings = probes.take_rings();
         let manifest = manifest(options, probes, boot_ns, wall_ns, rings.len() as u32)?;
-        let mut drain = Drain::new(rings);
+        let mut drain = Drain::new(rings, options.ring_bytes);
         let mut merge = Merge::default();
         let own_work = OwnWork::default();
         let writer = CaptureWriter::create(&options.output, manifest)?;
