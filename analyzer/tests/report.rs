@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cli_support::*;
 use retrospan_analyzer::findings::{
-    Also, Boundary, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike,
-    Unexplained,
+    Also, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike, Unexplained,
 };
 use retrospan_analyzer::report::{gather, page, plot, text};
 use retrospan_analyzer::{catalog, report};
@@ -89,8 +88,9 @@ fn findings(slow_traces: Vec<String>) -> Findings {
         sql: "SELECT *\nFROM spans\nWHERE path < 'b' AND path > 'a'".to_owned(),
         jitter_s: 0.001,
         first_tooth_ns: first_ns,
-        clock: "locked".to_owned(),
-        boundary: Some(Boundary { every_s: 60.0, offset_s: 0.4, chance: 0.01 }),
+        clock: "undecided".to_owned(),
+        clock_evidence: 1.0,
+        boundary: None,
         affected_requests: 5.0,
         affected_per_cycle: interval,
         excess_s_per_cycle: interval,
@@ -264,6 +264,37 @@ fn without_a_spike_it_says_so() {
     let page = page::html(&gathered(&beating_capture(directory.path()), false));
     assert!(page.contains("No periodic spike.") && page.contains("Nothing comes back."));
     assert!(page.contains("Of the whole recording") && page.contains("Typical"));
+}
+
+#[test]
+fn a_finding_is_told_in_plain_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = page::html(&gathered(&beating_capture(directory.path()), true));
+    for words in [
+        "<span class=\"number\">1.</span> Every 1.000 s",
+        "jitter 1.00 ms",
+        "about 10 cycles hit would tell); near no wall-clock boundary",
+        "own time of /&lt;/style&gt;",
+        // In the row of a cycle that is hit.
+        "; events are missing</td>",
+        "a kernel event meanwhile",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let hop_table = page.find("Where the excess is").unwrap();
+    let [share, hop] =
+        ["96 %", "own time of"].map(|words| hop_table + page[hop_table..].find(words).unwrap());
+    assert!(share < hop, "the main number is what a phone shows");
+}
+
+#[test]
+fn a_recording_too_short_for_any_period_says_no_range() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut report = gathered(&beating_capture(directory.path()), true);
+    assert!(page::html(&report).contains("periods from 500 ms to 2.00 s"));
+    report.findings.searched.min_period_s = 10.0;
+    let page = page::html(&report);
+    assert!(!page.contains("periods from"), "10 s to 2 s is no range");
 }
 
 #[test]
