@@ -273,7 +273,7 @@ fn a_finding_is_told_in_plain_words() {
     for words in [
         "<span class=\"number\">1.</span> Every 1.000 s",
         "jitter 1.00 ms",
-        "about 10 cycles hit would tell); near no wall-clock boundary",
+        "clock-locked is favoured; about 10 cycles hit would tell; near no wall-clock boundary",
         "own time of /&lt;/style&gt;",
         // In the row of a cycle that is hit.
         "; events are missing</td>",
@@ -327,6 +327,14 @@ fn figures_are_those_of_the_spans() {
         assert!(slowest.abs_diff(report::data::PHASES / 4) <= 1, "{cycle} {slowest}");
         assert!((phases[slowest] / 302e6 - 1.0).abs() < 0.02);
     }
+    // A column has the number of its cycle; one that begins before the end of the recording, but has no tooth in it, has none.
+    for cycle in &report.findings.spikes[0].cycle_table {
+        let (column, _) = fold.place(cycle.expected_ns).unwrap();
+        assert_eq!(fold.number(column), Some(cycle.number));
+    }
+    assert_eq!(fold.number(0), None);
+    let last = report::data::Fold { last_cycle: 4, ..fold.clone() };
+    assert_eq!((last.number(4), last.number(5)), (Some(4), None));
     assert_eq!(fold.lossy.iter().filter(|&&lossy| lossy).count(), 29);
     let slow = &report.traces[0].slow;
     assert_eq!((slow.len(), slow[0].spans.len(), slow[0].spans[1].depth), (3, 2, 1));

@@ -220,7 +220,7 @@ fn cycles_text(text: &mut String, spike: &Spike, offset_s: i32) {
                 text,
                 "   {:>5}  {clock:<12} {:>10} {:>9} {:>9.0} {:>7} {:>8} {:>7.2} s {:>6.2} s{lost}",
                 cycle.number,
-                format!("{:+.0} ms", (onset - cycle.expected_ns) as f64 * 1e-6),
+                format!("{:+} ms", ((onset - cycle.expected_ns) as f64 * 1e-6).round() as i64),
                 cycle.requests,
                 cycle.affected,
                 cycle.errors,

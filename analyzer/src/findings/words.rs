@@ -101,9 +101,15 @@ pub fn jitter(spike: &Spike) -> String {
 
 /// What keeps the time, or what it would take to tell.
 pub fn clock(spike: &Spike) -> String {
-    if spike.clock != "undecided" {
-        return if spike.clock == "locked" { "clock-locked".to_owned() } else { spike.clock.clone() };
+    match spike.clock.as_str() {
+        "locked" => "clock-locked".to_owned(),
+        "undecided" => format!("clock-locked or free-running cannot be told yet ({})", to_tell(spike)),
+        clock => clock.to_owned(),
     }
+}
+
+/// Which clock is favoured where none can be named, and what it would take.
+pub fn to_tell(spike: &Spike) -> String {
     let favoured = match spike.clock_evidence {
         evidence if evidence > 0.0 => "clock-locked is favoured; ",
         evidence if evidence < 0.0 => "free-running is favoured; ",
@@ -113,7 +119,7 @@ pub fn clock(spike: &Spike) -> String {
         Some(hits) => format!("about {hits} cycles hit would tell"),
         None => "many more cycles would tell".to_owned(),
     };
-    format!("clock-locked or free-running cannot be told yet ({favoured}{tell})")
+    format!("{favoured}{tell}")
 }
 
 /// The wall-clock boundary that the teeth are near, or that they are near none.

@@ -136,7 +136,7 @@ fn only_every(spike: &Spike, words: String) -> String {
 /// What is known of the clock beside its name.
 fn clock(spike: &Spike) -> String {
     let boundary = words::boundary(spike);
-    if spike.clock == "undecided" { format!("{}; {boundary}", words::clock(spike)) } else { boundary }
+    if spike.clock == "undecided" { format!("{}; {boundary}", words::to_tell(spike)) } else { boundary }
 }
 
 fn pictures(page: &mut Markup, report: &Report, place: usize) {
