@@ -3,7 +3,7 @@
 -- Many short connections to one port mean that somebody does not reuse them, or that a pool is flushed: look for steps
 -- that come back. One row for each interval in which something was opened or closed.
 --
--- @param bucket duration = 10s  Length of an interval.
+-- @param bucket duration:>0 = 10s  Length of an interval.
 -- @param port integer = null  Only connections to this port.
 -- @column time time  Start of the interval.
 -- @column server_port integer  Port of the answering side.

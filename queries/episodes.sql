@@ -3,9 +3,9 @@
 -- What `retrospan spikes` looks for periods in. The same trouble shows in every stream that passes through it; the hop nearest to the
 -- cause is usually the quickest of those.
 --
--- @param metric text = latency  `latency`, `errors`, `client_closed` or `missing`.
--- @param grouping text = hop  `hop`, `service`, `route`, `peer` or `connection`.
--- @param limit integer = 200  Rows, by time.
+-- @param metric text:latency|errors|client_closed|missing = latency  What is counted.
+-- @param grouping text:hop|service|route|peer|connection = hop  What requests are grouped by.
+-- @param limit integer:>=0 = 200  Rows, by time.
 -- @column stream text  The hop, service ...
 -- @column onset time  Begin; of a freeze when it froze.
 -- @column duration_ns duration  Until its end.

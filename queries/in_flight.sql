@@ -4,8 +4,8 @@
 -- `at_end` what is left at its end. Intervals in which nothing begins or ends are left out, so a
 -- standstill is a gap between two rows.
 --
--- @param bucket duration = 1s  Length of an interval.
--- @param kind text = server  `server` or `client`.
+-- @param bucket duration:>0 = 1s  Length of an interval.
+-- @param kind text:server|client = server  The side whose requests count.
 -- @param process text = null  Only processes of this name.
 -- @column time time  Start of the interval.
 -- @column process text  Process.

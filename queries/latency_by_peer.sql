@@ -5,9 +5,9 @@
 -- is a duration that occurred (nearest rank); `failed` counts the others and answers with status 500 and more.
 --
 -- @param min_requests integer = 1  Fewest requests of a row.
--- @param kind text = null  Only `client` or `server`.
--- @param by_path text = yes  `no` adds up all paths.
--- @param limit integer = 50  Rows, those with the most total time first.
+-- @param kind text:client|server = null  Only this side.
+-- @param by_path text:yes|no = yes  `no` adds up all paths.
+-- @param limit integer:>=0 = 50  Rows, those with the most total time first.
 -- @column kind text  `client` or `server`.
 -- @column process text  Process of this side.
 -- @column peer text  The other side: address and port of the server, or the address of the client.

@@ -4,7 +4,7 @@
 -- answers that were written after the requesting side had gone. `unsure` are requests of which the recording
 -- does not hold enough: `unparsed`, `timeout_cut` (it ended before the answer) and `lost`.
 --
--- @param kind text = null  Only `client` or `server`.
+-- @param kind text:client|server = null  Only this side.
 -- @column kind text  `client` or `server`.
 -- @column process text  Process of this side.
 -- @column destination text  Address and port of the answering side.

@@ -1,11 +1,11 @@
 -- The period that each stream's episodes keep best, and what it is worth.
 --
--- The parts of `retrospan spikes` in SQL: `episodes()` and the aggregate `comb(times, shortest_period_s)`. The probability is of
+-- The parts of `retrospan spikes` in SQL: `episodes(shortest_period_s)` and the aggregate `comb(times, shortest_period_s)`. The probability is of
 -- this stream alone: with many rows a small one is to be expected. Any times can stand for the episodes, such as
 -- `SELECT comb(wall_time(boot_ns), 10.0) FROM execs WHERE exe LIKE '%backup%'`.
 --
--- @param metric text = latency  `latency`, `errors`, `client_closed` or `missing`.
--- @param min_period number = 10  Shortest period, s.
+-- @param metric text:latency|errors|client_closed|missing = latency  What is counted.
+-- @param min_period number:>0 = 10  Shortest period, s.
 -- @param min_episodes integer = 3  Fewest episodes.
 -- @column grouping text  What the stream is a value of.
 -- @column stream text  The hop, service ...
@@ -20,7 +20,7 @@
 -- @column first_tooth time  The first tooth.
 WITH combs AS (
     SELECT "by" AS grouping, stream, count(*) AS episodes, comb(onset, $min_period) AS c
-    FROM episodes()
+    FROM episodes($min_period)
     WHERE metric = $metric
     GROUP BY "by", stream
 )

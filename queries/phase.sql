@@ -2,10 +2,10 @@
 --
 -- Folds all requests on the period, from `--origin-s` (seconds since 1970 UTC; any moment will do) on.
 --
--- @param period number = 600  The period, s.
+-- @param period number:>0 = 600  The period, s.
 -- @param origin_s number = 0  Where phase 0 is, s since 1970 UTC.
--- @param bins integer = 40  Parts of the period.
--- @param kind text = server  `server` or `client`.
+-- @param bins integer:>=1 = 40  Parts of the period.
+-- @param kind text:server|client = server  The side whose requests count.
 -- @param process text = null  Only this process.
 -- @column phase ratio  Begin of the part, share of the period.
 -- @column requests integer  Requests that began in it.

@@ -4,9 +4,9 @@
 -- span of that kind counts. `slowest_hop` is the span of the trace with the most own time; give `trace_id` to
 -- `retrospan trace CAPTURE TRACE_ID --why` to see all of them.
 --
--- @param limit integer = 20  Rows.
+-- @param limit integer:>=0 = 20  Rows.
 -- @param min_duration duration = 0ns  Shortest request to show.
--- @param hop text = root  `root`, `client`, `server` or `all`.
+-- @param hop text:root|client|server|all = root  Which spans count.
 -- @param process text = null  Only spans of processes of this name.
 -- @column start_time time  Start.
 -- @column duration_ns duration  Duration.

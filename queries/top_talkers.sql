@@ -3,7 +3,7 @@
 -- Counts what the system calls moved, so it needs no parser and sees encrypted traffic too. A process that was
 -- recorded at both ends of a connection shows up once for each end.
 --
--- @param limit integer = 20  Rows.
+-- @param limit integer:>=0 = 20  Rows.
 -- @column process text  Process.
 -- @column role text  `client` (it connected), `server` (it accepted), `unknown`.
 -- @column peer text  The other side: address and port of the server, or the address of the client.

@@ -58,14 +58,16 @@ async fn run(directory: &Path, out: &Path, runs: usize) -> Result<(), Box<dyn st
         let mut runs_ms = Vec::new();
         for _ in 0..=runs {
             let begin = Instant::now();
-            let frame = catalog::plan(&context, query.sql).await?.with_param_values(values.clone())?;
+            let frame = catalog::plan(&context, &query.statement(&values))
+                .await?
+                .with_param_values(values.clone())?;
             frame.collect().await?;
             runs_ms.push(begin.elapsed().as_secs_f64() * 1e3);
         }
         // The first run warms up.
         runs_ms.remove(0);
         let result = out.join(format!("{}.parquet", query.name));
-        let frame = catalog::plan(&context, query.sql).await?.with_param_values(values)?;
+        let frame = catalog::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         frame.write_parquet(&result.to_string_lossy(), DataFrameWriteOptions::new(), None).await?;
         println!("{}", json!({ "query": query.name, "sql": query.sql, "values": shown, "ms": runs_ms }));
     }

@@ -2,7 +2,10 @@
 //!
 //! A header is the comment at the top of a file: one sentence, a blank line, more text; then one line a
 //! parameter (`-- @param name type = default  text`) and one line a result column
-//! (`-- @column name type  text`). The types are those of [`Type`].
+//! (`-- @column name type  text`). The types are those of [`Type`]; that of a parameter may be followed by what is
+//! allowed (`text:one|other`, `integer:>=1`, `number:>0`), see [`Allowed`].
+
+use std::fmt::Display;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -45,6 +48,19 @@ pub enum Type {
     Time,
 }
 
+/// Which values of a parameter's type it may have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Allowed {
+    /// All.
+    Any,
+    /// These words.
+    OneOf(Vec<&'static str>),
+    /// Numbers of at least this.
+    AtLeast(f64),
+    /// Numbers of more than this.
+    Above(f64),
+}
+
 /// A parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
@@ -52,6 +68,8 @@ pub struct Parameter {
     pub name: &'static str,
     /// Its type.
     pub ty: Type,
+    /// What it may be.
+    pub allowed: Allowed,
     /// As written in the header; `null` for none.
     pub default: &'static str,
     /// Meaning.
@@ -84,6 +102,72 @@ pub struct Query {
     pub columns: Vec<Column>,
     /// The whole file.
     pub sql: &'static str,
+}
+
+impl Allowed {
+    fn parse(text: &'static str) -> Option<Allowed> {
+        let number = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
+        Some(match text {
+            "" => Allowed::Any,
+            text if text.starts_with(">=") => Allowed::AtLeast(number(&text[2..])?),
+            text if text.starts_with('>') => Allowed::Above(number(&text[1..])?),
+            text => Allowed::OneOf(text.split('|').collect()),
+        })
+    }
+
+    /// In words, empty where everything is.
+    pub fn words(&self) -> String {
+        match self {
+            Allowed::Any => String::new(),
+            Allowed::OneOf(words) => format!("one of {}", words.join(", ")),
+            Allowed::AtLeast(least) => format!("at least {least}"),
+            Allowed::Above(bound) => format!("more than {bound}"),
+        }
+    }
+
+    fn holds(&self, text: &str, value: &ScalarValue) -> bool {
+        let number = match value {
+            ScalarValue::Int64(Some(number)) => *number as f64,
+            ScalarValue::Float64(Some(number)) => *number,
+            _ => f64::NAN,
+        };
+        match self {
+            Allowed::Any => true,
+            Allowed::OneOf(words) => words.contains(&text),
+            Allowed::AtLeast(least) => number >= *least,
+            Allowed::Above(bound) => number > *bound,
+        }
+    }
+}
+
+impl Parameter {
+    /// A value as written on the command line. The default is allowed whatever it is: `null` stands for everything.
+    pub fn value(&self, text: &str) -> Result<ScalarValue, String> {
+        let value = self.ty.value(text)?;
+        if text == self.default || self.allowed.holds(text, &value) {
+            return Ok(value);
+        }
+        Err(format!("{text:?}: {} is wanted", self.allowed.words()))
+    }
+}
+
+impl Query {
+    /// The statement to plan. A table function is called when a statement is planned, before parameters have values:
+    /// those within its parentheses are written into the text.
+    pub fn statement(&self, values: &[(impl Display, ScalarValue)]) -> String {
+        let number = |value: &ScalarValue| match value {
+            ScalarValue::Float64(Some(number)) => Some(format!("{number:?}")),
+            ScalarValue::Int64(Some(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let mut sql = self.sql.to_owned();
+        for (name, value) in values {
+            if let Some(number) = number(value) {
+                sql = sql.replace(&format!("episodes(${name})"), &format!("episodes({number})"));
+            }
+        }
+        sql
+    }
 }
 
 impl Type {
@@ -140,7 +224,10 @@ impl Type {
         Ok(match self {
             Type::Text => ScalarValue::Utf8View((!null).then(|| text.to_owned())),
             Type::Number | Type::Ratio if null => ScalarValue::Float64(None),
-            Type::Number | Type::Ratio => ScalarValue::Float64(Some(text.parse().map_err(|_| wrong())?)),
+            Type::Number | Type::Ratio => {
+                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+                ScalarValue::Float64(Some(number.ok_or_else(wrong)?))
+            }
             Type::Integer | Type::Bytes | Type::Duration if null => ScalarValue::Int64(None),
             Type::Integer | Type::Bytes => ScalarValue::Int64(Some(text.parse().map_err(|_| wrong())?)),
             Type::Duration => ScalarValue::Int64(Some(duration_ns(text).ok_or_else(wrong)?)),
@@ -149,8 +236,7 @@ impl Type {
     }
 }
 
-/// `100ms` in nanoseconds; a number without a unit counts as nanoseconds.
-/// Nanoseconds of `1.5s`, `20ms`, `10m`; None where it is no such text.
+/// Nanoseconds of `1.5s`, `20ms`, `10m`, those of a number without a unit as they are; None where it is no such text.
 pub fn duration_ns(text: &str) -> Option<i64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
     let scale = match &text[digits..] {
@@ -210,8 +296,9 @@ fn parameter(text: &'static str) -> Option<Parameter> {
     let (ty, rest) = word(rest)?;
     let (equals, rest) = word(rest)?;
     let (default, doc) = word(rest)?;
+    let (ty, allowed) = ty.split_once(':').unwrap_or((ty, ""));
     let ty = Type::parse(ty).filter(|ty| equals == "=" && ty.value(default).is_ok())?;
-    Some(Parameter { name, ty, default, doc })
+    Some(Parameter { name, ty, allowed: Allowed::parse(allowed)?, default, doc })
 }
 
 /// The first word and the rest.
@@ -237,7 +324,16 @@ pub fn markdown() -> Result<String, String> {
         }
         for p in &query.parameters {
             let option = p.name.replace('_', "-");
-            page.push_str(&format!("| `--{option}` | {} | `{}` | {} |\n", p.ty.name(), p.default, p.doc));
+            let allowed = match p.allowed.words() {
+                words if words.is_empty() => words,
+                words => format!(", {words}"),
+            };
+            page.push_str(&format!(
+                "| `--{option}` | {}{allowed} | `{}` | {} |\n",
+                p.ty.name(),
+                p.default,
+                p.doc
+            ));
         }
         page.push_str("\n| column | type | meaning |\n|---|---|---|\n");
         for c in &query.columns {
@@ -280,7 +376,38 @@ mod tests {
             assert_eq!(duration_ns(bad), None, "{bad}");
         }
         assert!(Type::Integer.value("x").is_err());
+        assert!(Type::Number.value("NaN").is_err() && Type::Number.value("inf").is_err());
         assert_eq!(Type::Text.value("null").unwrap(), ScalarValue::Utf8View(None));
+    }
+
+    #[test]
+    fn a_header_says_what_a_parameter_may_be() {
+        let wrong = |text: &'static str, value: &str| parameter(text).unwrap().value(value).unwrap_err();
+        let metric = "metric text:latency|errors = latency  What is counted.";
+        assert_eq!(wrong(metric, "foo"), "\"foo\": one of latency, errors is wanted");
+        assert!(parameter(metric).unwrap().value("errors").is_ok());
+        assert_eq!(wrong("bins integer:>=1 = 40  Parts.", "0"), "\"0\": at least 1 is wanted");
+        assert_eq!(wrong("period number:>0 = 600  The period, s.", "0"), "\"0\": more than 0 is wanted");
+        let kind = parameter("kind text:client|server = null  Side.").unwrap();
+        assert!(kind.value("null").is_ok() && kind.value("both").is_err());
+        assert_eq!(parameter("x integer:>y = 1  Text."), None);
+    }
+
+    #[test]
+    fn the_default_of_every_parameter_is_allowed_or_null() {
+        for query in all().unwrap() {
+            for p in query.parameters {
+                let value = p.ty.value(p.default).unwrap();
+                assert!(value.is_null() || p.allowed.holds(p.default, &value), "{}: {}", query.name, p.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_function_gets_its_arguments_as_text() {
+        let periods = find("periods").unwrap().unwrap();
+        let statement = periods.statement(&[("min_period", ScalarValue::Float64(Some(2.5)))]);
+        assert!(statement.contains("FROM episodes(2.5)") && statement.contains("comb(onset, $min_period)"));
     }
 
     /// A capture in which nothing was recorded.
@@ -302,15 +429,15 @@ mod tests {
     async fn headers_say_what_the_plans_say() {
         let context = crate::catalog::open(&empty_capture()).unwrap();
         for query in all().unwrap() {
-            let frame = crate::catalog::plan(&context, query.sql).await.unwrap();
+            let values: Vec<_> =
+                query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();
+            let frame = crate::catalog::plan(&context, &query.statement(&values)).await.unwrap();
             let mut used: Vec<String> =
                 frame.logical_plan().get_parameter_names().unwrap().into_iter().collect();
             used.sort();
             let mut declared: Vec<String> = query.parameters.iter().map(|p| format!("${}", p.name)).collect();
             declared.sort();
             assert_eq!(declared, used, "{}: parameters", query.name);
-            let values: Vec<_> =
-                query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();
             let frame = frame.with_param_values(values).unwrap();
             let names: Vec<&str> = frame.schema().fields().iter().map(|f| f.name().as_str()).collect();
             let declared: Vec<&str> = query.columns.iter().map(|c| c.name).collect();

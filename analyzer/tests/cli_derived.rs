@@ -86,8 +86,61 @@ fn queries_take_parameters() {
         let arguments = [&["query", "run", "slowest_requests", path], bad].concat();
         assert_eq!(retrospan(directory.path(), &arguments).status.code(), Some(2), "{bad:?}");
     }
+    for (query, bad, allowed) in [
+        ("episodes", ["--metric", "foo"], "one of latency, errors, client_closed, missing"),
+        ("episodes", ["--grouping", "foo"], "one of hop, service, route, peer, connection"),
+        ("slowest_requests", ["--hop", "first"], "one of root, client, server, all"),
+        ("phase", ["--bins", "0"], "at least 1"),
+        ("phase", ["--period", "0"], "more than 0"),
+        ("phase", ["--period", "NaN"], "not a number"),
+        ("periods", ["--min-period", "-5"], "more than 0"),
+    ] {
+        let error = failure(directory.path(), &[&["query", "run", query, path][..], &bad].concat(), 2);
+        assert!(error.contains(bad[0]) && error.contains(allowed), "{query} {bad:?}: {error}");
+    }
+    stdout(directory.path(), &["query", "run", "periods", path, "--min-period", "0.2"]);
     failure(directory.path(), &["query", "run", "nonsense", path], 2);
     failure(directory.path(), &["query", "show", "nonsense"], 2);
+}
+
+#[test]
+fn functions_refuse_what_is_no_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let run = |sql: &str| stdout(directory.path(), &["sql", path, sql, "--format", "csv"]);
+    let error = |sql: &str| failure(directory.path(), &["sql", path, sql], 2);
+    assert_eq!(run("SELECT fold_phase(7500000000, 10, 0) AS p"), "p\n0.75\n");
+    assert!(error("SELECT fold_phase(true, 10.0, 0)").contains("Boolean is no time"));
+    assert!(error("SELECT fold_phase(0, '10 s', 0)").contains("no number of seconds"));
+    for shortest in ["-5", "0", "CAST('NaN' AS DOUBLE)"] {
+        let error = error(&format!("SELECT comb(start_time, {shortest}) FROM spans"));
+        assert!(error.contains("is no period"), "{shortest}: {error}");
+    }
+    for shortest in ["", "'200ms'", "0.2", "1"] {
+        assert_eq!(run(&format!("SELECT count(*) AS n FROM episodes({shortest})")), "n\n0\n");
+    }
+    error("SELECT count(*) FROM episodes(0)");
+}
+
+#[test]
+fn a_range_of_periods_that_does_not_fit_is_said_to_be_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let told = |longest: &str| {
+        let arguments = ["spikes", path, "--min-period", "100ms", "--max-period", longest];
+        String::from_utf8(retrospan(directory.path(), &arguments).stderr).unwrap()
+    };
+    let cut = told("1h");
+    assert!(
+        cut.contains("too short for periods of 3600 s: looked for up to") && cut.lines().count() == 1,
+        "{cut}"
+    );
+    assert_eq!(told("200ms"), "");
+    let short = stdout(directory.path(), &["spikes", path]);
+    assert!(short.contains("too short for any period of 10.0 s or more"), "{short}");
+    assert!(!short.contains("periods of 10.0 s to"), "{short}");
 }
 
 #[test]

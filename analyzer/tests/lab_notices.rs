@@ -188,7 +188,7 @@ fn finding() -> Value {
     json!({
         "period_s": 5.002, "period_ci_s": [4.99, 5.01], "fap": 0.001, "cycles": 9, "hits": 9, "metric": "latency",
         "stream": "shop-client", "hop": "inner-envoy -> shop:8080", "cause": "shop was stopped (9 of 9 cycles)",
-        "causes": [{}], "sql": "SELECT 1",
+        "causes": [{"kind": "stopped"}], "sql": "SELECT 1",
     })
 }
 
@@ -213,12 +213,21 @@ fn every_mistake_of_a_finding_is_noticed() {
         ("hits", json!(7)),
         ("hop", json!("edge-envoy -> inner-envoy:8001")),
         ("cause", json!("nothing coincides")),
+        ("causes", json!([])),
+        ("causes", json!([{"kind": "exec"}, {"kind": "stopped"}])),
     ];
     for (key, value) in wrong {
         let mut finding = finding();
         finding[key] = value;
         assert_eq!(mistakes(Cause::Stop, &json!([finding])), 1, "{key}");
     }
+    // That requests wait on the network is said where there is no cause, too.
+    let mut vague = finding();
+    vague["cause"] = json!(
+        "no recorded kernel event coincides: requests wait on a hop: on the network, or until shop takes them"
+    );
+    vague["causes"] = json!([]);
+    assert_eq!(mistakes(Cause::Delay, &json!([vague])), 1);
     // Where the program itself sleeps, no cause may be made up.
     assert_eq!(mistakes(Cause::Sleep, &json!([finding()])), 1);
     let mut honest = finding();

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cli_support::*;
 use retrospan_analyzer::findings::{
-    Also, Boundary, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike,
-    Unexplained,
+    Also, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike, Unexplained,
 };
 use retrospan_analyzer::report::{gather, page, plot, text};
 use retrospan_analyzer::{catalog, report};
@@ -89,8 +88,9 @@ fn findings(slow_traces: Vec<String>) -> Findings {
         sql: "SELECT *\nFROM spans\nWHERE path < 'b' AND path > 'a'".to_owned(),
         jitter_s: 0.001,
         first_tooth_ns: first_ns,
-        clock: "locked".to_owned(),
-        boundary: Some(Boundary { every_s: 60.0, offset_s: 0.4, chance: 0.01 }),
+        clock: "undecided".to_owned(),
+        clock_evidence: 1.0,
+        boundary: None,
         affected_requests: 5.0,
         affected_per_cycle: interval,
         excess_s_per_cycle: interval,
@@ -267,6 +267,37 @@ fn without_a_spike_it_says_so() {
 }
 
 #[test]
+fn a_finding_is_told_in_plain_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = page::html(&gathered(&beating_capture(directory.path()), true));
+    for words in [
+        "<span class=\"number\">1.</span> Every 1.000 s",
+        "jitter 1.00 ms",
+        "clock-locked is favoured; about 10 cycles hit would tell; near no wall-clock boundary",
+        "own time of /&lt;/style&gt;",
+        // In the row of a cycle that is hit.
+        "; events are missing</td>",
+        "a kernel event meanwhile",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let hop_table = page.find("Where the excess is").unwrap();
+    let [share, hop] =
+        ["96 %", "own time of"].map(|words| hop_table + page[hop_table..].find(words).unwrap());
+    assert!(share < hop, "the main number is what a phone shows");
+}
+
+#[test]
+fn a_recording_too_short_for_any_period_says_no_range() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut report = gathered(&beating_capture(directory.path()), true);
+    assert!(page::html(&report).contains("periods from 500 ms to 2.00 s"));
+    report.findings.searched.min_period_s = 10.0;
+    let page = page::html(&report);
+    assert!(!page.contains("periods from"), "10 s to 2 s is no range");
+}
+
+#[test]
 fn figures_are_those_of_the_spans() {
     let directory = tempfile::tempdir().unwrap();
     let report = gathered(&beating_capture(directory.path()), true);
@@ -296,6 +327,14 @@ fn figures_are_those_of_the_spans() {
         assert!(slowest.abs_diff(report::data::PHASES / 4) <= 1, "{cycle} {slowest}");
         assert!((phases[slowest] / 302e6 - 1.0).abs() < 0.02);
     }
+    // A column has the number of its cycle; one that begins before the end of the recording, but has no tooth in it, has none.
+    for cycle in &report.findings.spikes[0].cycle_table {
+        let (column, _) = fold.place(cycle.expected_ns).unwrap();
+        assert_eq!(fold.number(column), Some(cycle.number));
+    }
+    assert_eq!(fold.number(0), None);
+    let last = report::data::Fold { last_cycle: 4, ..fold.clone() };
+    assert_eq!((last.number(4), last.number(5)), (Some(4), None));
     assert_eq!(fold.lossy.iter().filter(|&&lossy| lossy).count(), 29);
     let slow = &report.traces[0].slow;
     assert_eq!((slow.len(), slow[0].spans.len(), slow[0].spans[1].depth), (3, 2, 1));

@@ -183,3 +183,32 @@ fn the_finding_is_what_was_done() {
     let started = "SELECT count(*) AS n FROM execs WHERE comm = 'snapshot-shop'";
     assert_eq!(stdout(folder.path(), &["sql", NAME, started, "--format", "csv"]), "n\n9\n");
 }
+
+/// Clients wait for a second at most, the shop stands still for longer: slow requests begin with it all the same, and where
+/// only half of the period is looked for it is said that every second cycle alone is hit.
+#[test]
+fn slow_requests_begin_when_the_shop_stops() {
+    let folder = folder();
+    let found = |more: &[&str]| -> Value {
+        let arguments = [&["spikes", NAME, "--metric", "latency", "--format", "json"], more].concat();
+        serde_json::from_str(&stdout(folder.path(), &arguments)).unwrap()
+    };
+    let slow = found(&[]);
+    let spike = &slow["spikes"][0];
+    assert!(spike["jitter_s"].as_f64().unwrap() < 0.05, "{spike}");
+    let period_s = spike["period_s"].as_f64().unwrap();
+    assert!((period_s - 60.0).abs() < 0.01, "{period_s}");
+    for cycle in spike["cycle_table"].as_array().unwrap() {
+        let past_the_minute_ns = cycle["onset_ns"].as_i64().unwrap() % 60_000_000_000;
+        assert!((100_000_000..130_000_000).contains(&past_the_minute_ns), "{cycle}");
+    }
+    let half = found(&["--max-period", "40s"]);
+    let sentence = half["spikes"][0]["sentence"].as_str().unwrap();
+    assert!(sentence.contains("only every 2nd cycle is hit: every 60.0"), "{sentence}");
+    for beyond in [["--max-period", "59.5s"], ["--min-period", "60.4s"]] {
+        for spike in found(&beyond)["spikes"].as_array().unwrap() {
+            let period_s = spike["period_s"].as_f64().unwrap();
+            assert!((period_s - 60.0).abs() > 1.0, "{beyond:?}: {period_s}");
+        }
+    }
+}

@@ -287,7 +287,7 @@ pub const SCHED: Table = Table {
 /// Programs started.
 pub const EXECS: Table = Table {
     name: "execs",
-    doc: "One row a program started on the host during the recording, by any process.",
+    doc: "One row a program started on the host during the recording, by any process. Recorded with `--evidence execs`.",
     order: &["boot_ns"],
     time_column: Some("boot_ns"),
     key: None,

@@ -63,8 +63,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
     /// Evidence for causes to record beside the traffic: a list of tcp (retransmits, resets, round-trip times), sched
-    /// (waiting for a CPU, blocked, stopped, throttled) and usage (CPU time by process), or none
-    #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage", value_parser = Evidence::parse)]
+    /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process) and execs (programs started), or none
+    #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs", value_parser = Evidence::parse)]
     evidence: Evidence,
     /// Threads that wait less than this are no evidence
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_duration)]

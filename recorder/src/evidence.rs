@@ -20,13 +20,15 @@ pub struct Evidence {
     pub sched: bool,
     /// CPU time by process.
     pub usage: bool,
+    /// Programs started.
+    pub execs: bool,
 }
 
 impl Evidence {
     /// None of it.
-    pub const NONE: Evidence = Evidence { tcp: false, sched: false, usage: false };
+    pub const NONE: Evidence = Evidence { tcp: false, sched: false, usage: false, execs: false };
     /// All of it.
-    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true };
+    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true, execs: true };
 
     /// A list such as `tcp,sched`, or `none`.
     pub fn parse(text: &str) -> Result<Evidence, String> {
@@ -39,7 +41,10 @@ impl Evidence {
                 "tcp" => evidence.tcp = true,
                 "sched" => evidence.sched = true,
                 "usage" => evidence.usage = true,
-                other => return Err(format!("{other:?} is none of tcp, sched, usage; or say none alone")),
+                "execs" => evidence.execs = true,
+                other => {
+                    return Err(format!("{other:?} is none of tcp, sched, usage, execs; or say none alone"));
+                }
             }
         }
         Ok(evidence)
@@ -47,7 +52,7 @@ impl Evidence {
 
     /// The words of the list.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [(self.tcp, "tcp"), (self.sched, "sched"), (self.usage, "usage")];
+        let all = [(self.tcp, "tcp"), (self.sched, "sched"), (self.usage, "usage"), (self.execs, "execs")];
         all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
     }
 
@@ -57,6 +62,7 @@ impl Evidence {
             tcp: self.tcp && !other.tcp,
             sched: self.sched && !other.sched,
             usage: self.usage && !other.usage,
+            execs: self.execs && !other.execs,
         }
     }
 }
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_list_says_what_is_wanted() {
-        assert_eq!(Evidence::parse("tcp,sched,usage"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs"), Ok(Evidence::ALL));
         assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
         assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
         for wrong in ["", "none,tcp", "net", "tcp,"] {
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_left() {
         let tcp = Evidence { tcp: true, ..Evidence::NONE };
-        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage"]);
+        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs"]);
         assert_eq!(Evidence::NONE.without(tcp), Evidence::NONE);
     }
 }

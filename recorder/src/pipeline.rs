@@ -48,6 +48,7 @@ pub struct Pipeline {
     redactor: Redactor,
     columns: EventColumns,
     evidence: EvidenceRows,
+    keeps_execs: bool,
     /// Processes that carry traffic: those of recorded calls.
     traffic: FastMap<u32, ()>,
     traffic_last: u32,
@@ -68,12 +69,18 @@ impl Pipeline {
             redactor: Redactor::default(),
             columns: EventColumns::default(),
             evidence: EvidenceRows::default(),
+            keeps_execs: true,
             traffic: FastMap::default(),
             traffic_last: 0,
             events: 0,
             part_rows: 0,
             part_payload_bytes: 0,
         }
+    }
+
+    /// Leaves `execs` empty; processes stay known.
+    pub fn leave_out_execs(&mut self) {
+        self.keeps_execs = false;
     }
 
     /// Rows of `events` so far.
@@ -148,6 +155,9 @@ impl Pipeline {
 
     fn process(&mut self, header: &Header, body: &[u8]) {
         let Some(program) = self.processes.record(header, body) else { return };
+        if !self.keeps_execs {
+            return;
+        }
         self.evidence.exec(ExecRow {
             boot_ns: header.boot_ns,
             cpu: header.cpu,

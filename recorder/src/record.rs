@@ -160,6 +160,9 @@ impl Recording {
         let owners = owners.filter_map(|(inode, pid)| Some((inode, processes.id_of(pid)?))).collect();
         let losses = Losses::new(boot_ns as u64);
         let mut pipeline = Pipeline::new(processes, losses, options.payload, std::process::id());
+        if !options.evidence.execs {
+            pipeline.leave_out_execs();
+        }
         pipeline.sockets.set_owners(owners);
         files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(PipelineError::from)?)?;
         let now = Instant::now();

@@ -60,7 +60,7 @@ fn every_program_started_is_a_row() {
     for (arguments, kept) in [(&[][..], "/bin/sh"), (&["--args"][..], "/bin/sh -c true secret")] {
         let place = Place::new();
         // Nothing of this is traffic: programs are recorded whoever starts them.
-        let more = ["--port", "1", "--evidence", "none"];
+        let more = ["--port", "1", "--evidence", "execs"];
         let recorder = Recorder::start(place.path("execs.cap"), &[&more, arguments].concat());
         let mut child = Command::new("/bin/sh").args(["-c", "true", "secret"]).spawn().unwrap();
         assert!(child.wait().unwrap().success());
@@ -110,9 +110,11 @@ fn without_evidence_there_is_none() {
     }
     let place = Place::new();
     let recorder = Recorder::start(place.path("none.cap"), &["--evidence", "none"]);
-    burn(Duration::from_millis(1_500));
+    let (pid, _) = burn(Duration::from_millis(1_500));
     let capture = recorder.finish();
-    for table in [&tables::TCP, &tables::SCHED, &tables::USAGE] {
+    let process = with(&rows(&capture, &tables::PROCESSES), "pid", pid);
+    assert_eq!(texts(&process, "exe"), ["/bin/sh"], "processes are known all the same");
+    for table in [&tables::TCP, &tables::SCHED, &tables::USAGE, &tables::EXECS] {
         assert_eq!(capture.files(table.name).len(), 0, "{}", table.name);
     }
     assert_eq!(capture.manifest.options["evidence"], serde_json::json!([]));

@@ -54,7 +54,7 @@ fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
     };
     block_on(async {
         let context = catalog::open(&capture)?;
-        let frame = catalog::plan(&context, query.sql).await?.with_param_values(values)?;
+        let frame = catalog::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         print::rows(frame, format, &style, &output).await
     })
 }
@@ -88,13 +88,20 @@ fn command(query: &Query) -> clap::Command {
                 .long(parameter.name.replace('_', "-"))
                 .alias(parameter.name)
                 .value_name(parameter.ty.name())
-                .help(parameter.doc)
+                .help(help(parameter))
                 .allow_hyphen_values(true)
                 .action(ArgAction::Set)
                 .default_value(parameter.default),
         );
     }
     command
+}
+
+fn help(parameter: &library::Parameter) -> String {
+    match parameter.allowed.words() {
+        words if words.is_empty() => parameter.doc.to_owned(),
+        words => format!("{} ({words})", parameter.doc.trim_end_matches('.')),
+    }
 }
 
 fn columns(query: &Query) -> String {
@@ -108,8 +115,9 @@ fn columns(query: &Query) -> String {
 fn values(query: &Query, matches: &ArgMatches) -> Result<Vec<(&'static str, ScalarValue)>> {
     let value = |parameter: &library::Parameter| {
         let text = matches.get_one::<String>(parameter.name).map_or(parameter.default, String::as_str);
-        let value = parameter.ty.value(text);
-        Ok((parameter.name, value.map_err(|e| Error::Usage(format!("--{}: {e}", parameter.name)))?))
+        let option = parameter.name.replace('_', "-");
+        let value = parameter.value(text).map_err(|e| Error::Usage(format!("--{option}: {e}")))?;
+        Ok((parameter.name, value))
     };
     query.parameters.iter().map(value).collect()
 }

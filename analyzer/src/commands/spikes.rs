@@ -53,6 +53,16 @@ pub async fn look(context: &SessionContext, capture: &Capture, options: &Options
     bar.enable_steady_tick(Duration::from_millis(200));
     let findings = find(context, capture, options, &|step| bar.set_message(step.to_owned())).await;
     bar.finish_and_clear();
+    if let (Some(asked_ns), Ok(findings)) = (options.max_period_ns, &findings)
+        && !findings.searched.is_too_short()
+        && asked_ns as f64 * 1e-9 > findings.searched.max_period_s + 1e-9
+    {
+        let longest = duration((findings.searched.max_period_s * 1e9) as i64);
+        eprintln!(
+            "the recording is too short for periods of {}: looked for up to {longest}",
+            duration(asked_ns)
+        );
+    }
     findings
 }
 
@@ -116,12 +126,7 @@ fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, ca
     line("when", when(spike, offset_s));
     line("how much", how_much(spike));
     for hop in spike.hops.iter().filter(|hop| hop.share >= 0.02).take(MOST_CAUSES) {
-        let part = match (hop.part.as_str(), hop.failures > 0) {
-            ("server", false) => format!("own time of {}", hop.process),
-            ("server", true) => format!("failures that begin in {}", hop.process),
-            (_, false) => "waiting".to_owned(),
-            (_, true) => "connections that break".to_owned(),
-        };
+        let part = words::part(hop);
         line(
             "where",
             format!(
@@ -175,27 +180,13 @@ fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, ca
 }
 
 fn when(spike: &Spike, offset_s: i32) -> String {
-    let mut when = format!(
-        "first at {}, jitter {}",
+    format!(
+        "first at {}, jitter {}, {}, {}",
         time(spike.first_tooth_ns, offset_s, 3),
-        duration((spike.jitter_s * 1e9) as i64)
-    );
-    match spike.clock.as_str() {
-        "undecided" => {}
-        clock => {
-            let _ = write!(when, ", {clock}");
-        }
-    }
-    if let Some(boundary) = spike.boundary {
-        let _ = write!(
-            when,
-            ", {} from every {} on the clock (by chance {})",
-            duration((boundary.offset_s * 1e9) as i64),
-            duration((boundary.every_s * 1e9) as i64),
-            words::probability(boundary.chance)
-        );
-    }
-    when
+        words::jitter(spike),
+        words::boundary(spike),
+        words::clock(spike)
+    )
 }
 
 fn how_much(spike: &Spike) -> String {
@@ -222,20 +213,20 @@ fn cycles_text(text: &mut String, spike: &Spike, offset_s: i32) {
     for cycle in spike.cycle_table.iter().take(MOST_CYCLES) {
         let expected = time(cycle.expected_ns, offset_s, 3);
         let clock = expected.get(11..23).unwrap_or_default();
+        let lost = if cycle.lossy { "  events were lost here" } else { "" };
         let _ = match cycle.onset_ns {
-            None => writeln!(text, "   {:>5}  {clock:<12} {:>10}", cycle.number, "miss"),
+            None => writeln!(text, "   {:>5}  {clock:<12} {:>10}{lost}", cycle.number, "miss"),
             Some(onset) => writeln!(
                 text,
-                "   {:>5}  {clock:<12} {:>10} {:>9} {:>9.0} {:>7} {:>8} {:>7.2} s {:>6.2} s{}",
+                "   {:>5}  {clock:<12} {:>10} {:>9} {:>9.0} {:>7} {:>8} {:>7.2} s {:>6.2} s{lost}",
                 cycle.number,
-                format!("{:+.0} ms", (onset - cycle.expected_ns) as f64 * 1e-6),
+                format!("{:+} ms", ((onset - cycle.expected_ns) as f64 * 1e-6).round() as i64),
                 cycle.requests,
                 cycle.affected,
                 cycle.errors,
                 cycle.client_closed,
                 cycle.excess_s,
-                cycle.worst_s,
-                if cycle.lossy { "  events were lost here" } else { "" }
+                cycle.worst_s
             ),
         };
     }

@@ -288,7 +288,7 @@ fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usiz
     let when = words::lead(lead_ns);
     match train.kind {
         Kind::Stopped => {
-            format!("{subject} was stopped (SIGSTOP) for {} {when}, {cycles}", duration(typical))
+            format!("{subject} was stopped (SIGSTOP) for {}, beginning {when}, {cycles}", duration(typical))
         }
         Kind::Throttled => {
             format!("the cgroup of {subject} was throttled for {}, {cycles}", duration(typical))

@@ -151,6 +151,7 @@ impl Finder<'_> {
                 Clock::Undecided => "undecided",
             }
             .to_owned(),
+            clock_evidence: refined.clock_evidence,
             boundary: boundary(refined, first_tooth_ns, hits),
             affected_requests,
             affected_per_cycle: interval(&affected),
@@ -191,10 +192,11 @@ impl Finder<'_> {
     fn cycle_table(&self, refined: &Refined, episodes: &[Episode], attribution: &Attribution) -> Vec<Cycle> {
         let mut hit = 0;
         let mut cycles = Vec::new();
-        for (index, cycle) in refined.cycles.iter().enumerate() {
+        let first = refined.cycles.first().map_or(0, |cycle| cycle.tooth);
+        for cycle in &refined.cycles {
             let expected_ns = self.begin_ns + cycle.expected_ns as i64;
             let mut row = Cycle {
-                number: index + 1,
+                number: cycle.tooth - first + 1,
                 expected_ns,
                 onset_ns: None,
                 end_ns: None,

@@ -123,6 +123,7 @@ pub struct Keys {
 
 /// Routes beyond these are one.
 const MOST_ROUTES: usize = 500;
+const OTHER_ROUTES: &str = "(others)";
 /// Paths remembered with their template.
 const MOST_PATHS: usize = 1 << 18;
 /// Connections with fewer requests are no stream of their own.
@@ -250,7 +251,8 @@ impl Keys {
         let mut streams = Vec::new();
         if server {
             streams.push(self.stream(By::Service, service.clone(), at_service.clone()));
-            streams.push(self.stream(By::Route, format!("{route} on {service}"), at_service.clone()));
+            let of_route = format!("{at_service} AND {}", route_condition(&route));
+            streams.push(self.stream(By::Route, format!("{route} on {service}"), of_route));
             let from = format!("{at_service} AND src_addr = {}", quoted(&pair.src_addr));
             streams.push(self.stream(By::Peer, format!("{} at {service}", pair.src_addr), from));
         }
@@ -306,7 +308,7 @@ impl Keys {
     }
 
     fn template(&mut self, template: &str) -> u32 {
-        let template = if self.templates.len() >= MOST_ROUTES { "(others)" } else { template };
+        let template = if self.templates.len() >= MOST_ROUTES { OTHER_ROUTES } else { template };
         match self.template_numbers.get(template) {
             Some(&number) => number,
             None => {
@@ -332,6 +334,32 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// What requests of a route have in common: the method, and the path or what its template stands for.
+fn route_condition(route: &str) -> String {
+    let (method, template) = route.split_once(' ').unwrap_or((route, ""));
+    let method =
+        if method == "?" { "method IS NULL".to_owned() } else { format!("method = {}", quoted(method)) };
+    match template {
+        OTHER_ROUTES => method,
+        "" => format!("{method} AND path IS NULL"),
+        template if template.contains("{}") => {
+            let segment = |segment: &str| match segment {
+                "{}" => "([0-9]+|[0-9a-fA-F-]{8,}|[^/]{41,})".to_owned(),
+                segment => literally(segment),
+            };
+            let pattern = template.split('/').map(segment).collect::<Vec<_>>().join("/");
+            format!("{method} AND path ~ {}", quoted(&format!("^{pattern}$")))
+        }
+        template => format!("{method} AND path = {}", quoted(template)),
+    }
+}
+
+/// As a regular expression that matches nothing else.
+fn literally(text: &str) -> String {
+    let escaped = |c: char| if "\\.+*?()|[]{}^$#&-~".contains(c) { format!("\\{c}") } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// The path with numbers and ids replaced.
 fn template(path: &str) -> String {
     let segment = |segment: &str| {
@@ -353,5 +381,30 @@ mod tests {
         assert_eq!(template("/u/4bf92f35-77b3-4da6-a3ce-929d0e0e4736"), "/u/{}");
         assert_eq!(template("/v2/cafe/deadbeef"), "/v2/cafe/deadbeef");
         assert_eq!(template("/"), "/");
+    }
+
+    /// Which of some paths, all of GET but the last, the statement of a route selects.
+    async fn selected(path: &str) -> Vec<String> {
+        let condition = route_condition(&format!("GET {}", template(path)));
+        let rows = "(VALUES ('GET', '/orders'), ('GET', '/orders/17'), ('GET', '/orders/18'), ('GET', '/orders/new'),
+            ('GET', '/orders/17/lines'), ('GET', '/o''k.(a|b)/7'), ('GET', '/o''kx(a|b)/7'), ('POST', '/orders/17')) AS t(method, path)";
+        let sql = format!("SELECT method || ' ' || path AS row FROM {rows} WHERE {condition} ORDER BY row");
+        let batches = SessionContext::new().sql(&sql).await.expect(&sql).collect().await.expect(&sql);
+        let texts = batches.iter().map(|batch| {
+            datafusion::arrow::compute::cast(batch.column(0), &DataType::Utf8View).expect("texts")
+        });
+        texts
+            .flat_map(|t| t.as_string_view().iter().flatten().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_statement_of_a_route_selects_its_requests_only() {
+        assert_eq!(selected("/orders").await, ["GET /orders"]);
+        assert_eq!(selected("/orders/99").await, ["GET /orders/17", "GET /orders/18"]);
+        assert_eq!(selected("/o'k.(a|b)/9").await, ["GET /o'k.(a|b)/7"]);
+        assert_eq!(selected("/o'k").await, Vec::<String>::new());
+        assert_eq!(route_condition("GET (others)"), "method = 'GET'");
+        assert_eq!(route_condition("? "), "method IS NULL AND path IS NULL");
     }
 }

@@ -54,6 +54,13 @@ pub struct Searched {
     pub utc_offset_s: i32,
 }
 
+impl Searched {
+    /// Whether no period of the wanted length comes back often enough in the recording.
+    pub fn is_too_short(&self) -> bool {
+        self.max_period_s < self.min_period_s
+    }
+}
+
 /// Episodes without a period.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unexplained {
@@ -74,11 +81,12 @@ pub struct Unexplained {
 }
 
 /// What was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Metric {
     /// Slow requests.
+    #[default]
     Latency,
     /// Requests with outcome `error`, `server_closed` or `reset`.
     Errors,
@@ -89,7 +97,7 @@ pub enum Metric {
 }
 
 /// One periodic spike.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Spike {
     /// The finding in one sentence.
     pub sentence: String,
@@ -127,6 +135,8 @@ pub struct Spike {
     pub first_tooth_ns: i64,
     /// `locked` to a clock, `free-running`, or `undecided` (fewer than ten cycles tell little).
     pub clock: String,
+    /// Log-likelihood ratio of locked against free-running: positive favours locked.
+    pub clock_evidence: f64,
     /// The nearest wall-clock boundary (every hour, 30, 15, 10, 5, 1 min), where the phase is near one.
     pub boundary: Option<Boundary>,
     /// Requests affected in all hit cycles.
@@ -176,9 +186,9 @@ pub struct Boundary {
 }
 
 /// One tooth of the comb.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Cycle {
-    /// Counts from 1.
+    /// Counts from 1; a tooth without traffic around it has a number too.
     pub number: usize,
     /// Where the comb expects it.
     pub expected_ns: i64,

@@ -135,10 +135,11 @@ impl Finder<'_> {
         let fap = options.fap / self.search.tests.max(1) as f64;
         let cycles = power::cycles_needed(jitter, fap);
         let needed_ns = power::recording_needed_ns(period_ns, jitter, fap) as f64;
+        let at_jitter = if comb.is_some() { "at this jitter" } else { "at an assumed jitter of 1 %" };
         let fits = comb.is_none_or(|comb| 2 * comb.hits.len() > candidate.episodes.len());
         (fits && needed_ns > length_ns && period_ns >= options.min_period_ns as f64).then(|| {
             format!(
-                "if it comes back every {}, {cycles} cycles are needed at this jitter: record {}",
+                "if it comes back every {}, {cycles} cycles are needed {at_jitter}: record {}",
                 long(period_ns),
                 long(needed_ns * 1.1)
             )
@@ -149,6 +150,12 @@ impl Finder<'_> {
         let mut notes = Vec::new();
         if self.counted.spans == 0 {
             notes.push("the capture holds no requests".to_owned());
+        } else if findings.searched.is_too_short() {
+            notes.push(format!(
+                "the recording is too short for any period of {} or more, so none was looked for: record at least {}",
+                long(findings.searched.min_period_s * 1e9),
+                long(findings.searched.min_period_s * 4e9)
+            ));
         } else if findings.spikes.is_empty() {
             let searched = &findings.searched;
             notes.push(format!(
@@ -158,13 +165,6 @@ impl Finder<'_> {
                 long(searched.min_period_s * 1e9),
                 long(searched.max_period_s * 1e9),
                 searched.fap
-            ));
-        }
-        if findings.searched.max_period_s < findings.searched.min_period_s {
-            notes.push(format!(
-                "too short a recording for any period of {} or more: record at least {}",
-                long(findings.searched.min_period_s * 1e9),
-                long(findings.searched.min_period_s * 4e9)
             ));
         }
         if self.counted.left_out > 0 {
@@ -196,7 +196,7 @@ fn unrecorded(manifest: &Manifest) -> Vec<&'static str> {
         wanted.is_some_and(|names| names.iter().any(|wanted| wanted == name))
             || manifest.files.iter().any(|file| file.table == name)
     };
-    ["tcp", "sched", "usage"].into_iter().filter(|name| !is_there(name)).collect()
+    ["tcp", "sched", "usage", "execs"].into_iter().filter(|name| !is_there(name)).collect()
 }
 
 /// A length of time without false precision: `50 min`, `12.4 s`.

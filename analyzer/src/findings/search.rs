@@ -261,12 +261,15 @@ fn load(series: &Series) -> Vec<f64> {
     series.total.chunks(stretch).map(|bins| bins.iter().map(|&n| f64::from(n)).sum()).collect()
 }
 
-/// Candidates whose onsets differ: the same episodes seen by several streams are one test. The stream nearest to the cause
-/// stands for them.
+/// Candidates whose onsets differ: the same episodes seen by several streams are one test. A request that failed says more
+/// than that it was slow; of those, the stream nearest to the cause stands for them.
 fn distinct(candidates: &[Candidate], resolution_ns: i64) -> Vec<usize> {
     let mut order: Vec<usize> =
         (0..candidates.len()).filter(|&index| candidates[index].episodes.len() >= FEWEST).collect();
-    order.sort_by_key(|&index| candidates[index].nearness);
+    order.sort_by_key(|&index| {
+        let Candidate { metric, nearness, .. } = candidates[index];
+        (metric == Metric::Missing, metric == Metric::Latency, nearness)
+    });
     let mut kept: Vec<usize> = Vec::new();
     for index in order {
         if !kept.iter().any(|&other| same(&candidates[index], &candidates[other], resolution_ns)) {
@@ -300,4 +303,39 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> Option<R> + Sync
     });
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_same_episodes_clients_that_gave_up_stand_before_slow_requests() {
+        let episode = |number: i64| Episode {
+            onset_ns: number * 60_000_000_000,
+            peak_ns: 0,
+            end_ns: 0,
+            requests: 1,
+            affected: 1.0,
+            excess_ns: 0.0,
+            lossy: false,
+        };
+        let candidate = |metric, nearness| Candidate {
+            stream: 0,
+            metric,
+            episodes: (1..5).map(episode).collect(),
+            nearness: (0, nearness),
+            load: Vec::new(),
+        };
+        let missing = candidate(Metric::Missing, 0);
+        let all = [
+            missing.clone(),
+            candidate(Metric::Latency, 1),
+            candidate(Metric::ClientClosed, 3),
+            candidate(Metric::ClientClosed, 2),
+        ];
+        assert_eq!(distinct(&all, 1), [3]);
+        assert_eq!(distinct(&all[..2], 1), [1]);
+        assert_eq!(distinct(&all[..1], 1), [0]);
+    }
 }

@@ -1,6 +1,7 @@
 //! Findings in sentences, and the SQL that goes with them.
 
-use super::{Cause, HopShare, Metric, Spike};
+use super::{Cause, Cycle, HopShare, Metric, Spike};
+use crate::periodicity::refine;
 use crate::text::duration;
 
 /// `40 ms before each onset`.
@@ -51,10 +52,99 @@ pub fn cause(causes: &[Cause], top: Option<&HopShare>) -> String {
     }
 }
 
+/// What a hop's share of the excess or of the failures is.
+pub fn part(hop: &HopShare) -> String {
+    match (hop.part.as_str(), hop.failures > 0) {
+        ("server", false) => format!("own time of {}", hop.process),
+        ("server", true) => format!("failures that begin in {}", hop.process),
+        (_, false) => format!("waiting for {}", hop.process),
+        (_, true) => format!("connections to {} that break", hop.process),
+    }
+}
+
+/// Of how many cycles in a row one is hit, where it is always that one; else 1.
+pub fn one_in(cycles: &[Cycle]) -> usize {
+    let hits: Vec<usize> = cycles.iter().filter(|c| c.onset_ns.is_some()).map(|c| c.number).collect();
+    let divisor = |a: usize, b: usize| {
+        let (mut a, mut b) = (a, b);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    hits.windows(2).map(|pair| pair[1].abs_diff(pair[0])).fold(0, divisor).max(1)
+}
+
+/// That only every so many-th cycle is hit, in which case what comes back has a longer period; empty else.
+pub fn only_every(spike: &Spike, digits: usize) -> String {
+    let each = one_in(&spike.cycle_table);
+    if each < 2 {
+        return String::new();
+    }
+    let nth = match each {
+        2 => "2nd".to_owned(),
+        3 => "3rd".to_owned(),
+        more => format!("{more}th"),
+    };
+    let longer_s = spike.period_s * each as f64;
+    format!("only every {nth} cycle is hit: every {longer_s:.digits$} s, outside of the periods searched")
+}
+
+/// `12.3 ms`, or `at most 28.9 ms` where onsets are not known any better.
+pub fn jitter(spike: &Spike) -> String {
+    let off = spike.cycle_table.iter().filter_map(|cycle| Some((cycle.onset_ns? - cycle.expected_ns) as f64));
+    let squares: f64 = off.map(|ns| ns * ns).sum();
+    let measured_s = (squares / (spike.hits as f64 - 2.0).max(1.0)).sqrt() * 1e-9;
+    let least = if measured_s < 0.999 * spike.jitter_s { "at most " } else { "" };
+    format!("{least}{}", duration((spike.jitter_s * 1e9) as i64))
+}
+
+/// What keeps the time, or what it would take to tell.
+pub fn clock(spike: &Spike) -> String {
+    match spike.clock.as_str() {
+        "locked" => "clock-locked".to_owned(),
+        "undecided" => format!("clock-locked or free-running cannot be told yet ({})", to_tell(spike)),
+        clock => clock.to_owned(),
+    }
+}
+
+/// Which clock is favoured where none can be named, and what it would take.
+pub fn to_tell(spike: &Spike) -> String {
+    let favoured = match spike.clock_evidence {
+        evidence if evidence > 0.0 => "clock-locked is favoured; ",
+        evidence if evidence < 0.0 => "free-running is favoured; ",
+        _ => "",
+    };
+    let tell = match refine::hits_for_clock(spike.hits, spike.clock_evidence) {
+        Some(hits) => format!("about {hits} cycles hit would tell"),
+        None => "many more cycles would tell".to_owned(),
+    };
+    format!("{favoured}{tell}")
+}
+
+/// The wall-clock boundary that the teeth are near, or that they are near none.
+pub fn boundary(spike: &Spike) -> String {
+    let Some(boundary) = spike.boundary else { return "near no wall-clock boundary".to_owned() };
+    format!(
+        "{} from every {} on the clock (by chance {})",
+        duration((boundary.offset_s * 1e9) as i64),
+        duration((boundary.every_s * 1e9) as i64),
+        probability(boundary.chance)
+    )
+}
+
+/// Digits behind the point that a period's uncertainty leaves.
+pub fn period_digits(spike: &Spike) -> usize {
+    let margin_s = (spike.period_ci_s[1] - spike.period_ci_s[0]) / 2.0;
+    (1.0 - margin_s.max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize
+}
+
 /// The finding in one sentence.
 pub fn sentence(spike: &Spike) -> String {
     let margin_s = (spike.period_ci_s[1] - spike.period_ci_s[0]) / 2.0;
-    let digits = (1.0 - margin_s.max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize;
+    let digits = period_digits(spike);
+    let only = only_every(spike, digits);
+    let only = if only.is_empty() { only } else { format!(" ({only})") };
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let place = match spike.hops.first() {
         Some(top) if top.failures > 0 => {
@@ -68,7 +158,7 @@ pub fn sentence(spike: &Spike) -> String {
         None => format!("seen in {}", spike.stream),
     };
     format!(
-        "{} every {:.digits$} s +- {margin_s:.digits$} s, {} of {} cycles, FAP {}{extrapolated}: {place}; {}",
+        "{} every {:.digits$} s +- {margin_s:.digits$} s, {} of {} cycles{only}, FAP {}{extrapolated}: {place}; {}",
         bad(spike.metric),
         spike.period_s,
         spike.hits,
@@ -81,4 +171,60 @@ pub fn sentence(spike: &Spike) -> String {
 /// `0.002`, `3e-9`.
 pub fn probability(p: f64) -> String {
     if p >= 0.001 { format!("{p:.3}") } else { format!("{p:.0e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cycles of 30 s, hit at these numbers, each onset so many ns late.
+    fn cycles(count: usize, hits: &[usize], late_ns: i64) -> Vec<Cycle> {
+        let cycle = |number: usize| {
+            let expected_ns = 30_000_000_000 * number as i64;
+            let onset_ns = hits.contains(&number).then_some(expected_ns + late_ns);
+            Cycle { number, expected_ns, onset_ns, ..Cycle::default() }
+        };
+        (1..=count).map(cycle).collect()
+    }
+
+    fn spike(cycle_table: Vec<Cycle>) -> Spike {
+        Spike {
+            period_s: 30.0,
+            period_ci_s: [29.995, 30.005],
+            hits: cycle_table.iter().filter(|cycle| cycle.onset_ns.is_some()).count(),
+            cycles: cycle_table.len(),
+            jitter_s: 0.02,
+            clock: "undecided".to_owned(),
+            clock_evidence: 1.2,
+            cycle_table,
+            ..Spike::default()
+        }
+    }
+
+    #[test]
+    fn a_period_of_which_every_second_cycle_is_hit_is_said_to_be_longer() {
+        let alternating = sentence(&spike(cycles(9, &[1, 3, 5, 9], 0)));
+        let words = "4 of 9 cycles (only every 2nd cycle is hit: every 60.0000 s, outside of the periods searched), FAP";
+        assert!(alternating.contains(words), "{alternating}");
+        let missing = sentence(&spike(cycles(9, &[1, 3, 4, 9], 0)));
+        assert!(missing.contains("4 of 9 cycles, FAP"), "{missing}");
+        assert_eq!(one_in(&[]), 1);
+    }
+
+    #[test]
+    fn a_jitter_below_what_can_be_seen_is_a_bound() {
+        assert_eq!(jitter(&spike(cycles(6, &[1, 2, 3, 4, 5, 6], 1_000_000))), "at most 20.0 ms");
+        let late_ns = (0.02e9 * (4.0f64 / 6.0).sqrt()) as i64;
+        assert_eq!(jitter(&spike(cycles(6, &[1, 2, 3, 4, 5, 6], late_ns))), "20.0 ms");
+    }
+
+    #[test]
+    fn clock_and_boundary_are_always_stated() {
+        let six = spike(cycles(6, &[1, 2, 3, 4, 5, 6], 0));
+        let told = "clock-locked or free-running cannot be told yet (clock-locked is favoured; about 10 cycles hit would tell)";
+        assert_eq!(clock(&six), told);
+        assert_eq!(clock(&Spike { clock: "locked".to_owned(), ..six.clone() }), "clock-locked");
+        assert_eq!(clock(&Spike { clock: "free-running".to_owned(), ..six.clone() }), "free-running");
+        assert_eq!(boundary(&six), "near no wall-clock boundary");
+    }
 }

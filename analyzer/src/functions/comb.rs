@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, Stru
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::utils::SingleRowListArrayBuilder;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, Volatility, create_udaf};
 
 use super::Recording;
@@ -64,6 +64,9 @@ impl Accumulator for Times {
         let times = cast(&values[0], &DataType::Int64)?;
         self.times_ns.extend(times.as_primitive::<Int64Type>().iter().flatten());
         let shortest = values[1].as_primitive::<Float64Type>();
+        if let Some(wrong) = shortest.iter().flatten().find(|s| !(s.is_finite() && *s > 0.0)) {
+            return exec_err!("comb(times, shortest_period_s): {wrong} s is no period");
+        }
         self.shortest_s = self.shortest_s.or_else(|| shortest.iter().flatten().next());
         Ok(())
     }

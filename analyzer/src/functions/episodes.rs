@@ -17,7 +17,7 @@ use crate::findings::search::Options;
 use crate::findings::spikes::{Episodic, episodes};
 use crate::library::duration_ns;
 
-/// The table function: `episodes()`, or `episodes('2s')` where shorter periods than 10 s matter.
+/// The table function: `episodes()`, or `episodes('2s')` and `episodes(2)` (seconds) where shorter periods than 10 s matter.
 #[derive(Debug)]
 pub struct Episodes {
     capture: Capture,
@@ -33,15 +33,19 @@ impl Episodes {
 impl TableFunctionImpl for Episodes {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let shortest = match args.exprs() {
-            [] => "10s",
-            [Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)] => text,
+            [] => "10s".to_owned(),
+            [Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)] => {
+                text.clone()
+            }
+            [Expr::Literal(ScalarValue::Int64(Some(seconds)), _)] => format!("{seconds}s"),
+            [Expr::Literal(ScalarValue::Float64(Some(seconds)), _)] => format!("{seconds}s"),
             _ => {
                 return plan_err!(
-                    "episodes() takes the shortest period of interest, such as '10s', or nothing"
+                    "episodes() takes the shortest period of interest, such as '10s' or 10, or nothing"
                 );
             }
         };
-        let Some(min_period_ns) = duration_ns(shortest).filter(|&ns| ns > 0) else {
+        let Some(min_period_ns) = duration_ns(&shortest).filter(|&ns| ns > 0) else {
             return plan_err!("episodes(): {shortest} is no time such as '10s'");
         };
         Ok(Arc::new(EpisodeTable { capture: self.capture.clone(), min_period_ns }))

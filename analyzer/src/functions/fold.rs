@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
@@ -34,7 +34,18 @@ impl ScalarUDFImpl for FoldPhase {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let [time, period_s, origin] = arguments else {
+            return plan_err!("fold_phase(time, period_s, origin) takes three arguments");
+        };
+        for moment in [time, origin] {
+            if !is_moment(moment) {
+                return plan_err!("fold_phase(time, period_s, origin): {moment} is no time");
+            }
+        }
+        if !(period_s.is_numeric() || period_s.is_null()) {
+            return plan_err!("fold_phase(time, period_s, origin): {period_s} is no number of seconds");
+        }
         Ok(DataType::Float64)
     }
 
@@ -59,6 +70,12 @@ impl ScalarUDFImpl for FoldPhase {
         }
         Ok(ColumnarValue::Array(Arc::new(phases)))
     }
+}
+
+/// Whether [`ns`] understands values of this type.
+fn is_moment(ty: &DataType) -> bool {
+    let text = matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
+    text || ty.is_integer() || ty.is_null() || matches!(ty, DataType::Timestamp(..))
 }
 
 /// Nanoseconds since 1970 UTC of a timestamp of any unit and zone; integers are taken for such.

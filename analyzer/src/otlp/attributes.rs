@@ -122,7 +122,7 @@ fn error_type(row: &SpanRow<'_>) -> Option<String> {
 pub fn status(row: &SpanRow<'_>) -> Status {
     let message = match row.outcome {
         "client_closed" => "the client went away before the response was complete",
-        "server_closed" => "the server closed the connection without a response",
+        "server_closed" => "the server closed the connection before the response was complete",
         "reset" => "the connection was reset by the server or timed out",
         _ => "",
     };

@@ -136,6 +136,8 @@ struct Search {
     shortest: f64,
     longest: f64,
     floor: f64,
+    /// Shortest and longest period asked for.
+    asked: (f64, f64),
     min_share: f64,
     /// Weight of the prior, and -ln of the range of ln(period).
     prior: (f64, f64),
@@ -177,6 +179,7 @@ impl Search {
             shortest,
             longest,
             floor: grid.resolution_ns as f64 * 1e-9,
+            asked: (grid.min_period_ns as f64 * 1e-9, longest),
             min_share: grid.min_share,
             prior: (grid.prior_weight, -range.ln()),
             widest: grid.widest,
@@ -372,7 +375,29 @@ impl Search {
             }
             best = next;
         }
-        Some(best)
+        self.is_asked_for(&best).then_some(best)
+    }
+
+    /// Whether the hits themselves keep a period that was asked for: a wide comb at an end of the range also holds those of
+    /// a period beyond it.
+    fn is_asked_for(&self, trial: &Trial) -> bool {
+        let swing = 2.0 * REACH * trial.sigma / (trial.hits as f64 - 1.0);
+        if trial.period - swing >= self.asked.0 && trial.period + swing <= self.asked.1 {
+            return true;
+        }
+        let Some((period, phase)) = self.refit(trial) else { return true };
+        let (mut n, mut squares, mut sum_j, mut sum_jj) = (0.0, 0.0, 0.0, 0.0);
+        self.residuals(trial.period, trial.phase, |tooth, residual, index| {
+            if residual.abs() <= REACH * trial.sigma {
+                n += 1.0;
+                squares += (self.times[index] - phase - tooth * period).powi(2);
+                sum_j += tooth;
+                sum_jj += tooth * tooth;
+            }
+        });
+        let sigma = (squares / (n - 2.0f64).max(1.0)).sqrt().max(self.floor / 12.0f64.sqrt());
+        let margin = 2.0 * sigma / (sum_jj - sum_j * sum_j / n).sqrt();
+        period + margin >= self.asked.0 && period - margin <= self.asked.1
     }
 
     /// Least squares of the hits' times on their teeth.
@@ -545,6 +570,22 @@ mod tests {
         assert!((comb.period_ns / (600.0 * SECOND) - 1.0).abs() < 0.005, "{comb:?}");
         assert_eq!((comb.hits.len(), comb.teeth), (5, 6));
         assert_eq!(comb.hits.iter().map(|hit| hit.0).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn a_period_beyond_the_range_is_not_one_of_the_range() {
+        let onsets = train(60.0, 10, 0.0001, &mut Random::new(3));
+        let asked = |from_s: f64, to_s: f64| {
+            let asked = Grid { max_period_ns: (to_s * SECOND) as i64, ..grid(600.0, from_s) };
+            let comb = search(&onsets, &asked)?;
+            // Any onsets lie on some comb; few of these on one that is wrong.
+            (comb.hits.len() > 5).then(|| (comb.period_ns / SECOND * 10.0).round() / 10.0)
+        };
+        assert_eq!(asked(50.0, 100.0), Some(60.0));
+        assert_eq!(asked(50.0, 60.0), Some(60.0), "a period at the end of the range");
+        assert_eq!(asked(50.0, 59.5), None);
+        assert_eq!(asked(60.4, 100.0), None);
+        assert_eq!(asked(20.0, 59.5), Some(30.0), "at every second tooth");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 /// A moment at which everything waits, and the moment at which everything goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Freeze {
-    /// Begin: the common end less the longest wait.
+    /// Begin: the common end less the longest wait, or when the first began who waited as long and gave up before that end.
     pub from_ns: i64,
     /// The common end.
     pub to_ns: i64,
@@ -56,7 +56,10 @@ pub fn freeze(points: &[(i64, i64)]) -> Option<Freeze> {
     }
     let to_ns = group[group.len() / 2].0;
     let longest = group.iter().map(|point| point.1).max()?;
-    Some(Freeze { from_ns: to_ns - longest, to_ns })
+    // Who gives up does not see the end, and those who see it began within the patience of clients before it.
+    let patience = ((1.0 - SPREAD) * longest as f64) as i64;
+    let gave_up = points.iter().filter(|point| point.1 >= patience).map(|point| point.0).min();
+    Some(Freeze { from_ns: gave_up.unwrap_or(i64::MAX).min(to_ns - longest), to_ns })
 }
 
 #[cfg(test)]
@@ -72,6 +75,17 @@ mod tests {
         let found = freeze(&points).expect("a freeze");
         assert!((4_990..=5_010).contains(&found.from_ns), "{found:?}");
         assert!((5_990..=6_010).contains(&found.to_ns), "{found:?}");
+    }
+
+    #[test]
+    fn who_gives_up_began_in_the_freeze_too() {
+        // Stopped from 5,000 to 6,450; clients wait for 1,000.
+        let gave_up = (0..9).map(|i| (5_000 + 50 * i, 1_000 + i % 2));
+        let waited = (9..29).map(|i| (5_000 + 50 * i, 1_450 - 50 * i));
+        let mut points: Vec<(i64, i64)> = gave_up.chain(waited).collect();
+        points.push((4_700, 300));
+        let found = freeze(&points).expect("a freeze");
+        assert_eq!(found, Freeze { from_ns: 5_000, to_ns: 6_450 });
     }
 
     #[test]

@@ -126,6 +126,16 @@ fn clock(points: &[(f64, f64)], squares: f64, known_ns: f64) -> (Clock, f64) {
     }
 }
 
+/// Hits after which a clock that is undecided so far will probably be named: evidence grows with their number. None where
+/// there is too little to go by.
+pub fn hits_for_clock(hits: usize, evidence: f64) -> Option<usize> {
+    if hits < CLOCK_HITS {
+        return Some(CLOCK_HITS);
+    }
+    let needed = (hits as f64 * CLOCK_EVIDENCE / evidence.abs()).ceil();
+    (needed <= 10.0 * hits as f64).then_some((needed as usize).max(hits + 1))
+}
+
 fn cycles(comb: &Comb, phase_ns: f64, period_ns: f64, horizon_ns: f64) -> Vec<Cycle> {
     let last = ((horizon_ns - phase_ns) / period_ns).floor().max(0.0) as usize;
     let last = comb.hits.last().map_or(last, |hit| hit.0.max(last));
@@ -234,6 +244,14 @@ mod tests {
         assert!(named(true, Clock::FreeRunning) > 160);
         assert!(named(false, Clock::FreeRunning) < 6);
         assert!(named(true, Clock::Locked) < 12);
+    }
+
+    #[test]
+    fn it_is_said_how_many_hits_would_name_the_clock() {
+        assert_eq!(hits_for_clock(6, 1.9), Some(10));
+        assert_eq!(hits_for_clock(12, -1.0), Some(24));
+        assert_eq!(hits_for_clock(12, 1.999), Some(13));
+        assert_eq!(hits_for_clock(12, 0.0), None);
     }
 
     #[test]

@@ -47,13 +47,14 @@ fn bars(scene: &mut Scene, report: &Report, cycles: &[Cycle], area: &Area, most:
         if cycle.lossy {
             shapes.push(Shape::Hatch(Area { x, y: area.y, width, height: area.height }));
         }
+        let lost = if cycle.lossy { "\nevents are missing" } else { "" };
         let tip = match cycle.onset_ns {
             Some(onset_ns) => {
                 let height = (area.height * cycle.affected / most).max(2.0);
                 let y = area.y + area.height - height;
                 shapes.push(Shape::Rect(Area { x: middle - bar / 2.0, y, width: bar, height }, Ink::Mark));
                 format!(
-                    "cycle {}, {}\n{:.1} of {} requests affected\n{} beyond the ordinary, worst {}",
+                    "cycle {}, {}\n{:.1} of {} requests affected\n{} beyond the ordinary, worst {}{lost}",
                     cycle.number,
                     time(onset_ns, report.utc_offset_s, 3),
                     cycle.affected,
@@ -69,7 +70,7 @@ fn bars(scene: &mut Scene, report: &Report, cycles: &[Cycle], area: &Area, most:
                     Ink::Faint,
                 ));
                 let at = time(cycle.expected_ns, report.utc_offset_s, 3);
-                format!("cycle {}, expected {at}\nno episode", cycle.number)
+                format!("cycle {}, expected {at}\nno episode{lost}", cycle.number)
             }
         };
         scene.shapes.push(Shape::Tip(tip, shapes));

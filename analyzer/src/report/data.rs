@@ -99,6 +99,8 @@ pub struct Fold {
     pub first_tooth_ns: i64,
     /// Number of the first column's cycle: 1 is that of the first tooth, 0 what came before it.
     pub first_cycle: i64,
+    /// Number of the last cycle whose tooth lies in the recording.
+    pub last_cycle: i64,
     /// Cycles.
     pub cycles: usize,
     /// What `values` are.

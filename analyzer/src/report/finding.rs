@@ -4,7 +4,7 @@ use super::data::Report;
 use super::markup::Markup;
 use super::page::both;
 use super::{cycles, fold};
-use crate::findings::{Cause, Interval, Metric, Spike};
+use crate::findings::{Cause, Cycle, Interval, Metric, Spike, words};
 use crate::text::{count, duration, time};
 
 /// Cycles in the table.
@@ -17,8 +17,8 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     let Some(spike) = report.findings.spikes.get(place) else { return };
     let id = format!("finding-{}", place + 1);
     page.open("article", &[("class", "finding".into()), ("id", id.into()), ("tabindex", "-1".into())]);
-    page.raw("<h3>").element("span", &[("class", "number".into())], &(place + 1).to_string());
-    page.text(&spike.sentence).raw("</h3>");
+    page.raw("<h3>").element("span", &[("class", "number".into())], &format!("{}.", place + 1));
+    page.raw(" ").text(&spike.sentence).raw("</h3>");
     page.element("p", &[("class", "quiet".into())], "The rows that show it:");
     sql(page, &spike.sql);
     numbers(page, spike);
@@ -86,10 +86,6 @@ fn numbers(page: &mut Markup, spike: &Spike) {
     };
     let affected = &spike.affected_per_cycle;
     let excess = between(&spike.excess_s_per_cycle);
-    let boundary = spike.boundary.map(|boundary| {
-        let (every, offset) = (seconds(boundary.every_s), seconds(boundary.offset_s));
-        format!("{offset} from every full {every}, chance {}", probability(boundary.chance))
-    });
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let all = [
         (
@@ -100,7 +96,7 @@ fn numbers(page: &mut Markup, spike: &Spike) {
         (
             "cycles hit",
             format!("{} of {}", spike.hits, spike.cycles),
-            format!("jitter {}", seconds(spike.jitter_s)),
+            only_every(spike, format!("jitter {}", words::jitter(spike))),
         ),
         ("false alarm", probability(spike.fap), format!("null: {}{extrapolated}", spike.null)),
         ("where", spike.hop.clone(), String::new()),
@@ -116,7 +112,7 @@ fn numbers(page: &mut Markup, spike: &Spike) {
             percent(spike.share_of_bad),
             format!("{:.0} requests", spike.affected_requests),
         ),
-        ("clock", spike.clock.clone(), boundary.unwrap_or_default()),
+        ("clock", spike.clock.clone(), clock(spike)),
     ];
     page.raw("<dl class=\"numbers\">");
     for (name, value, small) in &all {
@@ -127,6 +123,20 @@ fn numbers(page: &mut Markup, spike: &Spike) {
         page.raw("</dd></div>");
     }
     page.raw("</dl>");
+}
+
+/// That only every so many-th cycle is hit, where it is so, before other words.
+fn only_every(spike: &Spike, words: String) -> String {
+    match words::only_every(spike, words::period_digits(spike)) {
+        only if only.is_empty() => words,
+        only => format!("{only}; {words}"),
+    }
+}
+
+/// What is known of the clock beside its name.
+fn clock(spike: &Spike) -> String {
+    let boundary = words::boundary(spike);
+    if spike.clock == "undecided" { format!("{}; {boundary}", words::to_tell(spike)) } else { boundary }
 }
 
 fn pictures(page: &mut Markup, report: &Report, place: usize) {
@@ -150,12 +160,14 @@ fn hops(page: &mut Markup, spike: &Spike) {
     let failures = spike.hops[0].failures > 0;
     let heading = if failures { "Where the failures begin" } else { "Where the excess is" };
     page.raw("<div>").element("h4", &[], heading);
-    page.raw("<div class=\"scroll\"><table><thead><tr><th>hop</th><th>part</th>");
-    page.raw("<th>share</th><th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
+    // The share comes first: what stands on the right is out of sight on a phone.
+    page.raw("<div class=\"scroll\"><table><thead><tr><th>share</th><th>hop</th><th>what</th>");
+    page.raw("<th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
     for hop in spike.hops.iter().take(MAX_ROWS) {
-        page.raw("<tr>").element("td", &[("class", "wide".into())], &hop.hop);
-        page.element("td", &[], &format!("{} of {}", hop.part, hop.process));
+        page.raw("<tr>");
         share(page, hop.share);
+        page.element("td", &[("class", "wide".into())], &hop.hop);
+        page.element("td", &[("class", "wide".into())], &words::part(hop));
         page.element("td", &[("class", "n".into())], &seconds(hop.excess_s));
         let cycles = format!("{} of {}", hop.positive_cycles, spike.hits);
         page.element("td", &[("class", "n".into())], &cycles).raw("</tr>");
@@ -175,16 +187,16 @@ fn dimensions(page: &mut Markup, spike: &Spike) {
     if spike.dimensions.is_empty() {
         return;
     }
-    page.raw("<div><h4>Whom it hits</h4><div class=\"scroll\"><table><thead><tr><th></th><th>value</th>");
-    page.raw("<th>of affected</th><th class=\"n\">of ordinary</th></tr></thead><tbody>");
+    page.raw("<div><h4>Whom it hits</h4><div class=\"scroll\"><table><thead><tr>");
+    page.raw(
+        "<th>of affected</th><th class=\"n\">of ordinary</th><th></th><th>value</th></tr></thead><tbody>",
+    );
     for row in spike.dimensions.iter().take(MAX_ROWS) {
-        page.raw("<tr>").element("td", &[], &row.dimension).element(
-            "td",
-            &[("class", "wide".into())],
-            &row.value,
-        );
+        page.raw("<tr>");
         share(page, row.share);
-        page.element("td", &[("class", "n".into())], &percent(row.share_of_ordinary)).raw("</tr>");
+        page.element("td", &[("class", "n".into())], &percent(row.share_of_ordinary));
+        page.element("td", &[], &row.dimension);
+        page.element("td", &[("class", "wide".into())], &row.value).raw("</tr>");
     }
     page.raw("</tbody></table></div></div>");
 }
@@ -233,7 +245,7 @@ fn cycle_table(page: &mut Markup, report: &Report, spike: &Spike) {
         return;
     }
     page.raw("<details><summary>Cycles <span class=\"hits\">");
-    let mark = |cycle: &crate::findings::Cycle| if cycle.onset_ns.is_some() { '●' } else { '○' };
+    let mark = |cycle: &Cycle| if cycle.onset_ns.is_some() { '●' } else { '○' };
     let marks: String = spike.cycle_table.iter().take(60).map(mark).collect();
     page.text(&marks).raw("</span></summary><div class=\"scroll tall\"><table class=\"rove\"><thead><tr>");
     for name in [
@@ -243,33 +255,38 @@ fn cycle_table(page: &mut Markup, report: &Report, spike: &Spike) {
     }
     page.raw("</tr></thead><tbody>");
     for cycle in spike.cycle_table.iter().take(MAX_CYCLES) {
-        let mut cells = vec![cycle.number.to_string()];
-        match cycle.onset_ns {
-            Some(onset_ns) => cells.extend([
-                time(onset_ns, report.utc_offset_s, 3),
-                duration(onset_ns.saturating_sub(cycle.expected_ns)),
-                cycle.end_ns.map(|end_ns| duration(end_ns.saturating_sub(onset_ns))).unwrap_or_default(),
-                count(cycle.requests),
-                format!("{:.1}", cycle.affected),
-                count(cycle.errors),
-                count(cycle.client_closed),
-                seconds(cycle.excess_s),
-                seconds(cycle.worst_s),
-            ]),
-            None => {
-                let lost = if cycle.lossy { "no episode; events are missing" } else { "no episode" };
-                cells.extend([time(cycle.expected_ns, report.utc_offset_s, 3), lost.to_owned()]);
-                cells.extend(std::iter::repeat_n(String::new(), 7));
-            }
-        }
         let class = if cycle.onset_ns.is_some() { "hit" } else { "miss" };
         page.open("tr", &[("class", class.into())]);
-        for cell in &cells {
+        for cell in &cells(cycle, report.utc_offset_s) {
             page.element("td", &[("class", "n".into())], cell);
         }
         page.raw("</tr>");
     }
     page.raw("</tbody></table></div></details>");
+}
+
+/// A row of the table of cycles.
+fn cells(cycle: &Cycle, utc_offset_s: i32) -> Vec<String> {
+    let lost = if cycle.lossy { "; events are missing" } else { "" };
+    let mut cells = vec![cycle.number.to_string()];
+    match cycle.onset_ns {
+        Some(onset_ns) => cells.extend([
+            format!("{}{lost}", time(onset_ns, utc_offset_s, 3)),
+            duration(onset_ns.saturating_sub(cycle.expected_ns)),
+            cycle.end_ns.map(|end_ns| duration(end_ns.saturating_sub(onset_ns))).unwrap_or_default(),
+            count(cycle.requests),
+            format!("{:.1}", cycle.affected),
+            count(cycle.errors),
+            count(cycle.client_closed),
+            seconds(cycle.excess_s),
+            seconds(cycle.worst_s),
+        ]),
+        None => {
+            cells.extend([time(cycle.expected_ns, utc_offset_s, 3), format!("no episode{lost}")]);
+            cells.extend(std::iter::repeat_n(String::new(), 7));
+        }
+    }
+    cells
 }
 
 /// A table of texts. A heading that begins with `#` is of numbers, one with `~` may break its lines.

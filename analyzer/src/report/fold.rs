@@ -118,9 +118,8 @@ fn cycles_under(scene: &mut Scene, area: &Area, fold: &Fold, merged: &Merged) {
     let step = ((34.0 / width).ceil() as usize).max(1);
     for column in (0..merged.columns).step_by(step) {
         let x = area.x + width * (column as f64 + 0.5);
-        let number = fold.first_cycle + (column * merged.each) as i64;
-        // What came before the first tooth is no cycle of the finding.
-        if number > 0 {
+        // What came before the first tooth is no cycle of the finding, nor what comes before one that was not recorded.
+        if let Some(number) = fold.number(column * merged.each) {
             let style = Style { anchor: Anchor::Middle, ..SMALL };
             scene.text(x, area.y + area.height + 16.0, number.to_string(), style);
         }

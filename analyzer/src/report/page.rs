@@ -129,7 +129,7 @@ fn findings(page: &mut Markup, report: &Report) {
     if !found.unexplained.is_empty() {
         unexplained(page, report);
     }
-    if searched.spans > 0 {
+    if searched.spans > 0 && !searched.is_too_short() {
         let words = format!(
             "Searched: {} spans in {} streams, {} series with enough episodes, periods from {} to {}; a report without any \
              periodic spike shows one or more with probability {}.",
@@ -247,7 +247,8 @@ fn traces(page: &mut Markup, report: &Report) {
     }
     page.raw("<p class=\"key\"><span><i class=\"bar-server\"></i>own time of the answering side</span>");
     page.raw("<span><i class=\"bar-client\"></i>own time of the asking side: network, and waiting to be read</span>");
-    page.raw("<span><i class=\"bar-waiting\"></i>waiting for the spans below</span></p>");
+    page.raw("<span><i class=\"bar-waiting\"></i>waiting for the spans below</span>");
+    page.raw("<span><i class=\"bar-event\"></i>a kernel event meanwhile</span></p>");
     for group in &report.traces {
         trace_group(page, report, group);
     }

@@ -198,6 +198,7 @@ impl Folding {
             period_ns,
             first_tooth_ns: spike.first_tooth_ns,
             first_cycle: first + 1,
+            last_cycle: (to_ns.saturating_sub(spike.first_tooth_ns) as f64 / period_ns).floor() as i64 + 1,
             cycles,
             value: match spike.metric {
                 Metric::Latency => FoldValue::Slowest,
@@ -233,6 +234,12 @@ impl Folding {
 }
 
 impl Fold {
+    /// The number of a column's cycle in the table of cycles; None where there is no tooth.
+    pub fn number(&self, column: usize) -> Option<usize> {
+        let number = self.first_cycle + column as i64;
+        usize::try_from(number).ok().filter(|_| number > 0 && number <= self.last_cycle)
+    }
+
     /// Cycle and phase of a time, counted from 0.
     pub fn place(&self, ns: i64) -> Option<(usize, usize)> {
         let turns = ns.saturating_sub(self.first_tooth_ns) as f64 / self.period_ns + PHASE_BEFORE;

@@ -30,8 +30,7 @@ pub fn fold(fold: &Fold, colour: bool) -> String {
     let mut text = String::new();
     let rows_each = if colour { 2 } else { 1 };
     for first in (0..merged.columns).step_by(rows_each) {
-        let number = fold.first_cycle + (first * merged.each) as i64;
-        let label = if number > 0 { number.to_string() } else { String::new() };
+        let label = fold.number(first * merged.each).map_or_else(String::new, |number| number.to_string());
         text.push_str(&format!("  {label:>5} "));
         for column in 0..columns {
             let upper = level(first, column);
@@ -94,6 +93,7 @@ mod tests {
         let mut fold = Fold {
             cycles: 3,
             first_cycle: 0,
+            last_cycle: 2,
             period_ns: 600e9,
             values: vec![1e6; 3 * PHASES],
             lossy: vec![false; 3 * PHASES],

@@ -78,23 +78,27 @@ pub fn truth(run: &Run) -> Value {
 pub struct Expected {
     /// Where the time goes.
     pub hop: &'static str,
-    /// Words of which the cause has one; none where nothing coincides.
+    /// Kinds of which the first cause is one; none where nothing coincides.
+    pub kinds: &'static [&'static str],
+    /// Words of which the cause has one.
     pub words: &'static [&'static str],
 }
 
 /// What is expected of a run with this cause.
 pub fn expected(cause: Cause) -> Option<Expected> {
-    let (hop, words): (_, &[_]) = match cause {
+    let (kinds, words): (&[_], &[_]) = match cause {
         Cause::Nothing => return None,
-        Cause::Stop | Cause::Quit => ("inner-envoy -> shop:8080", &["stopped"]),
-        Cause::Hog => ("inner-envoy -> shop:8080", &["log-compressor"]),
-        Cause::Loss => ("inner-envoy -> shop:8080", &["retransmi"]),
-        Cause::Delay => ("inner-envoy -> shop:8080", &["network", "round trip", "RTT"]),
-        Cause::Storm => ("inner-envoy -> shop:8080", &["backup-sync"]),
-        Cause::Throttle => ("edge-envoy -> inner-envoy:8001", &["throttl"]),
-        Cause::Sleep => ("inner-envoy -> shop:8080", &[]),
+        Cause::Stop | Cause::Quit => (&["stopped"], &["stopped"]),
+        Cause::Hog => (&["run_queue", "exec"], &["log-compressor"]),
+        Cause::Loss => (&["retransmit"], &["retransmi"]),
+        Cause::Delay => (&["round_trip"], &["round trip"]),
+        Cause::Storm => (&["off_cpu", "exec"], &["backup-sync"]),
+        Cause::Throttle => (&["throttled"], &["throttl"]),
+        Cause::Sleep => (&[], &[]),
     };
-    Some(Expected { hop, words })
+    let throttled = cause == Cause::Throttle;
+    let hop = if throttled { "edge-envoy -> inner-envoy:8001" } else { "inner-envoy -> shop:8080" };
+    Some(Expected { hop, kinds, words })
 }
 
 /// What `spikes` found, and what is wrong with it.
@@ -192,11 +196,14 @@ fn mistakes(rhythm: Rhythm, injections: usize, expected: &Expected, spike: &Valu
         wrong.push(format!("hop {} instead of {}", text("hop"), expected.hop));
     }
     let cause = text("cause");
-    let causes = spike["causes"].as_array().map_or(0, Vec::len);
-    if expected.words.is_empty() {
-        if causes > 0 {
+    let kind = spike["causes"][0]["kind"].as_str().unwrap_or_default();
+    if expected.kinds.is_empty() {
+        if spike["causes"].as_array().is_some_and(|causes| !causes.is_empty()) {
             wrong.push(format!("nothing coincides, yet: {cause}"));
         }
+    } else if !expected.kinds.contains(&kind) {
+        // What is said where nothing coincides has words of causes, too.
+        wrong.push(format!("the first cause is {kind:?}, none of {:?}: {cause}", expected.kinds));
     } else if !expected.words.iter().any(|word| cause.contains(word)) {
         wrong.push(format!("cause `{cause}` has none of {:?}", expected.words));
     }

@@ -48,6 +48,8 @@ pub fn configure(
     let switch = !(wanted.sched || wanted.usage) || settle("sched,usage", switch(types, config));
     on.sched = wanted.sched && switch && settle("sched", wakeup(types));
     on.usage = wanted.usage && switch;
+    // The programs that processes are known by see them anyway.
+    on.execs = wanted.execs;
     config.tcp = u32::from(on.tcp);
     config.sched = u32::from(on.sched);
     config.usage = u32::from(on.usage);
@@ -130,7 +132,7 @@ fn settle(
         } else if hooked.program == WAKEUP.program {
             Evidence { sched: on.sched, ..Evidence::NONE }
         } else {
-            Evidence { tcp: false, ..on }
+            Evidence { tcp: false, execs: false, ..on }
         };
         if lost != Evidence::NONE {
             warnings.push(warning(&lost.names().join(","), &error));
@@ -155,11 +157,11 @@ mod tests {
     #[test]
     fn a_refused_program_takes_only_its_own_evidence_with_it() {
         let (on, warnings) = failing("tcp_send_reset");
-        assert_eq!(on.names(), ["sched", "usage"]);
+        assert_eq!(on.names(), ["sched", "usage", "execs"]);
         assert_eq!(warnings, ["recording goes on without --evidence tcp: no ... really"]);
-        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage"]);
+        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs"]);
         let (on, warnings) = failing("sched_switch");
-        assert_eq!(on.names(), ["tcp"]);
+        assert_eq!(on.names(), ["tcp", "execs"]);
         assert_eq!(warnings, ["recording goes on without --evidence sched,usage: no ... really"]);
         assert_eq!(failing("").0, Evidence::ALL);
     }
