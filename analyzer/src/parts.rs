@@ -191,7 +191,8 @@ impl TableProvider for PartsTable {
 
     fn statistics(&self) -> Option<Statistics> {
         let mut statistics = Statistics::new_unknown(self.schema.table_schema());
-        statistics.num_rows = Precision::Exact(self.parts.iter().map(|p| p.rows as usize).sum());
+        statistics.num_rows =
+            Precision::Exact(self.parts.iter().fold(0, |rows, p| rows.saturating_add(p.rows as usize)));
         Some(statistics)
     }
 

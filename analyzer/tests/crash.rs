@@ -5,6 +5,7 @@ mod lab;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -39,21 +40,39 @@ fn killed_at_twenty_random_moments() {
     let go = servers::go(dir.path(), 1);
     let seed = u64::try_from(wall_ns()).expect("after 1970");
     let mut random = seed;
+    let (mut holding, mut unlisted) = (0, 0);
     under_load(go.port, || {
         for nth in 0..20 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let wait_ms = (random >> 33) % 700;
-            let recording = Recording::of_ports(&[go.port]);
+            // So often that a part is being finished at many of the moments.
+            let recording = Recording::start(&["--port", &go.port.to_string(), "--rotate", "100ms"]);
             std::thread::sleep(Duration::from_millis(wait_ms));
             let capture = recording.kill();
             let case = format!("kill {nth} after {wait_ms} ms (seed {seed})");
             let info = capture.retrospan("info", &[]);
             assert!(info.contains("interrupted"), "{case}: info says\n{info}");
             // Every query works on what there is, an empty capture too.
-            capture.number("SELECT count(*) AS n FROM events");
+            let events = capture.number("SELECT count(*) AS n FROM events");
             capture.number("SELECT count(*) AS n FROM spans");
+            holding += usize::from(events > 0);
+            unlisted += usize::from(has_unlisted_part(capture.dir()));
         }
     });
+    println!(
+        "{holding} of 20 hold rows, {unlisted} were killed while a part was being finished (seed {seed})"
+    );
+    assert!(holding >= 10, "only {holding} of 20 captures hold rows (seed {seed})");
+}
+
+/// Whether a file is in place that the manifest does not list: its part was being finished.
+fn has_unlisted_part(dir: &Path) -> bool {
+    let manifest = std::fs::read_to_string(dir.join("manifest.json")).expect("a manifest");
+    let tables = std::fs::read_dir(dir).expect("a capture").flatten().filter(|e| e.path().is_dir());
+    tables.flat_map(|table| std::fs::read_dir(table.path()).expect("a table").flatten()).any(|file| {
+        let name = file.path().strip_prefix(dir).expect("below it").display().to_string();
+        name.ends_with(".parquet") && !name.starts_with("derived") && !manifest.contains(&name)
+    })
 }
 
 #[test]

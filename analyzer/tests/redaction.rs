@@ -2,6 +2,8 @@
 
 mod lab;
 
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use lab::client::{Connection, Request};
@@ -30,7 +32,7 @@ fn secret_requests() -> Vec<Vec<u8>> {
                 .into_bytes()
         })
         .into();
-    let query = format!("/size/10?token={CANARY}&user={CANARY}");
+    let query = format!("/size/10?token={CANARY};{CANARY}&user={CANARY}&{CANARY}");
     requests.push(Request::new("GET", query).bytes());
     requests.push(Request::new("POST", "/echo").body(CANARY.repeat(50).into_bytes()).bytes());
     requests.push(Request::new("POST", "/echo").body(CANARY.as_bytes().to_vec()).bytes());
@@ -60,6 +62,43 @@ fn tell_secrets(server: &Server) -> usize {
     sent
 }
 
+/// Secrets in what is no HTTP, or no good one: each in one call, and split at every byte of its beginning.
+fn tell_a_sink(port: u16) {
+    let texts = [
+        format!("CONNECT {{\"user\":\"u\",\"pass\":\"{}\"}}\r\n", CANARY.repeat(60)),
+        format!("PASS {CANARY}\r\n"),
+        format!("GET {CANARY}\r\n"),
+        format!("STOMP\npasscode:{CANARY}\n\n\0"),
+        format!("CONNECT u:{CANARY}@h:443 HTTP/1.1\r\n\r\n"),
+        format!("GET http://u:{CANARY}@h/#{CANARY} HTTP/1.1\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{CANARY}\r\n\r\n"),
+    ];
+    for text in texts {
+        for at in 0..text.len().min(60) {
+            let mut connection = Connection::open(port);
+            if at > 0 {
+                connection.send(&text.as_bytes()[..at]);
+            }
+            for piece in text.as_bytes()[at..].chunks(512) {
+                connection.send(piece);
+            }
+        }
+    }
+}
+
+/// Takes what comes, until the test ends.
+fn sink() -> u16 {
+    let port = lab::free_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a listener");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A client that is gone is no matter here.
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    port
+}
+
 #[test]
 fn the_canary_is_nowhere() {
     if !ebpf_or_skip("the_canary_is_nowhere") {
@@ -72,7 +111,17 @@ fn the_canary_is_nowhere() {
     let _sleeper = Program::start("sleeper", dir.path(), sleeper.args(["1000"]).env("SECRET", CANARY));
     let mut shell = Command::new(tool("sh"));
     let _shell = Program::start("shell", dir.path(), shell.args(["-c", "sleep 1000; :", CANARY]));
-    let recording = Recording::of_ports(&[go.port]);
+    // And ones that wrote theirs into their names, as nginx does.
+    let retitled = || {
+        let mut sleeper = Command::new(tool("sleep"));
+        sleeper.arg0(format!("nginx: master process nginx -g env TOKEN={CANARY};")).arg("1000");
+        Program::start("retitled", dir.path(), &mut sleeper)
+    };
+    let _before = retitled();
+    let sink = sink();
+    let recording = Recording::of_ports(&[go.port, sink]);
+    let _meanwhile = retitled();
+    tell_a_sink(sink);
     let sent = tell_secrets(&go);
     // And one that comes and goes meanwhile.
     lab::load::curl(go.port, &["/size/1"], &["-H", &format!("Authorization: {CANARY}")]);

@@ -1,6 +1,7 @@
 //! `manifest.json`: what a capture holds, rewritten after every part.
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Name of the manifest within a capture.
 pub const MANIFEST: &str = "manifest.json";
@@ -8,6 +9,13 @@ pub const MANIFEST: &str = "manifest.json";
 pub const LOCK: &str = "recording.lock";
 /// Ending of files that are not finished.
 pub const TEMPORARY: &str = ".tmp";
+
+/// Stands before the checksum, which is the last field of the file.
+const BEFORE_CHECKSUM: &str = ",\n  \"xxh3\": \"";
+/// Stands behind it.
+const AFTER_CHECKSUM: &str = "\"\n}\n";
+/// Its hexadecimal digits.
+const CHECKSUM_DIGITS: usize = 16;
 
 /// The manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +47,27 @@ pub struct Manifest {
     /// What the recording cost, known at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`. Their last field `xxh3` is XXH3-64 over all that stands before its comma.
+    pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        let end = "\n}".len();
+        text.truncate(text.len().saturating_sub(end));
+        let checksum = xxh3_64(text.as_bytes());
+        text.push_str(&format!("{BEFORE_CHECKSUM}{checksum:016x}{AFTER_CHECKSUM}"));
+        Ok(text.into_bytes())
+    }
+}
+
+/// Whether the bytes of a manifest are as they were written. The first versions wrote no checksum; their last field is no
+/// text, so that a checksum whose own name is damaged does not pass for none.
+pub(crate) fn is_intact(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_suffix(AFTER_CHECKSUM.as_bytes()) else { return true };
+    let Some((rest, digits)) = rest.split_last_chunk::<CHECKSUM_DIGITS>() else { return false };
+    let Some(checked) = rest.strip_suffix(BEFORE_CHECKSUM.as_bytes()) else { return false };
+    format!("{:016x}", xxh3_64(checked)).as_bytes() == digits
 }
 
 /// How far a recording came.

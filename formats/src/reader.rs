@@ -1,9 +1,10 @@
 //! Opens a capture directory: checks it, then hands out its tables as record batches.
 //!
 //! Nothing is ever written. Every listed file is checked against its xxh3 when the capture is opened,
-//! because a flipped bit in a zstd Parquet file usually reads back without an error.
+//! because a flipped bit in a zstd Parquet file usually reads back without an error, and what the manifest says of it
+//! against its footer, because counts and time ranges are answered from there.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{CaptureError, io, table as table_error};
@@ -252,9 +255,18 @@ fn read_manifest(directory: &Path) -> Result<Manifest, CaptureError> {
     if version == 0 || version > u64::from(FORMAT_VERSION) {
         return Err(CaptureError::Version { path, found: version, known: FORMAT_VERSION });
     }
+    if !manifest::is_intact(&text) {
+        return Err(bad("it is not what was written (xxh3 differs)".to_owned()));
+    }
     let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-    if let Some(file) = manifest.files.iter().find(|f| !stays_inside(&f.path)) {
-        return Err(bad(format!("{:?} leaves the capture", file.path)));
+    let mut paths = HashSet::new();
+    for file in &manifest.files {
+        if !stays_inside(&file.path) {
+            return Err(bad(format!("{:?} leaves the capture", file.path)));
+        }
+        if !paths.insert(Path::new(&file.path)) {
+            return Err(bad(format!("{:?} is listed twice", file.path)));
+        }
     }
     Ok(manifest)
 }
@@ -288,7 +300,35 @@ fn verify(directory: &Path, file: &manifest::File) -> Result<(), CaptureError> {
     if format!("{:016x}", hash.digest()) != file.xxh3 {
         return Err(damaged("its content is not what was recorded (xxh3 differs)".to_owned()));
     }
-    Ok(())
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&source).map_err(table_error(&path))?;
+    match contradiction(&footer, file) {
+        Some(reason) => Err(damaged(reason)),
+        None => Ok(()),
+    }
+}
+
+/// What the manifest says of a file and the file's footer does not.
+fn contradiction(footer: &ParquetMetaData, file: &manifest::File) -> Option<String> {
+    let rows = footer.file_metadata().num_rows();
+    if u64::try_from(rows) != Ok(file.rows) {
+        return Some(format!("{rows} rows, but the manifest says {}", file.rows));
+    }
+    let time = tables::by_name(&file.table)?.time_column?;
+    let (first, last) = time_range(footer, time)?;
+    let listed = (file.first_boot_ns.unwrap_or(first), file.last_boot_ns.unwrap_or(last));
+    (listed != (first, last))
+        .then(|| format!("times from {first} to {last}, but the manifest says {} to {}", listed.0, listed.1))
+}
+
+/// Smallest and largest value of a column; None where the footer does not say.
+fn time_range(footer: &ParquetMetaData, column: &str) -> Option<(i64, i64)> {
+    let of_group = |group: &RowGroupMetaData| {
+        let column = group.columns().iter().find(|c| c.column_path().string() == column)?;
+        let Statistics::Int64(values) = column.statistics()? else { return None };
+        Some((*values.min_opt()?, *values.max_opt()?))
+    };
+    let ranges: Option<Vec<_>> = footer.row_groups().iter().map(of_group).collect();
+    ranges?.into_iter().reduce(|all, group| (all.0.min(group.0), all.1.max(group.1)))
 }
 
 fn current_state(directory: &Path, manifest: &Manifest) -> Result<State, CaptureError> {

@@ -55,7 +55,8 @@ Everything in it can be read by any Parquet reader; nothing needs the manifest b
 * **States.** `recording`: its recorder lives and holds a lock on `recording.lock`. `complete`: ended cleanly. Anything else is an
   interrupted capture, which is whole up to `whole_until_boot_ns`. Files whose name ends in `.tmp` are not part of it.
 * **Checks.** `xxh3` is XXH3-64 over the file's bytes, 16 hexadecimal digits. Check it before reading: a flipped bit in compressed data
-  often reads back without an error.
+  often reads back without an error. The last field of `manifest.json`, `xxh3` too, is the same over all of that file that stands before
+  the comma before it; the first captures have none. `rows` and the time range of a file are those in its Parquet footer.
 * **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
 * **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
   complete one each id has one row.

@@ -149,9 +149,9 @@ impl CaptureWriter {
     fn write_manifest(&self) -> Result<(), CaptureError> {
         let path = self.directory.join(MANIFEST);
         let temporary = self.directory.join(format!("{MANIFEST}{TEMPORARY}"));
-        let text = serde_json::to_vec_pretty(&self.manifest).map_err(table_error(&path))?;
+        let text = self.manifest.to_bytes().map_err(table_error(&path))?;
         let mut file = private_file(&temporary)?;
-        file.write_all(&text).and_then(|()| file.write_all(b"\n")).map_err(io(&temporary))?;
+        file.write_all(&text).map_err(io(&temporary))?;
         file.sync_all().map_err(io(&temporary))?;
         rename(&temporary, &path)
     }

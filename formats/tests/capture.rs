@@ -103,6 +103,12 @@ impl Written {
     }
 }
 
+/// A manifest as the first versions wrote it, so that what it says is looked at.
+fn without_checksum(manifest: &str) -> String {
+    let at = manifest.rfind(",\n  \"xxh3\": \"").unwrap();
+    format!("{}\n}}\n", &manifest[..at])
+}
+
 /// Every file below, with its content.
 fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
@@ -226,8 +232,61 @@ fn a_manifest_that_cannot_be_read_is_refused() {
         assert!(matches!(written.refuses(MANIFEST), CaptureError::Version { .. }));
     }
     for outside in ["../x.parquet", "/etc/passwd", "events/../../x"] {
-        fs::write(&path, good.replace("events/000000.parquet", outside)).unwrap();
-        assert!(matches!(written.refuses(MANIFEST), CaptureError::BadManifest { .. }), "{outside}");
+        fs::write(&path, without_checksum(&good).replace("events/000000.parquet", outside)).unwrap();
+        let error = written.refuses(MANIFEST).to_string();
+        assert!(error.contains("leaves the capture"), "{outside}: {error}");
+    }
+}
+
+#[test]
+fn no_flipped_bit_of_a_manifest_goes_unseen() {
+    let written = Written::complete();
+    let path = written.path.join(MANIFEST);
+    let good = fs::read(&path).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bad).unwrap();
+        let error = written.open().map(|_| ()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(MANIFEST) && !text.contains('\n'), "bit {bit}: {text}");
+        assert!(
+            matches!(error, CaptureError::BadManifest { .. } | CaptureError::Version { .. }),
+            "bit {bit}"
+        );
+    }
+}
+
+#[test]
+fn a_manifest_without_checksum_is_read() {
+    let written = Written::complete();
+    let path = written.path.join(MANIFEST);
+    let old = without_checksum(&fs::read_to_string(&path).unwrap());
+    fs::write(&path, old).unwrap();
+    assert_eq!(numbers(written.open().unwrap().events()), [1, 2, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_manifest_that_says_what_a_file_does_not_is_refused() {
+    let written = Written::complete();
+    let path = written.path.join(MANIFEST);
+    let old = without_checksum(&fs::read_to_string(&path).unwrap());
+    for (from, to) in [
+        ("\"rows\": 3", "\"rows\": 2"),
+        ("\"rows\": 3", "\"rows\": 18446744073709551615"),
+        ("\"first_boot_ns\": 4", "\"first_boot_ns\": 3"),
+        ("\"last_boot_ns\": 7", "\"last_boot_ns\": 6"),
+    ] {
+        assert!(old.contains(from), "{from} in {old}");
+        fs::write(&path, old.replace(from, to)).unwrap();
+        let error = written.refuses(".parquet");
+        assert!(matches!(error, CaptureError::Damaged { .. }), "{to}: {error}");
+        assert!(error.to_string().contains("the manifest says"), "{to}: {error}");
+    }
+    for twice in ["events/000000.parquet", "events/./000000.parquet", "events//000000.parquet"] {
+        fs::write(&path, old.replace("events/000001.parquet", twice)).unwrap();
+        let error = written.refuses(MANIFEST).to_string();
+        assert!(error.contains("listed twice"), "{twice}: {error}");
     }
 }
 
@@ -269,7 +328,8 @@ fn a_foreign_table_of_the_right_name_is_refused() {
     writer.complete(Cost::default()).unwrap();
     let path = written.path.join(MANIFEST);
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"table\": \"clock\"", "\"table\": \"events\"")).unwrap();
+    fs::write(&path, without_checksum(&text).replace("\"table\": \"clock\"", "\"table\": \"events\""))
+        .unwrap();
     let error = written.open().unwrap().events().next().unwrap().unwrap_err().to_string();
     assert!(error.contains("000000.parquet") && error.contains("column"), "{error}");
 }

@@ -156,10 +156,11 @@ impl Processes {
     }
 
     fn exec(&mut self, pid: u32, process: &Process, exe: &[u8], argv: &[u8]) {
-        let argv = kept_argv(argv, self.args);
+        let exe = text(exe);
+        let argv = kept_argv(argv, exe.as_deref(), self.args);
         self.update(pid, process, |entry, _| {
             entry.row.comm = comm(&process.comm);
-            entry.row.exe = text(exe);
+            entry.row.exe = exe;
             entry.row.argv = argv;
         });
     }
@@ -218,9 +219,9 @@ impl Processes {
             process_id: process_id(found.pid, found.start_boot_ns),
             pid: found.pid,
             parent_process_id: self.live.get(&found.parent_pid).map(|e| e.row.process_id),
+            argv: kept_argv(&found.argv, found.exe.as_deref(), self.args),
             exe: found.exe.map(Rc::from),
             comm: Rc::from(found.comm),
-            argv: kept_argv(&found.argv, self.args),
             cgroup: found.cgroup.map(Rc::from),
             start_boot_ns: found.start_boot_ns,
             end_boot_ns: None,
@@ -268,15 +269,27 @@ fn text(bytes: &[u8]) -> Option<Rc<str>> {
     (!bytes.is_empty()).then(|| Rc::from(String::from_utf8_lossy(bytes)))
 }
 
-/// A NUL-separated argument vector as it may be kept: argv[0] alone, or all of it.
-fn kept_argv(bytes: &[u8], all: bool) -> Option<Rc<str>> {
+/// A NUL-separated argument vector as it may be kept: all of it, or the name in argv[0].
+fn kept_argv(bytes: &[u8], exe: Option<&str>, all: bool) -> Option<Rc<str>> {
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
     if bytes.is_empty() {
         return None;
     }
-    let arguments = bytes.split(|&b| b == 0).take(if all { usize::MAX } else { 1 });
-    let quoted: Vec<String> = arguments.map(|a| shell::quote(&String::from_utf8_lossy(a))).collect();
-    Some(Rc::from(quoted.join(" ")))
+    let mut arguments = bytes.split(|&b| b == 0).map(String::from_utf8_lossy);
+    if all {
+        let quoted: Vec<String> = arguments.map(|a| shell::quote(&a)).collect();
+        return Some(Rc::from(quoted.join(" ")));
+    }
+    Some(Rc::from(shell::quote(name_in(&arguments.next()?, exe))))
+}
+
+/// The program's name in argv[0]. A process may write all its arguments there, as `nginx: master process nginx -g ...`,
+/// so that only the first word is surely a name.
+fn name_in<'a>(first: &'a str, exe: Option<&str>) -> &'a str {
+    if exe == Some(first) {
+        return first;
+    }
+    first.split(char::is_whitespace).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -112,14 +112,15 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let outcome = recording.run(&mut probes, &mut signals, &mut command, &mut progress).await;
     progress.end();
     let command_end = command.as_mut().map(command_end);
-    match outcome {
+    let ended = outcome.and_then(|()| recording.take_rest(&mut probes));
+    match ended {
         // The writer knows why it ended.
         Err(RecordError::Pipeline(PipelineError::WriterGone)) => {
             recording.files.finish()?;
             Err(PipelineError::WriterGone.into())
         }
         Err(error) => Err(error),
-        Ok(()) => recording.finish(&mut probes, command_end),
+        Ok(elapsed_s) => recording.finish(&mut probes, elapsed_s, command_end),
     }
 }
 
@@ -306,8 +307,8 @@ impl Recording {
         Ok(result?)
     }
 
-    /// Detaches, takes what is left, and finishes the files.
-    fn finish(mut self, probes: &mut Probes, command: Option<CommandEnd>) -> Result<Recorded, RecordError> {
+    /// Detaches and hands what is left to the writer. Returns how long the recording was, s.
+    fn take_rest(&mut self, probes: &mut Probes) -> Result<f64, RecordError> {
         probes.detach();
         let elapsed_s = self.started.elapsed().as_secs_f64();
         let ended_ns = host::boot_ns();
@@ -323,6 +324,16 @@ impl Recording {
         if self.pipeline.part_size().0 > 0 {
             self.end_part(ended_ns)?;
         }
+        Ok(elapsed_s)
+    }
+
+    /// Waits for the writer and finishes the files.
+    fn finish(
+        mut self,
+        probes: &mut Probes,
+        elapsed_s: f64,
+        command: Option<CommandEnd>,
+    ) -> Result<Recorded, RecordError> {
         let events = self.pipeline.events();
         let repeated = [self.pipeline.processes.take_repeated(), self.pipeline.sockets.take_repeated()];
         let mut writer = self.files.finish()?;

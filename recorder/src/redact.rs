@@ -1,8 +1,9 @@
 //! Decides which payload bytes may reach the disk, with state per socket and direction.
 //!
 //! In: the calls of one socket in order of emission, with the bytes the kernel programs took. Out: the
-//! bytes to keep. By default these are the heads and the framing of HTTP/1 messages, without
-//! their secrets; what stands between kept bytes is `*`, and what follows the last kept byte is cut off.
+//! bytes to keep. By default these are the heads and the framing of HTTP/1 messages, with `*` for each byte of their
+//! secrets; what stands between kept bytes is `*`, too, and what follows the last byte of a head or of framing is cut
+//! off. So who reads what was kept finds the same messages: their secrets are blank, but they are there.
 
 use retrospan_formats::event::{Kind, flags, role};
 use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part, What, begins_head};
@@ -178,7 +179,8 @@ impl Redactor {
         bits
     }
 
-    /// Appends `bytes`, which begin at `at` in the call, up to the last that may be kept, blanking those between.
+    /// Appends `bytes`, which begin at `at` in the call, up to the last of a head or of framing, blanking those that may
+    /// not be kept.
     fn copy(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Copied {
         if bytes.is_empty() {
             return Copied { kept: false, blanked: false };
@@ -186,7 +188,7 @@ impl Redactor {
         let before = out.len();
         let mut blanked = false;
         let call_start = self.parts.first().map_or(0, |part| part.offset);
-        for part in self.parts.iter().filter(|p| p.length > 0 && kept(&p.what)) {
+        for part in self.parts.iter().filter(|p| p.length > 0 && has_place(&p.what)) {
             let place =
                 |offset: u64| (offset - call_start).saturating_sub(at).min(bytes.len() as u64) as usize;
             let run = place(part.offset)..place(part.offset + part.length);
@@ -197,7 +199,12 @@ impl Redactor {
                 blanked = true;
                 out.resize(before + run.start, BLANK);
             }
-            out.extend_from_slice(&bytes[run]);
+            if part.what == What::Secret {
+                blanked = true;
+                out.resize(before + run.end, BLANK);
+            } else {
+                out.extend_from_slice(&bytes[run]);
+            }
         }
         Copied { kept: out.len() > before, blanked }
     }
@@ -205,9 +212,9 @@ impl Redactor {
 
 /// What [`Redactor::copy`] did.
 struct Copied {
-    /// Some bytes were kept.
+    /// Some bytes were kept, or left blanks.
     kept: bool,
-    /// Some before a kept one were blanked.
+    /// Some were blanked.
     blanked: bool,
 }
 
@@ -217,8 +224,9 @@ fn nothing(data: &Data<'_>) -> u32 {
     (data.flags & !(flags::PAYLOAD_TAIL | flags::REDACTED)) | cut
 }
 
-fn kept(what: &What) -> bool {
-    matches!(what, What::Head | What::Framing)
+/// Whether the bytes show where in a message they stand, so that they are kept or leave blanks.
+fn has_place(what: &What) -> bool {
+    matches!(what, What::Head | What::Secret | What::Framing)
 }
 
 /// Which kind of call moves requests, told by data of a socket whose role is not known.

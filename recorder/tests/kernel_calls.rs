@@ -2,12 +2,13 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Pair, Recording, calls_of, only, own_sockets};
-use retrospan_formats::event::{Kind, flags, loss};
+use kernel_support::{Body, Pair, Recorded, Recording, calls_of, only, own_sockets, skipped};
+use retrospan_formats::event::{Kind, Socket, flags, loss, role};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn receive(stream: &TcpStream, bytes: usize, options: i32) -> isize {
     let mut buffer = vec![0_u8; bytes];
@@ -42,14 +43,14 @@ fn the_socket_of_a_receive_is_the_one_it_began_on() {
     let (one, mut other) = (Pair::open(), Pair::open());
     let (ends, other_ends) = (one.sockets(), other.sockets());
     let fd = one.server.as_raw_fd();
-    let in_call = std::sync::atomic::AtomicU32::new(0);
+    let in_call = AtomicU32::new(0);
     std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             // SAFETY: no arguments.
-            in_call.store(unsafe { libc::gettid() } as u32, std::sync::atomic::Ordering::Release);
+            in_call.store(unsafe { libc::gettid() } as u32, Ordering::Release);
             receive(&one.server, 100, 0)
         });
-        wait_until_blocked(&in_call);
+        wait_until_blocked(&in_call, libc::SYS_recvfrom);
         // SAFETY: both descriptors are open; the first from here on names the other socket.
         assert_eq!(unsafe { libc::dup2(other.server.as_raw_fd(), fd) }, fd);
         (&one.client).write_all(b"for the first").expect("send");
@@ -66,15 +67,133 @@ fn the_socket_of_a_receive_is_the_one_it_began_on() {
     assert_eq!(second.iter().map(|event| event.head.as_slice()).collect::<Vec<_>>(), [b"for the other"]);
 }
 
-/// Waits until the thread sleeps in the kernel.
-fn wait_until_blocked(tid: &std::sync::atomic::AtomicU32) {
+/// Waits until the thread sleeps in that system call; returns its id.
+fn wait_until_blocked(tid: &AtomicU32, number: libc::c_long) -> u32 {
     loop {
-        let tid = tid.load(std::sync::atomic::Ordering::Acquire);
+        let tid = tid.load(Ordering::Acquire);
         let call = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
-        if tid != 0 && call.starts_with("45 ") {
-            return;
+        if tid != 0 && call.starts_with(&format!("{number} ")) {
+            return tid;
         }
         std::thread::yield_now();
+    }
+}
+
+/// Signals handled.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn handle(_: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::Release);
+}
+
+/// Interrupts a thread that sleeps in a system call, and waits until it sleeps in it again.
+fn interrupt(tid: &AtomicU32, number: libc::c_long) {
+    let thread = wait_until_blocked(tid, number);
+    let before = HANDLED.load(Ordering::Acquire);
+    // SAFETY: the thread is one of this process, which handles the signal.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) }, 0);
+    while HANDLED.load(Ordering::Acquire) == before {
+        std::thread::yield_now();
+    }
+    wait_until_blocked(tid, number);
+}
+
+#[test]
+fn a_call_that_a_signal_interrupts_and_the_kernel_restarts_is_one_event() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    // SAFETY: the handler does nothing but count; all zeroes but for these two is a valid action.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handle as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    let waits = AtomicU32::new(0);
+    let (mut client, server) = std::thread::scope(|scope| {
+        let acceptor = scope.spawn(|| {
+            // SAFETY: no arguments.
+            waits.store(unsafe { libc::gettid() } as u32, Ordering::Release);
+            let (stream, _) = listener.accept().expect("accept");
+            assert_eq!(receive(&stream, 100, 0), 5);
+            stream
+        });
+        interrupt(&waits, libc::SYS_accept4);
+        let mut client = TcpStream::connect(address).expect("connect");
+        interrupt(&waits, libc::SYS_recvfrom);
+        interrupt(&waits, libc::SYS_recvfrom);
+        client.write_all(b"after").expect("send");
+        (client, acceptor.join().expect("the acceptor"))
+    });
+    client.flush().expect("nothing to do");
+    let ends =
+        kernel_support::Ends { client: client.local_addr().expect("address").port(), server: address.port() };
+    drop((client, server));
+    let (records, ..) = recording.finish();
+    let calls = ends.server_calls(&records);
+    let of = |kind: Kind| only(&calls, kind);
+    assert_eq!((of(Kind::Accept).len(), of(Kind::Receive).len()), (1, 1), "{calls:#?}");
+    assert_eq!((of(Kind::Receive)[0].call.errno, of(Kind::Receive)[0].head.as_slice()), (0, &b"after"[..]));
+    let listener = listener_in(&records, address.port()).expect("the listener");
+    assert_eq!(only(&calls_of(&records, listener.socket_id), Kind::Accept).len(), 0);
+}
+
+fn listener_in(records: &[Recorded], port: u16) -> Option<Socket> {
+    records.iter().find_map(|record| match record.body {
+        Body::Socket(socket) if socket.role == role::LISTENER && socket.local_port == port => Some(socket),
+        _ => None,
+    })
+}
+
+/// A listener and a client of these protocols, on loopback, and the accepted connection.
+fn connected(listens: libc::c_int, connects: libc::c_int) -> Option<Pair> {
+    // SAFETY: new descriptors that the returned values own; the address is complete.
+    unsafe {
+        let listening = libc::socket(libc::AF_INET, libc::SOCK_STREAM, listens);
+        let client = libc::socket(libc::AF_INET, libc::SOCK_STREAM, connects);
+        if listening < 0 || client < 0 {
+            return None;
+        }
+        let (listener, client) = (TcpListener::from_raw_fd(listening), TcpStream::from_raw_fd(client));
+        let mut address: libc::sockaddr_in = std::mem::zeroed();
+        address.sin_family = libc::AF_INET as u16;
+        address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let length = size_of::<libc::sockaddr_in>() as u32;
+        assert_eq!(libc::bind(listening, (&raw const address).cast(), length), 0);
+        assert_eq!(libc::listen(listening, 1), 0);
+        address.sin_port = listener.local_addr().expect("address").port().to_be();
+        assert_eq!(libc::connect(client.as_raw_fd(), (&raw const address).cast(), length), 0);
+        let (server, _) = listener.accept().expect("accept");
+        Some(Pair { client, server, listener })
+    }
+}
+
+#[test]
+fn a_listener_that_speaks_mptcp_too_accepts_connections_whose_positions_are_known_where_they_are_tcp() {
+    for client_protocol in [libc::IPPROTO_TCP, libc::IPPROTO_MPTCP] {
+        let Some(recording) = Recording::start(&own_sockets()) else { return };
+        let Some(mut pair) = connected(libc::IPPROTO_MPTCP, client_protocol) else {
+            return skipped("this kernel has no MPTCP, or it is switched off");
+        };
+        let ends = pair.sockets();
+        pair.client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
+        pair.server.read_exact(&mut [0; 18]).expect("receive");
+        drop(pair);
+        let (records, ..) = recording.finish();
+        let listener = listener_in(&records, ends.server).expect("the listener");
+        assert_eq!(i32::from(listener.protocol), libc::IPPROTO_MPTCP);
+        let server = ends.server_in(&records).expect("the accepted socket");
+        let received = only(&ends.server_calls(&records), Kind::Receive);
+        assert_eq!(received.len(), 1, "{received:#?}");
+        assert_eq!(received[0].head, b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(i32::from(server.protocol), client_protocol, "{server:?}");
+        if client_protocol == libc::IPPROTO_TCP {
+            let sent = ends.client_in(&records).expect("the client").first_send_seq;
+            assert_eq!((received[0].call.tcp_seq, received[0].has(flags::NO_SEQ)), (sent, false));
+        } else {
+            assert!(received[0].has(flags::NO_SEQ), "{received:#?}");
+        }
     }
 }
 
@@ -245,7 +364,7 @@ fn calls_of_the_32_bit_kind_are_counted() {
     drop(pair);
     let (_, losses, _) = recording.finish();
     if result == -(libc::ENOSYS as isize) {
-        eprintln!("skipped: this kernel has no 32-bit calls");
+        skipped("this kernel has no 32-bit calls");
         return;
     }
     let counted: u64 = losses.iter().map(|cpu| cpu[loss::COMPAT_CALL as usize]).sum();

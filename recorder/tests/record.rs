@@ -288,6 +288,21 @@ fn the_duration_ends_it() {
     assert!(Capture::open(&place.path("a.cap")).unwrap().manifest.cost.unwrap().elapsed_s >= 0.3);
 }
 
+/// The writer ends before the recording does, as on a full disk: its reason is told, not that it is gone.
+#[test]
+fn what_the_writer_died_of_is_told_at_the_end_too() {
+    if !ebpf_or_skip("what_the_writer_died_of_is_told_at_the_end_too") {
+        return;
+    }
+    let place = Place::new();
+    let recorder = Recorder::start(place.path("a.cap"), &["--rotate", "1h"]);
+    // The first rows of this table come at the end, and cannot be written.
+    fs::write(recorder.path.join("recorder"), "in the way").unwrap();
+    let (code, said) = recorder.end(libc::SIGINT);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("a.cap/recorder") && !said.contains("the writer has ended"), "{said}");
+}
+
 /// What is refused is refused in one line, and nothing is written.
 fn refused(path: &Path, output: &Output, word: &str) {
     let said = text(&output.stderr);

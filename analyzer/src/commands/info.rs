@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use retrospan_formats::manifest::State;
+use retrospan_formats::manifest::{File, State};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
 use serde_json::{Map, Value, json};
@@ -36,8 +36,8 @@ struct Held {
 fn held(capture: &Capture) -> Vec<Held> {
     let of = |table: &'static str| {
         let files = capture.files(table);
-        let rows = files.iter().map(|f| f.rows).sum();
-        Held { table, rows, bytes: files.iter().map(|f| f.bytes).sum(), files: files.len() }
+        let sum = |of: fn(&File) -> u64| files.iter().map(|f| of(f)).fold(0, u64::saturating_add);
+        Held { table, rows: sum(|f| f.rows), bytes: sum(|f| f.bytes), files: files.len() }
     };
     tables::ALL.iter().map(|table| of(table.name)).collect()
 }

@@ -7,7 +7,10 @@ use memchr::memchr;
 
 use super::familiar::FamiliarLines;
 use super::lines::{HeaderLine, header_line, line_end};
-use super::names::{Field, MAX_NAME_BYTES, header, is_token, may_become_request};
+use super::names::{
+    Field, MAX_NAME_BYTES, header, is_known_method, is_token, may_become_harmless, may_become_method,
+    may_become_request,
+};
 use super::target::Target;
 use super::{Direction, HeadInfo, Method};
 
@@ -85,6 +88,8 @@ impl Read {
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     place: Place,
+    /// Its start line is split over calls: what was kept of it cannot be taken back.
+    split: bool,
     bytes: u32,
     /// Method or header name, as far as it was read byte by byte.
     word: [u8; MAX_NAME_BYTES],
@@ -109,6 +114,7 @@ impl Head {
         };
         Head {
             place,
+            split: false,
             bytes: 0,
             word: [0; MAX_NAME_BYTES],
             word_bytes: 0,
@@ -131,6 +137,14 @@ impl Head {
     /// GET and HEAD, whose requests have no body.
     pub(super) fn bodyless_method(&self) -> bool {
         self.bodyless_method
+    }
+
+    /// The start line is not whole yet.
+    pub(super) fn in_start_line(&self) -> bool {
+        !matches!(
+            self.place,
+            Place::LineStart | Place::Name | Place::ValueStart(_) | Place::Value(_) | Place::LastLineEnd
+        )
     }
 
     pub(super) fn expects_continue(&self) -> bool {
@@ -156,7 +170,7 @@ impl Head {
 
     /// Reads at least one byte of `bytes`, which is not empty, if they go on with a head.
     pub(super) fn read(&mut self, bytes: &[u8], familiar: Option<&mut FamiliarLines>) -> Read {
-        let read = self.read_run(bytes, familiar).unwrap_or_else(|| self.step(bytes[0]));
+        let read = self.read_run(bytes, familiar).unwrap_or_else(|| self.step(bytes));
         self.bytes = self.bytes.saturating_add(read.length() as u32);
         if self.bytes > MAX_HEAD_BYTES { Read::INVALID } else { read }
     }
@@ -181,6 +195,7 @@ impl Head {
                 return true;
             }
         }
+        self.split = true;
         direction == Direction::Responses || may_become_request(bytes)
     }
 
@@ -193,12 +208,6 @@ impl Head {
             Place::RequestVersion(0) => return self.whole_request_version(bytes),
             Place::ResponseVersion(0) => return self.status_line(bytes),
             Place::Value(Value { keep, field: Field::Other }) => (run_while(bytes, is_text), keep),
-            Place::Target(target) => (target.plain_run(bytes), !target.is_secret()),
-            Place::Name => {
-                let length = run_while(bytes, is_token);
-                self.add_to_word(&bytes[..length]);
-                (length, true)
-            }
             Place::Reason => (run_while(bytes, is_text), false),
             _ => (0, true),
         };
@@ -295,20 +304,21 @@ impl Head {
         Some(Value { keep, field })
     }
 
-    /// Reads one byte.
-    fn step(&mut self, byte: u8) -> Read {
+    /// Reads a byte, or what of a target or name must be told together.
+    fn step(&mut self, bytes: &[u8]) -> Read {
+        let byte = bytes[0];
         if byte == 0 {
             return Read::INVALID;
         }
         match self.place {
             Place::Method => self.step_method(byte),
-            Place::Target(target) => self.step_target(target, byte),
+            Place::Target(target) => self.target(target, bytes),
             Place::RequestVersion(n) => self.step_request_version(n, byte),
             Place::ResponseVersion(n) => self.step_response_version(n, byte),
             Place::Status(n) => self.step_status(n, byte),
             Place::Reason => self.step_reason(byte),
-            Place::LineStart => self.step_line_start(byte),
-            Place::Name => self.step_name(byte),
+            Place::LineStart => self.line_start(bytes),
+            Place::Name => self.name(bytes),
             Place::ValueStart(_) if is_space(byte) => Read::keep(1),
             Place::ValueStart(value) | Place::Value(value) => self.step_value(value, byte),
             Place::LastLineEnd if byte == b'\n' => Read::END,
@@ -323,6 +333,9 @@ impl Head {
 
     fn step_method(&mut self, byte: u8) -> Read {
         if byte == b' ' && self.word_bytes >= 3 {
+            if self.split && !is_known_method(&self.word[..self.word_bytes]) {
+                return Read::INVALID;
+            }
             self.end_of_method();
             return Read::keep(1);
         }
@@ -330,6 +343,9 @@ impl Head {
             return Read::INVALID;
         }
         self.add_to_word(&[byte]);
+        if self.split && !may_become_method(&self.word[..self.word_bytes]) {
+            return Read::INVALID;
+        }
         Read::keep(1)
     }
 
@@ -344,19 +360,24 @@ impl Head {
         self.place = Place::Target(Target::Start);
     }
 
-    fn step_target(&mut self, target: Target, byte: u8) -> Read {
-        if byte == b'\r' || byte == b'\n' {
-            return Read::INVALID; // HTTP/0.9
-        }
-        if byte == b' ' {
-            return match target {
-                Target::Start => Read::INVALID,
-                _ => self.go(Place::RequestVersion(0)),
+    fn target(&mut self, target: Target, bytes: &[u8]) -> Read {
+        if target == Target::Start {
+            return match Target::begin(bytes, self.method == Method::Connect) {
+                Some((_, Target::Authority)) if self.split => Read::INVALID,
+                Some((length, next)) => {
+                    self.place = Place::Target(next);
+                    Read::keep(length)
+                }
+                None => Read::INVALID,
             };
         }
-        let next = target.next(byte, self.method == Method::Connect);
-        self.place = Place::Target(next);
-        if next == target && target.is_secret() { Read::BLANK } else { Read::keep(1) }
+        if bytes[0] == b' ' {
+            return self.go(Place::RequestVersion(0));
+        }
+        // No line end may stand here: that would be HTTP/0.9.
+        let Some(run) = target.run(bytes) else { return Read::INVALID };
+        self.place = Place::Target(run.next);
+        Read { kept_after: run.delimiter.into(), ..Read::run(run.length, run.keep) }
     }
 
     fn step_request_version(&mut self, n: u8, byte: u8) -> Read {
@@ -398,8 +419,8 @@ impl Head {
         }
     }
 
-    fn step_line_start(&mut self, byte: u8) -> Read {
-        match (byte, self.value) {
+    fn line_start(&mut self, bytes: &[u8]) -> Read {
+        match (bytes[0], self.value) {
             (b'\r', _) => self.go(Place::LastLineEnd),
             (b'\n', _) => Read::END,
             // A folded line goes on with the value before (RFC 9112 section 5.2).
@@ -407,23 +428,31 @@ impl Head {
             _ => {
                 self.word_bytes = 0;
                 self.place = Place::Name;
-                self.step_name(byte)
+                self.name(bytes)
             }
         }
     }
 
-    fn step_name(&mut self, byte: u8) -> Read {
-        if byte == b':' {
-            let (keep, field) = header(&self.word, self.word_bytes);
-            let value = Value { keep, field };
-            self.begin_value(value);
-            return self.go(Place::ValueStart(value));
+    /// A name is kept once its colon is there: a line without one is no header, and may be anything. Of one whose end
+    /// comes in another call that is kept which begins a harmless name, so that it is known there.
+    fn name(&mut self, bytes: &[u8]) -> Read {
+        let length = run_while(bytes, is_token);
+        match bytes.get(length) {
+            Some(b':') => {
+                self.add_to_word(&bytes[..length]);
+                let (keep, field) = header(&self.word, self.word_bytes);
+                let value = Value { keep, field };
+                self.begin_value(value);
+                self.place = Place::ValueStart(value);
+                Read::keep(length + 1)
+            }
+            Some(_) => Read::INVALID,
+            None => {
+                self.add_to_word(&bytes[..length]);
+                let word = self.word.get(..self.word_bytes);
+                Read::run(length, word.is_some_and(may_become_harmless))
+            }
         }
-        if !is_token(byte) {
-            return Read::INVALID;
-        }
-        self.add_to_word(&[byte]);
-        Read::keep(1)
     }
 
     fn add_to_word(&mut self, bytes: &[u8]) {

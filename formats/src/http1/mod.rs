@@ -35,7 +35,8 @@ pub enum What {
     Begin,
     /// Bytes of a head (start line, header names, harmless values) that may be kept.
     Head,
-    /// Bytes of a head that must not be kept: values of query parameters and of headers not known to be harmless.
+    /// Bytes of a head that must not be kept: values of query parameters and of headers not known to be harmless, and
+    /// names that may be something else as long as their end is not seen.
     Secret,
     /// Marker: the head is complete.
     HeadEnd(HeadInfo),
@@ -187,14 +188,14 @@ impl Framing {
         }
         let memory = Memory { exchanges: &mut *exchanges, familiar: familiar.as_deref_mut() };
         side.bytes(direction, call.head, true, memory, parts);
-        side.hole(hole, exchanges, parts);
+        side.hole(direction, hole, exchanges, parts);
         side.last_bytes(direction, call.tail, false, Memory { exchanges, familiar }, parts);
     }
 
     /// `length` bytes of this direction were not seen at all (events lost).
     pub fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
         let (side, exchanges) = self.side(direction);
-        side.gap(length, exchanges, parts);
+        side.hole(direction, length, exchanges, parts);
     }
 
     /// The direction ended (FIN): ends a body that lasts until then.

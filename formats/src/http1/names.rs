@@ -159,9 +159,15 @@ pub(super) fn header(bytes: &[u8], length: usize) -> (bool, Field) {
 const BIT_5: u64 = u64::from_ne_bytes([0x20; 8]);
 const BIT_6: u64 = u64::from_ne_bytes([0x40; 8]);
 
-/// Methods that are taken for one before the whole request line is seen, sorted.
-const KNOWN_METHODS: [&[u8]; 23] = [
-    b"CONNECT",
+/// Whether a name that is not whole may become a harmless one. Such a part says nothing but where in a list it stands.
+pub(super) fn may_become_harmless(part: &[u8]) -> bool {
+    let begins = |name: &str| name.as_bytes().get(..part.len()).is_some_and(|n| n.eq_ignore_ascii_case(part));
+    HARMLESS.iter().any(|name| begins(name))
+}
+
+/// Methods that are taken for one before the whole request line is seen, sorted. CONNECT is not: other protocols have a
+/// command of that name, and only the whole line tells them apart.
+const KNOWN_METHODS: [&[u8]; 22] = [
     b"COPY",
     b"DELETE",
     b"GET",
@@ -186,17 +192,24 @@ const KNOWN_METHODS: [&[u8]; 23] = [
     b"UNLOCK",
 ];
 
-/// Whether a part of a request line is more than a word in capitals: `PASS secret` of another protocol must not be
-/// kept because its line end comes in another call.
+/// Whether a part of a request line may be taken for one: `PASS secret` of another protocol must not be kept because
+/// its line end comes in another call. What may be kept of such a part is the name of a method, which is no secret,
+/// and a path.
 pub(super) fn may_become_request(bytes: &[u8]) -> bool {
     let mut words = bytes.splitn(2, |&b| b == b' ');
     let method = words.next().unwrap_or_default();
-    let Some(target) = words.next() else {
-        return KNOWN_METHODS.iter().any(|known| known.starts_with(method));
-    };
-    let absolute = b"http".iter().zip(target).all(|(a, b)| a == b);
-    KNOWN_METHODS.contains(&method)
-        && (method == b"CONNECT" || matches!(target.first(), Some(b'/' | b'*')) || absolute)
+    match words.next() {
+        None => may_become_method(method),
+        Some(target) => is_known_method(method) && matches!(target.first(), None | Some(b'/' | b'*')),
+    }
+}
+
+pub(super) fn may_become_method(part: &[u8]) -> bool {
+    KNOWN_METHODS.iter().any(|known| known.starts_with(part))
+}
+
+pub(super) fn is_known_method(method: &[u8]) -> bool {
+    KNOWN_METHODS.binary_search(&method).is_ok()
 }
 
 /// Whether `byte` may stand in a token (RFC 9110 section 5.6.2).

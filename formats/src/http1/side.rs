@@ -56,6 +56,14 @@ enum State {
     Tunnel,
 }
 
+/// Where a head stood when a call began.
+struct Start {
+    /// The head, if its start line was not whole.
+    head: Option<Head>,
+    parts: usize,
+    last_length: u64,
+}
+
 /// What a direction's bytes are read with.
 pub(super) struct Memory<'a> {
     /// Requests that wait, of both directions.
@@ -135,7 +143,8 @@ impl Side {
         self.state = State::Between;
     }
 
-    /// Reads at least one byte of `bytes`, which is not empty; returns how many.
+    /// Reads some of `bytes`, which are not empty; returns how many. None only where they are to be read as something
+    /// else.
     fn some_bytes(
         &mut self,
         direction: Direction,
@@ -195,6 +204,11 @@ impl Side {
         mut familiar: Option<&mut FamiliarLines>,
         parts: &mut Vec<Part>,
     ) -> usize {
+        let start = Start {
+            head: self.head.as_ref().filter(|head| head.in_start_line()).cloned(),
+            parts: parts.len(),
+            last_length: parts.last().map_or(0, |part| part.length),
+        };
         let mut used = 0;
         while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
             let read = head.read(&bytes[used..], familiar.as_deref_mut());
@@ -207,11 +221,29 @@ impl Side {
                     break;
                 }
                 Then::Invalid => {
-                    (self.state, self.head) = (State::Lost, None);
+                    used -= self.take_back(start, used, parts);
+                    self.lose(direction, exchanges);
+                    // Nothing that follows is kept, so no end of a message may be found in it.
+                    self.state = State::LostInHead { ends_with_head: false };
                     break;
                 }
             }
         }
+        used
+    }
+
+    /// Takes back what was read since the start of a call, where it was of a start line that is none; returns how many
+    /// bytes.
+    fn take_back(&mut self, start: Start, used: usize, parts: &mut Vec<Part>) -> usize {
+        if start.head.is_none() || !self.head.as_ref().is_some_and(Head::in_start_line) {
+            return 0;
+        }
+        parts.truncate(start.parts);
+        if let Some(last) = parts.last_mut() {
+            last.length = start.last_length;
+        }
+        self.offset -= used as u64;
+        self.head = start.head;
         used
     }
 
@@ -355,7 +387,13 @@ impl Side {
     }
 
     /// Bytes of a call that were not kept.
-    pub(super) fn hole(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+    pub(super) fn hole(
+        &mut self,
+        direction: Direction,
+        length: u64,
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) {
         let mut left = length;
         while left > 0 && matches!(self.state, State::Body { .. } | State::ChunkData { .. }) {
             left -= self.counted(left, parts);
@@ -371,23 +409,19 @@ impl Side {
             State::Tunnel => What::Tunnel,
             _ => What::Lost,
         };
-        self.lose(exchanges);
+        self.lose(direction, exchanges);
         self.push(what, left, parts);
     }
 
-    /// Bytes of calls that were lost altogether: whole messages may be among them.
-    pub(super) fn gap(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
-        self.hole(length, exchanges, parts);
-    }
-
     /// The state after unknown bytes where their number does not help.
-    fn lose(&mut self, exchanges: &mut Exchanges) {
+    fn lose(&mut self, direction: Direction, exchanges: &mut Exchanges) {
         self.state = match (std::mem::take(&mut self.state), self.head.take()) {
             (State::Head, Some(head)) => {
-                if head.info(Method::Other).status.is_some() {
-                    exchanges.response();
-                } else {
-                    exchanges.request(head.method());
+                match direction {
+                    Direction::Requests => exchanges.request(head.method()),
+                    Direction::Responses => {
+                        exchanges.response();
+                    }
                 }
                 State::LostInHead { ends_with_head: head.bodyless_method() }
             }

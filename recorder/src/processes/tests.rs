@@ -101,6 +101,26 @@ fn arguments_are_kept_only_where_asked_for() {
 }
 
 #[test]
+fn a_process_that_writes_its_arguments_into_its_name_keeps_its_first_word() {
+    for (argv, exe, kept) in [
+        ("nginx: master process nginx -g env TOKEN=secret;\0", "/usr/sbin/nginx", "nginx:"),
+        ("postgres:\tsecret\0\0\0", "/usr/bin/postgres", "postgres:"),
+        ("/opt/my server/run\0secret\0", "/opt/my server/run", "'/opt/my server/run'"),
+        ("/opt/my server/run secret\0", "/opt/my server/run", "/opt/my"),
+        (" secret\0", "/bin/x", "''"),
+    ] {
+        let mut processes = table(false);
+        processes.snapshot(vec![Found { exe: Some(exe.into()), ..found(BASE, 10 * MS, argv) }]);
+        assert_eq!(processes.take_rows()[0].argv.as_deref(), Some(kept));
+        tell(
+            &mut processes,
+            Told { what: life::EXEC, pid: BASE, start_ns: 10 * MS, comm: "a", exe, argv, ..NOTHING },
+        );
+        assert_eq!(processes.take_rows()[0].argv.as_deref(), Some(kept));
+    }
+}
+
+#[test]
 fn a_record_of_a_process_from_the_snapshot_is_the_same_process() {
     let mut processes = table(false);
     processes.snapshot(vec![found(BASE, 10 * MS, "")]);
