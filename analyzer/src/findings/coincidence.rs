@@ -114,10 +114,11 @@ pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
             often.then(|| judge(part, &met, candidates, subject)).flatten()
         })
         .collect();
-    // Of equals the first: a program may have started the others.
+    // Of equals, to the power of ten, the first: a program may have started the others.
+    let about = |cause: &Cause| cause.chance.log10().round();
     causes.sort_by(|a, b| {
         b.0.total_cmp(&a.0)
-            .then_with(|| a.1.chance.total_cmp(&b.1.chance))
+            .then_with(|| about(&a.1).total_cmp(&about(&b.1)))
             .then_with(|| b.1.lead_s.total_cmp(&a.1.lead_s))
     });
     causes.into_iter().map(|(_, cause)| cause).collect()

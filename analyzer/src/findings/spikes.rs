@@ -286,3 +286,81 @@ async fn own_activity(context: &SessionContext) -> Result<Vec<Own>> {
 fn own(from_ns: i64, to_ns: i64, usual_ns: i64) -> Own {
     Own { from_ns, to_ns, notable: to_ns - from_ns > MOMENT_NS.max(NOTABLE * usual_ns) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::attribution::{Attribution, Window, attribute};
+    use crate::synthetic::{Comb, Part, Place, Plan, Shape, Trouble, write};
+
+    /// Half an hour in which `shop` freezes for half a second every 10 s: more cycles than are asked for one by one.
+    fn many_cycles(test: impl AsyncFnOnce(&SessionContext, &Capture)) {
+        let place = Place { hop: 2, part: Part::Server };
+        let plan = Plan {
+            length_s: 1500.0,
+            requests_per_s: 20.0,
+            trouble: Trouble { place, shape: Shape::Freeze, width_s: 0.5 },
+            comb: Some(Comb { period_s: 10.0, jitter: 0.002, missing: 0.0 }),
+            ..Plan::default()
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = folder.path().join("made.cap");
+        write(&directory, &plan).expect("a capture");
+        let capture = Capture::open(&directory).expect("the capture opens");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+        runtime.block_on(async { test(&catalog::open(&capture).expect("tables"), &capture).await });
+    }
+
+    #[test]
+    fn every_cycle_is_read_however_many_there_are() {
+        many_cycles(async |context, capture| {
+            let options = Options { min_period_ns: 5_000_000_000, by: vec![By::Hop], ..Options::default() };
+            let findings = find(context, capture, &options, &|_| ()).await.expect("findings");
+            let spike = &findings.spikes[0];
+            assert!(spike.hits > 140, "{}", spike.sentence);
+            let unread =
+                spike.cycle_table.iter().filter(|cycle| cycle.onset_ns.is_some() && cycle.worst_s < 0.2);
+            assert!(unread.count() < 3, "{:#?}", spike.cycle_table);
+            assert!(spike.hops[0].positive_cycles > 140, "{:?}", spike.hops[0]);
+        });
+    }
+
+    #[test]
+    fn what_is_read_of_one_trace_in_a_few_is_scaled() {
+        many_cycles(async |context, capture| {
+            let options = Options { by: vec![By::Hop], ..Options::default() };
+            let Prepared { mut keys, counted, begin_ns, end_ns, .. } =
+                prepare(context, capture, &options, &|_| ()).await.expect("counts");
+            let second = 1_000_000_000;
+            // Half of the recording against the other: frozen or not, the numbers have to be the same.
+            let windows: Vec<Window> = (0..140)
+                .map(|i| begin_ns + i * 10 * second)
+                .map(|at| Window {
+                    from_ns: at,
+                    to_ns: at + 8 * second,
+                    ordinary_from_ns: at + 8 * second,
+                    ordinary_to_ns: at + 10 * second,
+                    slack_ns: second,
+                })
+                .collect();
+            let stream = keys.streams.iter().position(|stream| stream.label.starts_with("client ->"));
+            let stream = stream.expect("the client's hop") as u32;
+            let mut read = async |spans_per_ns: f64| -> Attribution {
+                let of = (stream, Metric::Latency);
+                attribute(context, &mut keys, &counted.ordinary, of, &windows, spans_per_ns)
+                    .await
+                    .expect("spans")
+            };
+            let all = read(1e-9).await;
+            let some = read(3.5 * 4e6 / (end_ns - begin_ns) as f64).await;
+            assert_eq!((all.sampled, some.sampled), (1, 4));
+            let requests = |of: &Attribution| of.requests.iter().map(|counts| counts[0]).sum::<u64>() as f64;
+            let ratio = requests(&some) / requests(&all);
+            assert!((0.9..1.1).contains(&ratio), "{ratio}");
+            assert!(requests(&all) > 10_000.0);
+            let top = |of: &Attribution| of.hops.iter().map(|hop| hop.excess_s.abs()).fold(0.0, f64::max);
+            let ratio = top(&some) / top(&all);
+            assert!((0.5..2.0).contains(&ratio), "{ratio}");
+        });
+    }
+}
