@@ -5,8 +5,9 @@ use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Troub
 
 const SHAPES: [Shape; 4] = [Shape::Freeze, Shape::Slow, Shape::Errors, Shape::GiveUp];
 
-/// A trouble that comes back every 60 to 600 s in an hour, or every 10 to 60 s in ten minutes; at most 3 % jitter, at
-/// most 20 % of the teeth missing, at most 5 unrelated bursts of the same trouble, one cause or none, decoys.
+/// A trouble that comes back every 60 to 600 s in an hour, every 10 to 60 s in ten minutes, or (one in six) every ten minutes in
+/// two and a half hours; at most 3 % jitter, at most 20 % of the teeth missing, at most 5 unrelated bursts of the same trouble, one
+/// cause or none, decoys, up to 30 innocent programs of the same period.
 pub fn periodic(seed: u64, number: u64) -> Plan {
     let mut random = Random::new(seed << 32 | number);
     let trouble = trouble(number, &mut random);
@@ -17,14 +18,23 @@ pub fn periodic(seed: u64, number: u64) -> Plan {
     let widest_s = if long { 3.0f64.min(period_s / 20.0) } else { 1.0f64.min(period_s / 15.0) };
     let width_s = widest_s * (0.4 + 0.6 * random.uniform());
     let missing = [0.0, 0.0, 0.1, 0.2][random.below(4)];
+    // A generator of its own: what was drawn before stays as it was.
+    let mut more = Random::new(number ^ seed << 20 ^ 0x6d6f_7265);
+    let innocents = [0, 0, 3, 10, 30][more.below(5)];
+    let (length_s, period_s, requests_per_s) = match more.below(6) {
+        0 => (9000.0, 570.0 + 60.0 * more.uniform(), 8.0),
+        _ => (length_s, period_s, 20.0),
+    };
     Plan {
         seed: seed << 32 | number,
         length_s,
+        requests_per_s,
         comb: Some(Comb { period_s, jitter: 0.03 * random.uniform(), missing }),
         bursts: [0, 0, 1, 2, 5][random.below(5)],
         cause: cause(&trouble, &mut random),
         trouble: Trouble { width_s, ..trouble },
         decoys: true,
+        innocents,
         ..Plan::default()
     }
 }

@@ -73,9 +73,9 @@ impl Case {
 
     /// One paragraph: the plan, what is wrong, all findings.
     pub fn describe(&self, wrong: &[&str]) -> String {
-        let Plan { seed, length_s, trouble, comb, bursts, .. } = &self.plan;
+        let Plan { seed, length_s, trouble, comb, bursts, innocents, .. } = &self.plan;
         let mut text = format!(
-            "{}: seed {seed}, {length_s} s, {} {} {:?} {:.2} s, {comb:?}, {} onsets, {} missing, {bursts} bursts, cause {:?}\n",
+            "{}: seed {seed}, {length_s} s, {} {} {:?} {:.2} s, {comb:?}, {} onsets, {} missing, {bursts} bursts, {innocents} innocents, cause {:?}\n",
             wrong.join(", "),
             self.truth.hop,
             self.truth.part,
@@ -150,8 +150,10 @@ pub fn periodic_table(cases: &[Case]) -> String {
             row(&mut text, &format!("{part_name} {process}"), cases, place(hop, part));
         }
     }
-    row(&mut text, "an hour, 60 to 600 s", cases, |case| case.plan.length_s > 1000.0);
+    row(&mut text, "two and a half hours, 10 min", cases, |case| case.plan.length_s > 4000.0);
+    row(&mut text, "an hour, 60 to 600 s", cases, |case| case.plan.length_s == 3600.0);
     row(&mut text, "10 min, 10 to 60 s", cases, |case| case.plan.length_s < 1000.0);
+    row(&mut text, "30 innocent programs of the same period", cases, |case| case.plan.innocents == 30);
     let enough = |case: &Case| case.truth.onsets_s.len() >= 6;
     row(&mut text, "six onsets or more", cases, enough);
     text

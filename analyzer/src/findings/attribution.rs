@@ -49,6 +49,8 @@ pub struct Attribution {
     pub requests: Vec<[u64; 3]>,
     /// The longest by cycle, s.
     pub worst_s: Vec<f64>,
+    /// Of so many traces one was read: numbers and excess are scaled by it, and estimates unless it is 1.
+    pub sampled: u64,
     /// Traces nearest to the ordinary median.
     pub typical_traces: Vec<String>,
     /// Affected traces, slowest first.
@@ -70,8 +72,8 @@ struct Trace {
 
 /// Traces looked at; beyond them one in a few is taken, by id.
 const MOST_SPANS: f64 = 4e6;
-/// Cycles compared, evenly chosen.
-const MOST_WINDOWS: usize = 120;
+/// Stretches that are asked for one by one; beyond them everything between the first and the last is read.
+const MOST_RANGES: usize = 240;
 /// Traces named as examples.
 const EXAMPLES: usize = 4;
 /// Values of a dimension that are named.
@@ -88,42 +90,55 @@ pub async fn attribute(
     windows: &[Window],
     spans_per_ns: f64,
 ) -> Result<Attribution> {
-    let step = windows.len().div_ceil(MOST_WINDOWS).max(1);
-    let chosen: Vec<(usize, Window)> = windows.iter().copied().enumerate().step_by(step).collect();
-    let expected: f64 = chosen.iter().map(|(_, w)| w.covered_ns() as f64 * spans_per_ns).sum();
-    let sample = (expected / MOST_SPANS).ceil().max(1.0) as u128;
-    let mut reading =
-        Reading { keys, ordinary, stream, sample, windows, traces: HashMap::new(), tally: Tally::default() };
-    let mut batches = catalog::plan(context, &query(&chosen)).await?.execute_stream().await?;
+    let ranges = ranges(windows);
+    let covered_ns: f64 = ranges.iter().map(|(from, to)| (to - from) as f64).sum();
+    let sample = (covered_ns * spans_per_ns / MOST_SPANS).ceil().max(1.0) as u64;
+    let asked = query(&ranges);
+    let (traces, tally) = (HashMap::new(), Tally::default());
+    let mut reading = Reading { keys, ordinary, stream, sample, windows, ranges, traces, tally };
+    let mut batches = catalog::plan(context, &asked).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         reading.batch(&batch)?;
     }
     Ok(reading.finish(metric))
 }
 
-impl Window {
-    fn covered_ns(&self) -> i64 {
-        self.to_ns - self.from_ns + self.ordinary_to_ns - self.ordinary_from_ns + 2 * self.slack_ns
-    }
-}
-
-fn query(windows: &[(usize, Window)]) -> String {
-    let mut ranges: Vec<(i64, i64)> = windows
+/// When requests that may belong to a window begin: stretches apart from each other, in order.
+fn ranges(windows: &[Window]) -> Vec<(i64, i64)> {
+    let mut all: Vec<(i64, i64)> = windows
         .iter()
-        .flat_map(|(_, w)| {
+        .flat_map(|w| {
             [(w.from_ns, w.to_ns + w.slack_ns), (w.ordinary_from_ns, w.ordinary_to_ns + w.slack_ns)]
         })
         .collect();
-    ranges.sort_unstable();
+    all.sort_unstable();
+    let mut apart: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in all {
+        match apart.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => apart.push((from, to)),
+        }
+    }
+    apart
+}
+
+fn query(ranges: &[(i64, i64)]) -> String {
+    let whole: Vec<(i64, i64)>;
+    let mut asked = ranges;
+    if ranges.len() > MOST_RANGES {
+        whole =
+            ranges.first().zip(ranges.last()).map(|(first, last)| (first.0, last.1)).into_iter().collect();
+        asked = &whole;
+    }
     let range = |(from, to): &(i64, i64)| {
         format!("(start_time >= to_timestamp_nanos({from}) AND start_time < to_timestamp_nanos({to}))")
     };
-    let ranges: Vec<String> = ranges.iter().map(range).collect();
+    let asked: Vec<String> = asked.iter().map(range).collect();
     format!(
         "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns, own_ns,
                 trace_id, parent_span_id IS NULL AS root, pid, cpu
          FROM spans WHERE {}",
-        if ranges.is_empty() { "false".to_owned() } else { ranges.join(" OR ") }
+        if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
 
@@ -131,8 +146,9 @@ struct Reading<'a> {
     keys: &'a mut Keys,
     ordinary: &'a [Ordinary],
     stream: u32,
-    sample: u128,
+    sample: u64,
     windows: &'a [Window],
+    ranges: Vec<(i64, i64)>,
     traces: HashMap<u128, Trace>,
     tally: Tally,
 }
@@ -201,6 +217,12 @@ impl Reading<'_> {
         around.into_iter().any(ordinary).then_some(Place::Ordinary)
     }
 
+    /// Whether a moment is in one of the stretches.
+    fn covered(&self, start_ns: i64) -> bool {
+        let next = self.ranges.partition_point(|range| range.0 <= start_ns);
+        next.checked_sub(1).is_some_and(|range| start_ns < self.ranges[range].1)
+    }
+
     fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = Rows::new(batch)?;
         let number =
@@ -209,11 +231,11 @@ impl Reading<'_> {
         let (pids, cpus) = (number("pid")?, number("cpu")?);
         let traces: StringViewArray = typed(batch, "trace_id", &DataType::Utf8View)?.as_string_view().clone();
         let roots: BooleanArray = typed(batch, "root", &DataType::Boolean)?.as_boolean().clone();
-        for row in 0..rows.len() {
+        for row in (0..rows.len()).filter(|&row| self.covered(rows.start_ns(row))).collect::<Vec<_>>() {
             let trace_id = u128::from_str_radix(traces.value(row), 16).unwrap_or_default();
             // Ids given by applications may count up; the low bits of a product do not.
             let mixed = trace_id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
-            if !mixed.is_multiple_of(self.sample) {
+            if !mixed.is_multiple_of(u128::from(self.sample)) {
                 continue;
             }
             let connection_id = rows.connection_id(row);
@@ -304,14 +326,22 @@ impl Reading<'_> {
         let middle = usual.len().saturating_sub(EXAMPLES) / 2;
         let name = |(_, id): &(i64, u128)| format!("{id:032x}");
         let quick = metric == Metric::Errors && quick_failures(&spikes, &ordinary);
+        let scale = self.sample as f64;
+        let scaled = |mut hop: HopShare| {
+            hop.excess_s *= scale;
+            hop.failures *= self.sample;
+            hop
+        };
+        let requests = |cycle| {
+            self.tally.by_cycle.get(&cycle).copied().unwrap_or_default().map(|count| count * self.sample)
+        };
         Attribution {
-            hops: hops(&spikes, &ordinary, self.keys, quick),
+            hops: hops(&spikes, &ordinary, self.keys, quick).into_iter().map(scaled).collect(),
             dimensions: dimensions(&self.tally),
-            excess_s: spikes.iter().map(|split| split.excess_s(&ordinary)).collect(),
-            requests: (0..cycles as u64)
-                .map(|c| self.tally.by_cycle.get(&c).copied().unwrap_or_default())
-                .collect(),
+            excess_s: spikes.iter().map(|split| scale * split.excess_s(&ordinary)).collect(),
+            requests: (0..cycles as u64).map(requests).collect(),
             worst_s,
+            sampled: self.sample,
             typical_traces: usual.iter().skip(middle).take(EXAMPLES).map(name).collect(),
             slow_traces: slow.iter().take(EXAMPLES).map(name).collect(),
         }

@@ -2,12 +2,16 @@
 //!
 //! For every train the same question: in how many cycles does it come as near to the onset as it does, and how often would
 //! that be so if the train were shifted in time? A train with the spike's own period coincides in all cycles or in
-//! none, which the shifts show too; so nothing is multiplied over cycles. The number of trains looked at is paid for.
+//! none, which the shifts show too; so nothing is multiplied over cycles. The number of trains that could have been named,
+//! wherever the onsets are, is paid for.
 //! What the mechanism explains (the process was kept from running for as long as requests waited) goes before what merely
 //! comes at the same time.
 
+use std::collections::BTreeSet;
+
 use super::Cause;
 use super::happenings::{Happening, Kind, Train};
+use super::joined::{Joined, coarsely, joined};
 use super::words;
 use crate::text::duration;
 
@@ -30,12 +34,14 @@ pub struct Subject<'a> {
     pub hop: &'a str,
     /// That share is time on the way, not of a process.
     pub on_the_way: bool,
-    /// Processes whose delay would explain that share.
-    pub processes: &'a [String],
+    /// Ids of the processes whose delay would explain that share.
+    pub processes: &'a BTreeSet<i64>,
 }
 
-/// Shifts that stand for chance.
-const SHIFTS: usize = 2000;
+/// Shifts that stand for chance, and how far each goes on from the one before, as a share of the recording: the golden ratio
+/// has no period in common with anything.
+const SHIFTS: usize = 4000;
+const TURN: f64 = 0.618_033_988_749_894_9;
 /// A coincidence less likely than this is named.
 const CHANCE: f64 = 0.05;
 /// What comes this much after an onset may still have been first: an onset is the begin of a request.
@@ -45,56 +51,85 @@ const SHARE: f64 = 0.7;
 /// Share of the wait that a delay must account for to explain it.
 const EXPLAINS: f64 = 0.3;
 
+/// A train, or the part of it that is of the suspected processes, in bursts.
+struct Part<'a> {
+    train: &'a Train,
+    /// It is of the suspected hop or processes.
+    involved: bool,
+    bursts: Vec<Joined>,
+}
+
+impl<'a> Part<'a> {
+    /// The parts of a train: what happens to processes of one name may happen to others than the suspected ones.
+    fn of(train: &'a Train, subject: &Subject<'_>) -> Vec<Part<'a>> {
+        let sides: &[bool] = match train.kind.of_hop() {
+            true => &[train.subject == subject.hop],
+            false => &[true, false],
+        };
+        let part = |&involved: &bool| Part { train, involved, bursts: joined(train, involved, subject) };
+        sides.iter().map(part).filter(|part| !part.bursts.is_empty()).collect()
+    }
+
+    /// Often and long enough to explain the spike if only it came at the right time.
+    fn could_explain(&self, subject: &Subject<'_>) -> bool {
+        let mut waits: Vec<i64> = subject.hits.iter().map(|hit| hit.2).collect();
+        waits.sort_unstable();
+        let least_ns = EXPLAINS * waits.get(waits.len() / 2).copied().unwrap_or_default() as f64;
+        let large =
+            self.bursts.iter().filter(|b| !self.train.kind.delays() || b.longest_ns as f64 >= least_ns);
+        self.involved
+            && self.train.kind.explains()
+            && large.count() as f64 >= SHARE * subject.hits.len() as f64
+    }
+
+    /// As often as the spike, more or less: named if only it came at the right time.
+    fn could_coincide(&self, subject: &Subject<'_>) -> bool {
+        let hits = subject.hits.len();
+        !self.train.kind.delays()
+            && self.bursts.len() as f64 >= SHARE * hits as f64
+            && coarsely(&self.bursts, subject) <= 2 * hits + 2
+    }
+}
+
+/// How many trains could have been named wherever the onsets are: what a coincidence has to pay for.
+#[derive(Clone, Copy)]
+struct Candidates {
+    explain: usize,
+    coincide: usize,
+}
+
 /// The trains that coincide, best supported first.
 pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
-    let clustered: Vec<(usize, Vec<Happening>)> =
-        trains.iter().enumerate().map(|(index, train)| (index, clusters(train, subject))).collect();
-    // What never comes near a spike is no candidate.
-    let near: Vec<(usize, Vec<Happening>, Met)> = clustered
-        .into_iter()
-        .filter_map(|(index, times)| {
-            let met = meet(&times, trains[index].kind, subject);
+    let parts: Vec<Part<'_>> = trains.iter().flat_map(|train| Part::of(train, subject)).collect();
+    let candidates = Candidates {
+        explain: parts.iter().filter(|part| part.could_explain(subject)).count(),
+        coincide: parts.iter().filter(|part| part.could_coincide(subject)).count(),
+    };
+    let mut causes: Vec<(f64, Cause)> = parts
+        .iter()
+        .filter_map(|part| {
+            let met = meet(&part.bursts, part.train.kind, subject);
             let seen = met.leads_ns.len();
-            (seen >= 2 && seen as f64 >= SHARE * subject.hits.len() as f64).then_some((index, times, met))
+            let often = seen >= 2 && seen as f64 >= SHARE * subject.hits.len() as f64;
+            often.then(|| judge(part, &met, candidates, subject)).flatten()
         })
         .collect();
-    let candidates = near.len();
-    let mut causes: Vec<(f64, Cause)> = near
-        .into_iter()
-        .filter_map(|(index, times, met)| judge(&trains[index], &times, &met, candidates, subject))
-        .collect();
-    // Of equals the first: a program may have started the others.
+    // Of equals, to the power of ten, the first: a program may have started the others.
+    let about = |cause: &Cause| cause.chance.log10().round();
     causes.sort_by(|a, b| {
         b.0.total_cmp(&a.0)
-            .then_with(|| a.1.chance.total_cmp(&b.1.chance))
+            .then_with(|| about(&a.1).total_cmp(&about(&b.1)))
             .then_with(|| b.1.lead_s.total_cmp(&a.1.lead_s))
     });
     causes.into_iter().map(|(_, cause)| cause).collect()
-}
-
-/// Joins what happened within a twentieth of the period: a burst is one thing.
-fn clusters(train: &Train, subject: &Subject<'_>) -> Vec<Happening> {
-    let gap_ns = (subject.period_ns / 20.0) as i64;
-    let mut clusters: Vec<Happening> = Vec::new();
-    for &next in &train.times {
-        match clusters.last_mut() {
-            Some(last) if next.from_ns - last.to_ns < gap_ns => {
-                last.to_ns = last.to_ns.max(next.to_ns);
-                last.size =
-                    if train.kind.adds_up() { last.size + next.size } else { last.size.max(next.size) };
-            }
-            _ => clusters.push(next),
-        }
-    }
-    clusters
 }
 
 /// Where a train comes near the hits.
 struct Met {
     /// From its begin to the onset, by hit that has one; positive where it comes first.
     leads_ns: Vec<i64>,
-    /// Its size there, and the hit.
-    sizes: Vec<(usize, f64)>,
+    /// The burst there, and the hit.
+    bursts: Vec<(usize, Joined)>,
     /// How far from the onset the begin may be, before and after.
     reach_ns: (i64, i64),
 }
@@ -112,85 +147,50 @@ fn sampled(kind: Kind) -> bool {
     matches!(kind, Kind::Throttled | Kind::Cpu | Kind::RoundTrip)
 }
 
-fn meet(times: &[Happening], kind: Kind, subject: &Subject<'_>) -> Met {
+fn meet(bursts: &[Joined], kind: Kind, subject: &Subject<'_>) -> Met {
     let reach_ns = reach(kind, subject);
-    let mut met = Met { leads_ns: Vec::new(), sizes: Vec::new(), reach_ns };
+    let mut met = Met { leads_ns: Vec::new(), bursts: Vec::new(), reach_ns };
     for (hit, &(onset_ns, _, _)) in subject.hits.iter().enumerate() {
-        if let Some(nearest) = nearest(times, onset_ns, reach_ns) {
+        if let Some(nearest) = nearest(bursts, onset_ns, reach_ns) {
             met.leads_ns.push(onset_ns - nearest.from_ns);
-            met.sizes.push((hit, nearest.size));
+            met.bursts.push((hit, *nearest));
         }
     }
     met
 }
 
-fn nearest(times: &[Happening], onset_ns: i64, (before, after): (i64, i64)) -> Option<&Happening> {
-    let first = times.partition_point(|h| h.from_ns < onset_ns - before);
-    let within = times[first..].iter().take_while(|h| h.from_ns <= onset_ns + after);
+fn nearest(bursts: &[Joined], onset_ns: i64, (before, after): (i64, i64)) -> Option<&Joined> {
+    let first = bursts.partition_point(|h| h.from_ns < onset_ns - before);
+    let within = bursts[first..].iter().take_while(|h| h.from_ns <= onset_ns + after);
     within.min_by_key(|h| (h.from_ns - onset_ns).abs())
 }
 
-fn judge(
-    train: &Train,
-    times: &[Happening],
-    met: &Met,
-    candidates: usize,
-    subject: &Subject<'_>,
-) -> Option<(f64, Cause)> {
+fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'_>) -> Option<(f64, Cause)> {
+    let Part { train, involved, bursts } = part;
     let hits = subject.hits.len();
     let seen = met.leads_ns.len();
     let lead_ns = median(&met.leads_ns);
+    if follows(part, lead_ns, subject) {
+        return None;
+    }
     let accounted = accounted(train, met, subject);
-    let involved = if train.kind.of_hop() {
-        train.subject == subject.hop
-    } else {
-        subject.processes.contains(&train.subject)
-    };
-    // What follows from requests being given up, or made again, is no cause of it.
-    let effect =
-        matches!(train.kind, Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns) && lead_ns < -AT_ONCE_NS;
-    // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
-    let aftermath = match train.kind {
-        Kind::Cpu => involved,
-        Kind::RoundTrip | Kind::Retransmit => !(involved && subject.on_the_way),
-        _ => false,
-    };
-    if effect || aftermath {
+    let mechanism = *involved && train.kind.explains() && (!train.kind.delays() || accounted >= EXPLAINS);
+    let elsewhere = elsewhere(bursts, met, subject);
+    let late = lead_ns < -subject.resolution_ns && !sampled(train.kind);
+    if !mechanism && (train.kind.delays() || elsewhere > seen + 2 || late) {
         return None;
     }
-    let chance = (chance(times, met, subject) * candidates as f64).min(1.0);
-    let mechanism = involved
-        && match train.kind {
-            kind if kind.delays() => accounted >= EXPLAINS,
-            Kind::Retransmit | Kind::RoundTrip | Kind::Dns => true,
-            _ => false,
-        };
-    let elsewhere = times.len() - seen.min(times.len());
-    let specific = times.len() as f64 <= 2.0 * seen as f64 + 2.0;
-    if chance > CHANCE
-        || (!mechanism
-            && (train.kind.delays()
-                || !specific
-                || (lead_ns < -subject.resolution_ns && !sampled(train.kind))))
-    {
+    let paid = if mechanism { candidates.explain } else { candidates.coincide };
+    let chance = (chance(bursts, met, subject) * paid.max(1) as f64).min(1.0);
+    if chance > CHANCE {
         return None;
     }
-    let absent = |expected: &&i64| nearest(times, **expected, met.reach_ns).is_none();
+    let absent = |expected: &&i64| nearest(bursts, **expected, met.reach_ns).is_none();
     let dose = dose(met, subject);
-    let support = seen as f64 / hits.max(1) as f64;
-    let weight = match (mechanism, train.kind) {
-        (true, Kind::Stopped) => 5.0,
-        // A throttled process waits for a CPU because it is throttled.
-        (true, Kind::Throttled) => 4.5 + accounted.min(1.0) / 2.0,
-        (true, kind) if kind.delays() => 4.0 + accounted.min(1.0) / 2.0,
-        (true, _) => 3.0,
-        (false, Kind::Exec) => 2.0,
-        (false, _) => 1.0,
-    };
     let cause = Cause {
         kind: train.kind.name().to_owned(),
         subject: train.subject.clone(),
-        claim: claim(train, met, times, lead_ns, hits),
+        claim: claim(train, met, elsewhere, lead_ns, hits),
         coincidences: seen,
         hits,
         elsewhere,
@@ -200,51 +200,106 @@ fn judge(
         lead_s: lead_ns as f64 * 1e-9,
         lead_sd_s: deviation(&met.leads_ns) * 1e-9,
         dose,
-        sql: sql(train, subject, met),
+        sql: sql(part, subject, met),
     };
-    Some((weight + support + dose.unwrap_or(0.0).max(0.0) / 4.0, cause))
+    Some((weight(train.kind, mechanism.then_some(accounted), &cause), cause))
 }
 
-/// Median share of the longest wait that a delay lasted.
+/// Whether it follows from the trouble.
+fn follows(part: &Part<'_>, lead_ns: i64, subject: &Subject<'_>) -> bool {
+    match part.train.kind {
+        // Requests are given up, or made again.
+        Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns if lead_ns < -AT_ONCE_NS => true,
+        // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
+        Kind::Cpu => part.involved,
+        Kind::RoundTrip | Kind::Retransmit => !(part.involved && subject.on_the_way),
+        _ => false,
+    }
+}
+
+/// What explains goes before what agrees in misses and size, and that before what merely comes at the same time.
+/// `accounted` is the share of the wait that it explains; None where it does not.
+fn weight(kind: Kind, accounted: Option<f64>, cause: &Cause) -> f64 {
+    let explains = accounted.map_or(0.0, |accounted| {
+        let share = (accounted.min(1.0) * 10.0).round() / 20.0;
+        match kind {
+            Kind::Stopped => 5.0,
+            // A throttled process waits for a CPU because it is throttled.
+            Kind::Throttled => 4.5 + share,
+            kind if kind.delays() => 4.0 + share,
+            _ => 3.0,
+        }
+    });
+    let absent = match cause.misses {
+        0 => 0.0,
+        misses => 2.0 * cause.absent_in_misses as f64 / misses as f64 - 1.0,
+    };
+    let agrees = absent + cause.dose.unwrap_or_default() / 4.0;
+    let program = if kind == Kind::Exec { 0.5 } else { 0.0 };
+    let seen = cause.coincidences as f64 / cause.hits.max(1) as f64;
+    10.0 * explains + agrees + program + 0.1 * seen
+}
+
+/// Bursts that are not at an onset.
+fn elsewhere(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> usize {
+    let (before, after) = (met.farthest(subject).0, met.reach_ns.1);
+    let at_an_onset = |burst: &&Joined| {
+        let next = subject.hits.partition_point(|hit| hit.0 + after < burst.from_ns);
+        subject.hits.get(next).is_some_and(|hit| hit.0 - before <= burst.from_ns)
+    };
+    bursts.len() - bursts.iter().filter(at_an_onset).count()
+}
+
+/// Median share of the longest wait for which a delay kept one thread: many short waits side by side delay nobody for long.
 fn accounted(train: &Train, met: &Met, subject: &Subject<'_>) -> f64 {
     if !train.kind.delays() {
         return 0.0;
     }
-    let mut shares: Vec<f64> =
-        met.sizes.iter().map(|&(hit, size_ns)| size_ns / (subject.hits[hit].2 as f64).max(1.0)).collect();
+    let share =
+        |&(hit, burst): &(usize, Joined)| burst.longest_ns as f64 / (subject.hits[hit].2 as f64).max(1.0);
+    let mut shares: Vec<f64> = met.bursts.iter().map(share).collect();
     shares.resize(subject.hits.len(), 0.0);
     shares.sort_by(f64::total_cmp);
     shares[shares.len() / 2]
 }
 
+impl Met {
+    /// Half as much again as the farthest that it is from an onset, before and after.
+    fn farthest(&self, subject: &Subject<'_>) -> (i64, i64) {
+        let farthest = |before: bool| {
+            let leads = self.leads_ns.iter().filter(|&&lead| (lead >= 0) == before).map(|lead| lead.abs());
+            (leads.max().unwrap_or_default() * 3 / 2).max(subject.resolution_ns)
+        };
+        (farthest(true).min(self.reach_ns.0), farthest(false).min(self.reach_ns.1))
+    }
+}
+
 /// How often a shifted train comes as near in as many cycles.
-fn chance(times: &[Happening], met: &Met, subject: &Subject<'_>) -> f64 {
-    let farthest = |before: bool| {
-        let leads = met.leads_ns.iter().filter(|&&lead| (lead >= 0) == before).map(|lead| lead.abs());
-        (leads.max().unwrap_or_default() * 3 / 2).max(2 * subject.resolution_ns)
-    };
-    let reach = (farthest(true).min(met.reach_ns.0), farthest(false).min(met.reach_ns.1));
+fn chance(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> f64 {
+    let reach = met.farthest(subject);
     let (begin_ns, end_ns) = subject.recording;
     let length_ns = (end_ns - begin_ns).max(1);
     let count = |shift_ns: i64| {
         let near = |&&(onset_ns, _, _): &&(i64, i64, i64)| {
             // Shifting the train forward is shifting the onset back, around the recording.
             let at = begin_ns + (onset_ns - begin_ns - shift_ns).rem_euclid(length_ns);
-            nearest(times, at, reach).is_some()
+            nearest(bursts, at, reach).is_some()
         };
         subject.hits.iter().filter(near).count()
     };
     let observed = count(0);
-    let as_good = (1..SHIFTS)
-        .filter(|&i| count((length_ns as i128 * i as i128 / SHIFTS as i128) as i64) >= observed)
-        .count();
+    let shift_ns = |i: usize| ((i as f64 * TURN).fract() * length_ns as f64) as i64;
+    let as_good = (1..SHIFTS).filter(|&i| count(shift_ns(i)) >= observed).count();
     (1 + as_good) as f64 / SHIFTS as f64
 }
 
 /// Spearman's rank correlation of size and excess over the hits, where both vary and there are enough.
 fn dose(met: &Met, subject: &Subject<'_>) -> Option<f64> {
-    let pairs: Vec<(f64, f64)> =
-        met.sizes.iter().filter_map(|&(hit, size)| Some((size, *subject.excess_s.get(hit)?))).collect();
+    let pairs: Vec<(f64, f64)> = met
+        .bursts
+        .iter()
+        .filter_map(|(hit, burst)| Some((burst.size, *subject.excess_s.get(*hit)?)))
+        .collect();
     let varies = |values: Vec<f64>| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
@@ -275,12 +330,15 @@ fn ranks(values: Vec<f64>) -> Vec<f64> {
     ranks
 }
 
-fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usize) -> String {
+fn claim(train: &Train, met: &Met, elsewhere: usize, lead_ns: i64, hits: usize) -> String {
     let seen = met.leads_ns.len();
-    let sizes: Vec<i64> = met.sizes.iter().map(|&(_, size)| size as i64).collect();
-    let typical = median(&sizes);
+    let size = |(_, burst): &(usize, Joined)| match train.kind.delays() {
+        true => burst.longest_ns,
+        false => burst.size as i64,
+    };
+    let typical = median(&met.bursts.iter().map(size).collect::<Vec<i64>>());
     let subject = &train.subject;
-    let elsewhere = match times.len().saturating_sub(seen) {
+    let elsewhere = match elsewhere {
         0 => "never elsewhere".to_owned(),
         n => format!("{n} x elsewhere"),
     };
@@ -295,10 +353,13 @@ fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usiz
         }
         Kind::RunQueue => {
             let holder = train.other.as_ref().map(|o| format!(", mostly held by {o}")).unwrap_or_default();
-            format!("{subject} waited {} for a CPU{holder}, {cycles}", duration(typical))
+            format!("{subject} waited up to {} a thread for a CPU{holder}, {cycles}", duration(typical))
         }
         Kind::OffCpu => {
-            format!("{subject} was blocked {} in uninterruptible sleep (disk), {cycles}", duration(typical))
+            format!(
+                "{subject} was blocked up to {} a thread in uninterruptible sleep (disk), {cycles}",
+                duration(typical)
+            )
         }
         Kind::Retransmit => format!("{typical} segments were retransmitted on {subject}, {cycles}"),
         Kind::RoundTrip => {
@@ -313,16 +374,28 @@ fn claim(train: &Train, met: &Met, times: &[Happening], lead_ns: i64, hits: usiz
 }
 
 /// The rows of the train near the comb.
-fn sql(train: &Train, subject: &Subject<'_>, met: &Met) -> String {
+fn sql(part: &Part<'_>, subject: &Subject<'_>, met: &Met) -> String {
     let before = met.leads_ns.iter().copied().max().unwrap_or_default().max(0) + subject.resolution_ns;
     let longest = subject.hits.iter().map(|(from, to, _)| to - from).max().unwrap_or_default();
     let span = before + longest + met.reach_ns.1;
     let first = subject.hits.first().map_or(0, |hit| hit.0) - before;
     format!(
-        "SELECT * FROM ({}) WHERE {} ORDER BY time",
-        train.sql,
+        "SELECT * FROM ({}{}) WHERE {} ORDER BY time",
+        part.train.sql,
+        of_suspects(part, subject),
         words::in_phase("time", subject.period_ns, first, (span as f64 / subject.period_ns).min(1.0))
     )
+}
+
+/// A condition that leaves out other processes of the same name, where there are any.
+fn of_suspects(part: &Part<'_>, subject: &Subject<'_>) -> String {
+    let of_another =
+        |h: &Happening| h.process_id.is_some_and(|id| subject.processes.contains(&id) != part.involved);
+    if !part.involved || part.train.kind.of_hop() || !part.train.times.iter().any(of_another) {
+        return String::new();
+    }
+    let ids: Vec<String> = subject.processes.iter().map(i64::to_string).collect();
+    format!(" AND p.process_id IN ({})", ids.join(", "))
 }
 
 fn median(values: &[i64]) -> i64 {
@@ -348,6 +421,8 @@ mod tests {
             from_ns,
             to_ns,
             size: (to_ns - from_ns) as f64,
+            process_id: (!kind.of_hop() && kind != Kind::Exec).then_some(if subject == "b" { 1 } else { 2 }),
+            tid: 1,
         });
         Train {
             kind,
@@ -370,7 +445,7 @@ mod tests {
             resolution_ns: SECOND / 10,
             hop: "a -> b:1",
             on_the_way: true,
-            processes: &["b".to_owned()],
+            processes: &BTreeSet::from([1]),
         };
         causes(trains, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()
     }
@@ -423,5 +498,106 @@ mod tests {
         );
         let once = train(Kind::Stopped, "b", [(7 * SECOND, 8 * SECOND)]);
         assert_eq!(found(&[often, little, once]), []);
+    }
+
+    /// Twelve slow stretches of 3 s, one every 600 s; requests wait 0.3 s in them.
+    fn ten_minutes(trains: &[Train], misses: &[i64], processes: &[i64]) -> Vec<Cause> {
+        let hits: Vec<(i64, i64, i64)> = (0..12)
+            .map(|i| 100 * SECOND + i * 600 * SECOND)
+            .map(|at| (at, at + 3 * SECOND, 300_000_000))
+            .collect();
+        let subject = Subject {
+            hits: &hits,
+            misses,
+            excess_s: &[1.0; 12],
+            period_ns: 600.0 * SECOND as f64,
+            recording: (0, 7200 * SECOND),
+            resolution_ns: SECOND / 10,
+            hop: "a -> b:1",
+            on_the_way: false,
+            processes: &processes.iter().copied().collect(),
+        };
+        causes(trains, &subject)
+    }
+
+    /// Waits of `length_ns` at each of those, one after the other on four threads, and short ones every 16 s.
+    fn waits(length_ns: i64) -> Train {
+        let at = |i: i64, j: i64| 100 * SECOND + i * 600 * SECOND + j * 200_000_000;
+        let slow = (0..12).flat_map(|i| (0..14).map(move |j| (at(i, j), at(i, j) + length_ns)));
+        let short = (0..450).map(|i| (i * 16 * SECOND, i * 16 * SECOND + 5_000_000));
+        let mut times: Vec<(i64, i64)> = slow.chain(short).collect();
+        times.sort_unstable();
+        let mut train = train(Kind::RunQueue, "b", times);
+        train.times.iter_mut().enumerate().for_each(|(i, h)| h.tid = i as i64 % 4);
+        train
+    }
+
+    #[test]
+    fn ordinary_short_waits_do_not_hide_the_long_ones_at_a_long_period() {
+        let found = ten_minutes(&[waits(300_000_000)], &[], &[1]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].coincidences, found[0].elsewhere), (12, 0));
+    }
+
+    #[test]
+    fn a_wait_is_one_threads_and_many_short_ones_side_by_side_explain_nothing() {
+        // Of 14 waits of 0.3 s the busiest thread has four, of 14 of 20 ms a quarter of what a request waits.
+        let found = ten_minutes(&[waits(300_000_000)], &[], &[1]);
+        assert!(found[0].claim.starts_with("b waited up to 1.2"), "{}", found[0].claim);
+        assert_eq!(ten_minutes(&[waits(20_000_000)], &[], &[1]).len(), 0);
+    }
+
+    fn every(kind: Kind, subject: &str, from_ns: i64, length_ns: i64) -> Train {
+        let at = move |i: i64| from_ns + i * 600 * SECOND;
+        train(kind, subject, (0..12).map(move |i| (at(i), at(i) + length_ns)))
+    }
+
+    #[test]
+    fn a_stop_of_another_process_of_the_same_name_is_none_of_the_suspects() {
+        let mut stops = every(Kind::Stopped, "b", 100 * SECOND, 3 * SECOND);
+        stops.sql = "SELECT 1 AS time FROM processes p WHERE p.comm = 'b'".to_owned();
+        let other: Vec<Happening> =
+            stops.times.iter().map(|h| Happening { process_id: Some(7), ..*h }).collect();
+        let stranger = Train { times: other.clone(), ..stops.clone() };
+        assert_eq!(ten_minutes(&[stranger], &[], &[1]).len(), 0);
+        // Where both are stopped at other times each is judged by itself.
+        let late = other.iter().map(|h| Happening { from_ns: h.from_ns + 300 * SECOND, ..*h });
+        let late = late.map(|h| Happening { to_ns: h.to_ns + 300 * SECOND, ..h });
+        let mut times: Vec<Happening> = stops.times.iter().copied().chain(late).collect();
+        times.sort_by_key(|h| h.from_ns);
+        let found = ten_minutes(&[Train { times, ..stops }], &[], &[1, 3]);
+        assert_eq!((found.len(), found[0].elsewhere), (1, 0));
+        assert!(found[0].sql.contains("p.comm = 'b' AND p.process_id IN (1, 3))"), "{}", found[0].sql);
+    }
+
+    #[test]
+    fn innocent_programs_with_the_same_period_are_paid_for() {
+        let job = |number: i64, from_ns: i64| every(Kind::Exec, &format!("/bin/job{number}"), from_ns, 0);
+        let innocent = |number: i64| job(number, (100 + 11 * number) * SECOND);
+        // Five seconds before: one in eighty programs comes as near.
+        let near = job(0, 95 * SECOND);
+        assert_eq!(ten_minutes(std::slice::from_ref(&near), &[], &[1]).len(), 1);
+        let crowd: Vec<Train> = (1..30).map(innocent).chain([near]).collect();
+        assert_eq!(ten_minutes(&crowd, &[], &[1]).len(), 0);
+        // One that comes at the very onset is named all the same.
+        let crowd: Vec<Train> = (1..30).map(innocent).chain([job(0, 100 * SECOND - 50_000_000)]).collect();
+        assert_eq!(ten_minutes(&crowd, &[], &[1]).len(), 1);
+        // What explains pays for what could explain, not for programs.
+        let stop = every(Kind::Stopped, "b", 100 * SECOND, SECOND);
+        let crowd: Vec<Train> = (1..30).map(innocent).chain([stop]).collect();
+        assert_eq!(ten_minutes(&crowd, &[], &[1])[0].kind, "stopped");
+    }
+
+    #[test]
+    fn what_is_absent_in_the_misses_goes_before_what_is_not() {
+        let misses: Vec<i64> = (0..3).map(|i| (400 + i * 1800) * SECOND).collect();
+        let mut always = every(Kind::Exec, "/bin/always", 100 * SECOND - 60_000_000, 0);
+        let proto = always.times[0];
+        always.times.extend(misses.iter().map(|&at| Happening { from_ns: at, to_ns: at, ..proto }));
+        always.times.sort_by_key(|h| h.from_ns);
+        let only_then = every(Kind::Exec, "/bin/only-then", 100 * SECOND - 90_000_000, 0);
+        let found = ten_minutes(&[always, only_then], &misses, &[1]);
+        let named: Vec<&str> = found.iter().map(|cause| cause.subject.as_str()).collect();
+        assert_eq!(named, ["/bin/only-then", "/bin/always"]);
     }
 }

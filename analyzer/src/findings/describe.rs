@@ -1,8 +1,10 @@
 //! One spike in full: its cycles, where its time goes, what coincides.
 
+use std::collections::BTreeSet;
+
 use super::attribution::{Attribution, Window, attribute};
 use super::coincidence::{Subject, causes};
-use super::search::Found;
+use super::search::{Candidate, Found};
 use super::spikes::Finder;
 use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, words};
 use crate::error::Result;
@@ -34,6 +36,7 @@ impl Finder<'_> {
             spans_per_ns,
         )
         .await?;
+        self.sampled = self.sampled.max(attribution.sampled);
         let mut spike = self.described(&found, &refined, &attribution, &windows);
         spike.also = self.also(group, &found, &refined);
         Ok(spike)
@@ -120,8 +123,6 @@ impl Finder<'_> {
         let hits = cycle_table.iter().filter(|cycle| cycle.onset_ns.is_some()).count();
         let affected: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.affected);
         let excess: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.excess_s);
-        let bad = self.counted.streams[candidate.stream as usize].bad.iter();
-        let all_bad = bad.filter(|bad| bad.metric == candidate.metric).count().max(1) as f64;
         let affected_requests: f64 = affected.iter().sum();
         let causes = self.causes(refined, attribution, &cycle_table);
         let top = attribution.hops.first();
@@ -156,11 +157,7 @@ impl Finder<'_> {
             affected_requests,
             affected_per_cycle: interval(&affected),
             excess_s_per_cycle: interval(&excess),
-            share_of_bad: if candidate.metric == Metric::Missing {
-                1.0
-            } else {
-                (affected_requests / all_bad).min(1.0)
-            },
+            share_of_bad: (affected_requests / self.all_bad(candidate)).min(1.0),
             cycle_table,
             hops: attribution.hops.clone(),
             dimensions: attribution.dimensions.clone(),
@@ -175,6 +172,21 @@ impl Finder<'_> {
         };
         spike.sentence = words::sentence(&spike);
         spike
+    }
+
+    /// Bad requests of a candidate; of those that did not come, as many as its episodes lack.
+    fn all_bad(&self, candidate: &Candidate) -> f64 {
+        if candidate.metric == Metric::Missing {
+            return candidate.affected().max(f64::MIN_POSITIVE);
+        }
+        let bad = self.counted.streams[candidate.stream as usize].bad.iter();
+        bad.filter(|bad| bad.metric == candidate.metric).count().max(1) as f64
+    }
+
+    /// Whether events were lost around a tooth: an episode may have been missed.
+    fn lost_around(&self, expected_ns: f64, refined: &Refined) -> bool {
+        let bin_ns = self.counted.bins.bin_ns as f64;
+        lost_within(&self.lossy, bin_ns, expected_ns, (3.0 * refined.jitter_ns).max(2.0 * bin_ns))
     }
 
     /// The affected requests themselves.
@@ -206,7 +218,7 @@ impl Finder<'_> {
                 client_closed: 0,
                 excess_s: 0.0,
                 worst_s: 0.0,
-                lossy: false,
+                lossy: self.lost_around(cycle.expected_ns, refined),
             };
             if let Some(episode) = cycle.hit.map(|hit| &episodes[hit]) {
                 let [requests, errors, client_closed] =
@@ -214,8 +226,9 @@ impl Finder<'_> {
                 row.onset_ns = Some(self.begin_ns + episode.onset_ns);
                 row.end_ns = Some(self.begin_ns + episode.end_ns);
                 row.affected = episode.affected;
-                (row.requests, row.errors, row.client_closed) =
-                    (requests.max(episode.requests), errors, client_closed);
+                (row.errors, row.client_closed) = (errors, client_closed);
+                // What was counted is no estimate.
+                row.requests = if attribution.sampled > 1 { 0 } else { requests }.max(episode.requests);
                 row.excess_s = attribution.excess_s.get(hit).copied().unwrap_or_default();
                 row.worst_s = attribution.worst_s.get(hit).copied().unwrap_or_default();
                 row.lossy = episode.lossy;
@@ -251,15 +264,14 @@ impl Finder<'_> {
         )
     }
 
-    /// The hop with the largest share, and whose delay would explain it: the process whose own time it is; for time on
-    /// the way also the one that waits, which may be late to take the answer.
-    fn suspects(&self, attribution: &Attribution) -> (String, Vec<String>) {
-        let Some(top) = attribution.hops.first() else { return (String::new(), Vec::new()) };
-        let mut processes = vec![top.process.clone()];
+    /// The hop with the largest share, and whose delay would explain it: the processes whose own time it is; for time on
+    /// the way also those that wait, which may be late to take the answer.
+    fn suspects(&self, attribution: &Attribution) -> (String, BTreeSet<i64>) {
+        let Some(top) = attribution.hops.first() else { return (String::new(), BTreeSet::new()) };
+        let ends = self.processes.get(&top.hop).cloned().unwrap_or_default();
+        let mut processes = ends.answering;
         if top.part == "network" {
-            let lane =
-                self.keys.lanes.iter().find(|lane| self.keys.streams[lane.hop as usize].label == top.hop);
-            processes.extend(lane.map(|lane| lane.client.to_string()));
+            processes.extend(ends.requesting);
         }
         (top.hop.clone(), processes)
     }
@@ -306,6 +318,13 @@ fn hit_values(cycles: &[Cycle], value: impl Fn(&Cycle) -> f64) -> Vec<f64> {
     cycles.iter().filter(|cycle| cycle.onset_ns.is_some()).map(value).collect()
 }
 
+/// Whether any bin within reach of a moment is lossy.
+fn lost_within(lossy: &[bool], bin_ns: f64, at_ns: f64, reach_ns: f64) -> bool {
+    let bin = |ns: f64| (ns.max(0.0) / bin_ns) as usize;
+    let (from, to) = (bin(at_ns - reach_ns), bin(at_ns + reach_ns));
+    lossy.iter().take(to + 1).skip(from).any(|&lost| lost)
+}
+
 /// A mean with its 95 % interval over cycles: requests within one cycle are not independent.
 fn interval(values: &[f64]) -> Interval {
     let n = values.len() as f64;
@@ -326,4 +345,18 @@ fn boundary(refined: &Refined, tooth_ns: i64, hits: usize) -> Option<Boundary> {
         offset_s: found.offset_ns * 1e-9,
         chance: found.chance,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tooth_beside_a_loss_is_lossy_whether_it_was_hit_or_not() {
+        let mut lossy = vec![false; 100];
+        lossy[40] = true;
+        let lost = |at_ns: f64| lost_within(&lossy, 10.0, at_ns, 20.0);
+        assert!(lost(400.0) && lost(385.0) && lost(425.0));
+        assert!(!lost(370.0) && !lost(431.0) && !lost(-50.0) && !lost(1e6));
+    }
 }

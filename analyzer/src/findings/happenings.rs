@@ -69,6 +69,11 @@ impl Kind {
         self != Kind::RoundTrip
     }
 
+    /// If it is of the suspected hop or process it may be how the time is lost.
+    pub fn explains(self) -> bool {
+        self.delays() || matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Dns)
+    }
+
     /// Its size is time in which the subject could not go on.
     pub fn delays(self) -> bool {
         matches!(self, Kind::Stopped | Kind::Throttled | Kind::RunQueue | Kind::OffCpu)
@@ -84,6 +89,10 @@ pub struct Happening {
     pub to_ns: i64,
     /// How much: ns for what delays, else a number.
     pub size: f64,
+    /// The process it happened to, where it happened to one.
+    pub process_id: Option<i64>,
+    /// Its thread, or 0 where it happened to all of them.
+    pub tid: i64,
 }
 
 /// All times that one thing happened to one subject, in order.
@@ -104,7 +113,7 @@ pub struct Train {
 /// A kind of happening: the statement that lists it and the one that shows its rows.
 struct Source {
     kind: Kind,
-    /// Gives from_ns, to_ns (since 1970), size, subject, other.
+    /// Gives from_ns, to_ns (since 1970), size, subject, other, process_id, tid.
     list: String,
     /// Gives the rows of one subject; `{}` stands for the subject as a SQL string.
     show: String,
@@ -124,7 +133,8 @@ pub async fn read(context: &SessionContext) -> Result<Vec<Train>> {
 
 async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Train>> {
     let list = format!(
-        "SELECT CAST(from_ns AS BIGINT) AS from_ns, CAST(to_ns AS BIGINT) AS to_ns, CAST(size AS BIGINT) AS size, subject, other
+        "SELECT CAST(from_ns AS BIGINT) AS from_ns, CAST(to_ns AS BIGINT) AS to_ns, CAST(size AS BIGINT) AS size, subject, other,
+                CAST(process_id AS BIGINT) AS process_id, CAST(tid AS BIGINT) AS tid
          FROM ({}) WHERE subject IS NOT NULL ORDER BY from_ns LIMIT {MOST_ROWS}",
         source.list
     );
@@ -138,9 +148,15 @@ async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Trai
         };
         let (from, to, size) = (number("from_ns")?, number("to_ns")?, number("size")?);
         let (subjects, others) = (text("subject")?, text("other")?);
+        let (process_ids, tids) = (number("process_id")?, number("tid")?);
         for row in 0..batch.num_rows() {
-            let happening =
-                Happening { from_ns: from.value(row), to_ns: to.value(row), size: size.value(row) as f64 };
+            let happening = Happening {
+                from_ns: from.value(row),
+                to_ns: to.value(row),
+                size: size.value(row) as f64,
+                process_id: process_ids.is_valid(row).then(|| process_ids.value(row)),
+                tid: tids.value(row),
+            };
             let entry = by_subject.entry(subjects.value(row).to_owned()).or_default();
             entry.0.push(happening);
             if others.is_valid(row) {
@@ -158,6 +174,9 @@ async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Trai
     Ok(by_subject.into_iter().map(train).collect())
 }
 
+/// What happens on a hop happens to no one process.
+const OF_NO_PROCESS: &str = "CAST(NULL AS BIGINT) AS process_id, 0 AS tid";
+
 /// A row of `tcp` with the connection of its socket.
 const OF_CONNECTION: &str = "tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id";
 
@@ -165,7 +184,7 @@ fn sources() -> Vec<Source> {
     let sched = |kind: &str| {
         format!(
             "SELECT wall_time(s.boot_ns - s.duration_ns) AS from_ns, wall_time(s.boot_ns) AS to_ns, s.duration_ns AS size,
-                    p.comm AS subject, o.comm AS other
+                    p.comm AS subject, o.comm AS other, s.process_id, s.tid
              FROM sched s JOIN processes p ON p.process_id = s.process_id
              LEFT JOIN processes o ON o.process_id = s.other_process_id AND s.other_process_id <> s.process_id
              WHERE s.kind = '{kind}'"
@@ -174,13 +193,13 @@ fn sources() -> Vec<Source> {
     let tcp = |condition: &str| {
         format!(
             "SELECT wall_time(t.boot_ns) AS from_ns, wall_time(t.boot_ns) AS to_ns, 1 AS size, coalesce(a.hop, b.hop) AS subject,
-                    CAST(NULL AS VARCHAR) AS other
+                    CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
              FROM {OF_CONNECTION} WHERE {condition}"
         )
     };
     let opened = |condition: &str| {
         format!(
-            "SELECT opened_time AS from_ns, opened_time AS to_ns, 1 AS size, hop AS subject, CAST(NULL AS VARCHAR) AS other
+            "SELECT opened_time AS from_ns, opened_time AS to_ns, 1 AS size, hop AS subject, CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
              FROM connections WHERE opened_time IS NOT NULL AND {condition}"
         )
     };
@@ -217,7 +236,7 @@ fn slow_round_trips() -> String {
                         WHERE t.kind = 'rtt' AND t.rtt_us IS NOT NULL AND b.hop IS NOT NULL),
               usual AS (SELECT hop, percentile_cont(0.05) WITHIN GROUP (ORDER BY rtt_us) AS rtt_us FROM trips GROUP BY hop)
          SELECT wall_time(trips.boot_ns) AS from_ns, wall_time(trips.boot_ns) AS to_ns, trips.rtt_us AS size, trips.hop AS subject,
-                CAST(NULL AS VARCHAR) AS other
+                CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
          FROM trips JOIN usual ON usual.hop = trips.hop WHERE trips.rtt_us > 3 * usual.rtt_us AND trips.rtt_us > usual.rtt_us + 5000
            AND (trips.before_us IS NULL OR trips.rtt_us > trips.before_us)"
     )
@@ -234,7 +253,7 @@ const THROTTLES: &str = "SELECT t.process_id, t.kind, t.duration_ns,
 fn throttles() -> String {
     format!(
         "SELECT wall_time(s.begin_boot_ns) AS from_ns, wall_time(s.begin_boot_ns + s.duration_ns) AS to_ns, s.duration_ns AS size,
-                p.comm AS subject, CAST(NULL AS VARCHAR) AS other
+                p.comm AS subject, CAST(NULL AS VARCHAR) AS other, s.process_id, 0 AS tid
          FROM ({THROTTLES}) s JOIN processes p ON p.process_id = s.process_id"
     )
 }
@@ -250,17 +269,18 @@ fn show_throttles() -> String {
 
 /// Of a process that went from program to program (a shell that became what it was told to run) the last one.
 const EXECS: &str = "SELECT wall_time(e.boot_ns) AS from_ns, wall_time(e.boot_ns) AS to_ns, 1 AS size,
-            coalesce(e.exe, e.comm) AS subject, p.comm AS other
+            coalesce(e.exe, e.comm) AS subject, p.comm AS other, CAST(NULL AS BIGINT) AS process_id, 0 AS tid
      FROM (SELECT *, lead(boot_ns) OVER (PARTITION BY process_id ORDER BY boot_ns, seq) AS next_boot_ns FROM execs) e
      LEFT JOIN processes p ON p.process_id = e.process_id
      WHERE e.comm <> 'retrospan-recor' AND (e.process_id IS NULL OR e.next_boot_ns IS NULL)";
 
-/// Seconds in which a process used a fifth of a core, and three times its median.
+/// Seconds in which a process used a fifth of a core, and three times its median. What the recorder used is no cause.
 const BUSY: &str = "WITH usual AS (SELECT process_id, median(cpu_ns) AS cpu_ns, count(*) AS samples FROM usage GROUP BY process_id)
      SELECT wall_time(u.boot_ns - u.interval_ns) AS from_ns, wall_time(u.boot_ns) AS to_ns, u.cpu_ns AS size, p.comm AS subject,
-            CAST(NULL AS VARCHAR) AS other
+            CAST(NULL AS VARCHAR) AS other, u.process_id, 0 AS tid
      FROM usage u JOIN processes p ON p.process_id = u.process_id JOIN usual ON usual.process_id = u.process_id
-     WHERE u.cpu_ns > 0.2 * u.interval_ns AND (usual.samples <= 3 OR u.cpu_ns > 3 * usual.cpu_ns)";
+     WHERE u.cpu_ns > 0.2 * u.interval_ns AND (usual.samples <= 3 OR u.cpu_ns > 3 * usual.cpu_ns)
+       AND p.comm <> 'retrospan-recor'";
 
 const SHOW_CONTINUED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.pid \
      FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'continued' AND p.comm = {}";

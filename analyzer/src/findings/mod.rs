@@ -8,6 +8,7 @@ mod coder;
 pub mod coincidence;
 mod describe;
 pub mod happenings;
+mod joined;
 pub mod keys;
 mod negative;
 pub mod ordinary;
@@ -145,7 +146,7 @@ pub struct Spike {
     pub affected_per_cycle: Interval,
     /// Excess seconds in a cycle.
     pub excess_s_per_cycle: Interval,
-    /// Share of all bad requests of the stream that fall into the spikes.
+    /// Share of all bad requests of the stream that fall into the spikes; of the metric `missing` share of all that did not come.
     pub share_of_bad: f64,
     /// Every tooth.
     pub cycle_table: Vec<Cycle>,

@@ -4,7 +4,7 @@ use retrospan_formats::manifest::Manifest;
 use retrospan_formats::reader::Capture;
 
 use super::search::{Candidate, Options};
-use super::spikes::Finder;
+use super::spikes::{Finder, Own};
 use super::{Also, Findings, Spike, Unexplained};
 use crate::periodicity::comb::Comb;
 use crate::periodicity::{Episode, power};
@@ -32,19 +32,21 @@ impl Finder<'_> {
     /// Says so where the recorder was at work in most of the cycles, and seldom else.
     pub(super) fn own_note(&self, spike: &Spike) -> Option<String> {
         let onsets: Vec<i64> = spike.cycle_table.iter().filter_map(|cycle| cycle.onset_ns).collect();
-        let reach_ns = (spike.period_s * 1e9 / 50.0) as i64;
-        let near = |at: i64| self.own.iter().any(|&(from, to)| from - reach_ns <= at && at <= to + reach_ns);
-        let met = onsets.iter().filter(|&&onset| near(onset)).count();
-        let samples = 200;
-        let by_chance = (0..samples)
-            .filter(|&i| near(self.begin_ns + (self.end_ns - self.begin_ns) / samples * i))
-            .count();
-        let unusual = met * 10 >= onsets.len() * 8 && by_chance as f64 / (samples as f64) < 0.3;
-        unusual.then(|| {
+        let period_ns = (spike.period_s * 1e9) as i64;
+        let met = own_work(&self.own, &onsets, period_ns, (self.begin_ns, self.end_ns))?;
+        Some(format!(
+            "the recorder itself was writing in {met} of {} cycles of the spike every {:.1} s: record to another disk to be sure",
+            onsets.len(),
+            spike.period_s
+        ))
+    }
+
+    /// Says so where not every trace was read to explain a spike.
+    pub(super) fn sampled_note(&self) -> Option<String> {
+        (self.sampled > 1).then(|| {
             format!(
-                "the recorder itself was writing in {met} of {} cycles of the spike every {:.1} s: record to another disk to be sure",
-                onsets.len(),
-                spike.period_s
+                "so many requests began in the spikes that one trace in {} was read to explain them: excess, failed and given-up requests are estimates, and longer waits than the longest may be among the others",
+                self.sampled
             )
         })
     }
@@ -178,6 +180,7 @@ impl Finder<'_> {
                 missing.join(",")
             ));
         }
+        notes.extend(self.sampled_note());
         let lost: u64 = capture.manifest.losses.iter().map(|loss| loss.count).sum();
         if lost > 0 {
             notes.push(format!(
@@ -187,6 +190,26 @@ impl Finder<'_> {
         }
         notes
     }
+}
+
+/// How far from an onset the recorder's work may be.
+const OWN_REACH_NS: i64 = 1_000_000_000;
+
+/// Onsets at which the recorder worked, where those are most and it seldom does else: of its notable work, or of all. A
+/// recorder that ends a file every few seconds is at work near every onset by chance.
+fn own_work(own: &[Own], onsets: &[i64], period_ns: i64, (begin_ns, end_ns): (i64, i64)) -> Option<usize> {
+    let reach_ns = (period_ns / 50).min(OWN_REACH_NS);
+    let samples = 200;
+    [true, false].into_iter().find_map(|notable| {
+        let near = |at: i64| {
+            let at_work = |own: &Own| own.from_ns - reach_ns <= at && at <= own.to_ns + reach_ns;
+            own.iter().filter(|own| own.notable || !notable).any(at_work)
+        };
+        let met = onsets.iter().filter(|&&onset| near(onset)).count();
+        let by_chance = (0..samples).filter(|i| near(begin_ns + (end_ns - begin_ns) / samples * i)).count();
+        let unusual = met > 0 && met * 10 >= onsets.len() * 8 && by_chance as f64 / (samples as f64) < 0.3;
+        unusual.then_some(met)
+    })
 }
 
 /// Kinds of evidence for causes that were not recorded, by the names of their tables.
@@ -207,5 +230,29 @@ fn long(ns: f64) -> String {
         s if s >= 300.0 => format!("{:.0} min", (s / 60.0).ceil()),
         s if s >= 100.0 => format!("{s:.0} s"),
         s => format!("{s:.1} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn of_a_recorder_that_always_writes_only_notable_work_is_told() {
+        let recording = (0, 7200 * SECOND);
+        let onsets: Vec<i64> = (0..12).map(|i| (30 + i * 600) * SECOND).collect();
+        let own =
+            |at: i64, length_ns: i64, notable: bool| Own { from_ns: at, to_ns: at + length_ns, notable };
+        let usual: Vec<Own> = (0..2400).map(|i| own(i * 3 * SECOND, 5_000_000, false)).collect();
+        let told = |own: &[Own]| own_work(own, &onsets, 600 * SECOND, recording);
+        assert_eq!(told(&usual), None);
+        let long = onsets.iter().map(|&at| own(at - 100_000_000, 400_000_000, true));
+        assert_eq!(told(&usual.iter().copied().chain(long).collect::<Vec<_>>()), Some(12));
+        // One that ends a file with every onset and never else need do nothing out of the ordinary.
+        let seldom: Vec<Own> = onsets.iter().map(|&at| own(at, 50_000_000, false)).collect();
+        assert_eq!(told(&seldom), Some(12));
+        assert_eq!(told(&[]), None);
     }
 }

@@ -1,6 +1,8 @@
 //! From a capture to findings: the steps in order.
 
-use datafusion::arrow::array::{AsArray, Int64Array};
+use std::collections::{BTreeSet, HashMap};
+
+use datafusion::arrow::array::{Array, AsArray, Int64Array, StringViewArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
@@ -27,15 +29,27 @@ pub async fn find(
     options: &Options,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Findings> {
-    let Prepared { keys, counted, candidates, begin_ns, end_ns } =
+    let Prepared { keys, counted, candidates, lossy, begin_ns, end_ns } =
         prepare(context, capture, options, progress).await?;
     progress("looking for periods");
     let search = tokio::task::block_in_place(|| search(candidates, counted.bins, options));
-    let mut finder =
-        Finder { context, keys, counted, search, trains: Vec::new(), own: Vec::new(), begin_ns, end_ns };
+    let mut finder = Finder {
+        context,
+        keys,
+        counted,
+        search,
+        lossy,
+        trains: Vec::new(),
+        processes: HashMap::new(),
+        own: Vec::new(),
+        sampled: 1,
+        begin_ns,
+        end_ns,
+    };
     if !finder.search.found.is_empty() {
         progress("reading kernel events");
         finder.trains = happenings::read(context).await?;
+        finder.processes = processes_of_hops(context).await?;
         finder.own = own_activity(context).await?;
     }
     let mut findings = Findings {
@@ -59,6 +73,7 @@ struct Prepared {
     keys: Keys,
     counted: Counted,
     candidates: Vec<Candidate>,
+    lossy: Vec<bool>,
     begin_ns: i64,
     end_ns: i64,
 }
@@ -83,7 +98,7 @@ async fn prepare(
         .collect();
     progress("looking for episodes");
     let candidates = tokio::task::block_in_place(|| candidates(&counted, &keys, &lossy, options));
-    Ok(Prepared { keys, counted, candidates, begin_ns, end_ns })
+    Ok(Prepared { keys, counted, candidates, lossy, begin_ns, end_ns })
 }
 
 /// An episode with the stream it is of.
@@ -141,9 +156,14 @@ pub struct Finder<'a> {
     pub(super) keys: Keys,
     pub(super) counted: Counted,
     pub(super) search: Search,
+    /// Bins in which events were lost.
+    pub(super) lossy: Vec<bool>,
     pub(super) trains: Vec<Train>,
-    /// When the recorder itself was busy writing, ns since 1970 UTC.
-    pub(super) own: Vec<(i64, i64)>,
+    pub(super) processes: HashMap<String, Ends>,
+    /// When the recorder itself was busy, ns since 1970 UTC.
+    pub(super) own: Vec<Own>,
+    /// Of so many traces one was read to explain a spike; 1: all.
+    pub(super) sampled: u64,
     pub(super) begin_ns: i64,
     pub(super) end_ns: i64,
 }
@@ -205,17 +225,142 @@ impl Finder<'_> {
     }
 }
 
-/// When the recorder wrote for longer than a moment.
-async fn own_activity(context: &SessionContext) -> Result<Vec<(i64, i64)>> {
-    let query = "SELECT CAST(wall_time(boot_ns - duration_ns) AS BIGINT) AS from_ns, CAST(wall_time(boot_ns) AS BIGINT) AS to_ns
-                 FROM recorder WHERE kind <> 'drain' OR duration_ns > 20000000";
-    let mut activity = Vec::new();
+/// Ids of the processes at the ends of a hop: a service may have several.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    pub(super) requesting: BTreeSet<i64>,
+    pub(super) answering: BTreeSet<i64>,
+}
+
+async fn processes_of_hops(context: &SessionContext) -> Result<HashMap<String, Ends>> {
+    let query =
+        "SELECT DISTINCT hop, client_process_id, server_process_id FROM connections WHERE hop IS NOT NULL";
+    let mut hops: HashMap<String, Ends> = HashMap::new();
     let mut batches = catalog::plan(context, query).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         let number =
             |name| Ok::<Int64Array, Error>(typed(&batch, name, &DataType::Int64)?.as_primitive().clone());
-        let (from, to) = (number("from_ns")?, number("to_ns")?);
-        activity.extend((0..from.len()).map(|row| (from.value(row), to.value(row))));
+        let names: StringViewArray = typed(&batch, "hop", &DataType::Utf8View)?.as_string_view().clone();
+        let (clients, servers) = (number("client_process_id")?, number("server_process_id")?);
+        for row in 0..batch.num_rows() {
+            let ends = hops.entry(names.value(row).to_owned()).or_default();
+            ends.requesting.extend(clients.is_valid(row).then(|| clients.value(row)));
+            ends.answering.extend(servers.is_valid(row).then(|| servers.value(row)));
+        }
+    }
+    Ok(hops)
+}
+
+/// One time that the recorder was at work.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    pub(super) from_ns: i64,
+    pub(super) to_ns: i64,
+    /// It took much longer than such work usually does.
+    pub(super) notable: bool,
+}
+
+/// Work of the recorder that took no longer is a moment.
+const MOMENT_NS: i64 = 20_000_000;
+/// Work that took so many times its kind's median is notable.
+const NOTABLE: i64 = 3;
+
+/// When the recorder worked for longer than a moment.
+async fn own_activity(context: &SessionContext) -> Result<Vec<Own>> {
+    let query = format!(
+        "SELECT CAST(wall_time(boot_ns - duration_ns) AS BIGINT) AS from_ns, CAST(wall_time(boot_ns) AS BIGINT) AS to_ns,
+                CAST(median(duration_ns) OVER (PARTITION BY kind) AS BIGINT) AS usual_ns
+         FROM recorder WHERE kind <> 'drain' OR duration_ns > {MOMENT_NS}"
+    );
+    let mut activity = Vec::new();
+    let mut batches = catalog::plan(context, &query).await?.execute_stream().await?;
+    while let Some(batch) = batches.next().await.transpose()? {
+        let number =
+            |name| Ok::<Int64Array, Error>(typed(&batch, name, &DataType::Int64)?.as_primitive().clone());
+        let (from, to, usual) = (number("from_ns")?, number("to_ns")?, number("usual_ns")?);
+        activity.extend((0..from.len()).map(|row| own(from.value(row), to.value(row), usual.value(row))));
     }
     Ok(activity)
+}
+
+fn own(from_ns: i64, to_ns: i64, usual_ns: i64) -> Own {
+    Own { from_ns, to_ns, notable: to_ns - from_ns > MOMENT_NS.max(NOTABLE * usual_ns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::attribution::{Attribution, Window, attribute};
+    use crate::synthetic::{Comb, Part, Place, Plan, Shape, Trouble, write};
+
+    /// Half an hour in which `shop` freezes for half a second every 10 s: more cycles than are asked for one by one.
+    fn many_cycles(test: impl AsyncFnOnce(&SessionContext, &Capture)) {
+        let place = Place { hop: 2, part: Part::Server };
+        let plan = Plan {
+            length_s: 1500.0,
+            requests_per_s: 20.0,
+            trouble: Trouble { place, shape: Shape::Freeze, width_s: 0.5 },
+            comb: Some(Comb { period_s: 10.0, jitter: 0.002, missing: 0.0 }),
+            ..Plan::default()
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = folder.path().join("made.cap");
+        write(&directory, &plan).expect("a capture");
+        let capture = Capture::open(&directory).expect("the capture opens");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+        runtime.block_on(async { test(&catalog::open(&capture).expect("tables"), &capture).await });
+    }
+
+    #[test]
+    fn every_cycle_is_read_however_many_there_are() {
+        many_cycles(async |context, capture| {
+            let options = Options { min_period_ns: 5_000_000_000, by: vec![By::Hop], ..Options::default() };
+            let findings = find(context, capture, &options, &|_| ()).await.expect("findings");
+            let spike = &findings.spikes[0];
+            assert!(spike.hits > 140, "{}", spike.sentence);
+            let unread =
+                spike.cycle_table.iter().filter(|cycle| cycle.onset_ns.is_some() && cycle.worst_s < 0.2);
+            assert!(unread.count() < 3, "{:#?}", spike.cycle_table);
+            assert!(spike.hops[0].positive_cycles > 140, "{:?}", spike.hops[0]);
+        });
+    }
+
+    #[test]
+    fn what_is_read_of_one_trace_in_a_few_is_scaled() {
+        many_cycles(async |context, capture| {
+            let options = Options { by: vec![By::Hop], ..Options::default() };
+            let Prepared { mut keys, counted, begin_ns, end_ns, .. } =
+                prepare(context, capture, &options, &|_| ()).await.expect("counts");
+            let second = 1_000_000_000;
+            // Half of the recording against the other: frozen or not, the numbers have to be the same.
+            let windows: Vec<Window> = (0..140)
+                .map(|i| begin_ns + i * 10 * second)
+                .map(|at| Window {
+                    from_ns: at,
+                    to_ns: at + 8 * second,
+                    ordinary_from_ns: at + 8 * second,
+                    ordinary_to_ns: at + 10 * second,
+                    slack_ns: second,
+                })
+                .collect();
+            let stream = keys.streams.iter().position(|stream| stream.label.starts_with("client ->"));
+            let stream = stream.expect("the client's hop") as u32;
+            let mut read = async |spans_per_ns: f64| -> Attribution {
+                let of = (stream, Metric::Latency);
+                attribute(context, &mut keys, &counted.ordinary, of, &windows, spans_per_ns)
+                    .await
+                    .expect("spans")
+            };
+            let all = read(1e-9).await;
+            let some = read(3.5 * 4e6 / (end_ns - begin_ns) as f64).await;
+            assert_eq!((all.sampled, some.sampled), (1, 4));
+            let requests = |of: &Attribution| of.requests.iter().map(|counts| counts[0]).sum::<u64>() as f64;
+            let ratio = requests(&some) / requests(&all);
+            assert!((0.9..1.1).contains(&ratio), "{ratio}");
+            assert!(requests(&all) > 10_000.0);
+            let top = |of: &Attribution| of.hops.iter().map(|hop| hop.excess_s.abs()).fold(0.0, f64::max);
+            let ratio = top(&some) / top(&all);
+            assert!((0.5..2.0).contains(&ratio), "{ratio}");
+        });
+    }
 }

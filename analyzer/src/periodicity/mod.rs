@@ -14,8 +14,6 @@ pub mod random;
 pub mod refine;
 pub mod synthetic;
 
-pub use peel::family;
-
 /// One stream and metric in equal bins from the recording's begin.
 #[derive(Clone, Debug, Default)]
 pub struct Series {

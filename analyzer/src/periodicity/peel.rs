@@ -92,20 +92,6 @@ fn density(comb: &Comb, onset_ns: f64) -> f64 {
     comb.q * (-0.5 * z * z).exp() / (comb.sigma_ns * 1e-9)
 }
 
-/// Significant among several tests? Holm's step-down procedure (1979): of the distinct series' p-values, which are below
-/// their share of `level`, and what each is worth with the others paid for (its adjusted value).
-pub fn family(p: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p.len()).collect();
-    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
-    let mut adjusted = vec![1.0; p.len()];
-    let mut highest = 0.0f64;
-    for (rank, &index) in order.iter().enumerate() {
-        highest = highest.max(p[index] * (p.len() - rank) as f64).min(1.0);
-        adjusted[index] = highest;
-    }
-    adjusted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,12 +109,5 @@ mod tests {
         let mut periods: Vec<f64> = found.iter().map(|found| (found.comb.period_ns * 1e-9).round()).collect();
         periods.sort_unstable_by(f64::total_cmp);
         assert_eq!(periods, [430.0, 600.0]);
-    }
-
-    #[test]
-    fn a_family_pays_for_its_size() {
-        assert_eq!(family(&[0.01, 0.5, 0.02]), [0.03, 0.5, 0.04]);
-        assert_eq!(family(&[0.9, 0.8]), [1.0, 1.0]);
-        assert_eq!(family(&[]), [0.0; 0]);
     }
 }

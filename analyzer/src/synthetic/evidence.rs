@@ -86,6 +86,9 @@ impl Evidence {
         if plan.decoys {
             evidence.decoys(plan, timeline, &chain.sockets, &mut random);
         }
+        if let Some(comb) = plan.comb {
+            evidence.innocents(plan, comb.period_s);
+        }
         evidence.waits.sort_by_key(|row| row.at_ns);
         evidence.again.sort_by_key(|row| row.at_ns);
         evidence.execs.sort_by_key(|row| row.at_ns);
@@ -179,6 +182,18 @@ impl Evidence {
             let socket = random.below(sockets.len());
             if sockets.get(socket).is_some_and(open) {
                 self.again.push(Again { at_ns, socket });
+            }
+        }
+    }
+
+    /// Programs of one timer each. They have a generator of their own: with more of them nothing else changes.
+    fn innocents(&mut self, plan: &Plan, period_s: f64) {
+        let mut random = Random::new(plan.seed ^ 0x696e_6e6f);
+        for number in 0..plan.innocents {
+            let from_s = period_s * random.uniform();
+            for turn in 0..=(plan.length_s / period_s) as usize {
+                let at_s = from_s + turn as f64 * period_s + 0.05 * random.normal();
+                self.exec(&format!("/usr/lib/timers/job-{number}"), ns(at_s));
             }
         }
     }

@@ -41,6 +41,8 @@ pub struct Plan {
     /// Kernel rows that have nothing to do with it: programs started by chance and by a timer, one of them with the comb's own
     /// period, short waits for a CPU and for a disk, single segments sent again, a stopped stranger.
     pub decoys: bool,
+    /// Programs that are started with the comb's own period, each at a phase of its own.
+    pub innocents: usize,
 }
 
 /// What requests take: lognormal times.
@@ -175,6 +177,7 @@ impl Default for Plan {
             bursts: 0,
             cause: None,
             decoys: false,
+            innocents: 0,
         }
     }
 }
