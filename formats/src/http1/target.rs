@@ -123,15 +123,14 @@ const PLAIN_IN_NAME: [bool; 256] = all_but(b"=&;#");
 const PLAIN_IN_VALUE: [bool; 256] = all_but(b"&#");
 const PLAIN: [bool; 256] = all_but(b"");
 
-/// All bytes but those, the space and control characters.
+/// All bytes but those and what no target has: a space, the bytes of a line end, NUL. Control characters are no good
+/// there either, but servers take them.
 const fn all_but(ends: &[u8]) -> [bool; 256] {
     let mut plain = [true; 256];
-    plain[0x7f] = false;
-    let mut byte = 0;
-    while byte <= b' ' as usize {
-        plain[byte] = false;
-        byte += 1;
-    }
+    plain[b' ' as usize] = false;
+    plain[b'\r' as usize] = false;
+    plain[b'\n' as usize] = false;
+    plain[0] = false;
     let mut index = 0;
     while index < ends.len() {
         plain[ends[index] as usize] = false;

@@ -96,6 +96,7 @@ fn values_of_queries_end_at_an_ampersand_only() {
         ("/?secret;a=b&c=d", "/?******;***&c=*"),
         ("/?a==b=", "/?a=***"),
         ("/#t=x", "/#***"),
+        ("/\u{1b}[31m?a=\u{7}", "/\u{1b}[31m?a=*"),
         ("/p?na#t=x", "/p?**#***"),
         ("/p;secret/q;m=a;n=b/r;s", "/p;******/q;m=*****/r;*"),
         ("http://u:p@h/x?y=z", "http://*****/x?y=*"),
