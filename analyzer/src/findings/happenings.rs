@@ -242,12 +242,13 @@ fn slow_round_trips() -> String {
     )
 }
 
-/// Throttling is sampled once a second. A throttled thread waits for a CPU: the begin of a wait that makes up half of the
-/// throttled time or more is the begin of that; without one, as if it had ended with the second.
+/// Throttling is sampled once a second. A throttled thread waits for a CPU: where its long waits together make up half of the
+/// throttled time or more, the first of them is the begin of that; else it is as if it had ended with the second.
 const THROTTLES: &str = "SELECT t.process_id, t.kind, t.duration_ns,
-            coalesce(min(r.boot_ns - r.duration_ns), t.boot_ns - t.duration_ns) AS begin_boot_ns
-     FROM sched t LEFT JOIN sched r ON r.process_id = t.process_id AND r.kind = 'run_queue' AND 2 * r.duration_ns > t.duration_ns
-         AND r.boot_ns - r.duration_ns < t.boot_ns AND r.boot_ns > t.boot_ns - 1000000000
+            CASE WHEN 2 * sum(r.duration_ns) > t.duration_ns THEN min(r.boot_ns - r.duration_ns)
+                 ELSE t.boot_ns - t.duration_ns END AS begin_boot_ns
+     FROM sched t LEFT JOIN sched r ON r.process_id = t.process_id AND r.kind = 'run_queue' AND 10 * r.duration_ns > t.duration_ns
+         AND r.boot_ns - r.duration_ns < t.boot_ns AND r.boot_ns > t.boot_ns - 1300000000
      WHERE t.kind = 'throttled' GROUP BY t.process_id, t.kind, t.boot_ns, t.duration_ns";
 
 fn throttles() -> String {
