@@ -44,9 +44,6 @@ const SHIFTS: usize = 4000;
 const TURN: f64 = 0.618_033_988_749_894_9;
 /// A coincidence less likely than this is named.
 const CHANCE: f64 = 0.05;
-/// So is one that kept the very process whose time grew from running for as long as requests waited: its time is then
-/// the weakest evidence, and of what is read once a second it is not known better.
-const CHANCE_OF_A_DELAY: f64 = 0.25;
 /// What comes this much after an onset may still have been first: an onset is the begin of a request.
 const AT_ONCE_NS: i64 = 20_000_000;
 /// Share of the hits in which a cause must be seen.
@@ -187,7 +184,7 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
     }
     let paid = if mechanism { candidates.explain } else { candidates.coincide };
     let chance = (chance(bursts, met, subject) * paid.max(1) as f64).min(1.0);
-    if chance > if mechanism && train.kind.delays() { CHANCE_OF_A_DELAY } else { CHANCE } {
+    if chance > CHANCE {
         return None;
     }
     let absent = |expected: &&i64| nearest(bursts, **expected, met.reach_ns).is_none();
