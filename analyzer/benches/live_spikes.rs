@@ -66,6 +66,7 @@ fn one(cause: Cause, rhythm: Rhythm, keep: Option<&Path>) -> Row {
         contrast.outside,
     );
     if let Some(folder) = keep {
+        std::fs::create_dir_all(folder).expect("the folder to keep runs in");
         keep_run(&run, folder);
     }
     let Verdict { found, mut wrong } = Verdict::of(&run);
