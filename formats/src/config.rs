@@ -9,6 +9,10 @@ pub const MAX_PORT_RANGES: usize = 16;
 /// Most `--comm` names.
 pub const MAX_COMMS: usize = 8;
 
+/// Helper number that stands in the object for a call of the kernel's `bpf_rdonly_cast`: the recorder writes the running
+/// kernel's own number over it. Where that kernel has none the call is unreachable.
+pub const CAST_CALL: i32 = 0x0ca5_7ca5;
+
 /// Byte offsets of kernel struct fields, from the running kernel's BTF. A nested field's offset is
 /// the sum along its path. u32 so that the struct has no padding.
 #[repr(C)]
@@ -107,6 +111,9 @@ pub struct Config {
     pub switch_state: u32,
     /// 1: CPU time is summed up by process.
     pub usage: u32,
+    /// BTF id of a struct of two 64-bit numbers, which kernel memory is read as; 0: this kernel has no
+    /// `bpf_rdonly_cast` (Linux 6.2), so a helper reads it.
+    pub words_type: u32,
     /// `--port`.
     pub ports: [PortRange; MAX_PORT_RANGES],
     /// `--comm`, NUL-padded.

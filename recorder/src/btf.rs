@@ -56,6 +56,7 @@ mod kind {
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const VAR: u32 = 14;
     pub const DATASEC: u32 = 15;
@@ -172,20 +173,40 @@ impl Btf {
         Ok(None)
     }
 
+    /// Id of the first type of this kind and name.
+    fn id(&self, wanted: u32, name: &str) -> Result<Option<u32>, BtfError> {
+        for (id, &at) in self.types.iter().enumerate().skip(1) {
+            let candidate = self.read_type(at)?;
+            if candidate.kind == wanted && self.name_is(candidate.name, name) {
+                return Ok(Some(id as u32));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Id of `struct name`, if the kernel has one.
+    ///
+    /// # Errors
+    /// The type information is damaged.
+    pub fn structure(&self, name: &str) -> Result<Option<u32>, BtfError> {
+        self.id(kind::STRUCT, name)
+    }
+
+    /// Id of the function of that name, if the kernel has one.
+    ///
+    /// # Errors
+    /// The type information is damaged.
+    pub fn function(&self, name: &str) -> Result<Option<u32>, BtfError> {
+        self.id(kind::FUNC, name)
+    }
+
     /// Byte offset of `struct name`'s member at `path` (`outer.inner`), summed along it.
     ///
     /// # Errors
     /// Names the struct or member that the kernel lacks.
     pub fn offset(&self, name: &str, path: &str) -> Result<u32, BtfError> {
-        let mut found = None;
-        for &at in &self.types[1..] {
-            let candidate = self.read_type(at)?;
-            if candidate.kind == kind::STRUCT && self.name_is(candidate.name, name) {
-                found = Some(candidate);
-                break;
-            }
-        }
-        let mut within = found.ok_or_else(|| BtfError::NoStruct(name.to_owned()))?;
+        let id = self.structure(name)?.ok_or_else(|| BtfError::NoStruct(name.to_owned()))?;
+        let mut within = self.type_by_id(id)?;
         let missing = || BtfError::NoMember(name.to_owned(), path.to_owned());
         let mut sum = 0;
         let mut steps = path.split('.').peekable();

@@ -3,6 +3,7 @@
 //! [`start`] loads the embedded object with the offsets and options it needs, and attaches it. Nothing
 //! is recorded on disk before that has worked.
 
+mod casts;
 mod descendants;
 mod evidence;
 mod requirements;
@@ -18,6 +19,7 @@ use aya::{
     programs::{BtfTracePoint, Iter, Program, tp_btf::BtfTracePointLink},
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
+use casts::Cast;
 use requirements::explain;
 use retrospan_formats::{
     config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange},
@@ -136,11 +138,13 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     let offsets = types.offsets().map_err(refused)?;
     let cpus =
         aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
-    let mut config = Config { offsets, rings: cpus as u32, ..config };
+    let cast = Cast::find(&types).map_err(refused)?;
+    let words_type = cast.map_or(0, |cast| cast.words_type);
+    let mut config = Config { offsets, rings: cpus as u32, words_type, ..config };
     let mut warnings = Vec::new();
     let threshold_us = options.sched_threshold_us;
     let possible = evidence::configure(&types, options.evidence, threshold_us, &mut config, &mut warnings);
-    let mut probes = load(options, &config, possible, warnings)?;
+    let mut probes = load(options, &config, cast, possible, warnings)?;
     probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
@@ -196,20 +200,15 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
 fn load(
     options: &Options,
     config: &Config,
+    cast: Option<Cast>,
     possible: Evidence,
     mut warnings: Vec<String>,
 ) -> Result<Probes, ProbeError> {
     let kernel_types = Btf::from_sys_fs().map_err(|error| ProbeError::Kernel(error.to_string()))?;
-    let other = std::env::var_os(OBJECT_VARIABLE);
-    let (name, read) = match &other {
-        Some(path) => {
-            let name = Path::new(path).display().to_string();
-            let bytes = std::fs::read(path)
-                .map_err(|error| ProbeError::Object { what: name.clone(), reason: error.to_string() })?;
-            (name, Some(bytes))
-        }
-        None => ("the embedded kernel programs".to_owned(), None),
-    };
+    let (name, mut object) = read_object()?;
+    if let Some(cast) = cast {
+        cast.write(&mut object);
+    }
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&kernel_types))
@@ -225,7 +224,7 @@ fn load(
             loader.map_max_entries(map, 1);
         }
     }
-    let mut ebpf = loader.load(read.as_deref().unwrap_or(OBJECT)).map_err(|error| explain(&name, &error))?;
+    let mut ebpf = loader.load(&object).map_err(|error| explain(&name, &error))?;
     for Hooked { program: name, tracepoint } in PROGRAMS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program
@@ -238,6 +237,18 @@ fn load(
         .map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
     let evidence = evidence::load(&mut ebpf, &kernel_types, possible, &mut warnings);
     Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings })
+}
+
+/// The kernel programs, and what to call them in a message.
+fn read_object() -> Result<(String, Vec<u8>), ProbeError> {
+    let Some(path) = std::env::var_os(OBJECT_VARIABLE) else {
+        return Ok(("the embedded kernel programs".to_owned(), OBJECT.to_vec()));
+    };
+    let name = Path::new(&path).display().to_string();
+    match std::fs::read(path) {
+        Ok(bytes) => Ok((name, bytes)),
+        Err(error) => Err(ProbeError::Object { what: name, reason: error.to_string() }),
+    }
 }
 
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProbeError>

@@ -26,15 +26,8 @@ impl Btf {
     pub fn tracepoint(&self, name: &str) -> Result<Vec<Argument>, BtfError> {
         let missing = || BtfError::NoTracepoint(name.to_owned());
         let wanted = format!("btf_trace_{name}");
-        let mut found = None;
-        for &at in &self.types[1..] {
-            let candidate = self.read_type(at)?;
-            if candidate.kind == kind::TYPEDEF && self.name_is(candidate.name, &wanted) {
-                found = Some(candidate);
-                break;
-            }
-        }
-        let pointer = self.type_by_id(found.ok_or_else(missing)?.inner)?;
+        let id = self.id(kind::TYPEDEF, &wanted)?.ok_or_else(missing)?;
+        let pointer = self.type_by_id(self.type_by_id(id)?.inner)?;
         let prototype = self.type_by_id(pointer.inner)?;
         if pointer.kind != kind::POINTER || prototype.kind != kind::FUNC_PROTO {
             return Err(missing());
