@@ -421,16 +421,14 @@ pub mod loss {
     pub const PROCESS: u32 = 10;
     /// The map of open sockets was full: the socket is not recorded.
     pub const SOCKET_MAP: u32 = 11;
-    /// The map of calls in progress was full: the call is not recorded.
+    /// The maps of threads were full: the call is not recorded, nor what keeps the thread from running.
     pub const CALL_MAP: u32 = 12;
     /// A 32-bit system call on a watched process: not supported.
     pub const COMPAT_CALL: u32 = 13;
-    /// The map of threads that carry traffic was full: what keeps the thread from running is not recorded.
-    pub const WAIT_MAP: u32 = 22;
     /// The map of stopped processes was full: the end of the stop is not recorded.
-    pub const STOP_MAP: u32 = 23;
+    pub const STOP_MAP: u32 = 22;
     /// The map of CPU times was full: a slice of CPU time is not counted.
-    pub const USAGE_MAP: u32 = 24;
+    pub const USAGE_MAP: u32 = 23;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

@@ -377,7 +377,7 @@ pub const LOSS: Table = Table {
             "cause",
             Name,
             Dictionary,
-            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full`, `wait_map_full` (a thread whose waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
+            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
         ),
         required("count", I64, Plain, "How many."),
     ],

@@ -4,11 +4,11 @@
 use crate::{
     filter::{decide_in, process_matches},
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, current_task, is_compat, open_socket},
-    maps::{CALLS, CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, InCall, NO_CALL, RECORDED, SOCKETS, form},
+    maps::{CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, RECORDED, SOCKETS, Thread, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
-    sched,
     sockets::{Origin, announce, first_sight, is_supported, known},
+    threads,
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
 
@@ -142,7 +142,7 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
     if wish.kind == Kind::Close && sk.state() == TCP_CLOSE {
         let _ = SOCKETS.remove(socket.sk);
     }
-    let Some(call) = slot(actor.tid) else {
+    let Some(Thread { call, .. }) = threads::met(actor.tid) else {
         count_loss(loss::CALL_MAP);
         return;
     };
@@ -161,21 +161,6 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
     call.established = u8::from(established);
     call.actor = actor;
     call.active = 1;
-}
-
-/// This thread's entry in the map of calls, made where it has none. `None`: the map is full.
-#[inline(always)]
-fn slot(tid: u32) -> Option<&'static mut InCall> {
-    let found = match CALLS.get_ptr_mut(tid) {
-        Some(found) => found,
-        None => {
-            CALLS.insert(tid, &NO_CALL, 0).ok()?;
-            sched::follow(tid);
-            CALLS.get_ptr_mut(tid)?
-        }
-    };
-    // SAFETY: only this thread uses its entry.
-    Some(unsafe { &mut *found })
 }
 
 /// The socket's entry, made where this call is its first sight.

@@ -4,11 +4,12 @@ use crate::{
     data,
     filter::{decide_in, process_matches},
     kernel::{IPPROTO_TCP, Sk, TCP_SYN_SENT, current_task, open_socket, socket_inode},
-    maps::{CALLS, EARLY_DATA, Entry, FROM_START, InCall, RECORDED, form},
+    maps::{EARLY_DATA, Entry, FROM_START, InCall, RECORDED, Thread, form},
     regs::{self, Regs},
     ring::{Actor, HEADER, now_ns, reserve},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
+    threads,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::mem::size_of;
@@ -26,9 +27,7 @@ pub fn call(regs: Regs, result: i64) {
         return;
     }
     let actor = Actor::current();
-    let Some(slot) = CALLS.get_ptr_mut(actor.tid) else { return };
-    // SAFETY: only this thread writes its entry.
-    let call = unsafe { &mut *slot };
+    let Some(Thread { call, .. }) = threads::known(actor.tid) else { return };
     if call.active == 0 || u64::from(call.number) != number {
         return;
     }

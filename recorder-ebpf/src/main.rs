@@ -38,6 +38,8 @@ mod sockets;
 mod state;
 #[cfg(target_arch = "bpf")]
 mod tcp;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -8,15 +8,17 @@ use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, mem::size_of};
 use retrospan_formats::event::{OnCpu, loss};
 
 /// Most CPUs; user space gives a smaller number.
 const MOST_CPUS: usize = 4096;
 /// Most sockets open at one time, unless user space says otherwise.
 const MOST_SOCKETS: usize = 262_144;
-/// Most threads that use watched sockets at one time, unless user space says otherwise.
-const MOST_THREADS: usize = 32_768;
+/// Threads that have a place of their own, a power of two; see `threads`.
+pub const PLACES: usize = 16_384;
+/// Most threads beyond those that use watched sockets at one time.
+const MOST_CROWDED: usize = 16_384;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
 /// Most processes that are stopped at one time.
@@ -42,18 +44,22 @@ pub static IDS: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static SOCKETS: HashMap<u64, Entry, MOST_SOCKETS> = HashMap::new();
 
-/// The last socket call of each thread that ever made one, by thread id. An entry stays (inactive)
-/// until its thread ends: looking one up is cheaper than making and deleting one every call.
+/// Threads that have made a socket call, by thread id modulo the places. An entry stays until its thread ends: looking
+/// one up is cheaper than making and deleting one every call.
 #[btf_map]
-pub static CALLS: HashMap<u32, InCall, MOST_THREADS> = HashMap::new();
+pub static THREADS: Array<Thread, PLACES> = Array::new();
+
+/// Those whose place is another's, by thread id.
+#[btf_map]
+pub static CROWDED: HashMap<u32, Thread, MOST_CROWDED> = HashMap::new();
+
+/// How many those are.
+#[btf_map]
+pub static CROWDS: Array<u64, 1> = Array::new();
 
 /// Watched processes, where there is a filter by process.
 #[btf_map]
 pub static WATCHED: HashMap<u32, u8, MOST_PROCESSES> = HashMap::new();
-
-/// Threads that carry traffic, by thread id: those that `CALLS` has seen, where their waits are recorded.
-#[btf_map]
-pub static WAITS: HashMap<u32, Wait, MOST_THREADS> = HashMap::new();
 
 /// Stopped processes, and since when.
 #[btf_map]
@@ -71,7 +77,26 @@ pub static USAGE: HashMap<u32, u64, MOST_PROCESSES> = HashMap::new();
 #[btf_map]
 pub static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
 
-/// What is remembered of a thread that carries traffic; 0: not now.
+/// What is remembered of a thread that carries traffic. As long as it must be for no two of them to share a cache line.
+#[repr(C)]
+pub struct Thread {
+    /// Whose it is; 0: nobody's.
+    pub owner: u64,
+    pub wait: Wait,
+    pub call: InCall,
+    pub reserved: [u64; 5],
+}
+const _: () = assert!(size_of::<Thread>() == 256);
+
+/// What a new thread's entry is made from.
+pub static NEW_THREAD: Thread = Thread {
+    owner: 0,
+    wait: Wait { runnable_since_ns: 0, blocked_since_ns: 0 },
+    call: NO_CALL,
+    reserved: [0; 5],
+};
+
+/// Since when a thread waits; 0: it does not.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Wait {
@@ -180,8 +205,7 @@ pub struct InCall {
     pub data: Data,
 }
 
-/// What a new thread's entry is made from.
-pub static NO_CALL: InCall = InCall {
+const NO_CALL: InCall = InCall {
     enter_ns: 0,
     sk: 0,
     socket_id: 0,
@@ -258,7 +282,7 @@ impl Data {
 #[repr(transparent)]
 pub struct Untracked(UnsafeCell<u64>);
 
-// SAFETY: only the thread that an entry of `CALLS` belongs to touches it.
+// SAFETY: only the thread that a `Thread` is about touches its call.
 unsafe impl Sync for Untracked {}
 
 impl Untracked {

@@ -2,9 +2,9 @@
 
 use crate::{
     kernel::{config, current_task, field, probe},
-    maps::{CALLS, WATCHED},
+    maps::WATCHED,
     ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
-    sched,
+    threads,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
@@ -119,8 +119,7 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
 pub fn exited() {
     let task = current_task();
     let actor = Actor::current();
-    let _ = CALLS.remove(actor.tid);
-    sched::forget(actor.tid);
+    threads::forget(actor.tid);
     // SAFETY: `task` is a pointer the verifier can follow.
     let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };
     let alive: u32 = probe(signal, config!(offsets.signal_live));

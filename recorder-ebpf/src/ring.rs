@@ -3,10 +3,12 @@
 //! Records are written in place. There is no per-CPU scratch memory, since a soft interrupt may run
 //! these programs on top of themselves.
 
-use crate::maps::{LOSSES, RINGS, SEQUENCE};
+use crate::{
+    kernel::{config, current_task, field},
+    maps::{LOSSES, RINGS, SEQUENCE},
+};
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve,
-    bpf_ringbuf_submit,
+    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use core::{arch::asm, mem::size_of, ptr};
 use retrospan_formats::event::{Header, Record};
@@ -30,9 +32,19 @@ impl Actor {
 
     #[inline(always)]
     pub fn current() -> Actor {
-        // SAFETY: no arguments.
-        let both = unsafe { bpf_get_current_pid_tgid() };
-        Actor { pid: (both >> 32) as u32, tid: both as u32 }
+        Actor::of(current_task())
+    }
+
+    /// `task`: the current one, or an argument of the hook.
+    #[inline(always)]
+    pub fn of(task: *const u8) -> Actor {
+        // SAFETY: a pointer that the verifier can follow.
+        unsafe {
+            Actor {
+                pid: field(task, config!(offsets.task_tgid)),
+                tid: field(task, config!(offsets.task_pid)),
+            }
+        }
     }
 }
 
@@ -67,6 +79,24 @@ pub unsafe fn add(value: *mut u64, amount: u64) {
     unsafe {
         asm!("lock *(u64 *)({value} + 0) += {amount}", value = in(reg) value, amount = in(reg) amount);
     }
+}
+
+/// Writes `new` where zero stands, atomically (BPF_CMPXCHG, Linux 5.12); whether it did.
+#[inline(always)]
+pub fn exchange_zero(place: *mut u64, new: u64) -> bool {
+    let mut found = 0_u64;
+    // SAFETY: callers name a field of a map's value.
+    unsafe {
+        asm!("r0 = cmpxchg_64({place} + 0, r0, {new})", inlateout("r0") found, place = in(reg) place, new = in(reg) new);
+    }
+    found == 0
+}
+
+/// Reads a number that other CPUs change.
+#[inline(always)]
+pub fn read(value: *const u64) -> u64 {
+    // SAFETY: callers name a map's value, which is always readable.
+    unsafe { value.read_volatile() }
 }
 
 /// Makes `value` one that the verifier, too, knows to be at most `most`.

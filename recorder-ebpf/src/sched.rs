@@ -5,9 +5,10 @@
 //! thread (woken, put on a CPU, taken off it) come one after the other.
 
 use crate::{
-    kernel::{config, field},
-    maps::{ON_CPU, STOPPED, STOPS, USAGE, WAITS, Wait},
-    ring::{Actor, HEADER, add, count_loss, now_ns, reserve},
+    kernel::config,
+    maps::{ON_CPU, STOPPED, STOPS, Thread, USAGE},
+    ring::{Actor, HEADER, add, count_loss, now_ns, read, reserve},
+    threads,
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Record, Sched, SchedKind, loss};
@@ -21,52 +22,10 @@ const IS_STOPPED: u32 = 0x4;
 /// Whoever ran this much longer than all others needs as long to lose the majority: less than waits that are recorded.
 const LEAD_NS: u64 = 4_000_000;
 
-/// A task that the scheduler names.
-#[derive(Clone, Copy)]
-struct Task {
-    tid: u32,
-    pid: u32,
-}
-
-impl Task {
-    #[inline(always)]
-    fn of(task: *const u8) -> Task {
-        // SAFETY: an argument of the hook, which the verifier can follow.
-        unsafe {
-            Task { tid: field(task, config!(offsets.task_pid)), pid: field(task, config!(offsets.task_tgid)) }
-        }
-    }
-
-    /// Both in one word, process first: a function takes five arguments at most.
-    #[inline(always)]
-    fn packed(self) -> u64 {
-        u64::from(self.pid) << 32 | u64::from(self.tid)
-    }
-}
-
-/// The thread carries traffic: from now on its waits are followed.
+/// Both numbers in one word, process first: a function takes five arguments at most.
 #[inline(always)]
-pub fn follow(tid: u32) {
-    if config!(sched) != 0 && WAITS.insert(tid, &NO_WAIT, 0).is_err() {
-        count_loss(loss::WAIT_MAP);
-    }
-}
-
-/// The thread ends.
-#[inline(always)]
-pub fn forget(tid: u32) {
-    if config!(sched) != 0 {
-        let _ = WAITS.remove(tid);
-    }
-}
-
-static NO_WAIT: Wait = Wait { runnable_since_ns: 0, blocked_since_ns: 0 };
-
-#[inline(always)]
-fn wait_of(tid: u32) -> Option<&'static mut Wait> {
-    // SAFETY: values of a preallocated map stay readable and writable memory; the scheduler's own locks order
-    // what happens to one thread.
-    WAITS.get_ptr_mut(tid).map(|wait| unsafe { &mut *wait })
+fn packed(task: Actor) -> u64 {
+    u64::from(task.pid) << 32 | u64::from(task.tid)
 }
 
 #[inline(always)]
@@ -78,7 +37,7 @@ fn is_long(since_ns: u64, now_ns: u64) -> bool {
 #[inline(always)]
 pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32) {
     let now = now_ns();
-    let (before, after) = (Task::of(before), Task::of(after));
+    let (before, after) = (Actor::of(before), Actor::of(after));
     let most_pid = charge(before, after, now);
     if config!(sched) == 0 {
         return;
@@ -87,23 +46,23 @@ pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32
         left(before, if preempted { 0 } else { state }, now);
     }
     if after.tid != 0
-        && let Some(wait) = wait_of(after.tid)
+        && let Some(Thread { wait, .. }) = threads::known(after.tid)
     {
         let since = wait.runnable_since_ns;
         wait.runnable_since_ns = 0;
         if is_long(since, now) {
-            emit(SchedKind::RunQueue, after.packed(), now, now - since, most_pid);
+            emit(SchedKind::RunQueue, packed(after), now, now - since, most_pid);
         }
     }
 }
 
 /// A task leaves its CPU: in state 0 it would rather stay.
 #[inline(always)]
-fn left(task: Task, state: u32, now: u64) {
+fn left(task: Actor, state: u32, now: u64) {
     if state & IS_STOPPED != 0 && task.tid == task.pid {
         stopped(task, now);
     }
-    if let Some(wait) = wait_of(task.tid) {
+    if let Some(Thread { wait, .. }) = threads::known(task.tid) {
         wait.runnable_since_ns = if state == 0 { now } else { 0 };
         wait.blocked_since_ns = if state & (UNINTERRUPTIBLE | NO_LOAD) == UNINTERRUPTIBLE { now } else { 0 };
     }
@@ -111,7 +70,7 @@ fn left(task: Task, state: u32, now: u64) {
 
 /// Charges the time since the CPU's last switch to who had it. Returns who had most of the CPU lately.
 #[inline(always)]
-fn charge(before: Task, after: Task, now: u64) -> u32 {
+fn charge(before: Actor, after: Actor, now: u64) -> u32 {
     let Some(on_cpu) = ON_CPU.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's value, which nothing else writes and nothing on top of this reads.
     let on_cpu = unsafe { &mut *on_cpu };
@@ -152,23 +111,23 @@ fn sum_up(pid: u32, slice: u64) {
 /// `sched_wakeup(task)`.
 #[inline(always)]
 pub fn woken(task: *const u8) {
-    let task = Task::of(task);
+    let task = Actor::of(task);
     if task.tid == task.pid && any_stopped() {
         continued(task);
     }
-    let Some(wait) = wait_of(task.tid) else { return };
+    let Some(Thread { wait, .. }) = threads::known(task.tid) else { return };
     let now = now_ns();
     let since = wait.blocked_since_ns;
     wait.blocked_since_ns = 0;
     wait.runnable_since_ns = now;
     if is_long(since, now) {
-        emit(SchedKind::OffCpu, task.packed(), now, now - since, 0);
+        emit(SchedKind::OffCpu, packed(task), now, now - since, 0);
     }
 }
 
 /// The leader stops, and with it the process.
 #[inline(always)]
-fn stopped(task: Task, now: u64) {
+fn stopped(task: Actor, now: u64) {
     const NO_EXIST: u64 = 1;
     match STOPPED.insert(task.pid, now, NO_EXIST) {
         Ok(()) => {
@@ -179,28 +138,26 @@ fn stopped(task: Task, now: u64) {
         }
         Err(_) => count_loss(loss::STOP_MAP),
     }
-    emit(SchedKind::Stopped, task.packed(), now, 0, 0);
+    emit(SchedKind::Stopped, packed(task), now, 0, 0);
 }
 
 #[inline(always)]
 fn any_stopped() -> bool {
-    // SAFETY: a map value, always readable.
-    STOPS.get_ptr(0).is_some_and(|stops| unsafe { stops.read_volatile() } != 0)
+    STOPS.get_ptr(0).is_some_and(|stops| read(stops) != 0)
 }
 
 /// A leader is woken while some process is stopped: perhaps this one.
 #[inline(always)]
-fn continued(task: Task) {
+fn continued(task: Actor) {
     let Some(since) = STOPPED.get_ptr(task.pid) else { return };
-    // SAFETY: values of a preallocated map stay readable memory.
-    let since = unsafe { since.read_volatile() };
+    let since = read(since);
     let _ = STOPPED.remove(task.pid);
     if let Some(stops) = STOPS.get_ptr_mut(0) {
         // SAFETY: as in `stopped`.
         unsafe { add(stops, u64::MAX) };
     }
     let now = now_ns();
-    emit(SchedKind::Continued, task.packed(), now, now - since, 0);
+    emit(SchedKind::Continued, packed(task), now, now - since, 0);
 }
 
 #[inline(never)]

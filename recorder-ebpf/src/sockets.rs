@@ -98,11 +98,16 @@ pub fn note_first_seqs(entry: &mut Entry, sk: Sk) {
 
 /// Writes a `Socket` record for a recorded socket: when there is none yet, or `again` because
 /// something about it became known.
-#[inline(never)]
+#[inline(always)]
 pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
-    if entry.verdict != RECORDED || (entry.flags & ANNOUNCED != 0 && !again) {
-        return;
+    if entry.verdict == RECORDED && (entry.flags & ANNOUNCED == 0 || again) {
+        describe(entry, sk);
     }
+}
+
+/// A function of its own: most calls on a socket do not come here.
+#[inline(never)]
+fn describe(entry: &mut Entry, sk: Sk) {
     const BYTES: u64 = (HEADER + size_of::<Socket>()) as u64;
     let owner = Actor { pid: entry.owner, tid: 0 };
     let Some(room) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner, now_ns()) else {

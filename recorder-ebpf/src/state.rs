@@ -5,9 +5,10 @@ use crate::{
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     },
-    maps::{CALLS, CLOSED, Entry, RECORDED, SOCKETS},
+    maps::{CLOSED, Entry, RECORDED, SOCKETS, Thread},
     ring::{Actor, HEADER, now_ns, reserve},
     sockets::{Origin, announce, first_sight, is_supported, known, note_first_seqs},
+    threads,
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Kind, Record, State, role};
@@ -78,9 +79,8 @@ fn actor(sk: Sk, new: u8) -> Actor {
     if new == TCP_SYN_SENT || new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK {
         return current;
     }
-    // SAFETY: only this thread writes its entry.
-    match CALLS.get_ptr_mut(current.tid).map(|call| unsafe { &*call }) {
-        Some(call) if call.active != 0 && call.sk == sk.0 => current,
+    match threads::known(current.tid) {
+        Some(Thread { call, .. }) if call.active != 0 && call.sk == sk.0 => current,
         _ => Actor::UNKNOWN,
     }
 }

@@ -95,7 +95,6 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::SOCKET_MAP => ("socket", "socket_map_full"),
         loss::CALL_MAP => ("call", "call_map_full"),
         loss::COMPAT_CALL => ("call", "compat_call"),
-        loss::WAIT_MAP => ("sched", "wait_map_full"),
         loss::STOP_MAP => ("continued", "stop_map_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),
@@ -158,10 +157,10 @@ mod tests {
 
     #[test]
     fn every_counter_of_evidence_has_a_name() {
-        let names: Vec<_> = (14..=24).map(meaning).collect();
+        let names: Vec<_> = (14..=23).map(meaning).collect();
         assert_eq!(names[0], ("retransmit", "ring_full"));
         assert_eq!(names[7], ("continued", "ring_full"));
-        assert_eq!(names[8], ("sched", "wait_map_full"));
+        assert_eq!(names[8], ("continued", "stop_map_full"));
         assert!(names.iter().all(|(kind, _)| *kind != "unknown"));
     }
 }

@@ -219,7 +219,7 @@ fn load(
             if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
         );
     // Maps that are not used take no memory.
-    for (map, used) in [("WAITS", possible.sched), ("STOPPED", possible.sched), ("USAGE", possible.usage)] {
+    for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage)] {
         if !used {
             loader.map_max_entries(map, 1);
         }

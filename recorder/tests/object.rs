@@ -2,17 +2,17 @@
 //! of a kernel than is promised.
 
 use aya_obj::Object;
+use retrospan_formats::config::CAST_CALL;
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 const PROMISED: (u32, u32) = (5, 15);
 
 /// Every helper that may be used: number, name, and the kernel that brought it.
-const HELPERS: [(i32, &str, (u32, u32)); 14] = [
+const HELPERS: [(i32, &str, (u32, u32)); 13] = [
     (1, "map_lookup_elem", (3, 19)),
     (2, "map_update_elem", (3, 19)),
     (3, "map_delete_elem", (3, 19)),
     (8, "get_smp_processor_id", (4, 1)),
-    (14, "get_current_pid_tgid", (4, 2)),
     (80, "get_current_cgroup_id", (4, 18)),
     (112, "probe_read_user", (5, 5)),
     (113, "probe_read_kernel", (5, 5)),
@@ -55,11 +55,13 @@ fn helpers_are_as_old_as_promised() {
             }
             assert!(
                 !(instruction.code == 0x85 && instruction.src_reg() == 2),
-                "{} calls a kernel function, which has no stable interface",
+                "{} calls a kernel function by number, which every kernel numbers otherwise",
                 function.name
             );
         }
     }
+    // Written over where the kernel has the function; else no path leads there, or the kernel tests on 6.1 would fail.
+    assert!(used.remove(&CAST_CALL).is_some(), "the check sees the place of the kernel's own function");
     assert!(!used.is_empty());
     for (number, count) in used {
         let known = HELPERS.iter().find(|helper| helper.0 == number);

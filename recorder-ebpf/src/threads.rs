@@ -1,0 +1,81 @@
+//! What is remembered of each thread that carries traffic, from its first socket call to its end.
+//!
+//! A look-up in an array is a few instructions of the program itself, one in a hash map a call of several functions, and
+//! system calls and switches look up several times each. So a thread has its place in an array, by its id modulo
+//! the places. Where another thread has that place it is in a hash map, which nobody else needs to look into. Which
+//! of the two is decided once.
+
+use crate::{
+    maps::{CROWDED, CROWDS, NEW_THREAD, PLACES, THREADS, Thread},
+    ring::{add, exchange_zero, read},
+};
+
+/// Marks a place as taken, so that none is thread 0's.
+const TAKEN: u64 = 1 << 32;
+
+#[inline(always)]
+fn owner(tid: u32) -> u64 {
+    TAKEN | tid as u64
+}
+
+/// The thread's place in the array, whoever has it.
+#[inline(always)]
+fn place(tid: u32) -> Option<&'static mut Thread> {
+    // SAFETY: values of an array are always there. Only the thread that has a place writes to it, or the scheduler in
+    // that thread's name.
+    THREADS.get_ptr_mut(tid & (PLACES as u32 - 1)).map(|place| unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn crowded(tid: u32) -> Option<&'static mut Thread> {
+    if CROWDS.get_ptr(0).is_none_or(|count| read(count) == 0) {
+        return None;
+    }
+    // SAFETY: as in `place`; values of a preallocated map stay readable and writable memory.
+    CROWDED.get_ptr_mut(tid).map(|thread| unsafe { &mut *thread })
+}
+
+/// What is remembered of a thread; `None` where it never made a socket call.
+#[inline(always)]
+pub fn known(tid: u32) -> Option<&'static mut Thread> {
+    let place = place(tid)?;
+    if place.owner == owner(tid) { Some(place) } else { crowded(tid) }
+}
+
+/// The same, for a thread that now makes a socket call. `None`: there is no room.
+#[inline(always)]
+pub fn met(tid: u32) -> Option<&'static mut Thread> {
+    let found = place(tid)?;
+    if found.owner == owner(tid) {
+        return Some(found);
+    }
+    if let Some(thread) = crowded(tid) {
+        return Some(thread);
+    }
+    if exchange_zero(&raw mut found.owner, owner(tid)) {
+        found.wait = NEW_THREAD.wait;
+        found.call.active = 0;
+        return Some(found);
+    }
+    CROWDED.insert(tid, &NEW_THREAD, 0).ok()?;
+    if let Some(count) = CROWDS.get_ptr_mut(0) {
+        // SAFETY: a map value that only atomic additions write.
+        unsafe { add(count, 1) };
+    }
+    crowded(tid)
+}
+
+/// The thread ends.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let Some(place) = place(tid) else { return };
+    if place.owner == owner(tid) {
+        place.owner = 0;
+    } else if crowded(tid).is_some()
+        && CROWDED.remove(tid).is_ok()
+        && let Some(count) = CROWDS.get_ptr_mut(0)
+    {
+        // SAFETY: a map value that only atomic additions write.
+        unsafe { add(count, u64::MAX) };
+    }
+}
