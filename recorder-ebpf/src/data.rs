@@ -136,6 +136,8 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
         write::<0>(call, event, kept);
     } else if kept.head <= 128 {
         write::<128>(call, event, kept);
+    } else if kept.head <= 256 {
+        write::<256>(call, event, kept);
     } else if kept.head <= 512 {
         write::<512>(call, event, kept);
     } else if kept.head <= 1024 {
@@ -266,6 +268,10 @@ fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64
         (128, _) => {
             reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, actor, now)
         }
+        (256, TAIL) => reserve::<{ BODY as u64 + 256 + TAIL }>(Record::Call, kind, counter, actor, now),
+        (256, _) => {
+            reserve::<{ BODY as u64 + 256 + step_bytes(256) }>(Record::Call, kind, counter, actor, now)
+        }
         (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor, now),
         (512, _) => {
             reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, actor, now)
@@ -312,6 +318,7 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
         let target = room.0.add(BODY);
         match cap {
             128 => gather_128(target.cast(), data, kept.head),
+            256 => gather_256(target.cast(), data, kept.head),
             512 => gather_512(target.cast(), data, kept.head),
             1024 => gather_1024(target.cast(), data, kept.head),
             _ => gather_4096(target.cast(), data, kept.head),
@@ -345,6 +352,16 @@ extern "C" fn gather_128(
     wanted: u64,
 ) -> i32 {
     gather(target.cast(), data, wanted, 128, HEAD_STEPS)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_256(
+    target: *mut Area<{ 256 + step_bytes(256) as usize }>,
+    data: *const Data,
+    wanted: u64,
+) -> i32 {
+    gather(target.cast(), data, wanted, 256, HEAD_STEPS)
 }
 
 #[unsafe(no_mangle)]
