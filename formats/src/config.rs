@@ -114,6 +114,8 @@ pub struct Config {
     /// BTF id of a struct of two 64-bit numbers, which kernel memory is read as; 0: this kernel has no
     /// `bpf_rdonly_cast` (Linux 6.2), so a helper reads it.
     pub words_type: u32,
+    /// Places for sockets, a power of two.
+    pub socket_places: u32,
     /// `--port`.
     pub ports: [PortRange; MAX_PORT_RANGES],
     /// `--comm`, NUL-padded.

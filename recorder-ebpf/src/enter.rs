@@ -4,10 +4,10 @@
 use crate::{
     filter::{decide_in, process_matches},
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, current_task, is_compat, open_socket},
-    maps::{CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, RECORDED, SOCKETS, Thread, form},
+    maps::{CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, RECORDED, Thread, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
-    sockets::{Origin, announce, first_sight, is_supported, known},
+    sockets::{Origin, announce, first_sight, forget, is_supported, known},
     threads,
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
@@ -67,7 +67,7 @@ pub fn call(regs: Regs, number: u64) {
     if socket.sk == 0 {
         return;
     }
-    watched(socket, number, wish);
+    watched(task, socket, number, wish);
 }
 
 #[inline(always)]
@@ -106,8 +106,8 @@ fn wish(regs: Regs, number: u64) -> Option<Wish> {
 
 /// A call on a socket of whatever kind.
 #[inline(always)]
-fn watched(socket: OpenSocket, number: u64, wish: Wish) {
-    let actor = Actor::current();
+fn watched(task: *const u8, socket: OpenSocket, number: u64, wish: Wish) {
+    let actor = Actor::of(task);
     let sk = Sk(socket.sk);
     let found = known(socket.sk);
     if let Some(entry) = &found
@@ -115,7 +115,7 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
         && !matches!(wish.kind, Kind::Accept | Kind::Connect)
     {
         if wish.kind == Kind::Close && entry.flags & CLOSED != 0 {
-            let _ = SOCKETS.remove(socket.sk);
+            forget(socket.sk);
         }
         return;
     }
@@ -140,7 +140,7 @@ fn watched(socket: OpenSocket, number: u64, wish: Wish) {
         _ => 0,
     };
     if wish.kind == Kind::Close && sk.state() == TCP_CLOSE {
-        let _ = SOCKETS.remove(socket.sk);
+        forget(socket.sk);
     }
     let Some(Thread { call, .. }) = threads::met(actor.tid) else {
         count_loss(loss::CALL_MAP);
@@ -179,7 +179,7 @@ fn entry_for(
         if !(opens && is_old) {
             return Some(entry);
         }
-        let _ = SOCKETS.remove(socket.sk);
+        forget(socket.sk);
     } else if !is_supported(sk) {
         return None;
     }
@@ -206,13 +206,10 @@ fn entry_for(
 #[inline(always)]
 fn compat(task: *const u8, regs: Regs, number: u64) {
     let watched = if regs::is_socket_call_compat(number) {
-        process_matches(task, Actor::current().pid)
+        process_matches(task, Actor::of(task).pid)
     } else {
         let socket = open_socket(task, regs.compat_arg0() as u32);
-        match known(socket.sk) {
-            Some(entry) => entry.verdict == RECORDED,
-            None => false,
-        }
+        socket.sk != 0 && known(socket.sk).is_some_and(|entry| entry.verdict == RECORDED)
     };
     if watched {
         count_loss(loss::COMPAT_CALL);

@@ -13,12 +13,14 @@ use retrospan_formats::event::{OnCpu, loss};
 
 /// Most CPUs; user space gives a smaller number.
 const MOST_CPUS: usize = 4096;
-/// Most sockets open at one time, unless user space says otherwise.
-const MOST_SOCKETS: usize = 262_144;
+/// Sockets that have a place of their own, a power of two; user space may give a smaller one. See `sockets`.
+const SOCKET_PLACES: usize = 65_536;
+/// Most sockets beyond those that are open at one time, unless user space says otherwise.
+const MOST_CROWDED_SOCKETS: usize = 262_144;
 /// Threads that have a place of their own, a power of two; see `threads`.
-pub const PLACES: usize = 16_384;
+pub const THREAD_PLACES: usize = 16_384;
 /// Most threads beyond those that use watched sockets at one time.
-const MOST_CROWDED: usize = 16_384;
+const MOST_CROWDED_THREADS: usize = 16_384;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
 /// Most processes that are stopped at one time.
@@ -40,22 +42,30 @@ pub static LOSSES: PerCpuArray<u64, { loss::COUNTERS as usize }> = PerCpuArray::
 #[btf_map]
 pub static IDS: Array<u64, 1> = Array::new();
 
-/// Sockets by the address of their `struct sock`.
+/// Sockets, by a hash of the address of their `struct sock`.
 #[btf_map]
-pub static SOCKETS: HashMap<u64, Entry, MOST_SOCKETS> = HashMap::new();
+pub static SOCKETS: Array<Entry, SOCKET_PLACES> = Array::new();
+
+/// Those whose place is another's, by the address itself.
+#[btf_map]
+pub static CROWDED_SOCKETS: HashMap<u64, Entry, MOST_CROWDED_SOCKETS> = HashMap::new();
+
+/// How many those are.
+#[btf_map]
+pub static CROWDED_SOCKETS_COUNT: Array<u64, 1> = Array::new();
 
 /// Threads that have made a socket call, by thread id modulo the places. An entry stays until its thread ends: looking
 /// one up is cheaper than making and deleting one every call.
 #[btf_map]
-pub static THREADS: Array<Thread, PLACES> = Array::new();
+pub static THREADS: Array<Thread, THREAD_PLACES> = Array::new();
 
 /// Those whose place is another's, by thread id.
 #[btf_map]
-pub static CROWDED: HashMap<u32, Thread, MOST_CROWDED> = HashMap::new();
+pub static CROWDED_THREADS: HashMap<u32, Thread, MOST_CROWDED_THREADS> = HashMap::new();
 
 /// How many those are.
 #[btf_map]
-pub static CROWDS: Array<u64, 1> = Array::new();
+pub static CROWDED_THREADS_COUNT: Array<u64, 1> = Array::new();
 
 /// Watched processes, where there is a filter by process.
 #[btf_map]
@@ -129,10 +139,13 @@ pub const FROM_START: u8 = 1 << 5;
 pub const IS_TCP: u8 = 1 << 6;
 
 /// What is remembered about a socket. Written without locks: two threads that use one socket at the
-/// same moment may at worst keep some payload bytes too many or too few.
+/// same moment may at worst keep some payload bytes too many or too few. Long enough for no two of them to share a
+/// cache line.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Entry {
+    /// Address of its `struct sock`; 0: nobody's, 1: in the making.
+    pub sk: u64,
     pub socket_id: u64,
     pub opened_ns: u64,
     pub inode: u64,
@@ -155,7 +168,9 @@ pub struct Entry {
     /// When it was written down last, in the same units, and what it was, us.
     pub written: u32,
     pub rtt_us: u32,
+    pub spare: [u32; 13],
 }
+const _: () = assert!(size_of::<Entry>() == 128);
 
 /// How the arguments of a call name its data.
 pub mod form {

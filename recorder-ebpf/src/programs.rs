@@ -2,7 +2,7 @@
 
 use crate::{
     enter, exit,
-    kernel::{Sk, config, field},
+    kernel::{Sk, config, field, probe},
     process,
     regs::Regs,
     sched, snapshot, state, tcp,
@@ -22,6 +22,12 @@ fn arg(context: *mut c_void, index: usize) -> u64 {
     unsafe { context.cast::<u64>().add(index).read_volatile() }
 }
 
+/// An argument that is a socket's address: read as a number, because the verifier lets nobody calculate with a pointer.
+#[inline(always)]
+fn sock(context: *mut c_void, index: u32) -> Sk {
+    Sk(probe(context as u64, index * 8))
+}
+
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/sys_enter")]
 fn sys_enter(context: *mut c_void) -> i32 {
@@ -39,14 +45,14 @@ fn sys_exit(context: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/inet_sock_set_state")]
 fn inet_sock_set_state(context: *mut c_void) -> i32 {
-    state::changed::<false>(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
+    state::changed::<false>(sock(context, 0), arg(context, 1) as u8, arg(context, 2) as u8);
     0
 }
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/inet_sock_set_state")]
 fn inet_sock_set_state_again(context: *mut c_void) -> i32 {
-    state::changed::<true>(Sk(arg(context, 0)), arg(context, 1) as u8, arg(context, 2) as u8);
+    state::changed::<true>(sock(context, 0), arg(context, 1) as u8, arg(context, 2) as u8);
     0
 }
 
@@ -76,7 +82,7 @@ fn sched_process_exit(_context: *mut c_void) -> i32 {
 fn tcp_retransmit_skb(context: *mut c_void) -> i32 {
     // Where the kernel tells the result, it also calls for segments that it could not send.
     if config!(retransmit_result) == 0 || arg(context, 2) as u32 == 0 {
-        tcp::sent_again(arg(context, 0), arg(context, 1));
+        tcp::sent_again(sock(context, 0), arg(context, 1));
     }
     0
 }
@@ -84,14 +90,14 @@ fn tcp_retransmit_skb(context: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/tcp_send_reset")]
 fn tcp_send_reset(context: *mut c_void) -> i32 {
-    tcp::reset(TcpKind::ResetSent, arg(context, 0));
+    tcp::reset(TcpKind::ResetSent, sock(context, 0));
     0
 }
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/tcp_receive_reset")]
 fn tcp_receive_reset(context: *mut c_void) -> i32 {
-    tcp::reset(TcpKind::ResetReceived, arg(context, 0));
+    tcp::reset(TcpKind::ResetReceived, sock(context, 0));
     0
 }
 

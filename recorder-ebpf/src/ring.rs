@@ -4,6 +4,7 @@
 //! these programs on top of themselves.
 
 use crate::{
+    atomics::fetch_increment,
     kernel::{config, current_task, field},
     maps::{LOSSES, RINGS, SEQUENCE},
 };
@@ -52,51 +53,6 @@ impl Actor {
 pub fn now_ns() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_ktime_get_boot_ns() }
-}
-
-/// Adds one atomically and returns what was there before (BPF_FETCH, Linux 5.12). Not from `core`, which
-/// has no read-modify-write for a target without compare-and-swap of every width.
-///
-/// # Safety
-/// `value` must point to an aligned u64 that is only ever changed this way.
-#[inline(always)]
-pub unsafe fn fetch_increment(value: *mut u64) -> u64 {
-    let mut one = 1_u64;
-    // SAFETY: promised by the caller.
-    unsafe {
-        asm!("{one} = atomic_fetch_add((u64 *)({value} + 0), {one})", one = inout(reg) one, value = in(reg) value);
-    }
-    one
-}
-
-/// Adds atomically.
-///
-/// # Safety
-/// As for [`fetch_increment`].
-#[inline(always)]
-pub unsafe fn add(value: *mut u64, amount: u64) {
-    // SAFETY: promised by the caller.
-    unsafe {
-        asm!("lock *(u64 *)({value} + 0) += {amount}", value = in(reg) value, amount = in(reg) amount);
-    }
-}
-
-/// Writes `new` where zero stands, atomically (BPF_CMPXCHG, Linux 5.12); whether it did.
-#[inline(always)]
-pub fn exchange_zero(place: *mut u64, new: u64) -> bool {
-    let mut found = 0_u64;
-    // SAFETY: callers name a field of a map's value.
-    unsafe {
-        asm!("r0 = cmpxchg_64({place} + 0, r0, {new})", inlateout("r0") found, place = in(reg) place, new = in(reg) new);
-    }
-    found == 0
-}
-
-/// Reads a number that other CPUs change.
-#[inline(always)]
-pub fn read(value: *const u64) -> u64 {
-    // SAFETY: callers name a map's value, which is always readable.
-    unsafe { value.read_volatile() }
 }
 
 /// Makes `value` one that the verifier, too, knows to be at most `most`.

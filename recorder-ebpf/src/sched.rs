@@ -5,9 +5,10 @@
 //! thread (woken, put on a CPU, taken off it) come one after the other.
 
 use crate::{
+    atomics::{add, add_to, is_zero, read},
     kernel::config,
     maps::{ON_CPU, STOPPED, STOPS, Thread, USAGE},
-    ring::{Actor, HEADER, add, count_loss, now_ns, read, reserve},
+    ring::{Actor, HEADER, count_loss, now_ns, reserve},
     threads,
 };
 use core::mem::size_of;
@@ -112,7 +113,7 @@ fn sum_up(pid: u32, slice: u64) {
 #[inline(always)]
 pub fn woken(task: *const u8) {
     let task = Actor::of(task);
-    if task.tid == task.pid && any_stopped() {
+    if task.tid == task.pid && !is_zero(&STOPS) {
         continued(task);
     }
     let Some(Thread { wait, .. }) = threads::known(task.tid) else { return };
@@ -130,20 +131,10 @@ pub fn woken(task: *const u8) {
 fn stopped(task: Actor, now: u64) {
     const NO_EXIST: u64 = 1;
     match STOPPED.insert(task.pid, now, NO_EXIST) {
-        Ok(()) => {
-            if let Some(stops) = STOPS.get_ptr_mut(0) {
-                // SAFETY: a map value that only atomic additions write.
-                unsafe { add(stops, 1) };
-            }
-        }
+        Ok(()) => add_to(&STOPS, 1),
         Err(_) => count_loss(loss::STOP_MAP),
     }
     emit(SchedKind::Stopped, packed(task), now, 0, 0);
-}
-
-#[inline(always)]
-fn any_stopped() -> bool {
-    STOPS.get_ptr(0).is_some_and(|stops| read(stops) != 0)
 }
 
 /// A leader is woken while some process is stopped: perhaps this one.
@@ -152,10 +143,7 @@ fn continued(task: Actor) {
     let Some(since) = STOPPED.get_ptr(task.pid) else { return };
     let since = read(since);
     let _ = STOPPED.remove(task.pid);
-    if let Some(stops) = STOPS.get_ptr_mut(0) {
-        // SAFETY: as in `stopped`.
-        unsafe { add(stops, u64::MAX) };
-    }
+    add_to(&STOPS, u64::MAX);
     let now = now_ns();
     emit(SchedKind::Continued, packed(task), now, now - since, 0);
 }

@@ -1,15 +1,25 @@
 //! Sockets from first sight to retirement, and the `Socket` records that describe them.
 
 use crate::{
+    atomics::{add_to, exchange_zero, fetch_increment, is_zero},
     filter::decide,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
-    maps::{ANNOUNCED, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS, IS_TCP, RECORDED, SOCKETS, UNDECIDED},
-    ring::{Actor, HEADER, count_loss, fetch_increment, now_ns, reserve},
+    maps::{
+        ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS,
+        IS_TCP, RECORDED, SOCKETS, UNDECIDED,
+    },
+    ring::{Actor, HEADER, count_loss, now_ns, reserve},
 };
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    sync::atomic::{Ordering, compiler_fence},
+};
 use retrospan_formats::event::{Record, Socket, loss, role};
 
 const NO_EXIST: u64 = 1;
+const EEXIST: i32 = -17;
+/// [`Entry::sk`] while the entry is being written.
+const IN_THE_MAKING: u64 = 1;
 
 /// Where a socket comes from.
 #[derive(Clone, Copy)]
@@ -23,11 +33,79 @@ pub struct Origin {
     pub process: u32,
 }
 
+/// The socket's place in the array, whoever has it. As for threads (see `threads`), a look-up there is a few instructions,
+/// and the hash map is only for sockets whose place is another's.
+#[inline(always)]
+fn place(sk: u64) -> Option<&'static mut Entry> {
+    // Fibonacci hashing: addresses differ in their middle bits.
+    let hash = sk.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    // SAFETY: values of an array are always there; `Entry` says who writes.
+    SOCKETS.get_ptr_mut(hash as u32 & (config!(socket_places) - 1)).map(|place| unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn crowded(sk: u64) -> Option<&'static mut Entry> {
+    if is_zero(&CROWDED_SOCKETS_COUNT) {
+        return None;
+    }
+    // SAFETY: values of a preallocated map stay readable and writable memory; `Entry` says who writes.
+    CROWDED_SOCKETS.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
+}
+
 /// What is known of a socket, without making anything.
 #[inline(always)]
 pub fn known(sk: u64) -> Option<&'static mut Entry> {
-    // SAFETY: values of a preallocated map stay readable and writable memory; `Entry` says who writes.
-    SOCKETS.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
+    let place = place(sk)?;
+    if place.sk == sk { Some(place) } else { crowded(sk) }
+}
+
+/// The socket is gone, or its address is to be another's.
+#[inline(always)]
+pub fn forget(sk: u64) {
+    let Some(place) = place(sk) else { return };
+    if place.sk == sk {
+        place.sk = 0;
+    } else if crowded(sk).is_some() && CROWDED_SOCKETS.remove(sk).is_ok() {
+        add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
+    }
+}
+
+/// Enters a socket that is not known. Where it is first seen on two CPUs, or in a soft interrupt on top of this, both get
+/// the same entry: who has the place looks for another entry after its own can be found, and the other way about.
+#[inline(always)]
+fn enter(entry: Entry) -> Option<&'static mut Entry> {
+    let sk = entry.sk;
+    let place = place(sk)?;
+    if exchange_zero(&raw mut place.sk, IN_THE_MAKING) {
+        *place = Entry { sk: IN_THE_MAKING, ..entry };
+        publish(place, sk);
+        let Some(other) = crowded(sk) else { return Some(place) };
+        publish(place, 0);
+        return Some(other);
+    }
+    match CROWDED_SOCKETS.insert(sk, entry, NO_EXIST) {
+        Ok(()) => add_to(&CROWDED_SOCKETS_COUNT, 1),
+        Err(EEXIST) => {}
+        Err(_) => {
+            count_loss(loss::SOCKET_MAP);
+            return None;
+        }
+    }
+    if place.sk == sk {
+        if CROWDED_SOCKETS.remove(sk).is_ok() {
+            add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
+        }
+        return Some(place);
+    }
+    crowded(sk)
+}
+
+/// Stores the address after everything else.
+#[inline(always)]
+fn publish(place: &mut Entry, sk: u64) {
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: a field of a map's value.
+    unsafe { (&raw mut place.sk).write_volatile(sk) };
 }
 
 /// Whether it is a socket of a kind that is recorded.
@@ -49,6 +127,7 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
     // SAFETY: a map value that only atomic additions write.
     let socket_id = unsafe { fetch_increment(id) } + 1;
     let mut entry = Entry {
+        sk: sk.0,
         socket_id,
         opened_ns: if origin.discovered { 0 } else { now_ns() },
         inode: if origin.file == 0 { 0 } else { socket_inode(origin.file) },
@@ -65,6 +144,7 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         sampled: 0,
         written: 0,
         rtt_us: 0,
+        spare: [0; 13],
     };
     if sk.protocol() == IPPROTO_TCP {
         entry.flags |= IS_TCP;
@@ -74,16 +154,8 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         }
     }
     decide(&mut entry, sk, matches);
-    if let Err(error) = SOCKETS.insert(sk.0, entry, NO_EXIST)
-        && error != -EEXIST
-    {
-        count_loss(loss::SOCKET_MAP);
-        return None;
-    }
-    known(sk.0)
+    enter(entry)
 }
-
-const EEXIST: i32 = 17;
 
 /// Takes the sequence numbers of the first bytes: at the moment of the last step to ESTABLISHED both
 /// counters still stand at them, unless data travelled with the handshake.

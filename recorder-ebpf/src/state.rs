@@ -5,9 +5,9 @@ use crate::{
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     },
-    maps::{CLOSED, Entry, RECORDED, SOCKETS, Thread},
+    maps::{CLOSED, Entry, RECORDED, Thread},
     ring::{Actor, HEADER, now_ns, reserve},
-    sockets::{Origin, announce, first_sight, is_supported, known, note_first_seqs},
+    sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     threads,
 };
 use core::mem::size_of;
@@ -55,7 +55,7 @@ fn forget_predecessor(sk: Sk) {
     if let Some(entry) = known(sk.0)
         && (entry.role != role::CLIENT || entry.flags & CLOSED != 0)
     {
-        let _ = SOCKETS.remove(sk.0);
+        forget(sk.0);
     }
 }
 
@@ -67,7 +67,7 @@ fn retire(entry: &mut Entry, sk: Sk) {
     if to_be_accepted || sk.has_file() {
         entry.flags |= CLOSED;
     } else {
-        let _ = SOCKETS.remove(sk.0);
+        forget(sk.0);
     }
 }
 

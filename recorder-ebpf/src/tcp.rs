@@ -22,27 +22,27 @@ const NOTHING: Tcp =
 
 /// `tcp_retransmit_skb(sk, skb)`.
 #[inline(always)]
-pub fn sent_again(sk: u64, skb: u64) {
-    let Some(entry) = known(sk) else { return };
+pub fn sent_again(sk: Sk, skb: u64) {
+    let Some(entry) = known(sk.0) else { return };
     if entry.verdict != RECORDED || entry.flags & CLOSED != 0 {
         return;
     }
     let seq: u32 = probe(skb, config!(offsets.skb_seq));
     let end: u32 = probe(skb, config!(offsets.skb_end_seq));
     let tcp = Tcp { tcp_seq: seq, bytes: end.wrapping_sub(seq), ..NOTHING };
-    emit(TcpKind::Retransmit, entry.socket_id, Sk(sk), tcp);
+    emit(TcpKind::Retransmit, entry.socket_id, sk, tcp);
 }
 
 /// `tcp_send_reset(sk, skb)` and `tcp_receive_reset(sk)`. A reset is often sent after the step to CLOSE.
 #[inline(always)]
-pub fn reset(kind: TcpKind, sk: u64) {
-    if sk == 0 {
+pub fn reset(kind: TcpKind, sk: Sk) {
+    if sk.0 == 0 {
         return;
     }
-    if let Some(entry) = known(sk)
+    if let Some(entry) = known(sk.0)
         && entry.verdict == RECORDED
     {
-        emit(kind, entry.socket_id, Sk(sk), NOTHING);
+        emit(kind, entry.socket_id, sk, NOTHING);
     }
 }
 

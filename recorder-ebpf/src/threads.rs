@@ -6,8 +6,8 @@
 //! of the two is decided once.
 
 use crate::{
-    maps::{CROWDED, CROWDS, NEW_THREAD, PLACES, THREADS, Thread},
-    ring::{add, exchange_zero, read},
+    atomics::{add_to, exchange_zero, is_zero},
+    maps::{CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, THREAD_PLACES, THREADS, Thread},
 };
 
 /// Marks a place as taken, so that none is thread 0's.
@@ -23,16 +23,16 @@ fn owner(tid: u32) -> u64 {
 fn place(tid: u32) -> Option<&'static mut Thread> {
     // SAFETY: values of an array are always there. Only the thread that has a place writes to it, or the scheduler in
     // that thread's name.
-    THREADS.get_ptr_mut(tid & (PLACES as u32 - 1)).map(|place| unsafe { &mut *place })
+    THREADS.get_ptr_mut(tid & (THREAD_PLACES as u32 - 1)).map(|place| unsafe { &mut *place })
 }
 
 #[inline(always)]
 fn crowded(tid: u32) -> Option<&'static mut Thread> {
-    if CROWDS.get_ptr(0).is_none_or(|count| read(count) == 0) {
+    if is_zero(&CROWDED_THREADS_COUNT) {
         return None;
     }
     // SAFETY: as in `place`; values of a preallocated map stay readable and writable memory.
-    CROWDED.get_ptr_mut(tid).map(|thread| unsafe { &mut *thread })
+    CROWDED_THREADS.get_ptr_mut(tid).map(|thread| unsafe { &mut *thread })
 }
 
 /// What is remembered of a thread; `None` where it never made a socket call.
@@ -57,11 +57,8 @@ pub fn met(tid: u32) -> Option<&'static mut Thread> {
         found.call.active = 0;
         return Some(found);
     }
-    CROWDED.insert(tid, &NEW_THREAD, 0).ok()?;
-    if let Some(count) = CROWDS.get_ptr_mut(0) {
-        // SAFETY: a map value that only atomic additions write.
-        unsafe { add(count, 1) };
-    }
+    CROWDED_THREADS.insert(tid, &NEW_THREAD, 0).ok()?;
+    add_to(&CROWDED_THREADS_COUNT, 1);
     crowded(tid)
 }
 
@@ -71,11 +68,7 @@ pub fn forget(tid: u32) {
     let Some(place) = place(tid) else { return };
     if place.owner == owner(tid) {
         place.owner = 0;
-    } else if crowded(tid).is_some()
-        && CROWDED.remove(tid).is_ok()
-        && let Some(count) = CROWDS.get_ptr_mut(0)
-    {
-        // SAFETY: a map value that only atomic additions write.
-        unsafe { add(count, u64::MAX) };
+    } else if crowded(tid).is_some() && CROWDED_THREADS.remove(tid).is_ok() {
+        add_to(&CROWDED_THREADS_COUNT, u64::MAX);
     }
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A recording of nginx under wrk: what it costs in throughput, what it loses, how large it is.
 
-    recorder/benches/http.py throughput [OPTION...]   wrk with and without the recorder in turns
+    recorder/benches/http.py throughput [OPTION...]   wrk with and without the recorder in turns: requests a second, and the
+                                                      CPU time that one takes in nginx, wrk and the recorder
     recorder/benches/http.py loss [OPTION...]         30 s of wrk, every request recorded, nothing lost
     recorder/benches/http.py size [OPTION...]         bytes on disk against tcpdump | zstd, same traffic
 
-OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record). Needs nginx, wrk,
-tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
+OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record). $TURNS and $CONNECTIONS change how
+often and with how many connections wrk runs (default 5 and 16). Needs nginx, wrk, tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
 """
 
 import contextlib
@@ -26,7 +27,8 @@ HERE = Path(__file__).resolve().parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
 RECORDER = os.environ.get("RECORDER", str(TARGET / "debug/retrospan-record"))
 PORT = int(os.environ.get("PORT", "18080"))
-TURNS = 5
+TURNS = int(os.environ.get("TURNS", "5"))
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "16"))
 TURN_S = 5
 LOSS_S = 30
 SIZE_S = 10
@@ -56,20 +58,54 @@ def nginx(folder, configuration=LIGHT):
         while subprocess.run(["curl", "-so", os.devnull, f"http://127.0.0.1:{PORT}/"], check=False).returncode:
             if server.poll() is not None or time.monotonic() > deadline:
                 sys.exit("http.py: nginx does not answer")
-        yield
+        yield server.pid
     finally:
         server.terminate()
         server.wait()
 
 
-def load(seconds, connections=16):
-    """Runs wrk; returns the requests it finished and those a second."""
-    out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "http.lua"), f"http://127.0.0.1:{PORT}"],
-        check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in out or "Socket errors" in out:
+def start_load(seconds):
+    return subprocess.Popen(
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "http.lua"), f"http://127.0.0.1:{PORT}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end_load(wrk):
+    """Waits for wrk; returns the requests it finished and those a second."""
+    out, _ = wrk.communicate()
+    if wrk.returncode or "Non-2xx" in out or "Socket errors" in out:
         sys.exit(f"http.py: wrk failed:\n{out}")
     return int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec: +([\d.]+)", out)[1])
+
+
+def load(seconds):
+    """Runs wrk; returns the requests it finished and those a second."""
+    return end_load(start_load(seconds))
+
+
+def with_children(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(c for child in children for c in with_children(int(child)))]
+
+
+def cpu_us(pids):
+    """CPU time of these processes so far (proc(5), schedstat)."""
+    return sum(int(task.read_text().split()[0]) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e3
+
+
+def measured_load(seconds, server, recorder=None):
+    """Requests a second, and the CPU time in us that a request takes in nginx, wrk and the recorder."""
+    wrk = start_load(seconds)
+    parts = [with_children(server), [wrk.pid], [recorder] if recorder else []]
+    # Not the ends, where wrk connects and is gone.
+    time.sleep(0.2)
+    before = [cpu_us(part) for part in parts]
+    since = time.monotonic()
+    time.sleep(seconds - 0.5)
+    used = [cpu_us(part) - then for part, then in zip(parts, before)]
+    window_s = time.monotonic() - since
+    _, rate = end_load(wrk)
+    return rate, [part / (rate * window_s) for part in used]
 
 
 class Recording:
@@ -107,25 +143,30 @@ def throughput(folder, options):
     passed = True
     for name, configuration in [("as Debian configures it", ORDINARY), ("as light as can be", LIGHT)]:
         print(f"nginx {name}:")
-        with nginx(folder, configuration):
-            passed &= turns(folder, options)
+        with nginx(folder, configuration) as server:
+            passed &= turns(folder, options, server)
     return passed
 
 
-def turns(folder, options):
+def turns(folder, options, server):
     load(2)
     bare, recorded = [], []
     for turn in range(TURNS):
-        bare.append(load(TURN_S)[1])
+        bare.append(measured_load(TURN_S, server))
         recording = Recording(folder / f"{turn}.cap", options)
-        recorded.append(load(TURN_S)[1])
+        recorded.append(measured_load(TURN_S, server, recording.process.pid))
         manifest = recording.stop()
         shutil.rmtree(recording.capture)
-        print(f"turn {turn}: bare {bare[-1]:.0f}/s, recorded {recorded[-1]:.0f}/s, "
-              f"{events_of(manifest)} events, recorder {manifest['cost']['user_cpu_s']:.2f} s user "
-              f"+ {manifest['cost']['system_cpu_s']:.2f} s system, lost {sum(l['count'] for l in manifest['losses'])}")
-    ratio = statistics.median(r / b for r, b in zip(recorded, bare))
-    print(f"median: bare {statistics.median(bare):.0f}/s, recorded {statistics.median(recorded):.0f}/s")
+        print(f"turn {turn}: bare {bare[-1][0]:.0f}/s, recorded {recorded[-1][0]:.0f}/s, {events_of(manifest)} events, "
+              f"lost {sum(l['count'] for l in manifest['losses'])}")
+    for name, loads in [("bare", bare), ("recorded", recorded)]:
+        rate, parts = statistics.median(l[0] for l in loads), [statistics.median(p) for p in zip(*(l[1] for l in loads))]
+        print(f"median {name}: {rate:.0f}/s; CPU a request {sum(parts):.1f} us: nginx {parts[0]:.1f}, wrk {parts[1]:.1f}, "
+              f"recorder {parts[2]:.1f}")
+    ratios = [r[0] / b[0] for r, b in zip(recorded, bare)]
+    cpu = statistics.median(sum(l[1]) for l in bare) / statistics.median(sum(l[1]) for l in recorded)
+    print(f"CPU a request bare / recorded: {cpu:.3f}; throughput in the turns {min(ratios):.2f} to {max(ratios):.2f}")
+    ratio = statistics.median(ratios)
     return verdict("throughput recorded / bare, median of the turns' ratios", f"{ratio:.3f}", ">= 0.8", ratio >= 0.8)
 
 

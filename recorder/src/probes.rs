@@ -54,6 +54,7 @@ struct Hooked {
 const ITERATOR: &str = "task_file";
 const DEFAULT_RING_BYTES: u32 = 8 << 20;
 const DEFAULT_SOCKETS: u32 = 262_144;
+const MOST_SOCKET_PLACES: u32 = 65_536;
 
 /// What to record. Different filters are joined by AND, the entries of one filter by OR.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +74,7 @@ pub struct Options {
     pub own_pid: u32,
     /// Whether argument vectors are read at all.
     pub read_argv: bool,
-    /// Most sockets open at one time; 0: 262,144.
+    /// Most sockets open at one time, at least; 0: 262,144.
     pub most_sockets: u32,
     /// Evidence to record, as far as the kernel can give it.
     pub evidence: Evidence,
@@ -175,7 +176,10 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     if options.comms.len() > MAX_COMMS {
         return refuse(format!("too many process names: at most {MAX_COMMS}"));
     }
+    // A quarter of all at most, so that what was asked for is little less than what there is room for.
+    let places = (most_sockets(options) / 4 + 1).next_power_of_two() / 2;
     let mut config = Config {
+        socket_places: places.clamp(1, MOST_SOCKET_PLACES),
         snap_bytes: options.snap_bytes,
         short_head_bytes: (SHORT_HEAD_BYTES as u32).min(options.snap_bytes),
         port_ranges: options.ports.len() as u32,
@@ -197,6 +201,10 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     Ok(config)
 }
 
+fn most_sockets(options: &Options) -> u32 {
+    if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets }
+}
+
 fn load(
     options: &Options,
     config: &Config,
@@ -214,10 +222,8 @@ fn load(
         .btf(Some(&kernel_types))
         .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .map_max_entries("RINGS", config.rings)
-        .map_max_entries(
-            "SOCKETS",
-            if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets },
-        );
+        .map_max_entries("SOCKETS", config.socket_places)
+        .map_max_entries("CROWDED_SOCKETS", most_sockets(options));
     // Maps that are not used take no memory.
     for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage)] {
         if !used {

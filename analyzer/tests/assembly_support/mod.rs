@@ -6,6 +6,7 @@
 
 mod assembled;
 mod raw;
+mod story;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use retrospan_formats::writer::CaptureWriter;
 pub use assembled::{Assembled, Cells, Recorded, line};
 use raw::batch;
 pub use raw::{Value, new_capture};
+pub use story::{GET, OK, alone, outcome, pair};
 
 /// Microseconds.
 pub const US: i64 = 1_000;
