@@ -79,8 +79,9 @@ fn entry_of(call: &InCall) -> Option<&'static mut Entry> {
     known(call.sk).filter(|entry| entry.socket_id == call.socket_id)
 }
 
-/// accept: what it returns is looked at for itself, the listener may be of another protocol.
-#[inline(always)]
+/// accept: what it returns is looked at for itself, the listener may be of another protocol. A function of its own, so that
+/// what it keeps on the stack is not there for every other call, too.
+#[inline(never)]
 fn accepted(call: &InCall, actor: Actor, result: i64) {
     if result < 0 {
         if result != EAGAIN && call.recorded != 0 {

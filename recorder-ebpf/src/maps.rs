@@ -44,7 +44,7 @@ pub static IDS: Array<u64, 1> = Array::new();
 
 /// Sockets, by a hash of the address of their `struct sock`.
 #[btf_map]
-pub static SOCKETS: Array<Entry, SOCKET_PLACES> = Array::new();
+pub static SOCKETS: Array<Place, SOCKET_PLACES> = Array::new();
 
 /// Those whose place is another's, by the address itself.
 #[btf_map]
@@ -139,13 +139,10 @@ pub const FROM_START: u8 = 1 << 5;
 pub const IS_TCP: u8 = 1 << 6;
 
 /// What is remembered about a socket. Written without locks: two threads that use one socket at the
-/// same moment may at worst keep some payload bytes too many or too few. Long enough for no two of them to share a
-/// cache line.
+/// same moment may at worst keep some payload bytes too many or too few.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Entry {
-    /// Address of its `struct sock`; 0: nobody's, 1: in the making.
-    pub sk: u64,
     pub socket_id: u64,
     pub opened_ns: u64,
     pub inode: u64,
@@ -168,9 +165,17 @@ pub struct Entry {
     /// When it was written down last, in the same units, and what it was, us.
     pub written: u32,
     pub rtt_us: u32,
-    pub spare: [u32; 13],
 }
-const _: () = assert!(size_of::<Entry>() == 128);
+
+/// A socket's place. Long enough for no two of them to share a cache line.
+#[repr(C)]
+pub struct Place {
+    /// Address of the `struct sock`; 0: nobody's, 1: being written.
+    pub sk: u64,
+    pub entry: Entry,
+    pub spare: [u64; 7],
+}
+const _: () = assert!(size_of::<Place>() == 128);
 
 /// How the arguments of a call name its data.
 pub mod form {
@@ -251,7 +256,7 @@ pub struct Data {
     pub count: Untracked,
     /// How many of `pair`, the first of the buffers, were read.
     pub known: Untracked,
-    pub pair: [Place; 2],
+    pub pair: [Span; 2],
     /// Bytes offered, or room for them.
     pub asked: Untracked,
     /// The buffer that the tail begins in, and where.
@@ -265,13 +270,13 @@ pub struct Data {
 
 /// A buffer that was read.
 #[repr(C)]
-pub struct Place {
+pub struct Span {
     pub address: Untracked,
     pub bytes: Untracked,
 }
 
-impl Place {
-    const NONE: Place = Place { address: Untracked::ZERO, bytes: Untracked::ZERO };
+impl Span {
+    const NONE: Span = Span { address: Untracked::ZERO, bytes: Untracked::ZERO };
 }
 
 impl Data {
@@ -281,7 +286,7 @@ impl Data {
         buffers: Untracked::ZERO,
         count: Untracked::ZERO,
         known: Untracked::ZERO,
-        pair: [Place::NONE, Place::NONE],
+        pair: [Span::NONE, Span::NONE],
         asked: Untracked::ZERO,
         tail_buffer: Untracked::ZERO,
         tail_offset: Untracked::ZERO,

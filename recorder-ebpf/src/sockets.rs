@@ -6,7 +6,7 @@ use crate::{
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
     maps::{
         ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS,
-        IS_TCP, RECORDED, SOCKETS, UNDECIDED,
+        IS_TCP, Place, RECORDED, SOCKETS, UNDECIDED,
     },
     ring::{Actor, HEADER, count_loss, now_ns, reserve},
 };
@@ -18,7 +18,7 @@ use retrospan_formats::event::{Record, Socket, loss, role};
 
 const NO_EXIST: u64 = 1;
 const EEXIST: i32 = -17;
-/// [`Entry::sk`] while the entry is being written.
+/// [`Place::sk`] while the entry is being written.
 const IN_THE_MAKING: u64 = 1;
 
 /// Where a socket comes from.
@@ -36,7 +36,7 @@ pub struct Origin {
 /// The socket's place in the array, whoever has it. As for threads (see `threads`), a look-up there is a few instructions,
 /// and the hash map is only for sockets whose place is another's.
 #[inline(always)]
-fn place(sk: u64) -> Option<&'static mut Entry> {
+fn place(sk: u64) -> Option<&'static mut Place> {
     // Fibonacci hashing: addresses differ in their middle bits.
     let hash = sk.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
     // SAFETY: values of an array are always there; `Entry` says who writes.
@@ -56,7 +56,7 @@ fn crowded(sk: u64) -> Option<&'static mut Entry> {
 #[inline(always)]
 pub fn known(sk: u64) -> Option<&'static mut Entry> {
     let place = place(sk)?;
-    if place.sk == sk { Some(place) } else { crowded(sk) }
+    if place.sk == sk { Some(&mut place.entry) } else { crowded(sk) }
 }
 
 /// The socket is gone, or its address is to be another's.
@@ -73,13 +73,12 @@ pub fn forget(sk: u64) {
 /// Enters a socket that is not known. Where it is first seen on two CPUs, or in a soft interrupt on top of this, both get
 /// the same entry: who has the place looks for another entry after its own can be found, and the other way about.
 #[inline(always)]
-fn enter(entry: Entry) -> Option<&'static mut Entry> {
-    let sk = entry.sk;
+fn enter(sk: u64, entry: &Entry) -> Option<&'static mut Entry> {
     let place = place(sk)?;
     if exchange_zero(&raw mut place.sk, IN_THE_MAKING) {
-        *place = Entry { sk: IN_THE_MAKING, ..entry };
+        place.entry = *entry;
         publish(place, sk);
-        let Some(other) = crowded(sk) else { return Some(place) };
+        let Some(other) = crowded(sk) else { return Some(&mut place.entry) };
         publish(place, 0);
         return Some(other);
     }
@@ -95,14 +94,14 @@ fn enter(entry: Entry) -> Option<&'static mut Entry> {
         if CROWDED_SOCKETS.remove(sk).is_ok() {
             add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
         }
-        return Some(place);
+        return Some(&mut place.entry);
     }
     crowded(sk)
 }
 
 /// Stores the address after everything else.
 #[inline(always)]
-fn publish(place: &mut Entry, sk: u64) {
+fn publish(place: &mut Place, sk: u64) {
     compiler_fence(Ordering::SeqCst);
     // SAFETY: a field of a map's value.
     unsafe { (&raw mut place.sk).write_volatile(sk) };
@@ -127,7 +126,6 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
     // SAFETY: a map value that only atomic additions write.
     let socket_id = unsafe { fetch_increment(id) } + 1;
     let mut entry = Entry {
-        sk: sk.0,
         socket_id,
         opened_ns: if origin.discovered { 0 } else { now_ns() },
         inode: if origin.file == 0 { 0 } else { socket_inode(origin.file) },
@@ -144,7 +142,6 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         sampled: 0,
         written: 0,
         rtt_us: 0,
-        spare: [0; 13],
     };
     if sk.protocol() == IPPROTO_TCP {
         entry.flags |= IS_TCP;
@@ -154,7 +151,7 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         }
     }
     decide(&mut entry, sk, matches);
-    enter(entry)
+    enter(sk.0, &entry)
 }
 
 /// Takes the sequence numbers of the first bytes: at the moment of the last step to ESTABLISHED both
