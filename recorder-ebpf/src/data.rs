@@ -7,7 +7,7 @@
 use crate::{
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
-    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
+    ring::{Actor, HEADER, Room, bounded, reserve},
     rules::{Kept, begins_message, keep},
     sockets::known,
     tcp,
@@ -238,52 +238,38 @@ fn first_word(address: u64, available: u64) -> u64 {
 
 /// Writes the event with at most `CAP` bytes of head.
 #[inline(always)]
-fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
-    let now = now_ns();
-    event.duration_ns = now - call.enter_ns;
+fn write<const CAP: u64>(call: &InCall, event: Call, kept: Kept) {
     let actor = call.actor;
     if CAP == 0 {
-        if let Some(room) =
-            reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor, now)
-        {
-            finish(room, event, kept);
+        if let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor) {
+            finish(room, call, event, kept);
         }
     } else if call.data.count.get() == 0 {
-        if let Some(room) = reserve_for::<CAP, TAIL>(call.kind, actor, now) {
+        if let Some(room) = reserve_for::<CAP, TAIL>(call.kind, actor) {
             let copied = copy_one(&room, call, event.done_bytes, kept, CAP);
-            finish(room, event, copied);
+            finish(room, call, event, copied);
         }
-    } else if let Some(room) = reserve_for::<CAP, 0>(call.kind, actor, now) {
+    } else if let Some(room) = reserve_for::<CAP, 0>(call.kind, actor) {
         let copied = copy_many(&room, &call.data, kept, CAP);
-        finish(room, event, copied);
+        finish(room, call, event, copied);
     }
 }
 
 /// Room for an event with `CAP` bytes of head and behind it `MORE` bytes, or, where that is 0, a step of copying.
 #[inline(always)]
-fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64) -> Option<Room> {
+fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor) -> Option<Room> {
     let counter = u32::from(kind);
     match (CAP, MORE) {
-        (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (128, _) => {
-            reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, actor, now)
-        }
-        (256, TAIL) => reserve::<{ BODY as u64 + 256 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (256, _) => {
-            reserve::<{ BODY as u64 + 256 + step_bytes(256) }>(Record::Call, kind, counter, actor, now)
-        }
-        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (512, _) => {
-            reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, actor, now)
-        }
-        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor, now),
-        (1024, _) => {
-            reserve::<{ BODY as u64 + 1024 + step_bytes(1024) }>(Record::Call, kind, counter, actor, now)
-        }
-        (_, TAIL) => reserve::<{ BODY as u64 + SNAP + TAIL }>(Record::Call, kind, counter, actor, now),
-        (_, _) => {
-            reserve::<{ BODY as u64 + SNAP + step_bytes(SNAP) }>(Record::Call, kind, counter, actor, now)
-        }
+        (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, actor),
+        (128, _) => reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, actor),
+        (256, TAIL) => reserve::<{ BODY as u64 + 256 + TAIL }>(Record::Call, kind, counter, actor),
+        (256, _) => reserve::<{ BODY as u64 + 256 + step_bytes(256) }>(Record::Call, kind, counter, actor),
+        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor),
+        (512, _) => reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, actor),
+        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor),
+        (1024, _) => reserve::<{ BODY as u64 + 1024 + step_bytes(1024) }>(Record::Call, kind, counter, actor),
+        (_, TAIL) => reserve::<{ BODY as u64 + SNAP + TAIL }>(Record::Call, kind, counter, actor),
+        (_, _) => reserve::<{ BODY as u64 + SNAP + step_bytes(SNAP) }>(Record::Call, kind, counter, actor),
     }
 }
 
@@ -292,7 +278,7 @@ fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor, now: u64
 fn copy(room: &Room, at: u64, bytes: u64, address: u64) -> bool {
     // SAFETY: the verifier checks that the bytes lie within the record.
     unsafe {
-        bpf_probe_read_user(room.0.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0
+        bpf_probe_read_user(room.at.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0
     }
 }
 
@@ -315,7 +301,7 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
     data.offset.set(0);
     // SAFETY: the room is that of `reserve_for`, and the function that of its size.
     unsafe {
-        let target = room.0.add(BODY);
+        let target = room.at.add(BODY);
         match cap {
             128 => gather_128(target.cast(), data, kept.head),
             256 => gather_256(target.cast(), data, kept.head),
@@ -334,7 +320,7 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
     data.buffer.set(data.tail_buffer.get());
     data.offset.set(data.tail_offset.get());
     // SAFETY: behind at most `cap` bytes of head there is room for a step.
-    unsafe { gather_tail(room.0.add(BODY + head as usize).cast(), data) };
+    unsafe { gather_tail(room.at.add(BODY + head as usize).cast(), data) };
     let tail = if data.copied.get() == TAIL { TAIL } else { 0 };
     Kept { head, tail }
 }
@@ -448,7 +434,8 @@ fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32)
 
 /// Completes the event with what was copied.
 #[inline(always)]
-fn finish(room: Room, mut event: Call, copied: Kept) {
+fn finish(room: Room, call: &InCall, mut event: Call, copied: Kept) {
+    event.duration_ns = room.boot_ns - call.enter_ns;
     if event.done_bytes != 0 && event.flags & flags::LENGTH_ONLY == 0 {
         if copied.head == 0 && config!(snap_bytes) != 0 {
             event.flags |= flags::LENGTH_ONLY;

@@ -6,7 +6,7 @@ use crate::{
     kernel::{IPPROTO_TCP, Sk, TCP_SYN_SENT, current_task, open_socket, socket_inode},
     maps::{EARLY_DATA, Entry, FROM_START, InCall, RECORDED, Thread, form},
     regs::{self, Regs},
-    ring::{Actor, HEADER, now_ns, reserve},
+    ring::{Actor, HEADER, reserve},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
     threads,
@@ -118,13 +118,12 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
 #[inline(always)]
 fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
     const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
-    let now = now_ns();
-    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor, now) else {
+    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor) else {
         return;
     };
     let body = Call {
         socket_id,
-        duration_ns: now - call.enter_ns,
+        duration_ns: room.boot_ns - call.enter_ns,
         asked_bytes: 0,
         done_bytes: 0,
         tcp_seq: 0,

@@ -3,7 +3,7 @@
 use crate::{
     kernel::{config, current_task, field, probe},
     maps::WATCHED,
-    ring::{Actor, HEADER, Room, bounded, now_ns, reserve},
+    ring::{Actor, HEADER, Room, bounded, reserve},
     threads,
 };
 use aya_ebpf::helpers::generated::{
@@ -48,7 +48,7 @@ fn describe(task: *const u8, what: u8) -> Process {
 
 #[inline(always)]
 fn emit(process: Process, actor: Actor) {
-    if let Some(room) = reserve::<{ BODY as u64 }>(Record::Process, 0, loss::PROCESS, actor, now_ns()) {
+    if let Some(room) = reserve::<{ BODY as u64 }>(Record::Process, 0, loss::PROCESS, actor) {
         // SAFETY: the room is as long as both.
         unsafe { room.put(HEADER, process) };
         room.submit(BODY as u32);
@@ -76,14 +76,15 @@ pub fn executed(program: *const u8) {
     let task = current_task();
     let actor = Actor::current();
     const BYTES: u64 = (BODY + EXE_BYTES + ARGV_BYTES) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, actor, now_ns()) else { return };
+    let Some(room) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, actor) else { return };
     let mut process = describe(task, life::EXEC);
     // SAFETY: both pointers are ones the verifier can follow.
     let (filename, mm): (u64, u64) =
         unsafe { (field(program, config!(offsets.bprm_filename)), field(task, config!(offsets.task_mm))) };
     // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
-    let exe =
-        unsafe { bpf_probe_read_kernel_str(room.0.add(BODY).cast(), EXE_BYTES as u32, filename as *const _) };
+    let exe = unsafe {
+        bpf_probe_read_kernel_str(room.at.add(BODY).cast(), EXE_BYTES as u32, filename as *const _)
+    };
     let exe = bounded(if exe > 0 { exe as u64 } else { 0 }, EXE_BYTES as u64);
     let argv = arguments(&room, exe, mm);
     process.exe_bytes = exe as u16;
@@ -104,7 +105,7 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
     let most = ARGV_BYTES as u64;
     // SAFETY: at most EXE_BYTES behind the body, and ARGV_BYTES from there.
     unsafe {
-        let target = room.0.add(BODY + at as usize);
+        let target = room.at.add(BODY + at as usize);
         if config!(read_argv) == 0 {
             let bytes = bpf_probe_read_user_str(target.cast(), most as u32, from as *const _);
             return bounded(if bytes > 0 { bytes as u64 } else { 0 }, most);

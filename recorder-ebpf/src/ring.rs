@@ -76,18 +76,19 @@ pub fn count_loss(counter: u32) {
 }
 
 /// A record being written.
-pub struct Room(pub *mut u8);
+pub struct Room {
+    pub at: *mut u8,
+    /// Its time of emission.
+    pub boot_ns: u64,
+}
 
 /// Takes the next sequence number and reserves `BYTES` in this CPU's ring; the header is complete but
 /// for its length. None (and counted) where the ring is full.
+///
+/// The time is taken after the number: so who knows that the numbers given out up to some moment have all arrived knows
+/// that no earlier record is under way.
 #[inline(always)]
-pub fn reserve<const BYTES: u64>(
-    record: Record,
-    kind: u8,
-    counter: u32,
-    actor: Actor,
-    boot_ns: u64,
-) -> Option<Room> {
+pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: Actor) -> Option<Room> {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let next = SEQUENCE.get_ptr_mut(0)?;
@@ -103,6 +104,7 @@ pub fn reserve<const BYTES: u64>(
         count_loss(counter);
         return None;
     }
+    let boot_ns = now_ns();
     let header = Header {
         boot_ns,
         seq,
@@ -115,7 +117,7 @@ pub fn reserve<const BYTES: u64>(
     };
     // SAFETY: the room is at least a header long, and 8-byte aligned.
     unsafe { ptr::write(room.cast(), header) };
-    Some(Room(room))
+    Some(Room { at: room, boot_ns })
 }
 
 impl Room {
@@ -126,7 +128,7 @@ impl Room {
     #[inline(always)]
     pub unsafe fn put<T>(&self, at: usize, value: T) {
         // SAFETY: promised by the caller; records are 8-byte aligned.
-        unsafe { ptr::write(self.0.add(at).cast(), value) };
+        unsafe { ptr::write(self.at.add(at).cast(), value) };
     }
 
     /// Hands the record over, `bytes` of it valid.
@@ -134,8 +136,8 @@ impl Room {
     pub fn submit(self, bytes: u32) {
         // SAFETY: the room is at least a header long and not used after this.
         unsafe {
-            (*self.0.cast::<Header>()).record_bytes = bytes;
-            bpf_ringbuf_submit(self.0.cast(), NO_WAKEUP);
+            (*self.at.cast::<Header>()).record_bytes = bytes;
+            bpf_ringbuf_submit(self.at.cast(), NO_WAKEUP);
         }
     }
 }

@@ -23,12 +23,6 @@ const IS_STOPPED: u32 = 0x4;
 /// Whoever ran this much longer than all others needs as long to lose the majority: less than waits that are recorded.
 const LEAD_NS: u64 = 4_000_000;
 
-/// Both numbers in one word, process first: a function takes five arguments at most.
-#[inline(always)]
-fn packed(task: Actor) -> u64 {
-    u64::from(task.pid) << 32 | u64::from(task.tid)
-}
-
 #[inline(always)]
 fn is_long(since_ns: u64, now_ns: u64) -> bool {
     since_ns != 0 && now_ns - since_ns >= u64::from(config!(sched_threshold_us)) * 1_000
@@ -52,7 +46,7 @@ pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32
         let since = wait.runnable_since_ns;
         wait.runnable_since_ns = 0;
         if is_long(since, now) {
-            emit(SchedKind::RunQueue, packed(after), now, now - since, most_pid);
+            emit(SchedKind::RunQueue, after, now - since, most_pid);
         }
     }
 }
@@ -122,7 +116,7 @@ pub fn woken(task: *const u8) {
     wait.blocked_since_ns = 0;
     wait.runnable_since_ns = now;
     if is_long(since, now) {
-        emit(SchedKind::OffCpu, packed(task), now, now - since, 0);
+        emit(SchedKind::OffCpu, task, now - since, 0);
     }
 }
 
@@ -134,7 +128,7 @@ fn stopped(task: Actor, now: u64) {
         Ok(()) => add_to(&STOPS, 1),
         Err(_) => count_loss(loss::STOP_MAP),
     }
-    emit(SchedKind::Stopped, packed(task), now, 0, 0);
+    emit(SchedKind::Stopped, task, 0, 0);
 }
 
 /// A leader is woken while some process is stopped: perhaps this one.
@@ -145,14 +139,13 @@ fn continued(task: Actor) {
     let _ = STOPPED.remove(task.pid);
     add_to(&STOPS, u64::MAX);
     let now = now_ns();
-    emit(SchedKind::Continued, packed(task), now, now - since, 0);
+    emit(SchedKind::Continued, task, now - since, 0);
 }
 
 #[inline(never)]
-fn emit(kind: SchedKind, task: u64, now: u64, duration_ns: u64, other_pid: u32) {
+fn emit(kind: SchedKind, task: Actor, duration_ns: u64, other_pid: u32) {
     const BYTES: u64 = (HEADER + size_of::<Sched>()) as u64;
-    let actor = Actor { pid: (task >> 32) as u32, tid: task as u32 };
-    if let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, actor, now) {
+    if let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, task) {
         // SAFETY: BYTES is the sum of both.
         unsafe { room.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
         room.submit(BYTES as u32);

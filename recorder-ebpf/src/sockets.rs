@@ -179,7 +179,7 @@ pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
 fn describe(entry: &mut Entry, sk: Sk) {
     const BYTES: u64 = (HEADER + size_of::<Socket>()) as u64;
     let owner = Actor { pid: entry.owner, tid: 0 };
-    let Some(room) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner, now_ns()) else {
+    let Some(room) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner) else {
         return;
     };
     let family = sk.family();

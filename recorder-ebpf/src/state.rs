@@ -6,7 +6,7 @@ use crate::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     },
     maps::{CLOSED, Entry, RECORDED, Thread},
-    ring::{Actor, HEADER, now_ns, reserve},
+    ring::{Actor, HEADER, reserve},
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     threads,
 };
@@ -88,8 +88,7 @@ fn actor(sk: Sk, new: u8) -> Actor {
 #[inline(always)]
 fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
     const BYTES: u64 = (HEADER + size_of::<State>()) as u64;
-    let Some(room) =
-        reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new), now_ns())
+    let Some(room) = reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new))
     else {
         return;
     };

@@ -4,7 +4,7 @@
 use crate::{
     kernel::{Sk, config, probe},
     maps::{CLOSED, Entry, IS_TCP, RECORDED},
-    ring::{Actor, HEADER, now_ns, reserve},
+    ring::{Actor, HEADER, reserve},
     sockets::known,
 };
 use core::mem::size_of;
@@ -83,7 +83,7 @@ fn write_sample(entry: &mut Entry, sk: u64, now: u32) {
 #[inline(always)]
 fn emit(kind: TcpKind, socket_id: u64, sk: Sk, tcp: Tcp) {
     const BYTES: u64 = (HEADER + size_of::<Tcp>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Tcp, kind as u8, kind as u32, Actor::UNKNOWN, now_ns()) else {
+    let Some(room) = reserve::<BYTES>(Record::Tcp, kind as u8, kind as u32, Actor::UNKNOWN) else {
         return;
     };
     // SAFETY: BYTES is the sum of both.

@@ -2,18 +2,23 @@
 //!
 //! In: the rings. Out: their records, copied once, in the merge; and the time up to which every record is
 //! there, which is the watermark of the merge.
+//!
+//! A program takes a number before it takes the time. So when all numbers that were given out at some moment have
+//! arrived, or are counted as lost, no record of an earlier time is under way. Where one is missing the watermark stays
+//! well behind the clock.
 
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 
-use crate::host;
 use crate::jitter::Jitter;
 use crate::order::Merge;
 
-/// How long a record may be under way from its time stamp to the ring before it counts as late. A program takes
-/// its stamp microseconds before; what needs more is an interrupted or descheduled (virtual) CPU.
-pub const HOLD_BACK: Duration = Duration::from_millis(50);
+/// How long a record whose number is missing may be under way before it counts as late. A program needs microseconds;
+/// what needs more is an interrupted or descheduled (virtual) CPU.
+const HOLD_BACK: Duration = Duration::from_millis(50);
+/// What the programs' clock may be behind ours: theirs is one that can be read in interrupts.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(1);
 /// Bytes taken from one ring before the next has its turn.
 const RING_TURN_BYTES: usize = 4 << 20;
 
@@ -39,10 +44,21 @@ const LONGEST: Duration = Duration::from_millis(40);
 /// What a burst that begins in a pause may put into one ring in a second: more than one CPU has been seen to.
 const BURST_BYTES_PER_S: u64 = 200 << 20;
 
+/// What the kernel programs had given out at a moment, taken before the rings are read.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The moment, boot time.
+    pub at_ns: u64,
+    /// The next sequence number of each CPU.
+    pub next_seqs: Vec<u64>,
+}
+
 struct Ring {
     ring: RingBuf<MapData>,
     /// Records read.
     records: u64,
+    /// Records that found no room, as far as is known: numbers that never arrive.
+    lost: u64,
     /// Time of the latest record read, ns.
     latest_ns: u64,
 }
@@ -63,7 +79,7 @@ pub struct Round {
 impl Drain {
     /// Takes the rings over, each of `ring_bytes`; index = CPU.
     pub fn new(rings: Vec<RingBuf<MapData>>, ring_bytes: u32) -> Drain {
-        let ring = |ring| Ring { ring, records: 0, latest_ns: 0 };
+        let ring = |ring| Ring { ring, records: 0, lost: 0, latest_ns: 0 };
         Drain {
             rings: rings.into_iter().map(ring).collect(),
             jitter: Jitter::default(),
@@ -72,24 +88,34 @@ impl Drain {
     }
 
     /// Reads every ring once, at most [`RING_TURN_BYTES`] of each.
-    pub fn round(&mut self, merge: &mut Merge) -> Round {
-        let hold_back_ns = HOLD_BACK.as_nanos() as u64;
-        let mut round =
-            Round { watermark_ns: host::boot_ns().saturating_sub(hold_back_ns), ..Round::default() };
+    pub fn round(&mut self, given: &Given, merge: &mut Merge) -> Round {
+        let held_back = |ns: u64, by: Duration| ns.saturating_sub(by.as_nanos() as u64);
+        let mut round = Round { watermark_ns: held_back(given.at_ns, CLOCKS_DIFFER), ..Round::default() };
         merge.begin_drain();
         let mut fullest_bytes = 0;
-        for ring in &mut self.rings {
-            let (records, bytes) = ring.read(merge);
-            fullest_bytes = fullest_bytes.max(bytes as u64);
-            round.records += records;
-            round.bytes += bytes as u64;
-            if bytes >= RING_TURN_BYTES {
+        for (cpu, ring) in self.rings.iter_mut().enumerate() {
+            let next_seq = given.next_seqs.get(cpu).copied().unwrap_or(u64::MAX);
+            let read = ring.read(next_seq, merge);
+            fullest_bytes = fullest_bytes.max(read.bytes as u64);
+            round.records += read.records;
+            round.bytes += read.bytes as u64;
+            if ring.records - read.beyond + ring.lost != next_seq {
+                round.watermark_ns = round.watermark_ns.min(held_back(given.at_ns, HOLD_BACK));
+            }
+            if read.bytes >= RING_TURN_BYTES {
                 round.more = true;
-                round.watermark_ns = round.watermark_ns.min(ring.latest_ns.saturating_sub(hold_back_ns));
+                round.watermark_ns = round.watermark_ns.min(held_back(ring.latest_ns, HOLD_BACK));
             }
         }
         self.pace.follow(fullest_bytes);
         round
+    }
+
+    /// Takes in how many records found no room in each ring.
+    pub fn note_lost(&mut self, lost: impl Iterator<Item = u64>) {
+        for (ring, lost) in self.rings.iter_mut().zip(lost) {
+            ring.lost = lost;
+        }
     }
 
     /// Records read from each ring since the start.
@@ -119,19 +145,28 @@ impl Pace {
     }
 }
 
+/// What one turn of a ring found.
+struct Read {
+    records: u64,
+    bytes: usize,
+    /// Records whose number was not yet given out at the moment asked about.
+    beyond: u64,
+}
+
 impl Ring {
-    fn read(&mut self, merge: &mut Merge) -> (u64, usize) {
-        let (mut records, mut bytes) = (0, 0);
-        while bytes < RING_TURN_BYTES {
+    fn read(&mut self, next_seq: u64, merge: &mut Merge) -> Read {
+        let mut read = Read { records: 0, bytes: 0, beyond: 0 };
+        while read.bytes < RING_TURN_BYTES {
             let Some(item) = self.ring.next() else { break };
-            bytes += item.len();
-            records += 1;
-            if let Some(boot_ns) = merge.push(&item) {
-                self.latest_ns = self.latest_ns.max(boot_ns);
+            read.bytes += item.len();
+            read.records += 1;
+            if let Some(header) = merge.push(&item) {
+                self.latest_ns = self.latest_ns.max(header.boot_ns);
+                read.beyond += u64::from(header.seq >= next_seq);
             }
         }
-        self.records += records;
-        (records, bytes)
+        self.records += read.records;
+        read
     }
 }
 

@@ -118,9 +118,8 @@ impl Merge {
         self.chunks.push_back(Chunk { bytes, live: 0 });
     }
 
-    /// Takes a record, header first; what follows `Header::record_bytes` is ignored. Returns the time of its
-    /// emission.
-    pub fn push(&mut self, record: &[u8]) -> Option<u64> {
+    /// Takes a record, header first; what follows `Header::record_bytes` is ignored. Returns its header.
+    pub fn push(&mut self, record: &[u8]) -> Option<Header> {
         let Some(header) = read_header(record) else {
             self.malformed += 1;
             return None;
@@ -136,7 +135,7 @@ impl Merge {
         last.live += 1;
         let key = (header.boot_ns, header.cpu, header.seq);
         self.pending.push(Entry { key, chunk, start, length: record.len() as u32 });
-        Some(header.boot_ns)
+        Some(header)
     }
 
     /// Hands out every record emitted up to `watermark_ns`, in order.

@@ -15,7 +15,7 @@ use retrospan_formats::writer::{CaptureWriter, check_unused};
 use crate::cgroups::Cgroups;
 use crate::command::{self, Gated};
 use crate::dimensions;
-use crate::drain::{Drain, Round};
+use crate::drain::{Drain, Given, Round};
 use crate::evidence_rows;
 use crate::files::Files;
 use crate::host;
@@ -197,7 +197,7 @@ impl Recording {
         progress: &mut Progress,
     ) -> Result<(), RecordError> {
         loop {
-            let round = self.round()?;
+            let round = self.round(probes)?;
             if self.interval_began.elapsed() >= self.interval {
                 self.end_interval(probes)?;
             }
@@ -225,13 +225,16 @@ impl Recording {
         left.map_or(pause, |left| pause.min(left))
     }
 
-    fn round(&mut self) -> Result<Round, PipelineError> {
+    fn round(&mut self, probes: &Probes) -> Result<Round, RecordError> {
         let since = Instant::now();
-        let round = self.drain.round(&mut self.merge);
+        // The moment first: numbers given out after it do no harm, for their records are of later times.
+        let at_ns = host::boot_ns();
+        let given = Given { at_ns, next_seqs: probes.next_seqs()? };
+        let round = self.drain.round(&given, &mut self.merge);
         self.release(round.watermark_ns)?;
         self.own_work.note(WorkKind::Drain, since, round.records, round.bytes);
         let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
-        self.files.rows(&tables::USAGE, evidence_rows::usage(&usage)?)?;
+        self.write(&tables::USAGE, evidence_rows::usage(&usage))?;
         Ok(round)
     }
 
@@ -277,7 +280,9 @@ impl Recording {
     }
 
     fn poll_losses(&mut self, probes: &Probes) -> Result<(), RecordError> {
-        let rows = self.pipeline.losses.interval(host::boot_ns(), probes.losses()?);
+        let losses = probes.losses()?;
+        self.drain.note_lost(losses.iter().map(without_room));
+        let rows = self.pipeline.losses.interval(host::boot_ns(), losses);
         self.lost = self.pipeline.losses.total();
         self.write(&tables::LOSS, rows::losses(&rows))
     }
@@ -312,7 +317,7 @@ impl Recording {
         probes.detach();
         let elapsed_s = self.started.elapsed().as_secs_f64();
         let ended_ns = host::boot_ns();
-        while self.round()?.records > 0 {}
+        while self.round(probes)?.records > 0 {}
         self.sample(probes)?;
         self.release(u64::MAX)?;
         let usage = self.usage.take_rows(u64::MAX, &mut self.pipeline.processes);

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::drain::Drain;
+use crate::drain::{Drain, Given};
 use crate::fast_map::FastMap;
 use crate::order::Merge;
 use crate::probes::{ProbeError, Probes};
@@ -24,7 +24,8 @@ pub fn take(probes: &mut Probes, drain: &mut Drain, merge: &mut Merge) -> Result
             Ok(Snapshot { processes: procfs::processes(), socket_owners: procfs::socket_owners() })
         });
         while !looking.is_finished() {
-            drain.round(merge);
+            // Nothing is released yet, so what is under way does not matter.
+            drain.round(&Given::default(), merge);
             thread::park_timeout(drain.pause());
         }
         match looking.join() {
