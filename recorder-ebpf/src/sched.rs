@@ -46,7 +46,7 @@ pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32
         let since = wait.runnable_since_ns;
         wait.runnable_since_ns = 0;
         if is_long(since, now) {
-            emit(SchedKind::RunQueue, after, now - since, most_pid);
+            emit(SchedKind::RunQueue, after, since, most_pid);
         }
     }
 }
@@ -116,19 +116,20 @@ pub fn woken(task: *const u8) {
     wait.blocked_since_ns = 0;
     wait.runnable_since_ns = now;
     if is_long(since, now) {
-        emit(SchedKind::OffCpu, task, now - since, 0);
+        emit(SchedKind::OffCpu, task, since, 0);
     }
 }
 
-/// The leader stops, and with it the process.
+/// The leader stops, and with it the process: since the time of that row, or since now where it found no room.
 #[inline(always)]
 fn stopped(task: Actor, now: u64) {
     const NO_EXIST: u64 = 1;
-    match STOPPED.insert(task.pid, now, NO_EXIST) {
+    let said = emit(SchedKind::Stopped, task, 0, 0);
+    let since = if said != 0 { said } else { now };
+    match STOPPED.insert(task.pid, since, NO_EXIST) {
         Ok(()) => add_to(&STOPS, 1),
         Err(_) => count_loss(loss::STOP_MAP),
     }
-    emit(SchedKind::Stopped, task, 0, 0);
 }
 
 /// A leader is woken while some process is stopped: perhaps this one.
@@ -138,16 +139,18 @@ fn continued(task: Actor) {
     let since = read(since);
     let _ = STOPPED.remove(task.pid);
     add_to(&STOPS, u64::MAX);
-    let now = now_ns();
-    emit(SchedKind::Continued, task, now - since, 0);
+    emit(SchedKind::Continued, task, since, 0);
 }
 
+/// Writes a row that says `since` when, 0 where it is of a moment. Returns its time, 0 where there was no room.
 #[inline(never)]
-fn emit(kind: SchedKind, task: Actor, duration_ns: u64, other_pid: u32) {
+fn emit(kind: SchedKind, task: Actor, since_ns: u64, other_pid: u32) -> u64 {
     const BYTES: u64 = (HEADER + size_of::<Sched>()) as u64;
-    if let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, task) {
-        // SAFETY: BYTES is the sum of both.
-        unsafe { room.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
-        room.submit(BYTES as u32);
-    }
+    let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, task) else { return 0 };
+    let boot_ns = room.boot_ns;
+    let duration_ns = if since_ns == 0 { 0 } else { boot_ns - since_ns };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { room.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
+    room.submit(BYTES as u32);
+    boot_ns
 }
