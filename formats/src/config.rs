@@ -6,6 +6,8 @@ use bytemuck::{Pod, Zeroable};
 
 /// Most `--port` ranges.
 pub const MAX_PORT_RANGES: usize = 16;
+/// Sockets that have a place of their own in the kernel programs, at most; a power of two.
+pub const SOCKET_PLACES: u32 = 65_536;
 /// Most `--comm` names.
 pub const MAX_COMMS: usize = 8;
 
@@ -111,8 +113,8 @@ pub struct Config {
     pub switch_state: u32,
     /// 1: CPU time is summed up by process.
     pub usage: u32,
-    /// BTF id of a struct of two 64-bit numbers, which kernel memory is read as; 0: this kernel has no
-    /// `bpf_rdonly_cast` (Linux 6.2), so a helper reads it.
+    /// BTF id of a struct of two 64-bit numbers, which kernel memory is read as; 0: `bpf_rdonly_cast`
+    /// (Linux 6.2) cannot be had, so a helper reads it.
     pub words_type: u32,
     /// Places for sockets, a power of two.
     pub socket_places: u32,

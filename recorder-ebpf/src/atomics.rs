@@ -30,28 +30,35 @@ pub unsafe fn add(value: *mut u64, amount: u64) {
     }
 }
 
-/// Writes `new` where zero stands, atomically (BPF_CMPXCHG, Linux 5.12); whether it did.
+/// Writes `new` where `old` stands, atomically (BPF_CMPXCHG, Linux 5.12); whether it did.
+///
+/// # Safety
+/// `place` must point to an aligned u64 of a map's value.
 #[inline(always)]
-pub fn exchange_zero(place: *mut u64, new: u64) -> bool {
-    let mut found = 0_u64;
-    // SAFETY: callers name a field of a map's value.
+pub unsafe fn exchange(place: *mut u64, old: u64, new: u64) -> bool {
+    let mut found = old;
+    // SAFETY: promised by the caller.
     unsafe {
         asm!("r0 = cmpxchg_64({place} + 0, r0, {new})", inlateout("r0") found, place = in(reg) place, new = in(reg) new);
     }
-    found == 0
+    found == old
 }
 
 /// Reads a number that other CPUs change.
+///
+/// # Safety
+/// `value` must point to an aligned u64 of a map's value.
 #[inline(always)]
-pub fn read(value: *const u64) -> u64 {
-    // SAFETY: callers name a map's value, which is always readable.
+pub unsafe fn read(value: *const u64) -> u64 {
+    // SAFETY: promised by the caller.
     unsafe { value.read_volatile() }
 }
 
 /// Whether a map that has one number has none but zero.
 #[inline(always)]
 pub fn is_zero(number: &Array<u64, 1>) -> bool {
-    number.get_ptr(0).is_none_or(|number| read(number) == 0)
+    // SAFETY: the value of a map.
+    number.get_ptr(0).is_none_or(|number| unsafe { read(number) } == 0)
 }
 
 /// Adds to the one number of a map; `u64::MAX` takes one off.

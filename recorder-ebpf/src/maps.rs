@@ -9,22 +9,26 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use core::{cell::UnsafeCell, mem::size_of};
-use retrospan_formats::event::{OnCpu, loss};
+use retrospan_formats::{
+    config::SOCKET_PLACES,
+    event::{OnCpu, loss},
+};
 
 /// Most CPUs; user space gives a smaller number.
 const MOST_CPUS: usize = 4096;
-/// Sockets that have a place of their own, a power of two; user space may give a smaller one. See `sockets`.
-const SOCKET_PLACES: usize = 65_536;
 /// Most sockets beyond those that are open at one time, unless user space says otherwise.
 const MOST_CROWDED_SOCKETS: usize = 262_144;
 /// Threads that have a place of their own, a power of two; see `threads`.
 pub const THREAD_PLACES: usize = 16_384;
 /// Most threads beyond those that use watched sockets at one time.
-const MOST_CROWDED_THREADS: usize = 16_384;
+const MOST_CROWDED_THREADS: usize = 32_768;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
 /// Most processes that are stopped at one time.
 const MOST_STOPPED: usize = 4_096;
+
+/// `BPF_NOEXIST`: an insertion fails where there is something.
+pub const NO_EXIST: u64 = 1;
 
 /// One ring a CPU. The size written here only stands for the type: user space makes the rings.
 #[btf_map]
@@ -44,7 +48,7 @@ pub static IDS: Array<u64, 1> = Array::new();
 
 /// Sockets, by a hash of the address of their `struct sock`.
 #[btf_map]
-pub static SOCKETS: Array<Place, SOCKET_PLACES> = Array::new();
+pub static SOCKETS: Array<Place, { SOCKET_PLACES as usize }> = Array::new();
 
 /// Those whose place is another's, by the address itself.
 #[btf_map]
@@ -87,24 +91,19 @@ pub static USAGE: HashMap<u32, u64, MOST_PROCESSES> = HashMap::new();
 #[btf_map]
 pub static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
 
-/// What is remembered of a thread that carries traffic. As long as it must be for no two of them to share a cache line.
+/// What is remembered of a thread that carries traffic; so long that neighbours do not write to each other's cache lines.
 #[repr(C)]
 pub struct Thread {
     /// Whose it is; 0: nobody's.
     pub owner: u64,
     pub wait: Wait,
     pub call: InCall,
-    pub reserved: [u64; 5],
+    pub spare: [u64; 5],
 }
 const _: () = assert!(size_of::<Thread>() == 256);
 
 /// What a new thread's entry is made from.
-pub static NEW_THREAD: Thread = Thread {
-    owner: 0,
-    wait: Wait { runnable_since_ns: 0, blocked_since_ns: 0 },
-    call: NO_CALL,
-    reserved: [0; 5],
-};
+pub static NEW_THREAD: Thread = Thread { owner: 0, wait: Wait::NONE, call: NO_CALL, spare: [0; 5] };
 
 /// Since when a thread waits; 0: it does not.
 #[repr(C)]
@@ -114,6 +113,10 @@ pub struct Wait {
     pub runnable_since_ns: u64,
     /// Blocked uninterruptibly.
     pub blocked_since_ns: u64,
+}
+
+impl Wait {
+    pub const NONE: Wait = Wait { runnable_since_ns: 0, blocked_since_ns: 0 };
 }
 
 /// [`Entry::verdict`]: a fact that the filters need is not known yet.
@@ -167,10 +170,10 @@ pub struct Entry {
     pub rtt_us: u32,
 }
 
-/// A socket's place. Long enough for no two of them to share a cache line.
+/// A socket's place; so long that neighbours do not write to each other's cache lines.
 #[repr(C)]
 pub struct Place {
-    /// Address of the `struct sock`; 0: nobody's, 1: being written.
+    /// Address of the `struct sock`; 0: nobody's. While the entry is being written, what `sockets` adds to it.
     pub sk: u64,
     pub entry: Entry,
     pub spare: [u64; 7],

@@ -15,20 +15,8 @@ use retrospan_formats::event::{ARGV_BYTES, EXE_BYTES, Process, Record, life, los
 const BODY: usize = HEADER + size_of::<Process>();
 
 #[inline(always)]
-fn pid_of(task: *const u8) -> u32 {
-    // SAFETY: `task` is a pointer the verifier can follow.
-    unsafe { field(task, config!(offsets.task_pid)) }
-}
-
-#[inline(always)]
-fn tgid_of(task: *const u8) -> u32 {
-    // SAFETY: as in `pid_of`.
-    unsafe { field(task, config!(offsets.task_tgid)) }
-}
-
-#[inline(always)]
 fn describe(task: *const u8, what: u8) -> Process {
-    // SAFETY: as in `pid_of`.
+    // SAFETY: `task` is a pointer the verifier can follow.
     let (leader, parent): (u64, u64) = unsafe {
         (field(task, config!(offsets.task_group_leader)), field(task, config!(offsets.task_real_parent)))
     };
@@ -58,11 +46,11 @@ fn emit(process: Process, actor: Actor) {
 /// `sched_process_fork(parent, child)`.
 #[inline(always)]
 pub fn forked(parent: *const u8, child: *const u8) {
-    let pid = pid_of(child);
-    if pid != tgid_of(child) {
+    let Actor { pid, tid } = Actor::of(child);
+    if pid != tid {
         return;
     }
-    let parent_pid = tgid_of(parent);
+    let parent_pid = Actor::of(parent).pid;
     if config!(filter_pids) != 0 && WATCHED.get_ptr(parent_pid).is_some() {
         let _ = WATCHED.insert(pid, 1, 0);
     }
@@ -70,11 +58,15 @@ pub fn forked(parent: *const u8, child: *const u8) {
     emit(process, Actor { pid, tid: pid });
 }
 
-/// `sched_process_exec(task, old pid, binprm)`, in the process that changed.
+/// `sched_process_exec(task, old tid, binprm)`, in the process that changed.
 #[inline(always)]
-pub fn executed(program: *const u8) {
+pub fn executed(old_tid: u32, program: *const u8) {
     let task = current_task();
-    let actor = Actor::current();
+    let actor = Actor::of(task);
+    // A thread that is not the leader takes the leader's id, and nobody ends under its own.
+    if old_tid != actor.tid {
+        threads::forget(old_tid);
+    }
     const BYTES: u64 = (BODY + EXE_BYTES + ARGV_BYTES) as u64;
     let Some(room) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, actor) else { return };
     let mut process = describe(task, life::EXEC);
@@ -119,7 +111,7 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
 #[inline(always)]
 pub fn exited() {
     let task = current_task();
-    let actor = Actor::current();
+    let actor = Actor::of(task);
     threads::forget(actor.tid);
     // SAFETY: `task` is a pointer the verifier can follow.
     let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };

@@ -66,7 +66,7 @@ fn sched_process_fork(context: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/sched_process_exec")]
 fn sched_process_exec(context: *mut c_void) -> i32 {
-    process::executed(arg(context, 2) as *const u8);
+    process::executed(arg(context, 1) as u32, arg(context, 2) as *const u8);
     0
 }
 

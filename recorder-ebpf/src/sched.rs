@@ -7,7 +7,7 @@
 use crate::{
     atomics::{add, add_to, is_zero, read},
     kernel::config,
-    maps::{ON_CPU, STOPPED, STOPS, Thread, USAGE},
+    maps::{NO_EXIST, ON_CPU, STOPPED, STOPS, Thread, USAGE},
     ring::{Actor, HEADER, count_loss, now_ns, reserve},
     threads,
 };
@@ -123,7 +123,6 @@ pub fn woken(task: *const u8) {
 /// The leader stops, and with it the process: since the time of that row, or since now where it found no room.
 #[inline(always)]
 fn stopped(task: Actor, now: u64) {
-    const NO_EXIST: u64 = 1;
     let said = emit(SchedKind::Stopped, task, 0, 0);
     let since = if said != 0 { said } else { now };
     match STOPPED.insert(task.pid, since, NO_EXIST) {
@@ -136,7 +135,8 @@ fn stopped(task: Actor, now: u64) {
 #[inline(always)]
 fn continued(task: Actor) {
     let Some(since) = STOPPED.get_ptr(task.pid) else { return };
-    let since = read(since);
+    // SAFETY: values of a preallocated map stay readable memory.
+    let since = unsafe { read(since) };
     let _ = STOPPED.remove(task.pid);
     add_to(&STOPS, u64::MAX);
     emit(SchedKind::Continued, task, since, 0);

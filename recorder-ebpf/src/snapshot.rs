@@ -2,8 +2,9 @@
 
 use crate::{
     filter::{decide, process_matches},
-    kernel::{Sk, TCP_CLOSE, TCP_LISTEN, config, field, socket_of_file},
+    kernel::{Sk, TCP_CLOSE, TCP_LISTEN, socket_of_file},
     maps::{DISCOVERED, IGNORED, PROCESS_MATCHES, UNDECIDED},
+    ring::Actor,
     sockets::{Origin, announce, first_sight, is_supported, known},
 };
 use retrospan_formats::event::role;
@@ -22,8 +23,7 @@ pub fn visit(task: *const u8, file: *const u8) {
     if state == TCP_CLOSE {
         return;
     }
-    // SAFETY: `task` is a pointer the verifier can follow.
-    let owner: u32 = unsafe { field(task, config!(offsets.task_tgid)) };
+    let owner = Actor::of(task).pid;
     let matches = process_matches(task, owner);
     if let Some(entry) = known(sk.0) {
         // A descriptor that several processes share is recorded if one of them is.

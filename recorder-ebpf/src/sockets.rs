@@ -1,25 +1,23 @@
 //! Sockets from first sight to retirement, and the `Socket` records that describe them.
 
 use crate::{
-    atomics::{add_to, exchange_zero, fetch_increment, is_zero},
+    atomics::{add_to, exchange, fetch_increment, is_zero},
     filter::decide,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
     maps::{
         ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS,
-        IS_TCP, Place, RECORDED, SOCKETS, UNDECIDED,
+        IS_TCP, NO_EXIST, Place, RECORDED, SOCKETS, UNDECIDED,
     },
     ring::{Actor, HEADER, count_loss, now_ns, reserve},
 };
-use core::{
-    mem::size_of,
-    sync::atomic::{Ordering, compiler_fence},
-};
+use core::mem::size_of;
 use retrospan_formats::event::{Record, Socket, loss, role};
 
-const NO_EXIST: u64 = 1;
 const EEXIST: i32 = -17;
-/// [`Place::sk`] while the entry is being written.
+/// Added to [`Place::sk`] while the entry is being written.
 const IN_THE_MAKING: u64 = 1;
+/// Added instead where it must not be used, since the socket was entered elsewhere meanwhile.
+const OVERTAKEN: u64 = 2;
 
 /// Where a socket comes from.
 #[derive(Clone, Copy)]
@@ -62,49 +60,58 @@ pub fn known(sk: u64) -> Option<&'static mut Entry> {
 /// The socket is gone, or its address is to be another's.
 #[inline(always)]
 pub fn forget(sk: u64) {
-    let Some(place) = place(sk) else { return };
-    if place.sk == sk {
-        place.sk = 0;
-    } else if crowded(sk).is_some() && CROWDED_SOCKETS.remove(sk).is_ok() {
+    if let Some(place) = place(sk)
+        && !place.becomes(sk, 0)
+    {
+        leave_crowd(sk);
+    }
+}
+
+#[inline(always)]
+fn leave_crowd(sk: u64) {
+    if !is_zero(&CROWDED_SOCKETS_COUNT) && CROWDED_SOCKETS.remove(sk).is_ok() {
         add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
     }
 }
 
-/// Enters a socket that is not known. Where it is first seen on two CPUs, or in a soft interrupt on top of this, both get
-/// the same entry: who has the place looks for another entry after its own can be found, and the other way about.
+impl Place {
+    /// Changes [`Place::sk`], unless it is another already; whether it did.
+    #[inline(always)]
+    fn becomes(&mut self, old: u64, new: u64) -> bool {
+        // SAFETY: a field of a map's value.
+        unsafe { exchange(&raw mut self.sk, old, new) }
+    }
+}
+
+/// Enters a socket that is not known. It may be first seen on two CPUs at once, or in a soft interrupt on top of this:
+/// both get the same entry. Only who made a place its own gives it up, and only before it could be found.
 #[inline(always)]
 fn enter(sk: u64, entry: &Entry) -> Option<&'static mut Entry> {
     let place = place(sk)?;
-    if exchange_zero(&raw mut place.sk, IN_THE_MAKING) {
-        place.entry = *entry;
-        publish(place, sk);
-        let Some(other) = crowded(sk) else { return Some(&mut place.entry) };
-        publish(place, 0);
-        return Some(other);
+    if place.becomes(0, sk | IN_THE_MAKING) {
+        if crowded(sk).is_none() {
+            place.entry = *entry;
+            if place.becomes(sk | IN_THE_MAKING, sk) {
+                return Some(&mut place.entry);
+            }
+        }
+        place.sk = 0;
+        return crowded(sk);
     }
-    match CROWDED_SOCKETS.insert(sk, entry, NO_EXIST) {
-        Ok(()) => add_to(&CROWDED_SOCKETS_COUNT, 1),
-        Err(EEXIST) => {}
-        Err(_) => {
+    // Counted first: where the count is zero nobody looks.
+    add_to(&CROWDED_SOCKETS_COUNT, 1);
+    if let Err(error) = CROWDED_SOCKETS.insert(sk, entry, NO_EXIST) {
+        add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
+        if error != EEXIST {
             count_loss(loss::SOCKET_MAP);
             return None;
         }
     }
-    if place.sk == sk {
-        if CROWDED_SOCKETS.remove(sk).is_ok() {
-            add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
-        }
+    if !place.becomes(sk | IN_THE_MAKING, sk | OVERTAKEN) && place.sk == sk {
+        leave_crowd(sk);
         return Some(&mut place.entry);
     }
     crowded(sk)
-}
-
-/// Stores the address after everything else.
-#[inline(always)]
-fn publish(place: &mut Place, sk: u64) {
-    compiler_fence(Ordering::SeqCst);
-    // SAFETY: a field of a map's value.
-    unsafe { (&raw mut place.sk).write_volatile(sk) };
 }
 
 /// Whether it is a socket of a kind that is recorded.

@@ -6,8 +6,8 @@
 //! of the two is decided once.
 
 use crate::{
-    atomics::{add_to, exchange_zero, is_zero},
-    maps::{CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, THREAD_PLACES, THREADS, Thread},
+    atomics::{add_to, exchange, is_zero},
+    maps::{CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, THREAD_PLACES, THREADS, Thread, Wait},
 };
 
 /// Marks a place as taken, so that none is thread 0's.
@@ -52,13 +52,16 @@ pub fn met(tid: u32) -> Option<&'static mut Thread> {
     if let Some(thread) = crowded(tid) {
         return Some(thread);
     }
-    if exchange_zero(&raw mut found.owner, owner(tid)) {
-        found.wait = NEW_THREAD.wait;
+    // SAFETY: a field of a map's value.
+    if unsafe { exchange(&raw mut found.owner, 0, owner(tid)) } {
+        found.wait = Wait::NONE;
         found.call.active = 0;
         return Some(found);
     }
-    CROWDED_THREADS.insert(tid, &NEW_THREAD, 0).ok()?;
     add_to(&CROWDED_THREADS_COUNT, 1);
+    if CROWDED_THREADS.insert(tid, &NEW_THREAD, 0).is_err() {
+        add_to(&CROWDED_THREADS_COUNT, u64::MAX);
+    }
     crowded(tid)
 }
 
@@ -68,7 +71,7 @@ pub fn forget(tid: u32) {
     let Some(place) = place(tid) else { return };
     if place.owner == owner(tid) {
         place.owner = 0;
-    } else if crowded(tid).is_some() && CROWDED_THREADS.remove(tid).is_ok() {
+    } else if !is_zero(&CROWDED_THREADS_COUNT) && CROWDED_THREADS.remove(tid).is_ok() {
         add_to(&CROWDED_THREADS_COUNT, u64::MAX);
     }
 }

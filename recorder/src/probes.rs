@@ -13,6 +13,7 @@ pub use usage::CpuTimes;
 
 use crate::btf;
 use crate::evidence::Evidence;
+use crate::report::one_line;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
@@ -22,7 +23,7 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use casts::Cast;
 use requirements::explain;
 use retrospan_formats::{
-    config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange},
+    config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange, SOCKET_PLACES},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
 use std::{io::Read, path::Path};
@@ -54,7 +55,6 @@ struct Hooked {
 const ITERATOR: &str = "task_file";
 const DEFAULT_RING_BYTES: u32 = 8 << 20;
 const DEFAULT_SOCKETS: u32 = 262_144;
-const MOST_SOCKET_PLACES: u32 = 65_536;
 
 /// What to record. Different filters are joined by AND, the entries of one filter by OR.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +145,16 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     let mut warnings = Vec::new();
     let threshold_us = options.sched_threshold_us;
     let possible = evidence::configure(&types, options.evidence, threshold_us, &mut config, &mut warnings);
-    let mut probes = load(options, &config, cast, possible, warnings)?;
+    let loaded = match (load(options, &config, cast, possible, warnings.clone()), cast) {
+        (Err(error), Some(_)) => {
+            let reason = one_line(&error.to_string());
+            warnings
+                .push(format!("kernel memory is read by helpers, which costs programs more time: {reason}"));
+            load(options, &Config { words_type: 0, ..config }, None, possible, warnings)
+        }
+        (loaded, _) => loaded,
+    };
+    let mut probes = loaded?;
     probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
@@ -179,7 +188,7 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     // A quarter of all at most, so that what was asked for is little less than what there is room for.
     let places = (most_sockets(options) / 4 + 1).next_power_of_two() / 2;
     let mut config = Config {
-        socket_places: places.clamp(1, MOST_SOCKET_PLACES),
+        socket_places: places.clamp(1, SOCKET_PLACES),
         snap_bytes: options.snap_bytes,
         short_head_bytes: (SHORT_HEAD_BYTES as u32).min(options.snap_bytes),
         port_ranges: options.ports.len() as u32,
