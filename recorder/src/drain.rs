@@ -99,7 +99,7 @@ impl Drain {
             fullest_bytes = fullest_bytes.max(read.bytes as u64);
             round.records += read.records;
             round.bytes += read.bytes as u64;
-            if ring.records - read.beyond + ring.lost != next_seq {
+            if !all_there(ring.records - read.beyond, ring.lost, next_seq) {
                 round.watermark_ns = round.watermark_ns.min(held_back(given.at_ns, HOLD_BACK));
             }
             if read.bytes >= RING_TURN_BYTES {
@@ -145,6 +145,12 @@ impl Pace {
     }
 }
 
+/// Whether every number below `next_seq` is that of a record which arrived or is counted as lost. What the kernel programs
+/// have not counted yet, or we have not asked for, counts as missing.
+fn all_there(arrived: u64, lost: u64, next_seq: u64) -> bool {
+    arrived + lost == next_seq
+}
+
 /// What one turn of a ring found.
 struct Read {
     records: u64,
@@ -183,6 +189,14 @@ mod tests {
         assert_eq!(pace.pause, SHORTEST);
         pace.follow(100_000);
         assert_eq!(pace.pause, SHORTEST, "neither much nor little");
+    }
+
+    #[test]
+    fn one_missing_number_holds_the_watermark_back() {
+        assert!(all_there(0, 0, 0));
+        assert!(all_there(7, 3, 10));
+        assert!(!all_there(7, 2, 10), "under way, or lost and not yet known to be");
+        assert!(!all_there(7, 0, u64::MAX), "nobody knows what was given out");
     }
 
     #[test]
