@@ -2,13 +2,13 @@
 
 mod kernel_support;
 
-use kernel_support::{Pair, Recording, calls_of, only, own_sockets, states_of};
+use kernel_support::{Ends, Pair, Recording, calls_of, only, own_sockets, states_of};
 use retrospan_formats::event::{Kind, loss};
 use retrospan_recorder::probes::Options;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::sync::mpsc::channel;
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 
 fn exchange(pair: &mut Pair) {
     let mut buffer = [0; 16];
@@ -58,55 +58,55 @@ fn sockets_whose_place_is_anothers_are_told_apart() {
     }
 }
 
+fn own_tid() -> i32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::gettid() }
+}
+
+/// A thread that makes an exchange, says who it is, and makes another when it is told to.
+fn keeper() -> (i32, Ends, Sender<()>, JoinHandle<()>) {
+    let ((tell, told), (go, may_go)) = (channel(), channel());
+    let thread = thread::spawn(move || {
+        let mut pair = Pair::open();
+        exchange(&mut pair);
+        tell.send((own_tid(), pair.sockets())).expect("somebody listens");
+        may_go.recv().expect("somebody says when");
+        exchange(&mut pair);
+    });
+    let (tid, ends) = told.recv().expect("it says so");
+    (tid, ends, go, thread)
+}
+
 #[test]
 fn a_thread_whose_place_is_anothers_is_recorded_too() {
     const PLACES: i32 = 16_384;
     let Some(recording) = Recording::start(&own_sockets()) else { return };
-    let mut first = Pair::open();
-    let first_ends = first.sockets();
-    exchange(&mut first);
-    // SAFETY: no memory is passed.
-    let here = unsafe { libc::gettid() };
-    let mut found = None;
-    for _ in 0..4 * PLACES {
-        let (tell, told) = channel();
+    // Several, for the one id that shares a place with another may be taken for good.
+    let keepers: Vec<_> = (0..16).map(|_| keeper()).collect();
+    let taken: Vec<i32> = keepers.iter().map(|keeper| keeper.0 % PLACES).collect();
+    let neighbour = (0..4 * PLACES).find_map(|_| {
+        let taken = taken.clone();
         let thread = thread::spawn(move || {
-            // SAFETY: as above.
-            let tid = unsafe { libc::gettid() };
-            let neighbour = (tid - here) % PLACES == 0;
-            tell.send(neighbour).expect("somebody listens");
-            if neighbour {
+            taken.contains(&(own_tid() % PLACES)).then(|| {
                 let mut pair = Pair::open();
-                let ends = pair.sockets();
                 exchange(&mut pair);
-                return Some((tid, ends));
-            }
-            None
+                (own_tid(), pair.sockets())
+            })
         });
-        let neighbour = told.recv().expect("it says so");
-        if neighbour {
-            // Both are in their calls' history at once.
-            exchange(&mut first);
-        }
-        found = thread.join().expect("no panic");
-        if found.is_some() {
-            break;
-        }
+        thread.join().expect("no panic")
+    });
+    let mut expected = vec![(neighbour.expect("thread ids go round"), 1)];
+    for (tid, ends, go, thread) in keepers {
+        go.send(()).expect("it waits");
+        thread.join().expect("no panic");
+        expected.push(((tid, ends), 2));
     }
-    let (tid, ends) = found.expect("thread ids go round");
-    exchange(&mut first);
-    drop(first);
     let (records, losses, _) = recording.finish();
     assert_eq!(losses.iter().map(|counters| counters[loss::CALL_MAP as usize]).sum::<u64>(), 0);
-    let calls = |ends: kernel_support::Ends| {
-        let (mut all, server) = (ends.client_calls(&records), ends.server_calls(&records));
-        all.extend(server);
-        all
-    };
-    let theirs = calls(ends);
-    assert_eq!((only(&theirs, Kind::Send).len(), only(&theirs, Kind::Receive).len()), (2, 2));
-    assert!(theirs.iter().all(|event| event.tid == tid as u32), "the neighbour's calls are its own");
-    let ours = calls(first_ends);
-    assert_eq!((only(&ours, Kind::Send).len(), only(&ours, Kind::Receive).len()), (6, 6));
-    assert!(ours.iter().all(|event| event.tid == here as u32));
+    for ((tid, ends), exchanges) in expected {
+        let calls = [ends.client_calls(&records), ends.server_calls(&records)].concat();
+        assert_eq!(only(&calls, Kind::Send).len(), 2 * exchanges);
+        assert_eq!(only(&calls, Kind::Receive).len(), 2 * exchanges);
+        assert!(calls.iter().all(|event| event.tid == tid as u32), "each thread's calls are its own");
+    }
 }
