@@ -229,6 +229,7 @@ EXAMPLES
   retrospan export friday.cap --otlp https://collector.example/v1/traces --header authorization=Bearer...
 
 Exporting twice adds nothing: the ids are the same. Exit code 1 where the receiver rejected spans.
+With https the authorities of this system are trusted, or those in the file that SSL_CERT_FILE names.
 ")]
 pub struct ExportArgs {
     /// The capture directory.

@@ -3,14 +3,16 @@
 mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::Value;
 
-use lab::capture::{Capture, Span};
+use lab::capture::{Capture, Span, retrospan};
 use lab::chain::Chain;
-use lab::jaeger::{Collector, Jaeger};
+use lab::jaeger::{Certificate, Collector, Jaeger};
+use lab::process::run;
 use lab::recording::Recording;
-use lab::{ebpf_or_skip, folder, holds_within, load, wait_for};
+use lab::{ebpf_or_skip, folder, holds_within, load, wait_for, workspace};
 
 /// A recording of some requests through a chain: sizes, errors and empty answers.
 fn recorded() -> Capture {
@@ -182,4 +184,34 @@ fn an_endpoint_that_is_not_there_is_an_error() {
     let url = format!("http://127.0.0.1:{}", lab::free_port());
     let output = capture.try_retrospan("export", &["--otlp", &url, "--protocol", "grpc"]);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn with_tls_only_a_known_authority_is_trusted() {
+    let dir = folder();
+    let certificate = Certificate::make(dir.path());
+    let jaeger = Jaeger::start_with_tls(dir.path(), &certificate);
+    let sample = workspace().join("testdata/sample.cap");
+    let export = |port: u16, more: &[&str], authority: Option<&Path>| {
+        let mut command = retrospan();
+        command.arg("export").arg(&sample).args(["--otlp", &format!("https://localhost:{port}")]).args(more);
+        if let Some(authority) = authority {
+            command.env("SSL_CERT_FILE", authority);
+        }
+        let output = run(&mut command);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let ways: [(u16, &[&str]); 2] =
+        [(jaeger.grpc_port, &[]), (jaeger.http_port, &["--protocol", "http/protobuf"])];
+    for (port, more) in ways {
+        let (code, said) = export(port, more, None);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("UnknownIssuer") && said.lines().count() == 1, "{said}");
+        assert_eq!(jaeger.services(), Vec::<String>::new(), "nothing arrived");
+    }
+    for (port, more) in ways {
+        let (code, said) = export(port, more, Some(&certificate.authority));
+        assert_eq!((code, said.trim().starts_with("exported 66 spans")), (Some(0), true), "{said}");
+    }
+    wait_for("the services of the sample", || !jaeger.services().is_empty());
 }

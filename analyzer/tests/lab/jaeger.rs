@@ -2,7 +2,7 @@
 //! the middle.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -25,9 +25,39 @@ pub struct Collector {
     pub http_port: u16,
 }
 
-fn receivers(grpc: u16, http: u16) -> Value {
-    let at = |port: u16| json!({"endpoint": format!("127.0.0.1:{port}")});
+fn receivers(grpc: u16, http: u16, tls: Option<&Certificate>) -> Value {
+    let at = |port: u16| {
+        let mut receiver = json!({"endpoint": format!("127.0.0.1:{port}")});
+        if let Some(own) = tls {
+            receiver["tls"] = json!({"cert_file": own.chain, "key_file": own.key});
+        }
+        receiver
+    };
     json!({"otlp": {"protocols": {"grpc": at(grpc), "http": at(http)}}})
+}
+
+/// A certificate for `localhost`, and the authority that it is from.
+pub struct Certificate {
+    pub authority: PathBuf,
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    /// Has openssl make one, good for two days.
+    pub fn make(dir: &Path) -> Self {
+        let file = |name: &str| dir.join(name);
+        let openssl =
+            |args: &str| run_ok(Command::new(tool("openssl")).current_dir(dir).args(args.split(' ')));
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        fs::write(file("names"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").expect("names");
+        openssl(&format!("req -x509 {key} -days 2 -keyout ca.key -out ca.pem -subj /CN=retrospan-test"));
+        openssl(&format!("req {key} -keyout own.key -out own.csr -subj /CN=localhost"));
+        openssl(
+            "x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out own.pem",
+        );
+        Self { authority: file("ca.pem"), chain: file("own.pem"), key: file("own.key") }
+    }
 }
 
 fn start(name: &str, dir: &Path, config: &Value, port: u16) -> Program {
@@ -44,6 +74,15 @@ fn start(name: &str, dir: &Path, config: &Value, port: u16) -> Program {
 impl Jaeger {
     /// Starts it on free ports.
     pub fn start(dir: &Path) -> Self {
+        Self::receiving(dir, None)
+    }
+
+    /// The same, receiving with TLS only.
+    pub fn start_with_tls(dir: &Path, certificate: &Certificate) -> Self {
+        Self::receiving(dir, Some(certificate))
+    }
+
+    fn receiving(dir: &Path, tls: Option<&Certificate>) -> Self {
         let [grpc_port, http_port, query_port, query_grpc] = [(); 4].map(|()| free_port());
         let config = json!({
             "extensions": {
@@ -52,7 +91,7 @@ impl Jaeger {
                     "http": {"endpoint": format!("127.0.0.1:{query_port}")},
                     "grpc": {"endpoint": format!("127.0.0.1:{query_grpc}")}},
             },
-            "receivers": receivers(grpc_port, http_port),
+            "receivers": receivers(grpc_port, http_port, tls),
             "processors": {"batch": {}},
             "exporters": {"jaeger_storage_exporter": {"trace_storage": "mem"}},
             "service": {
@@ -106,7 +145,7 @@ impl Collector {
                 {"key": "url.path", "values": values, "enabled_regex_matching": true}})
         };
         let config = json!({
-            "receivers": receivers(grpc_port, http_port),
+            "receivers": receivers(grpc_port, http_port, None),
             "processors": {
                 "filter/health": {"error_mode": "ignore", "traces": {"span": ["attributes[\"url.path\"] == \"/status/204\""]}},
                 "tail_sampling": {"decision_wait": "1s", "num_traces": 50_000, "policies":
