@@ -94,7 +94,7 @@ pub static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
 /// What is remembered of a thread that carries traffic; so long that neighbours do not write to each other's cache lines.
 #[repr(C)]
 pub struct Thread {
-    /// Whose it is; 0: nobody's.
+    /// Whose it is, as `threads` writes it; 0: nobody's.
     pub owner: u64,
     pub wait: Wait,
     pub call: InCall,
@@ -259,7 +259,7 @@ pub struct Data {
     pub count: Untracked,
     /// How many of `pair`, the first of the buffers, were read.
     pub known: Untracked,
-    pub pair: [Span; 2],
+    pub pair: [Piece; 2],
     /// Bytes offered, or room for them.
     pub asked: Untracked,
     /// The buffer that the tail begins in, and where.
@@ -273,13 +273,13 @@ pub struct Data {
 
 /// A buffer that was read.
 #[repr(C)]
-pub struct Span {
+pub struct Piece {
     pub address: Untracked,
     pub bytes: Untracked,
 }
 
-impl Span {
-    const NONE: Span = Span { address: Untracked::ZERO, bytes: Untracked::ZERO };
+impl Piece {
+    const NONE: Piece = Piece { address: Untracked::ZERO, bytes: Untracked::ZERO };
 }
 
 impl Data {
@@ -289,7 +289,7 @@ impl Data {
         buffers: Untracked::ZERO,
         count: Untracked::ZERO,
         known: Untracked::ZERO,
-        pair: [Span::NONE, Span::NONE],
+        pair: [Piece::NONE, Piece::NONE],
         asked: Untracked::ZERO,
         tail_buffer: Untracked::ZERO,
         tail_offset: Untracked::ZERO,
