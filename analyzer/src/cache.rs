@@ -3,30 +3,39 @@
 //! A set lies in a folder named after what it was made from: the manifest, the options, the version of the
 //! algorithm. It is written under another name and renamed when it is whole; every file is checked against its
 //! xxh3 before use. The folder lies in the capture, or in the user's cache where the capture cannot be written.
+//!
+//! A capture may come from anywhere: nothing here follows a link within it, and nothing is removed that this module did not make.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
+use retrospan_formats::directory::Directory;
 use retrospan_formats::manifest::{self, Manifest};
 use retrospan_formats::table::Table;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::parts::Part;
+use crate::print::note;
+use crate::tables;
 
 /// Lists the files of a finished set.
 const INDEX: &str = "derived.json";
 /// Ending of folders that are being written, and locked as long as they are.
-const UNFINISHED: &str = ".unfinished";
-/// Locked by whoever writes a set.
+const UNFINISHED: &str = "unfinished";
+/// Ending of folders that were put aside to be removed.
+const DAMAGED: &str = "damaged";
+/// In every set. Locked by whoever writes it, shared by those who read it.
 const LOCK: &str = "lock";
-/// Sets of another state of the capture are kept this long: somebody may be reading them.
-const STALE: Duration = Duration::from_secs(3600);
+/// What the lock holds: a folder without it was not made here.
+const MARK: &[u8] = b"retrospan derived tables\n";
+/// The index is never larger.
+const MOST_INDEX_BYTES: u64 = 1 << 20;
 /// zstd level of derived tables.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -53,13 +62,39 @@ impl Key {
     }
 }
 
-/// Where sets of this capture may lie, best first.
+/// Where sets of this capture may lie, best first. A `derived` that leads elsewhere is no such place, and the user is told.
 pub fn places(capture: &Path, manifest: &Manifest) -> Vec<PathBuf> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute).or_else(home);
     let of_user = cache.map(|cache| cache.join("retrospan").join(folder_name(&manifest.capture_id)));
-    std::iter::once(capture.join("derived")).chain(of_user).collect()
+    let within = capture.join("derived");
+    let is_link = fs::symlink_metadata(&within).is_ok_and(|m| m.is_symlink());
+    if is_link {
+        note(&format!(
+            "retrospan: {}: a link, which is not followed: derived tables are kept elsewhere",
+            within.display()
+        ));
+    }
+    (!is_link).then_some(within).into_iter().chain(of_user).collect()
+}
+
+/// The directory itself, not what a link of that name leads to.
+fn open_place(place: &Path) -> io::Result<Directory> {
+    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Directory::open(parent)?.child(name)
+}
+
+fn create_place(place: &Path) -> io::Result<Directory> {
+    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    if !parent.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    Directory::open(parent)?.child_or_new(name)
 }
 
 /// A capture's id comes from a file that may come from anywhere.
@@ -73,56 +108,87 @@ struct Index {
     files: Vec<manifest::File>,
 }
 
-/// The files of a table within a set.
-pub type TableFiles = Vec<(String, Part)>;
-
-/// A whole, undamaged set in `place`. None where there is none.
-pub fn find(place: &Path, key: &Key) -> Option<TableFiles> {
-    let folder = fs::canonicalize(place.join(key.folder())).ok()?;
-    let index: Index = serde_json::from_slice(&fs::read(folder.join(INDEX)).ok()?).ok()?;
-    let part = |file: &manifest::File| {
-        let table = crate::tables::by_name(&file.table)?;
-        let path = folder.join(format!("{}.parquet", table.name));
-        let whole = File::open(&path).and_then(hash).ok()? == (file.bytes, file.xxh3.clone());
-        let part = Part { path, number: 0, bytes: file.bytes, rows: file.rows, range: None };
-        whole.then_some((file.table.clone(), part))
-    };
-    index.files.iter().map(part).collect()
+/// A whole set, which stays where it is as long as this is held.
+#[derive(Debug)]
+pub struct Set {
+    /// Its files, with the table that each is of.
+    pub files: Vec<(String, Part)>,
+    _lock: File,
 }
 
-/// Size and xxh3 of a file.
-fn hash(mut file: File) -> io::Result<(u64, String)> {
+/// A whole, undamaged set in `place`. None where there is none.
+pub fn find(place: &Path, key: &Key) -> Option<Set> {
+    let folder = open_place(place).ok()?.child(OsStr::new(&key.folder())).ok()?;
+    let lock = marked(&folder).filter(|lock| lock.try_lock_shared().is_ok())?;
+    let path = fs::canonicalize(place).ok()?.join(key.folder());
+    let part = |file: manifest::File| {
+        let path = path.join(&file.path);
+        (file.table, Part { path, number: 0, bytes: file.bytes, rows: file.rows, range: None })
+    };
+    let files = whole_files(&folder)?.into_iter().map(part).collect();
+    Some(Set { files, _lock: lock })
+}
+
+/// The files of a set that is whole and undamaged.
+fn whole_files(folder: &Directory) -> Option<Vec<manifest::File>> {
+    let mut text = Vec::new();
+    let index = folder.open_file(Path::new(INDEX)).ok()?;
+    index.take(MOST_INDEX_BYTES).read_to_end(&mut text).ok()?;
+    let index: Index = serde_json::from_slice(&text).ok()?;
+    let is_whole = |file: &manifest::File| {
+        let name = tables::by_name(&file.table).map(file_name);
+        let opened =
+            folder.open_file(Path::new(&file.path)).ok().filter(|_| name.as_ref() == Some(&file.path));
+        opened.and_then(|opened| hash(opened, file.bytes).ok()).is_some_and(|hash| hash == file.xxh3)
+    };
+    index.files.iter().all(is_whole).then_some(index.files)
+}
+
+/// The lock of a set that was made here.
+fn marked(folder: &Directory) -> Option<File> {
+    let lock = folder.open_file(Path::new(LOCK)).ok()?;
+    let mut mark = Vec::new();
+    (&lock).take(MARK.len() as u64 + 1).read_to_end(&mut mark).ok()?;
+    (mark == MARK).then_some(lock)
+}
+
+fn file_name(table: &Table) -> String {
+    format!("{}.parquet", table.name)
+}
+
+/// xxh3 of a file that has that size.
+fn hash(file: File, bytes: u64) -> io::Result<String> {
+    if file.metadata()?.len() != bytes {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     let mut hashing = Hashing { inner: io::sink(), hash: Xxh3::new(), bytes: 0 };
-    io::copy(&mut file, &mut hashing)?;
-    Ok((hashing.bytes, format!("{:016x}", hashing.hash.digest())))
+    io::copy(&mut file.take(bytes), &mut hashing)?;
+    Ok(format!("{:016x}", hashing.hash.digest()))
 }
 
 /// A set that is being written. Dropped without [`SetWriter::finish`] it is gone.
 pub struct SetWriter {
-    place: PathBuf,
+    place: Directory,
     key: Key,
-    folder: PathBuf,
-    _lock: File,
+    name: OsString,
+    folder: Directory,
+    lock: File,
     open: Vec<(&'static Table, ArrowWriter<Hashing<File>>, u64)>,
     finished: bool,
 }
 
 impl SetWriter {
-    /// Begins a set in `place`; fails where nothing can be written there.
+    /// Begins a set in `place`, and makes room for it; fails where nothing can be written there.
     pub fn create(place: &Path, key: &Key) -> io::Result<SetWriter> {
-        DirBuilder::new().recursive(true).mode(0o700).create(place)?;
-        let folder = place.join(format!("{}.{}{UNFINISHED}", key.folder(), std::process::id()));
-        DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
-        let lock = private_file(&folder.join(LOCK))?;
+        let place = create_place(place)?;
+        prune(&place, key);
+        let name = OsString::from(format!("{}.{}.{UNFINISHED}", key.folder(), std::process::id()));
+        let folder = place.new_child(&name)?;
+        let mut lock = folder.new_file(OsStr::new(LOCK))?;
         lock.lock()?;
-        Ok(SetWriter {
-            place: place.to_owned(),
-            key: key.clone(),
-            folder,
-            _lock: lock,
-            open: Vec::new(),
-            finished: false,
-        })
+        let key = key.clone();
+        lock.write_all(MARK)?;
+        Ok(SetWriter { place, key, name, folder, lock, open: Vec::new(), finished: false })
     }
 
     /// Adds rows to a table.
@@ -130,7 +196,7 @@ impl SetWriter {
         let position = match self.open.iter().position(|(t, _, _)| t.name == table.name) {
             Some(position) => position,
             None => {
-                let file = private_file(&self.folder.join(format!("{}.parquet", table.name)))?;
+                let file = self.folder.new_file(OsStr::new(&file_name(table)))?;
                 let file = Hashing { inner: file, hash: Xxh3::new(), bytes: 0 };
                 let properties = table.writer_properties(ZSTD_LEVEL, Vec::new());
                 let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))?;
@@ -151,7 +217,7 @@ impl SetWriter {
             files.push(manifest::File {
                 table: table.name.to_owned(),
                 part: 0,
-                path: format!("{}.parquet", table.name),
+                path: file_name(table),
                 rows,
                 bytes: file.bytes,
                 first_boot_ns: None,
@@ -159,59 +225,94 @@ impl SetWriter {
                 xxh3: format!("{:016x}", file.hash.digest()),
             });
         }
-        let mut index = private_file(&self.folder.join(INDEX))?;
+        let mut index = self.folder.new_file(OsStr::new(INDEX))?;
         index.write_all(&serde_json::to_vec_pretty(&Index { files })?)?;
-        self.publish()?;
-        self.finished = true;
-        prune(&self.place, &self.key);
+        // Whoever finds it may read it, and nobody may take it for a left-over.
+        self.lock.lock_shared()?;
+        self.finished = self.publish()?;
         Ok(())
     }
 
-    fn publish(&self) -> io::Result<()> {
-        let target = self.place.join(self.key.folder());
-        if fs::rename(&self.folder, &target).is_ok() {
-            return Ok(());
+    /// Whether the set has its name now; it has not where an equal one was faster.
+    fn publish(&self) -> io::Result<bool> {
+        let target = OsString::from(self.key.folder());
+        if self.place.rename(&self.name, &target).is_ok() {
+            return Ok(true);
         }
-        if find(&self.place, &self.key).is_some() {
-            return fs::remove_dir_all(&self.folder);
+        let there = self.place.child(&target)?;
+        if whole_files(&there).is_some() {
+            return Ok(false);
         }
-        // What is there is damaged: it was looked at before this set was begun.
-        let damaged = self.folder.with_extension("damaged");
-        fs::rename(&target, &damaged)?;
-        fs::rename(&self.folder, &target)?;
-        fs::remove_dir_all(damaged)
+        if marked(&there).is_none() {
+            return Err(io::Error::other("something else has the name of the set"));
+        }
+        let damaged = OsString::from(format!("{}.{}.{DAMAGED}", self.key.folder(), std::process::id()));
+        self.place.rename(&target, &damaged)?;
+        self.place.rename(&self.name, &target)?;
+        remove(&self.place, &damaged);
+        Ok(true)
     }
 }
 
 impl Drop for SetWriter {
     fn drop(&mut self) {
         if !self.finished {
+            let _ = self.lock.unlock();
             // Nothing more can be done where even this fails; the next writer tries again.
-            let _ = fs::remove_dir_all(&self.folder);
+            remove(&self.place, &self.name);
         }
     }
 }
 
-/// Removes sets of earlier states of the capture, and what killed writers left.
-fn prune(place: &Path, key: &Key) {
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let abandoned = name.ends_with(UNFINISHED)
-            && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        let old = entry
-            .metadata()
-            .and_then(|m| m.modified())
-            .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > STALE));
-        let outdated = !name.ends_with(UNFINISHED) && !name.starts_with(&key.capture) && old;
-        if abandoned || outdated {
-            let _ = fs::remove_dir_all(entry.path());
+/// Removes sets of earlier states of the capture, and what killed writers left, but for sets that somebody reads.
+fn prune(place: &Directory, key: &Key) {
+    for name in place.names().unwrap_or_default() {
+        let Some(set) = SetName::parse(&name) else { continue };
+        if set.is_left_over || set.capture != key.capture {
+            remove(place, &name);
         }
     }
 }
 
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+/// What the name of a folder says, where it is one that this module gives.
+struct SetName<'a> {
+    capture: &'a str,
+    /// Written by a process that ended, or damaged, unless somebody holds its lock.
+    is_left_over: bool,
+}
+
+impl SetName<'_> {
+    fn parse(name: &OsStr) -> Option<SetName<'_>> {
+        let mut pieces = name.to_str()?.split('.');
+        let (capture, rest) = pieces.next()?.split_once('-')?;
+        let is_hash =
+            |text: &str| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_left_over = match (pieces.next(), pieces.next(), pieces.next()) {
+            (None, None, None) => false,
+            (Some(pid), Some(UNFINISHED | DAMAGED), None) if pid.parse::<u32>().is_ok() => true,
+            _ => return None,
+        };
+        (is_hash(capture) && is_hash(rest)).then_some(SetName { capture, is_left_over })
+    }
+}
+
+/// Removes a set that nobody holds: the files that this module writes, the lock last, then the folder. Whatever else is in it
+/// keeps all of it.
+fn remove(place: &Directory, name: &OsStr) {
+    let Ok(folder) = place.child(name) else { return };
+    let Some(lock) = marked(&folder) else { return };
+    let Ok(names) = folder.names() else { return };
+    let ours: Vec<OsString> = tables::ALL.iter().map(|t| file_name(t).into()).chain([INDEX.into()]).collect();
+    let only_ours = names.iter().all(|name| name == LOCK || ours.contains(name));
+    if !only_ours || lock.try_lock().is_err() {
+        return;
+    }
+    // What cannot be removed now is tried again by the next writer.
+    let removed =
+        ours.iter().filter(|name| names.contains(name)).all(|name| folder.remove_file(name).is_ok());
+    if removed && folder.remove_file(OsStr::new(LOCK)).is_ok() {
+        let _ = place.remove_child(name);
+    }
 }
 
 /// Counts and hashes what is written.
@@ -233,3 +334,6 @@ impl<W: Write> Write for Hashing<W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests;

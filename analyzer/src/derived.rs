@@ -1,7 +1,7 @@
 //! Derived tables for SQL: assembled when the first of them is scanned, found in the cache afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
@@ -28,6 +28,8 @@ pub struct Derived {
     capture: Capture,
     options: Options,
     providers: OnceCell<Providers>,
+    /// The set on disk that they read.
+    set: OnceLock<cache::Set>,
 }
 
 type Providers = BTreeMap<&'static str, Arc<dyn TableProvider>>;
@@ -35,7 +37,7 @@ type Providers = BTreeMap<&'static str, Arc<dyn TableProvider>>;
 impl Derived {
     /// Does nothing yet.
     pub fn new(capture: Capture, options: Options) -> Derived {
-        Derived { capture, options, providers: OnceCell::new() }
+        Derived { capture, options, providers: OnceCell::new(), set: OnceLock::new() }
     }
 
     async fn provider(self: &Arc<Self>, table: &'static Table) -> Result<Arc<dyn TableProvider>> {
@@ -55,8 +57,8 @@ impl Derived {
     fn load(&self) -> Result<Providers> {
         let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &format!("{:?}", self.options));
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
-        if let Some(files) = places.iter().find_map(|place| cache::find(place, &key)) {
-            return Ok(from_files(files));
+        if let Some(set) = places.iter().find_map(|place| cache::find(place, &key)) {
+            return Ok(self.from_set(set));
         }
         for place in &places {
             let Ok(mut set) = SetWriter::create(place, &key) else { continue };
@@ -71,8 +73,8 @@ impl Derived {
                 Err(error) => return Err(DataFusionError::External(Box::new(error))),
             }
             let finished = set.finish().ok().and_then(|()| cache::find(place, &key));
-            if let Some(files) = finished {
-                return Ok(from_files(files));
+            if let Some(set) = finished {
+                return Ok(self.from_set(set));
             }
         }
         self.in_memory()
@@ -96,6 +98,16 @@ impl Derived {
         done.map(|_| ())
     }
 
+    /// The tables of a set, which is kept as long as these are.
+    fn from_set(&self, set: cache::Set) -> Providers {
+        let set = self.set.get_or_init(|| set);
+        let provider = |table: &'static Table| {
+            let parts = set.files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());
+            (table.name, Arc::new(PartsTable::new(table, parts.collect())) as Arc<dyn TableProvider>)
+        };
+        tables::ALL.into_iter().map(provider).collect()
+    }
+
     fn in_memory(&self) -> Result<Providers> {
         let mut batches: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
         let done = self.assemble(&mut |table, batch| {
@@ -111,14 +123,6 @@ impl Derived {
         };
         tables::ALL.into_iter().map(provider).collect()
     }
-}
-
-fn from_files(files: cache::TableFiles) -> Providers {
-    let provider = |table: &'static Table| {
-        let parts = files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());
-        (table.name, Arc::new(PartsTable::new(table, parts.collect())) as Arc<dyn TableProvider>)
-    };
-    tables::ALL.into_iter().map(provider).collect()
 }
 
 /// A batch in the types that SQL sees.

@@ -82,6 +82,27 @@ fn a_capture_that_cannot_be_written_uses_the_users_cache_or_memory() {
 }
 
 #[test]
+fn a_capture_whose_derived_leads_elsewhere_touches_nothing_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let home = directory.path().join("home");
+    for kept in ["thesis", "0123456789abcdef-0123456789abcdef"] {
+        fs::create_dir_all(home.join(kept)).unwrap();
+        fs::write(home.join(kept).join("spans.parquet"), "mine").unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::open(home.join(kept)).unwrap().set_modified(old).unwrap();
+    }
+    let before = files(&home);
+    std::os::unix::fs::symlink(&home, path.join("derived")).unwrap();
+    let run = retrospan(directory.path(), &["sql", path.to_str().unwrap(), COUNT, "--format", "csv"]);
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), RIGHT);
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(told.contains("derived: a link") && told.lines().count() == 1, "{told}");
+    assert_eq!(files(&home), before);
+    assert_eq!(sets(&directory.path().join("cache/retrospan/00112233445566778899aabbccddeeff")).len(), 1);
+}
+
+#[test]
 fn a_damaged_set_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());
@@ -101,17 +122,19 @@ fn a_damaged_set_is_made_anew() {
 }
 
 #[test]
-fn another_manifest_is_another_set() {
+fn another_manifest_is_another_set_in_place_of_the_first() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());
     assert_eq!(ask(directory.path(), &path), RIGHT);
+    let first = sets(&path.join("derived"));
     let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
     // Without its checksum, as the first versions wrote it: it is not damaged.
     let end = manifest.rfind(",\n  \"xxh3\": \"").unwrap();
     let other = format!("{}\n}}\n", manifest[..end].replace("web1", "web2"));
     fs::write(path.join("manifest.json"), other).unwrap();
     assert_eq!(ask(directory.path(), &path), RIGHT);
-    assert_eq!(sets(&path.join("derived")).len(), 2);
+    let second = sets(&path.join("derived"));
+    assert!(second.len() == 1 && second != first, "{second:?}");
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //!
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`).
 //! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
-//!   [`manifest`], [`writer`] and [`reader`] of the capture directory, and [`http1`], the framing
+//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], and [`http1`], the framing
 //!   that both the recorder's redaction and the analyzer's messages are read with.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
 pub mod event;
 
+#[cfg(feature = "capture")]
+pub mod directory;
 #[cfg(feature = "capture")]
 pub mod error;
 #[cfg(feature = "capture")]
