@@ -308,6 +308,18 @@ impl Exchanges {
             (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
                 self.unplaced(in_message, position, moment, live);
             }
+            (Direction::Requests, Notice::MayEnd { position, moment }) => {
+                if let Some(request) = self.last_request(live) {
+                    request.endless = true;
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Responses, Notice::MayEnd { position, moment }) => {
+                self.response_extent(live, |extent| {
+                    extent.endless = true;
+                    extent.progress(position, moment);
+                });
+            }
             (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
                 self.response_extent(live, |extent| extent.complete(position, body_bytes, moment));
                 self.response = None;

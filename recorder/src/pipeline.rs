@@ -236,7 +236,11 @@ impl Pipeline {
                 tcp_seq: tcp_seq.filter(|_| call.flags & flags::OFFSET_UNCERTAIN == 0),
                 flags: call.flags,
                 head,
+                stored: head.len(),
                 tail,
+                times_ns: [header.boot_ns.saturating_sub(call.duration_ns), header.boot_ns]
+                    .map(|ns| ns as i64),
+                discovered: socket.discovered(),
             };
             let in_order = place == Place::InOrder;
             let before = self.columns.payload().len();

@@ -26,6 +26,8 @@ pub(super) struct Line {
     pub(super) field: Field,
     /// Its value, where it is a `Content-Length`.
     pub(super) content_length: Option<u64>,
+    /// It ends with LF alone.
+    pub(super) lf: bool,
 }
 
 impl Line {
@@ -40,16 +42,20 @@ impl FamiliarLines {
         self.next = 0;
     }
 
-    /// What is known of the line that `bytes` begin with, if it is the one expected here.
+    /// What is known of the line that `bytes` begin with, if it is the one expected here. `host`: the head has one, and
+    /// another is no good.
     #[inline]
-    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<&Line> {
+    pub(super) fn find(&mut self, bytes: &[u8], host: bool) -> Option<&Line> {
         let line = self.lines.get(self.next).filter(|line| bytes.starts_with(&line.text))?;
+        if host && line.field == Field::Host {
+            return None;
+        }
         self.next += 1;
         Some(line)
     }
 
     /// Remembers a whole line, its end included, in the place where it was expected.
-    pub(super) fn learn(&mut self, text: &[u8], field: Field, content_length: Option<u64>) {
+    pub(super) fn learn(&mut self, text: &[u8], field: Field, content_length: Option<u64>, lf: bool) {
         if self.next >= MAX_LINES || text.len() > MAX_LINE_BYTES {
             return;
         }
@@ -59,7 +65,7 @@ impl FamiliarLines {
         let line = &mut self.lines[self.next];
         line.text.clear();
         line.text.extend_from_slice(text);
-        (line.field, line.content_length) = (field, content_length);
+        (line.field, line.content_length, line.lf) = (field, content_length, lf);
         self.next += 1;
     }
 }

@@ -15,12 +15,13 @@ fn frame(calls: &[(Direction, &[u8])]) -> Vec<Part> {
 }
 
 fn whole(bytes: &[u8]) -> Call<'_> {
-    Call { length: bytes.len() as u64, head: bytes, tail: &[] }
+    Call { length: bytes.len() as u64, head: bytes, ..Call::default() }
 }
 
 /// A call of which only `head` first and `tail` last bytes are known.
 fn cut(bytes: &[u8], head: usize, tail: usize) -> Call<'_> {
-    Call { length: bytes.len() as u64, head: &bytes[..head], tail: &bytes[bytes.len() - tail..] }
+    let (head, tail) = (&bytes[..head], &bytes[bytes.len() - tail..]);
+    Call { length: bytes.len() as u64, head, tail, ..Call::default() }
 }
 
 fn ends(parts: &[Part]) -> Vec<(u64, bool)> {
