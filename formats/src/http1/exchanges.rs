@@ -36,6 +36,8 @@ pub(super) struct Exchanges {
     pub(super) answered: bool,
     /// So it was since a request began last.
     responded: bool,
+    /// Since then, bytes came that were no head where a response may begin: the next one may be behind them.
+    beyond_head: bool,
     /// A response is under way.
     pub(super) answering: bool,
     /// A response switched the connection to another protocol.
@@ -105,7 +107,7 @@ impl Exchanges {
         if self.ahead.is_some_and(|ahead| when.sent && when.start_ns > ahead.end_ns) {
             self.ahead = None;
         }
-        self.responded = false;
+        (self.responded, self.beyond_head) = (false, false);
     }
 
     /// The method of the request that began last is known.
@@ -120,7 +122,7 @@ impl Exchanges {
         if self.waiting.back() != Some(&Waiting::Unknown) {
             self.push(Waiting::Unknown);
         }
-        self.responded = false;
+        (self.responded, self.beyond_head) = (false, false);
     }
 
     fn push(&mut self, waiting: Waiting) {
@@ -131,15 +133,21 @@ impl Exchanges {
         }
     }
 
-    /// Bytes came, or are missing, where responses are.
-    pub(super) fn unknown_responses(&mut self) {
+    /// Bytes came, or are missing, where responses are. `seen`: some call moved them.
+    pub(super) fn unknown_responses(&mut self, seen: bool) {
         self.responses_missed |= !self.waiting.is_empty();
+        self.beyond_head |= seen;
         (self.responded, self.answered) = (true, true);
     }
 
     /// Whether a response may begin: a request waits for it, or may wait.
     pub(super) fn awaits_response(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether the next bytes where responses are must be the head of one, if they look like that.
+    pub(super) fn awaits_head(&self) -> bool {
+        self.awaits_response() && !self.beyond_head
     }
 
     /// A final response has a head: takes out the request that it answers. Returns its method and, where that is certain,

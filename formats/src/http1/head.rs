@@ -207,7 +207,8 @@ impl Head {
             Field::ContentLength | Field::TransferEncoding => return None,
             Field::Host if value.keep => {
                 let length = run_while(bytes, is_host);
-                value.keep = bytes.get(length).is_none_or(|&b| !is_text(b) || is_space(b)) && length > 0;
+                // What follows may be such that this was no host.
+                value.keep = length > 0 && matches!(bytes.get(length), Some(b'\r' | b'\n'));
                 if value.keep { length } else { run_while(bytes, is_text) }
             }
             _ => run_while(bytes, is_text),

@@ -216,10 +216,8 @@ impl Framing {
         if hole > 0 {
             side.hole(hole, memory.exchanges, parts);
         }
-        if !call.tail.is_empty() {
-            let known = Known { bytes: call.tail, after: &[], first: false, last: true };
-            side.bytes(known, &mut memory, parts);
-        }
+        let known = Known { bytes: call.tail, after: &[], first: false, last: true };
+        side.bytes(known, &mut memory, parts);
         side.end_call(memory.exchanges);
     }
 

@@ -7,7 +7,7 @@ use super::exchanges::{Exchanges, Method, When};
 use super::familiar::FamiliarLines;
 use super::head::{Head, Read, Then};
 use super::preamble::{self, Preamble};
-use super::start_line::{Line, surely_begins};
+use super::start_line::{Line, begins_head, surely_begins};
 use super::{Call, Direction, HeadInfo, Part, What};
 
 /// The end of a chunked body without trailers, with the line end before the last chunk.
@@ -67,8 +67,6 @@ enum State {
         chunked: bool,
         /// It has no body, so that the head's end is its end.
         bodyless: bool,
-        /// It may have ended with the last call.
-        may_have_ended: bool,
         /// The last call ended a line.
         line_end: bool,
     },
@@ -86,7 +84,7 @@ enum Content {
 
 impl State {
     fn lost_in_message(chunked: bool, bodyless: bool) -> State {
-        State::LostInMessage { chunked, bodyless, may_have_ended: false, line_end: false }
+        State::LostInMessage { chunked, bodyless, line_end: false }
     }
 }
 
@@ -178,10 +176,14 @@ impl Side {
 
     /// Known bytes.
     pub(super) fn bytes(&mut self, known: Known<'_>, memory: &mut Memory<'_>, parts: &mut Vec<Part>) {
+        if known.bytes.is_empty() {
+            return;
+        }
         if known.first {
             self.resynchronise(known, memory.exchanges, parts);
         }
         if matches!(self.state, State::LostInMessage { .. }) {
+            self.lose_count(memory.exchanges, true);
             return self.lost_bytes(known, parts);
         }
         let mut rest = known.bytes;
@@ -194,7 +196,7 @@ impl Side {
     /// Bytes of a message that we are lost in. The last of a call may show that it ends here.
     fn lost_bytes(&mut self, known: Known<'_>, parts: &mut Vec<Part>) {
         let bytes = known.bytes;
-        let State::LostInMessage { chunked, bodyless, may_have_ended, line_end } = &mut self.state else {
+        let State::LostInMessage { chunked, bodyless, line_end } = &mut self.state else {
             return;
         };
         let framing = [CHUNKED_END, EMPTY_LINE, LINE_END];
@@ -208,7 +210,7 @@ impl Side {
             Some(CHUNKED_END) => (EMPTY_LINE.len(), true),
             _ => (0, false),
         };
-        (*may_have_ended, *line_end) = (ends, kept > 0);
+        *line_end = kept > 0;
         self.push(What::Lost, (bytes.len() - kept) as u64, parts);
         self.push(What::Framing, kept as u64, parts);
         if ends {
@@ -222,10 +224,8 @@ impl Side {
         let (may, end) = match self.state {
             // A request's body may hold anything; but after a final answer the client has no reason to send it.
             State::Body { may_be_skipped: true, .. } => (exchanges.answered, Some(true)),
-            State::LostInMessage { bodyless, may_have_ended, .. } if requests => {
-                (exchanges.answered || (bodyless && may_have_ended), Some(false))
-            }
-            State::LostInMessage { .. } => (exchanges.awaits_response(), Some(false)),
+            State::LostInMessage { .. } if requests => (exchanges.answered, Some(false)),
+            State::LostInMessage { .. } => (exchanges.awaits_head(), Some(false)),
             State::StartLine if !self.line.certain => {
                 let line = self.head.as_ref().map(|head| head.try_start_line(known.bytes, known.after));
                 (matches!(line, Some(Line::Invalid { .. })), None)
@@ -233,14 +233,20 @@ impl Side {
             State::Lost => (!(requests && (exchanges.connecting || exchanges.tunnel)), None),
             _ => return,
         };
-        if !may || !surely_begins(self.direction, known.bytes, known.after) {
+        // After a loss the call may go on with a start line.
+        let any_method = exchanges.answered;
+        if !may || !surely_begins(self.direction, known.bytes, known.after, any_method) {
+            if requests && exchanges.answered && end == Some(false) {
+                // Perhaps the next message, of which nothing is known.
+                self.state = State::lost_in_message(false, false);
+            }
             return;
         }
         if let Some(exact) = end {
             self.push(What::End { exact }, 0, parts);
         }
         if matches!(self.state, State::StartLine) {
-            self.lose_count(exchanges);
+            self.lose_count(exchanges, true);
         }
         self.state = State::Between;
     }
@@ -268,7 +274,10 @@ impl Side {
             }
             State::Chunked(chunk) => self.chunk(chunk, bytes[0], parts),
             State::UntilClose => self.all(What::Body, bytes, parts),
-            State::LostInMessage { .. } | State::Lost => self.all(What::Lost, bytes, parts),
+            State::LostInMessage { .. } | State::Lost => {
+                self.lose_count(memory.exchanges, true);
+                self.all(What::Lost, bytes, parts)
+            }
             State::Tunnel => self.all(What::Tunnel, bytes, parts),
         }
     }
@@ -356,17 +365,17 @@ impl Side {
 
     /// Nothing that begins here is a message.
     fn not_understood(&mut self, bytes: &[u8], exchanges: &mut Exchanges, parts: &mut Vec<Part>) -> usize {
-        self.lose_count(exchanges);
+        self.lose_count(exchanges, true);
         self.state = State::Lost;
         self.all(What::Lost, bytes, parts)
     }
 
-    /// Messages may have come that were not understood or not seen.
-    fn lose_count(&mut self, exchanges: &mut Exchanges) {
+    /// Messages may have come that were not understood or not seen. `seen`: some call moved them.
+    fn lose_count(&mut self, exchanges: &mut Exchanges, seen: bool) {
         self.fresh = false;
         match self.direction {
             Direction::Requests => exchanges.unknown_requests(),
-            Direction::Responses => exchanges.unknown_responses(),
+            Direction::Responses => exchanges.unknown_responses(seen),
         }
     }
 
@@ -458,7 +467,7 @@ impl Side {
         let shown = head.surplus(&bytes[used..]);
         let what = if bytes[used].is_ascii_alphanumeric() { What::Secret } else { What::Head };
         self.push(what, shown as u64, parts);
-        self.lose_count(exchanges);
+        self.lose_count(exchanges, true);
         self.state = State::Lost;
         used + shown
     }
@@ -541,11 +550,11 @@ impl Side {
         parts: &mut Vec<Part>,
     ) -> usize {
         if exchanges.awaits_response() {
-            if surely_begins(self.direction, bytes, after) {
+            if surely_begins(self.direction, bytes, after, true) {
                 self.end(true, parts);
                 return 0;
             }
-            if b"HTTP/1.".starts_with(bytes) {
+            if after.is_empty() && begins_head(self.direction, bytes) {
                 // Too few to tell.
                 self.state = State::lost_in_message(false, false);
                 return self.all(What::Framing, bytes, parts);
@@ -615,11 +624,19 @@ impl Side {
             // A head would have been kept.
             self.state = content.begin(false);
         }
-        self.gap(length, exchanges, parts);
+        self.unknown(length, true, exchanges, parts);
     }
 
     /// Bytes that no call is known to have moved.
     pub(super) fn gap(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        if self.direction == Direction::Requests {
+            exchanges.answered = false;
+        }
+        self.unknown(length, false, exchanges, parts);
+    }
+
+    /// Bytes that are not known. `seen`: a call moved them.
+    fn unknown(&mut self, length: u64, seen: bool, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
         let mut left = length;
         while left > 0 {
             let used = self.counted(left, parts);
@@ -639,12 +656,12 @@ impl Side {
             State::Tunnel => What::Tunnel,
             _ => What::Lost,
         };
-        self.lose(exchanges, parts);
+        self.lose(exchanges, seen, parts);
         self.push(what, left, parts);
     }
 
     /// The state after unknown bytes where their number does not help.
-    fn lose(&mut self, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+    fn lose(&mut self, exchanges: &mut Exchanges, seen: bool, parts: &mut Vec<Part>) {
         match self.state {
             State::UntilClose | State::Tunnel => return,
             State::StartLine => {
@@ -658,8 +675,9 @@ impl Side {
                 if self.line.certain {
                     self.lose_head(exchanges, true);
                 } else {
+                    // It may have been one, with a body behind it.
                     self.head = None;
-                    self.state = State::Lost;
+                    self.state = State::lost_in_message(false, false);
                 }
             }
             State::Head => self.lose_head(exchanges, true),
@@ -672,7 +690,7 @@ impl Side {
                 self.state = State::lost_in_message(chunked, bodyless);
             }
         }
-        self.lose_count(exchanges);
+        self.lose_count(exchanges, seen);
     }
 
     /// The rest of the head is not known. `ends`: where it has no body, its end may be seen yet.

@@ -275,33 +275,32 @@ pub fn begins_head(direction: Direction, bytes: &[u8]) -> bool {
 /// The same, but the bytes must tell a message from anything else: a whole start line, or of a longer one a method that
 /// everybody knows and its target, or a status.
 pub fn surely_begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    surely_begins(direction, bytes, &[])
+    surely_begins(direction, bytes, &[], true)
 }
 
-/// The same of bytes in two pieces.
-pub(super) fn surely_begins(direction: Direction, bytes: &[u8], after: &[u8]) -> bool {
+/// The same of bytes in two pieces. `any_method`: also one that not everybody knows.
+pub(super) fn surely_begins(direction: Direction, bytes: &[u8], after: &[u8], any_method: bool) -> bool {
     // Most calls begin otherwise, and few bytes tell.
     let may = match direction {
         Direction::Requests => {
-            let space = memchr(b' ', &bytes[..bytes.len().min(MAX_METHOD_BYTES + 1)]);
-            space.is_some_and(|space| {
-                matches!(bytes.get(space + 1), Some(b'/' | b'*' | b'h' | b'H'))
-                    || bytes.starts_with(b"CONNECT ")
-            })
+            let method = memchr(b' ', &bytes[..bytes.len().min(MAX_METHOD_BYTES + 1)]);
+            let target = method.and_then(|length| bytes.get(length + 1));
+            target.map_or(!after.is_empty(), |target| b"/*hH".contains(target) || bytes[0] == b'C')
         }
-        Direction::Responses => bytes.starts_with(b"HTTP/1."),
+        Direction::Responses => bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected),
     };
     if !may {
         return false;
     }
     let mut head = Head::new(direction);
-    match head.read_start_line(bytes, |_| {}) {
+    let begins = match head.read_start_line(bytes, |_| {}) {
         Line::Part => match head.read_start_line(after, |_| {}) {
             Line::Part => head.is_surely_message(),
             line => line == Line::Whole,
         },
         line => line == Line::Whole,
-    }
+    };
+    begins && (any_method || direction == Direction::Responses || is_known_method(head.method_name()))
 }
 
 impl Head {
@@ -309,6 +308,8 @@ impl Head {
     fn keeps_part(&self) -> bool {
         match self.place {
             Place::Method => may_become_method(self.method_name()),
+            Place::Target(Target::Start | Target::Whole) => is_known_method(self.method_name()),
+            Place::Target(_) => self.is_surely_message(),
             _ => is_known_method(self.method_name()),
         }
     }
