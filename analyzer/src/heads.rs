@@ -13,6 +13,8 @@ pub struct Head {
     pub method: Option<Arc<str>>,
     /// Target without scheme, authority and query.
     pub path: Option<Arc<str>>,
+    /// Not all of the target is in `path` and `query`.
+    pub path_cut: bool,
     /// Query without `?`, values blanked by the recorder.
     pub query: Option<Arc<str>>,
     /// Status of a response.
@@ -84,6 +86,7 @@ fn request_line(line: &[u8], head: &mut Head, last: &Head) {
             None => (target, None),
         };
         head.path = Some(text(path, &last.path));
+        head.path_cut = line.last() != Some(&b'\n') || path.len() > MAX_TEXT_BYTES;
         head.query = query.map(|query| text(query, &last.query));
     }
     head.version = version(line.trim_ascii_end());
