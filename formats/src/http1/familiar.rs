@@ -28,6 +28,8 @@ pub(super) struct Line {
     pub(super) content_length: Option<u64>,
     /// It ends with LF alone.
     pub(super) lf: bool,
+    /// Something of this matters to the head.
+    pub(super) matters: bool,
 }
 
 impl Line {
@@ -42,14 +44,10 @@ impl FamiliarLines {
         self.next = 0;
     }
 
-    /// What is known of the line that `bytes` begin with, if it is the one expected here. `host`: the head has one, and
-    /// another is no good.
+    /// What is known of the line that `bytes` begin with, if it is the one expected here.
     #[inline]
-    pub(super) fn find(&mut self, bytes: &[u8], host: bool) -> Option<&Line> {
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<&Line> {
         let line = self.lines.get(self.next).filter(|line| bytes.starts_with(&line.text))?;
-        if host && line.field == Field::Host {
-            return None;
-        }
         self.next += 1;
         Some(line)
     }
@@ -66,6 +64,7 @@ impl FamiliarLines {
         line.text.clear();
         line.text.extend_from_slice(text);
         (line.field, line.content_length, line.lf) = (field, content_length, lf);
+        line.matters = lf || matches!(field, Field::ContentLength | Field::Host);
         self.next += 1;
     }
 }

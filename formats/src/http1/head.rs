@@ -233,15 +233,18 @@ impl Head {
             if self.crlf && self.lf {
                 return (done > 0).then_some(Read::keep(done));
             }
-            let has_host = self.has_host;
-            if let Some(line) = familiar.as_mut().and_then(|familiar| familiar.find(rest, has_host)) {
+            if let Some(line) = familiar.as_mut().and_then(|familiar| familiar.find(rest))
+                && (line.field != Field::Host || !self.has_host)
+            {
                 self.value = Some(Value { keep: true, field: line.field });
-                if let Some(length) = line.content_length {
-                    self.lengths.number(length);
-                }
-                self.has_host |= line.field == Field::Host;
-                self.lf = line.lf;
                 done += line.length();
+                if line.matters {
+                    if let Some(length) = line.content_length {
+                        self.lengths.number(length);
+                    }
+                    self.has_host |= line.field == Field::Host;
+                    self.lf = line.lf;
+                }
                 continue;
             }
             if rest.starts_with(b"\r\n") {

@@ -310,10 +310,11 @@ impl Side {
         let (parts_before, offset) = (parts.len(), self.offset);
         self.line = StartLine { offset, when: self.when, certain: true };
         self.push(What::Begin, 0, parts);
-        let mut head = self.new_head();
-        let line = head.read_start_line(bytes, |read| self.push_head(read, parts));
+        let new = self.new_head();
+        let head = self.head.insert(new);
+        let line = head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts));
         if line == Line::Whole {
-            self.begin(head, State::Head, memory.exchanges);
+            self.begin(State::Head, memory.exchanges);
             return (self.offset - offset) as usize;
         }
         parts.truncate(parts_before);
@@ -327,22 +328,21 @@ impl Side {
             return self.all(What::Framing, &bytes[..used], parts);
         }
         let line = if line == Line::Part { head.read_start_line(after, |_| {}) } else { line };
+        let mut head = self.new_head();
         match line {
             Line::Invalid { .. } => return self.not_understood(bytes, memory.exchanges, parts),
             Line::Whole => {
                 self.push(What::Begin, 0, parts);
-                head = self.new_head();
-                self.begin(head.clone(), State::StartLine, memory.exchanges);
+                self.begin(State::StartLine, memory.exchanges);
             }
             Line::Part => {
                 self.line.certain = false;
                 self.push(What::MayBegin, 0, parts);
-                head = self.new_head();
                 head.tentative = true;
                 self.state = State::StartLine;
             }
         }
-        head.read_start_line(bytes, |read| self.push_head(read, parts));
+        head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts));
         self.head = Some(head);
         bytes.len()
     }
@@ -354,18 +354,18 @@ impl Side {
     }
 
     /// It is certain that a message begins with the current start line.
-    fn begin(&mut self, head: Head, state: State, exchanges: &mut Exchanges) {
+    fn begin(&mut self, state: State, exchanges: &mut Exchanges) {
         if self.direction == Direction::Requests {
             exchanges.begin(self.line.when);
         }
         self.fresh = false;
-        self.head = Some(head);
         self.state = state;
     }
 
     /// Nothing that begins here is a message.
     fn not_understood(&mut self, bytes: &[u8], exchanges: &mut Exchanges, parts: &mut Vec<Part>) -> usize {
         self.lose_count(exchanges, true);
+        self.head = None;
         self.state = State::Lost;
         self.all(What::Lost, bytes, parts)
     }
@@ -428,7 +428,7 @@ impl Side {
             }
         }
         let before = self.offset;
-        match head.read_start_line(bytes, |read| self.push_head(read, parts)) {
+        match head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts)) {
             Line::Whole => self.state = State::Head,
             Line::Part => {}
             // A line that is certain was read to its end before.
@@ -465,7 +465,8 @@ impl Side {
             self.push(what, 1, parts);
         }
         let shown = head.surplus(&bytes[used..]);
-        let what = if bytes[used].is_ascii_alphanumeric() { What::Secret } else { What::Head };
+        let is_sign = shown == 1 && !bytes[used].is_ascii_alphanumeric();
+        let what = if is_sign { What::Head } else { What::Secret };
         self.push(what, shown as u64, parts);
         self.lose_count(exchanges, true);
         self.state = State::Lost;
@@ -476,7 +477,7 @@ impl Side {
         let mut used = 0;
         while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
             let read = head.read(&bytes[used..], memory.familiar.as_deref_mut());
-            self.push_head(read, parts);
+            push_head(&mut self.offset, read, parts);
             used += read.length();
             match read.then {
                 Then::More => {}
@@ -492,16 +493,6 @@ impl Side {
             }
         }
         used
-    }
-
-    fn push_head(&mut self, read: Read, parts: &mut Vec<Part>) {
-        for (what, length) in
-            [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
-        {
-            if length > 0 {
-                self.push(what, length as u64, parts);
-            }
-        }
     }
 
     fn head_end(&mut self, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
@@ -718,23 +709,37 @@ impl Side {
         self.state = State::Between;
     }
 
-    /// Adds a run, or lengthens the last one.
-    #[inline]
     fn push(&mut self, what: What, length: u64, parts: &mut Vec<Part>) {
-        let marker = what.is_marker();
-        if length == 0 && !marker {
-            return;
-        }
-        let offset = self.offset;
-        self.offset += length;
-        if let Some(last) = parts.last_mut()
-            && !marker
-            && discriminant(&last.what) == discriminant(&what)
-            && last.offset + last.length == offset
-        {
-            last.length += length;
-            return;
-        }
-        parts.push(Part { offset, length, what });
+        push(&mut self.offset, what, length, parts);
     }
+}
+
+/// Adds what was read of a head.
+fn push_head(offset: &mut u64, read: Read, parts: &mut Vec<Part>) {
+    for (what, length) in [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
+    {
+        if length > 0 {
+            push(offset, what, length as u64, parts);
+        }
+    }
+}
+
+/// Adds a run that begins at `offset`, or lengthens the last one.
+#[inline]
+fn push(offset: &mut u64, what: What, length: u64, parts: &mut Vec<Part>) {
+    let marker = what.is_marker();
+    if length == 0 && !marker {
+        return;
+    }
+    let begin = *offset;
+    *offset += length;
+    if let Some(last) = parts.last_mut()
+        && !marker
+        && discriminant(&last.what) == discriminant(&what)
+        && last.offset + last.length == begin
+    {
+        last.length += length;
+        return;
+    }
+    parts.push(Part { offset: begin, length, what });
 }

@@ -17,6 +17,9 @@ use super::target::Target;
 /// Longest method.
 const MAX_METHOD_BYTES: usize = 32;
 
+/// A word so short is no secret.
+const MAX_WORD_BYTES: usize = 5;
+
 /// What some bytes are to a start line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
@@ -89,9 +92,12 @@ impl Head {
         self.word.get(..self.word_bytes).unwrap_or_default()
     }
 
-    /// What is read of the method may be kept.
-    fn keeps_method(&self) -> bool {
-        !self.tentative || may_become_method(self.method_name())
+    /// What is read of the method may be kept. `whole`: a space follows.
+    fn keeps_method(&self, whole: bool) -> bool {
+        let method = self.method_name();
+        let is_word =
+            || whole && method.len() <= MAX_WORD_BYTES && method.iter().all(u8::is_ascii_alphabetic);
+        !self.tentative || may_become_method(method) || is_word()
     }
 
     /// What is read of the target may be kept.
@@ -158,7 +164,7 @@ impl Head {
             return Read::INVALID;
         }
         self.add_to_word(&bytes[..length]);
-        Read::run(length, self.keeps_method())
+        Read::run(length, self.keeps_method(bytes.get(length) == Some(&b' ')))
     }
 
     fn end_of_method(&mut self) {

@@ -43,11 +43,8 @@ pub(super) struct Run {
 impl Target {
     /// The next bytes of the target, of which `bytes` begin with one at least. None where none may stand here.
     pub(super) fn run(self, bytes: &[u8]) -> Option<Run> {
-        if self.is_form() {
-            return self.form(bytes[0]);
-        }
-        if self.is_host() {
-            return self.host(bytes);
+        if !self.is_url() {
+            return if self.is_form() { self.form(bytes[0]) } else { self.host(bytes) };
         }
         let length = self.plain_run(bytes);
         let end = bytes.get(length).copied();

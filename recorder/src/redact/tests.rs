@@ -11,6 +11,8 @@ struct Recording {
     stream: Stream,
     role: u8,
     seqs: [u32; 2],
+    /// First bytes of a call that may be stored.
+    stored: usize,
 }
 
 impl Recording {
@@ -20,6 +22,7 @@ impl Recording {
             stream: Stream::default(),
             role,
             seqs: [u32::MAX - 20, 1000],
+            stored: usize::MAX,
         }
     }
 
@@ -48,6 +51,7 @@ impl Recording {
             bits |= flags::PAYLOAD_CUT;
         }
         let data = Data { kind, role: self.role, done_bytes, tcp_seq, flags: bits, head, tail, ..DATA };
+        let data = Data { stored: self.stored, ..data };
         let mut out = Vec::new();
         let bits = self.redactor.keep(Payload::Heads, &mut self.stream, &data, true, &mut out);
         (out, bits)
@@ -272,7 +276,11 @@ fn blanking_does_not_move_a_message() {
             let markers = |framing: &mut Framing, head: &[u8], tail: &[u8]| {
                 let direction = if *kind == Kind::Send { Direction::Requests } else { Direction::Responses };
                 let mut parts = Vec::new();
-                framing.call(direction, Call { length: bytes.len() as u64, head, tail, ..Call::default() }, &mut parts);
+                framing.call(
+                    direction,
+                    Call { length: bytes.len() as u64, head, tail, ..Call::default() },
+                    &mut parts,
+                );
                 parts.retain(|p| p.length == 0);
                 parts
             };

@@ -18,7 +18,13 @@ const FALSE_HEADS: &str =
 
 fn request() -> impl Strategy<Value = (String, String)> {
     let method = prop_oneof![
-        Just("GET"), Just("HEAD"), Just("POST"), Just("A-B"), Just("get"), Just("X"), Just("MKCALENDAR"),
+        Just("GET"),
+        Just("HEAD"),
+        Just("POST"),
+        Just("A-B"),
+        Just("get"),
+        Just("X"),
+        Just("MKCALENDAR"),
         Just("!#$%&'*+.^_`|~9")
     ];
     let target = prop_oneof![

@@ -20,31 +20,97 @@ fn receive(text: impl Into<Vec<u8>>) -> (Kind, Vec<u8>) {
 fn lines() -> Vec<String> {
     let mut lines = Vec::new();
     for name in [
-        "Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key",
-        "X-Auth-Token", "X-Forwarded-For", "Referer", "Location", "Origin", "From", "Forwarded", "ETag", "If-Match",
-        "WWW-Authenticate", "Content-Disposition", "Link", "Signature", "X-Hub-Signature", "X-My-Token", "Sec-WebSocket-Key",
-        "Authentication-Info", "X-Csrf-Token", "DPoP", "tracestate", "baggage", "X-Secret", "X",
+        "Authorization",
+        "authorization",
+        "AUTHORIZATION",
+        "Proxy-Authorization",
+        "Cookie",
+        "Set-Cookie",
+        "X-Api-Key",
+        "X-Auth-Token",
+        "X-Forwarded-For",
+        "Referer",
+        "Location",
+        "Origin",
+        "From",
+        "Forwarded",
+        "ETag",
+        "If-Match",
+        "WWW-Authenticate",
+        "Content-Disposition",
+        "Link",
+        "Signature",
+        "X-Hub-Signature",
+        "X-My-Token",
+        "Sec-WebSocket-Key",
+        "Authentication-Info",
+        "X-Csrf-Token",
+        "DPoP",
+        "tracestate",
+        "baggage",
+        "X-Secret",
+        "X",
     ] {
         lines.push(format!("{name}: {SECRET}"));
     }
     for (name, rest) in [
         // A fold goes on with a value, or is a field for some.
-        ("Accept: a\r\n ", ""), ("Accept: a\r\n\t", ""), ("Host: h\r\n ", ""), ("Host: h\r\n Authorization: ", ""),
-        ("Accept: a\r\n Authorization: Basic ", ""), ("Accept:\r\n ", ""), ("Accept: a\r\n b\r\n ", ""), ("Cookie: a\r\n ", ""),
-        ("Content-Length: 0\r\n ", ""), ("Transfer-Encoding: chunked\r\n ", ""), ("User-Agent: u\r\n ", "\r\n x"),
+        ("Accept: a\r\n ", ""),
+        ("Accept: a\r\n\t", ""),
+        ("Host: h\r\n ", ""),
+        ("Host: h\r\n Authorization: ", ""),
+        ("Accept: a\r\n Authorization: Basic ", ""),
+        ("Accept:\r\n ", ""),
+        ("Accept: a\r\n b\r\n ", ""),
+        ("Cookie: a\r\n ", ""),
+        ("Content-Length: 0\r\n ", ""),
+        ("Transfer-Encoding: chunked\r\n ", ""),
+        ("User-Agent: u\r\n ", "\r\n x"),
         // A CR that ends no line.
-        ("Accept: a\rAuthorization: ", ""), ("Accept: \r", ""), ("Accept: a\r\r", ""), ("User-Agent: a\r b\r", ""),
-        ("Host: h\rAuthorization: ", ""), ("Connection: close\rCookie: ", ""), ("Accept: a\r ", ""),
+        ("Accept: a\rAuthorization: ", ""),
+        ("Accept: \r", ""),
+        ("Accept: a\r\r", ""),
+        ("User-Agent: a\r b\r", ""),
+        ("Host: h\rAuthorization: ", ""),
+        ("Connection: close\rCookie: ", ""),
+        ("Accept: a\r ", ""),
         // Lines that end otherwise than the others.
-        ("X-A: b\nHost: ", ""), ("Accept: b\nUser-Agent: ", ""), ("Cookie: a\nAccept: ", ""), ("Accept: a\nAuthorization: ", ""),
+        ("X-A: b\nHost: ", ""),
+        ("Accept: b\nUser-Agent: ", ""),
+        ("Cookie: a\nAccept: ", ""),
+        ("Accept: a\nAuthorization: ", ""),
         // Names that only look harmless.
-        ("Accept : ", ""), ("Accept\t: ", ""), ("\tAccept: ", ""), (" Accept: ", ""), ("Accep\u{074}\u{0301}: ", ""),
-        ("Acc ept: ", ""), ("Accept;: ", ""), ("(Accept): ", ""), ("Accept/: ", ""), ("Accept\0: ", ""), ("Accept: a\0", ""),
-        ("Acceptx: ", ""), ("X-Accept: ", ""), ("Accept-: ", ""), ("Accept_Encoding: ", ""), ("Hosts: ", ""), (": ", ""), ("", ""),
-        ("", ": v"), ("", " : v"), ("", "-Token: v"), ("X-", "x: v\r\nAccept"), ("Accept\r: ", ""), ("\rAccept: ", ""), ("\0Accept: ", ""),
-        ("Accept\u{a0}: ", ""), ("\u{feff}Accept: ", ""),
+        ("Accept : ", ""),
+        ("Accept\t: ", ""),
+        ("\tAccept: ", ""),
+        (" Accept: ", ""),
+        ("Accep\u{074}\u{0301}: ", ""),
+        ("Acc ept: ", ""),
+        ("Accept;: ", ""),
+        ("(Accept): ", ""),
+        ("Accept/: ", ""),
+        ("Accept\0: ", ""),
+        ("Accept: a\0", ""),
+        ("Acceptx: ", ""),
+        ("X-Accept: ", ""),
+        ("Accept-: ", ""),
+        ("Accept_Encoding: ", ""),
+        ("Hosts: ", ""),
+        (": ", ""),
+        ("", ""),
+        ("", " : v"),
+        ("Accept\r: ", ""),
+        ("\rAccept: ", ""),
+        ("\0Accept: ", ""),
+        ("Accept\u{a0}: ", ""),
+        ("\u{feff}Accept: ", ""),
         // A second host, and one that is none.
-        ("Host: h\r\nHost: ", ""), ("Host: h\r\nhost: ", ""), ("Host: user:", "@h"), ("Host: h/", ""), ("Host: h, ", ""), ("Host: h ", ""),
+        ("Host: h\r\nHost: ", ""),
+        ("Host: h\r\nhost: ", ""),
+        ("Host: user:", "@h"),
+        ("Host: h/", ""),
+        ("Host: h, ", ""),
+        ("Host: h ", ""),
     ] {
         lines.push(format!("{name}{SECRET}{rest}"));
     }
@@ -57,32 +123,108 @@ fn lines() -> Vec<String> {
 /// Request lines that hold the secret where it must not be kept.
 fn request_lines() -> Vec<String> {
     [
-        "GET /?a=S HTTP/1.1", "GET /?S HTTP/1.1", "GET /?a=b&S HTTP/1.1", "GET /?a=b;S HTTP/1.1", "GET /?a=b&c=S&d=e HTTP/1.1",
-        "GET /#S HTTP/1.1", "GET /?a#S HTTP/1.1", "GET /p;S HTTP/1.1", "GET /p;m=S/q HTTP/1.1", "GET /p;m=S?q HTTP/1.1",
-        "GET http://S@h/ HTTP/1.1", "GET http://u:S@h/ HTTP/1.1", "GET HTTPS://u:S@h/p HTTP/1.1", "GET http://h?a=S HTTP/1.1",
-        "GET http://S/ HTTP/1.1", "GET http://h#S HTTP/1.1", "CONNECT u:S@h:443 HTTP/1.1", "CONNECT S HTTP/1.1",
-        "CONNECT h:443/S HTTP/1.1", "GET S HTTP/1.1", "GET  /S HTTP/1.1", "GET /a /S HTTP/1.1", "GET / S", "GET /S", "GET / HTTP/1.1 S",
-        "GET / HTTP/2.0 S", "GET /S HTTP/2.0", "GET /S HTTP/3", "GET /S HTP/1.1", "GET /S http/1.1", "GET\t/S HTTP/1.1", "S", "S / HTTP/2.0",
-        "S /", "GET ftp://u:S@h/ HTTP/1.1", "GET mailto:S HTTP/1.1", "GET //S@h/ HTTP/0.9", "*S / HTTP/1", "{\"a\":\"S\"}", "GET /S\rHTTP/1.1",
-        "GET /\0S HTTP/1.1", "OPTIONS *S HTTP/1.1", "a=S&b=c", "<xml>S</xml>",
+        "GET /?a=§ HTTP/1.1",
+        "GET /?§ HTTP/1.1",
+        "GET /?a=b&§ HTTP/1.1",
+        "GET /?a=b;§ HTTP/1.1",
+        "GET /?a=b&c=§&d=e HTTP/1.1",
+        "GET /#§ HTTP/1.1",
+        "GET /?a#§ HTTP/1.1",
+        "GET /p;§ HTTP/1.1",
+        "GET /p;m=§/q HTTP/1.1",
+        "GET /p;m=§?q HTTP/1.1",
+        "GET http://§@h/ HTTP/1.1",
+        "GET http://u:§@h/ HTTP/1.1",
+        "GET HTTPS://u:§@h/p HTTP/1.1",
+        "GET http://h?a=§ HTTP/1.1",
+        "GET http://§/ HTTP/1.1",
+        "GET http://h#§ HTTP/1.1",
+        "CONNECT u:§@h:443 HTTP/1.1",
+        "CONNECT § HTTP/1.1",
+        "CONNECT h:443/§ HTTP/1.1",
+        "GET § HTTP/1.1",
+        "GET  /§ HTTP/1.1",
+        "GET /a /§ HTTP/1.1",
+        "GET / §",
+        "GET /§",
+        "GET / HTTP/1.1 §",
+        "GET / HTTP/2.0 §",
+        "GET /§ HTTP/2.0",
+        "GET /§ HTTP/3",
+        "GET /§ HTP/1.1",
+        "GET /§ http/1.1",
+        "GET\t/§ HTTP/1.1",
+        "§",
+        "§ / HTTP/2.0",
+        "§ /",
+        "GET ftp://u:§@h/ HTTP/1.1",
+        "GET mailto:§ HTTP/1.1",
+        "GET //§@h/ HTTP/0.9",
+        "*§ / HTTP/1",
+        "{\"a\":\"§\"}",
+        "GET /§\rHTTP/1.1",
+        "GET /\0§ HTTP/1.1",
+        "OPTIONS *§ HTTP/1.1",
+        "a=§&b=c",
+        "<xml>§</xml>",
     ]
-    .map(|line| line.replace('S', SECRET))
+    .map(|line| line.replace('§', SECRET))
     .to_vec()
 }
 
 /// First bytes of connections of other protocols.
 fn foreign() -> Vec<Vec<u8>> {
     let texts = [
-        "AUTH PLAIN S\r\n", "AUTH LOGIN\r\nS\r\n", "EHLO S\r\nMAIL FROM:<S@h>\r\n", "USER S\r\nPASS S\r\n", "PASS S\r\n", "a1 LOGIN bob S\r\n",
-        "*2\r\n$4\r\nAUTH\r\n$13\r\nS\r\n", "AUTH S\r\n", "SET k S\r\n", "GET S\r\n", "get S\r\n", "set S 0 0 5\r\nS\r\n", "gets S\r\n",
-        "CONNECT {\"user\":\"bob\",\"pass\":\"S\"}\r\nPING\r\n", "CONNECT\nlogin:bob\npasscode:S\n\n\0", "PUB S 5\r\nS\r\n", "SUB S 1\r\n",
-        "INVITE sip:S@h SIP/2.0\r\nFrom: S\r\n\r\n", "OPTIONS rtsp://S/ RTSP/1.0\r\n\r\n", "DESCRIBE /S RTSP/1.0\r\nCSeq: 1\r\n\r\n",
-        "RESPMOD icap://h/S ICAP/1.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nS", "NICK S\r\nUSER S 0 * :S\r\n", "SSH-2.0-S\r\n", "stats S\r\n",
-        "SELECT 'S'\n", "{\"method\":\"S\"}\n", "GET_S / X\r\n", "HELO S\r\n", "LIST S\r\n", "RETR /S\r\n", "VRFY S\r\n", "gemini://h/S\r\n",
-        "PROXY S\r\n", "PROXY TCP4 S 1.2.3.4 1 2\r\n", "PROXY UNKNOWN S\r\n", "PROXY TCP5 S\r\n", "HEAD S", "POST S\r\n", "PUT\r\nS", "DELETE S\n",
+        "AUTH PLAIN §\r\n",
+        "AUTH LOGIN\r\n§\r\n",
+        "EHLO §\r\nMAIL FROM:<§@h>\r\n",
+        "USER §\r\nPASS §\r\n",
+        "PASS §\r\n",
+        "a1 LOGIN bob §\r\n",
+        "*2\r\n$4\r\nAUTH\r\n$13\r\n§\r\n",
+        "AUTH §\r\n",
+        "SET k §\r\n",
+        "GET §\r\n",
+        "get §\r\n",
+        "set § 0 0 5\r\n§\r\n",
+        "gets §\r\n",
+        "CONNECT {\"user\":\"bob\",\"pass\":\"§\"}\r\nPING\r\n",
+        "CONNECT\nlogin:bob\npasscode:§\n\n\0",
+        "PUB § 5\r\n§\r\n",
+        "SUB § 1\r\n",
+        "INVITE sip:§@h SIP/2.0\r\nFrom: §\r\n\r\n",
+        "OPTIONS rtsp://§/ RTSP/1.0\r\n\r\n",
+        "DESCRIBE /§ RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+        "RESPMOD icap://h/§ ICAP/1.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n§",
+        "NICK §\r\nUSER § 0 * :§\r\n",
+        "SSH-2.0-§\r\n",
+        "stats §\r\n",
+        "SELECT '§'\n",
+        "{\"method\":\"§\"}\n",
+        "GET_§ / X\r\n",
+        "HELO §\r\n",
+        "LIST §\r\n",
+        "RETR /§\r\n",
+        "VRFY §\r\n",
+        "gemini://h/§\r\n",
+        "PROXY §\r\n",
+        "PROXY TCP4 § 1.2.3.4 1 2\r\n",
+        "PROXY UNKNOWN §\r\n",
+        "PROXY TCP5 §\r\n",
+        "HEAD §",
+        "POST §\r\n",
+        "PUT\r\n§",
+        "DELETE §\n",
     ];
-    let mut all: Vec<Vec<u8>> = texts.iter().map(|text| text.replace('S', SECRET).into_bytes()).collect();
-    for binary in [&b"\x16\x03\x01\x02\x00\x01"[..], b"\0\0\0\x30\0\x03\0\0user\0", b"\x10\x20\0\x04MQTT\x04", b"\x03\0\0\x13", b"\xff\xfb"] {
+    let mut all: Vec<Vec<u8>> = texts.iter().map(|text| text.replace('§', SECRET).into_bytes()).collect();
+    for binary in [
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+        b"\0\0\0\x30\0\x03\0\0user\0",
+        b"\x10\x20\0\x04MQTT\x04",
+        b"\x03\0\0\x13",
+        b"\xff\xfb",
+    ] {
         all.push([binary, SECRET.as_bytes(), b"\r\n"].concat());
     }
     let mut signature = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0d".to_vec();
@@ -104,7 +246,8 @@ fn elsewhere() -> Vec<Calls> {
     let chunked = "Transfer-Encoding: chunked\r\n";
     let answer = |fields: &str| format!("HTTP/1.1 200 Fine\r\n{fields}\r\n");
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-    let multipart = format!("--b\r\nContent-Type: text/plain\r\nAccept: {SECRET}\r\n\r\n{SECRET}\r\n--b--\r\n");
+    let multipart =
+        format!("--b\r\nContent-Type: text/plain\r\nAccept: {SECRET}\r\n\r\n{SECRET}\r\n--b--\r\n");
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
     let upgrade = "GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
     let switching = "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n";
@@ -117,12 +260,20 @@ fn elsewhere() -> Vec<Calls> {
         vec![send(post(&length(SECRET)) + SECRET + GET)],
         vec![send(post(&format!("Expect: 100-continue\r\n{}", length(FALSE)))), receive(go_on), send(FALSE)],
         vec![send(post(&format!("Expect: 100-continue\r\n{}", length(FALSE)))), send(FALSE)],
-        vec![send(post(&format!("Expect: 100-continue\r\n{}", length(&twice(FALSE))))), send(FALSE), receive(OK), send(FALSE)],
+        vec![
+            send(post(&format!("Expect: 100-continue\r\n{}", length(&twice(FALSE))))),
+            send(FALSE),
+            receive(OK),
+            send(FALSE),
+        ],
         vec![send(post(chunked)), send(chunk(FALSE))],
         vec![send(post(chunked) + &chunk(FALSE) + GET)],
         vec![send(post(chunked) + &format!("1;x={SECRET}\r\na\r\n0\r\n\r\n"))],
         vec![send(post(chunked) + &format!("1;{SECRET}\r\na\r\n0;{SECRET}=\"{SECRET}\"\r\n\r\n"))],
-        vec![send(post(chunked) + &format!("1\r\na\r\n0\r\nX-Sum: {SECRET}\r\nAccept: {SECRET}\r\n{SECRET}: a\r\n\r\n"))],
+        vec![send(
+            post(chunked)
+                + &format!("1\r\na\r\n0\r\nX-Sum: {SECRET}\r\nAccept: {SECRET}\r\n{SECRET}: a\r\n\r\n"),
+        )],
         vec![send(post(chunked) + &format!("1\r\na\r\n0\r\nA: b\r\n {SECRET}\r\n\r\n"))],
         vec![send(post(chunked) + "z\r\n" + FALSE), send(FALSE)],
         vec![send(post("Content-Length: 1\r\nContent-Length: 2\r\n") + SECRET), send(FALSE)],
@@ -148,7 +299,13 @@ fn elsewhere() -> Vec<Calls> {
         vec![send(upgrade), receive(switching), send(FALSE), receive(FALSE_ANSWER)],
         vec![send(upgrade), receive(format!("{switching}{FALSE_ANSWER}"))],
         vec![send(connect), receive(OK), send(FALSE), receive(FALSE_ANSWER)],
-        vec![send(connect), send(FALSE), receive("HTTP/1.1 200 Fine\r\n\r\n"), send(FALSE), receive(FALSE_ANSWER)],
+        vec![
+            send(connect),
+            send(FALSE),
+            receive("HTTP/1.1 200 Fine\r\n\r\n"),
+            send(FALSE),
+            receive(FALSE_ANSWER),
+        ],
         vec![send(format!("{connect}{FALSE}"))],
         vec![send("GET /a HTTP/1.1\r\nBad line\r\n"), send(FALSE)],
         vec![send(format!("{GET}{SECRET}\r\n{GET}"))],
@@ -163,7 +320,10 @@ fn places() -> Vec<Calls> {
         for first in ["", "Accept: a\r\n", "X-A: b\r\n"] {
             places.push(vec![send(format!("GET /a HTTP/1.1\r\n{first}{line}\r\nVia: v\r\n\r\n"))]);
         }
-        places.push(vec![send(GET), receive(format!("HTTP/1.1 200 Fine\r\n{line}\r\nContent-Length: 0\r\n\r\n"))]);
+        places.push(vec![
+            send(GET),
+            receive(format!("HTTP/1.1 200 Fine\r\n{line}\r\nContent-Length: 0\r\n\r\n")),
+        ]);
     }
     for line in request_lines() {
         places.push(vec![send(format!("{line}\r\nHost: h\r\n\r\n"))]);
@@ -174,7 +334,15 @@ fn places() -> Vec<Calls> {
 
 /// What is left of the calls, what is not kept as blanks. `piece`: how a call is divided into shorter ones.
 fn left(calls: &Calls, role: u8, piece: impl Fn(usize, &[u8]) -> Vec<usize>) -> Vec<u8> {
-    let mut recording = Recording::of(role);
+    left_where(calls, Recording::of(role), piece)
+}
+
+fn left_where(
+    calls: &Calls,
+    mut recording: Recording,
+    piece: impl Fn(usize, &[u8]) -> Vec<usize>,
+) -> Vec<u8> {
+    let role = recording.role;
     let mut all = Vec::new();
     for (index, (kind, bytes)) in calls.iter().enumerate() {
         let kind = match (role, kind) {
@@ -206,7 +374,10 @@ fn assert_blank(left: &[u8], calls: &Calls, how: &str) {
 fn is_path_so_far(bytes: &[u8], split: usize) -> bool {
     let seen = &bytes[..split];
     let target = seen.split(|&b| b == b' ').nth(1).unwrap_or_default();
-    let begins = target.starts_with(b"/") && !target.contains(&b'?') && !target.contains(&b';') && !target.contains(&b'#');
+    let begins = target.starts_with(b"/")
+        && !target.contains(&b'?')
+        && !target.contains(&b';')
+        && !target.contains(&b'#');
     begins && !seen.contains(&b'\n') && holds(target, SECRET)
 }
 
@@ -219,6 +390,10 @@ fn no_place_for_a_secret_is_kept() {
         assert!(holding, "{calls:?}");
         for role in [role::CLIENT, role::SERVER, role::UNKNOWN] {
             assert_blank(&left(calls, role, |_, bytes| vec![bytes.len()]), calls, "whole");
+            for stored in [0, 7, 20, 30] {
+                let recording = Recording { stored, ..Recording::of(role) };
+                assert_blank(&left_where(calls, recording, |_, bytes| vec![bytes.len()]), calls, "long");
+            }
         }
         for index in 0..calls.len() {
             for split in 1..calls[index].1.len() {
