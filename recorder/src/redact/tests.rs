@@ -153,6 +153,54 @@ fn a_body_is_cut_off_and_said_so() {
 }
 
 #[test]
+fn only_what_framing_needs_is_left_of_what_may_not_be_stored() {
+    let head =
+        "POST /path?a=b HTTP/1.1\r\nHost: a\r\nX-Y: z:z\r\ncontent-LENGTH: 17\r\nAccept: y\r\n fold\r\n\r\n";
+    let blank =
+        "POST /******** HTTP/1.1\r\n****: *\r\n***: ***\r\ncontent-LENGTH: 17\r\n******: *\r\n ****\r\n\r\n";
+    let answer = "HTTP/1.1 200 Very Fine\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\nServer: x\r\n\r\n";
+    let blank_answer =
+        "HTTP/1.1 200 *********\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n******: *\r\n\r\n";
+    for (kind, head, blank) in [(Kind::Send, head, blank), (Kind::Receive, answer, blank_answer)] {
+        for stored in [0, 2, 5, 20, 30, 42, 49, 60, head.len()] {
+            let mut recording = Recording { stored, ..Recording::of(role::CLIENT) };
+            let kept = recording.call(kind, head.as_bytes()).0;
+            assert_eq!(kept.len(), head.len());
+            let plain = Recording::of(role::CLIENT).call(kind, head.as_bytes()).0;
+            assert_eq!(kept[..stored], plain[..stored], "{stored}");
+            assert_eq!(String::from_utf8_lossy(&kept[stored..]), blank[stored..], "{stored}");
+        }
+    }
+}
+
+/// A head that goes on in a call of which nothing may be stored.
+#[test]
+fn a_long_head_in_several_calls_is_read_to_its_end() {
+    let calls = [
+        "HTTP/1.1 200 Fine\r\nX-Long: aaa",
+        "aaa: a b\r\nContent-Len",
+        "gth: 2",
+        "5\r\nConnection: close\r\n\r\n",
+    ];
+    let mut recording = Recording::of(role::CLIENT);
+    recording.call(Kind::Send, b"GET / HTTP/1.1\r\n\r\n");
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    for (index, text) in calls.iter().enumerate() {
+        recording.stored = if index == 0 { usize::MAX } else { 0 };
+        let (kept, _) = recording.call(Kind::Receive, text.as_bytes());
+        assert!(index == 0 || !holds(&kept, "a b"), "{}", String::from_utf8_lossy(&kept));
+        let call = Call { length: text.len() as u64, head: &kept, ..Call::default() };
+        framing.call(Direction::Responses, call, &mut parts);
+    }
+    let length = parts.iter().find_map(|part| match &part.what {
+        What::HeadEnd(info) => Some(info.content_length),
+        _ => None,
+    });
+    assert_eq!(length, Some(Some(25)));
+}
+
+#[test]
 fn a_head_without_secrets_is_left_as_it_is() {
     let mut recording = Recording::of(role::CLIENT);
     let request = b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n";
