@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 mod conversations;
+mod extents;
+mod pairing;
 mod secrets;
 
 /// Feeds whole calls and returns the parts of both directions.
