@@ -20,13 +20,14 @@ use crate::flows::{Flow, Sink};
 use crate::links::Links;
 use crate::proxies::Proxies;
 use crate::records::{self, Known};
+use crate::regimes::Regimes;
 use crate::rows::Rows;
 use crate::spans::{Change, Live};
 use crate::tables;
 use crate::traces::Traces;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 5;
+pub const ALGORITHM_VERSION: u32 = 6;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,7 @@ pub fn assemble(
         changes: Vec::new(),
         proxies: Proxies::default(),
         links: Links::default(),
+        regimes: Regimes::new(capture),
         traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
         halves: BTreeMap::new(),
         output: Output::new(options, sink),
@@ -128,6 +130,7 @@ struct Assembly<'a> {
     changes: Vec<Change>,
     proxies: Proxies,
     links: Links,
+    regimes: Regimes<'a>,
     traces: Traces,
     /// Ends of connections whose other end is not finished yet.
     halves: BTreeMap<i64, Box<Flow>>,
@@ -220,7 +223,8 @@ impl Assembly<'_> {
             match change {
                 Change::Began(span) => {
                     let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
-                    self.links.began(span, &mut self.live, &self.sockets, &self.proxies, lossy);
+                    let (sockets, proxies) = (&self.sockets, &self.proxies);
+                    self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, lossy);
                 }
                 Change::Headed(span) => self.links.headed(span, &mut self.live),
                 Change::Answered(span) => self.links.answered(span, &self.live),
@@ -240,8 +244,14 @@ impl Assembly<'_> {
         }
         let Slot::Open(mut flow) = std::mem::replace(slot, Slot::Gone) else { return Ok(()) };
         let dimensions = &self.dimensions;
+        let (peer, connection_id) = (self.sockets.get(index).peer, self.sockets.get(index).connection_id);
+        let other = match peer.and_then(|peer| self.flows.get(peer as usize)) {
+            Some(Slot::Open(other)) => Some(other),
+            _ => self.halves.get(&connection_id),
+        };
         let mut sink = Sink { live: &mut self.live, changes: &mut self.changes };
-        flow.finish(now_ns, |start_ns| dimensions.lossy(start_ns, now_ns), &mut sink);
+        let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
+        flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);
         self.proxies.closed(index);
         self.summary.missing_bytes += flow.missing_bytes;

@@ -98,6 +98,11 @@ impl Sockets {
         &self.all[index as usize]
     }
 
+    /// The place of a socket that has a row.
+    pub fn find(&self, socket_id: i64) -> Option<SocketIndex> {
+        self.by_id.get(&socket_id).copied()
+    }
+
     /// The place of a socket; one whose row was lost gets a row without addresses.
     pub fn index(&mut self, socket_id: i64) -> SocketIndex {
         if let Some(&index) = self.by_id.get(&socket_id) {

@@ -3,6 +3,8 @@
 //! A record batch of table `events` is read in place: an [`Event`] borrows its payload from the batch. Values that
 //! no kernel can report are clamped here, so that no later step needs to fear an overflow.
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use retrospan_formats::event::{Kind, TAIL_BYTES, flags};
@@ -44,8 +46,10 @@ pub struct Event<'a> {
     pub flags: u32,
     /// Only for [`Kind::State`].
     pub state: Option<StateChange>,
-    /// First bytes of the data, and its last 8 with [`flags::PAYLOAD_TAIL`].
-    pub payload: &'a [u8],
+    /// First bytes of the data that are known: those in `payload`, then those in `framing`.
+    pub head: &'a [u8],
+    /// The last ones beyond them.
+    pub tail: &'a [u8],
 }
 
 /// What a `state` row says.
@@ -75,12 +79,47 @@ impl<'a> Event<'a> {
 
     /// The first bytes of the data that are known, and the last ones beyond them.
     pub fn head_and_tail(&self) -> (&'a [u8], &'a [u8]) {
-        let known = self.payload.len().min(self.done_bytes as usize);
-        let payload = &self.payload[..known];
-        if self.flags & flags::PAYLOAD_TAIL != 0 && known >= TAIL_BYTES && (known as u64) < self.done_bytes {
-            return payload.split_at(known - TAIL_BYTES);
+        (self.head, self.tail)
+    }
+}
+
+/// Divides a payload into first and last bytes.
+fn divide(payload: &[u8], done_bytes: u64, bits: u32) -> (&[u8], &[u8]) {
+    let known = payload.len().min(done_bytes as usize);
+    let payload = &payload[..known];
+    if bits & flags::PAYLOAD_TAIL != 0 && known >= TAIL_BYTES && (known as u64) < done_bytes {
+        return payload.split_at(known - TAIL_BYTES);
+    }
+    (payload, &[])
+}
+
+/// First bytes that stand in two columns, side by side.
+#[derive(Default)]
+struct LongHeads {
+    bytes: Vec<u8>,
+    /// By row; empty where no row has any.
+    places: Vec<Range<usize>>,
+}
+
+impl LongHeads {
+    fn join(events: &Events) -> LongHeads {
+        let mut long = LongHeads::default();
+        let framing = &events.framing;
+        if framing.null_count() == framing.len() {
+            return long;
         }
-        (payload, &[])
+        for row in 0..framing.len() {
+            let before = long.bytes.len();
+            if framing.is_valid(row) {
+                let (head, _) = divide(events.payload(row), events.done_bytes(row), events.flags(row));
+                let room = (events.done_bytes(row) as usize).saturating_sub(head.len());
+                let more = framing.value(row);
+                long.bytes.extend_from_slice(head);
+                long.bytes.extend_from_slice(&more[..more.len().min(room)]);
+            }
+            long.places.push(before..long.bytes.len());
+        }
+        long
     }
 }
 
@@ -107,11 +146,13 @@ pub struct Events {
     old_state: PrimitiveArray<UInt8Type>,
     new_state: PrimitiveArray<UInt8Type>,
     payload: BinaryArray,
+    framing: BinaryArray,
+    long_heads: LongHeads,
 }
 
 /// Reads a batch that has the columns of table `events`, as the capture reader gives them.
 pub fn read(batch: &RecordBatch) -> Events {
-    Events {
+    let mut events = Events {
         boot_ns: column(batch, "boot_ns"),
         duration_ns: column(batch, "duration_ns"),
         pid: column(batch, "pid"),
@@ -133,7 +174,11 @@ pub fn read(batch: &RecordBatch) -> Events {
         old_state: column(batch, "old_state"),
         new_state: column(batch, "new_state"),
         payload: array(batch, "payload").as_binary::<i32>().clone(),
-    }
+        framing: array(batch, "framing").as_binary::<i32>().clone(),
+        long_heads: LongHeads::default(),
+    };
+    events.long_heads = LongHeads::join(&events);
+    events
 }
 
 impl Events {
@@ -144,7 +189,7 @@ impl Events {
 
     fn event(&self, row: usize, kind: Kind) -> Event<'_> {
         let boot_ns = self.boot_ns.value(row).clamp(0, MAX_TIME_NS);
-        let bytes = |column: &PrimitiveArray<Int64Type>| column.value(row).clamp(0, MAX_CALL_BYTES) as u64;
+        let (head, tail) = self.head_and_tail(row);
         Event {
             boot_ns,
             duration_ns: self.duration_ns.value(row).clamp(0, boot_ns),
@@ -154,14 +199,38 @@ impl Events {
             process_id: or_zero(&self.process_id, row),
             socket_id: self.socket_id.value(row),
             kind,
-            asked_bytes: bytes(&self.asked_bytes),
-            done_bytes: bytes(&self.done_bytes),
+            asked_bytes: bytes(&self.asked_bytes, row),
+            done_bytes: self.done_bytes(row),
             tcp_seq: self.tcp_seq.is_valid(row).then(|| self.tcp_seq.value(row)),
             errno: self.errno.value(row).unsigned_abs(),
-            flags: self.flags.value(row) as u32,
+            flags: self.flags(row),
             state: (kind == Kind::State).then(|| self.state(row)),
-            payload: if self.payload.is_valid(row) { self.payload.value(row) } else { &[] },
+            head,
+            tail,
         }
+    }
+
+    fn done_bytes(&self, row: usize) -> u64 {
+        bytes(&self.done_bytes, row)
+    }
+
+    fn flags(&self, row: usize) -> u32 {
+        self.flags.value(row) as u32
+    }
+
+    fn payload(&self, row: usize) -> &[u8] {
+        if self.payload.is_valid(row) { self.payload.value(row) } else { &[] }
+    }
+
+    fn head_and_tail(&self, row: usize) -> (&[u8], &[u8]) {
+        let done = self.done_bytes(row);
+        let (head, tail) = divide(self.payload(row), done, self.flags(row));
+        if !self.framing.is_valid(row) {
+            return (head, tail);
+        }
+        let head = &self.long_heads.bytes[self.long_heads.places[row].clone()];
+        let overlap = (head.len() + tail.len()).saturating_sub(done as usize);
+        (head, &tail[overlap.min(tail.len())..])
     }
 
     fn state(&self, row: usize) -> StateChange {
@@ -175,6 +244,10 @@ impl Events {
             new: or_zero(&self.new_state, row),
         }
     }
+}
+
+fn bytes(column: &PrimitiveArray<Int64Type>, row: usize) -> u64 {
+    column.value(row).clamp(0, MAX_CALL_BYTES) as u64
 }
 
 fn or_zero<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> T::Native {

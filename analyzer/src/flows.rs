@@ -9,7 +9,7 @@ use retrospan_formats::http1::{Direction, begins_head};
 use crate::connections::{Role, SocketIndex, Sockets};
 use crate::events::{Event, StateChange};
 use crate::messages::{Messages, Side};
-use crate::outcomes::Ending;
+use crate::outcomes::{Ending, Other};
 use crate::records::side_of;
 use crate::spans::{Change, Closing, Exchanges, Live};
 use crate::streams::{Piece, Streams, Way};
@@ -32,9 +32,13 @@ pub struct Flow {
     process_id: i64,
     streams: Streams,
     http: Option<(Messages, Exchanges)>,
-    close_row: Option<StateChange>,
+    /// A message head has told which side this is.
+    recognised: bool,
+    /// The last change of state: what the kernel had counted by then.
+    last_row: Option<StateChange>,
 }
 
+const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
 const CLOSE: u8 = 7;
 const CLOSE_WAIT: u8 = 8;
@@ -77,15 +81,16 @@ impl Flow {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            http: side.map(|side| (Messages::new(side), Exchanges::new(index, side))),
-            close_row: None,
+            http: side.map(|side| (Messages::new(side), Exchanges::new(index, side, !socket.discovered))),
+            recognised: false,
+            last_row: None,
         }
     }
 
     /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
     pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let http = Some((Messages::new(side), Exchanges::new(index, side)));
+        let http = Some((Messages::new(side), Exchanges::new(index, side, true)));
         Flow { http, ..Flow::new(index, sockets, now_ns) }
     }
 
@@ -107,7 +112,7 @@ impl Flow {
                     self.state(event.boot_ns, &change, sink);
                 }
             }
-            Kind::Close => self.ending.close_called_ns = Some(event.boot_ns),
+            Kind::Close => self.ending.close_called(event.enter_ns(), event.boot_ns),
             Kind::Shutdown => {
                 if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
                     self.ending.half_closed_ns.get_or_insert(event.boot_ns);
@@ -133,34 +138,51 @@ impl Flow {
         self.streams.waits()
     }
 
-    /// Nothing more comes from this socket: decides what is left.
-    pub fn finish(&mut self, now_ns: i64, lossy: impl Fn(i64) -> bool, sink: &mut Sink<'_>) {
-        let row = self.close_row;
-        let fin_out = self.ending.fin_out_ns.is_some();
+    /// Nothing more comes from this socket: decides what is left. `other`: the way of the connection's other end, so far.
+    pub fn finish(
+        &mut self,
+        now_ns: i64,
+        other: Option<&Flow>,
+        lossy: impl Fn(i64) -> bool,
+        sink: &mut Sink<'_>,
+    ) {
+        let row = self.last_row;
+        let fin_out = row.is_some_and(|row| fin_is_out(row.old));
         let fin_in = row.is_some_and(|row| fin_may_be_in(row.old));
+        let closed = row.filter(|row| row.new == CLOSE);
         self.feed(now_ns, sink, |streams, out| {
             streams.tick(i64::MAX, out);
             streams.close(Way::Out, row.map(|row| row.write_seq), fin_out, out);
             streams.close(Way::In, row.map(|row| row.copied_seq), fin_in, out);
             // Only the FIN was left in the receive queue.
-            if row.is_some_and(|row| {
+            if closed.is_some_and(|row| {
                 matches!(row.old, FIN_WAIT2 | CLOSING) && row.rcv_nxt.wrapping_sub(row.copied_seq) == 1
             }) {
                 streams.ended(Way::In, out);
             }
         });
-        let unread = match row {
+        let unread = match closed {
             Some(row) => row.rcv_nxt.wrapping_sub(row.copied_seq) as i32 > i32::from(fin_may_be_in(row.old)),
             None => self.streams.unread(Way::In),
         };
         let acknowledged = self.ending.acknowledged.and_then(|seq| self.streams.position(Way::Out, seq));
-        let closing = Closing { ending: &self.ending, unread, acknowledged, now_ns };
+        let other = other.map(|other| Other {
+            ending: &other.ending,
+            sent: other.next_seq(Way::Out).and_then(|seq| self.streams.position(Way::In, seq)),
+            taken: other.next_seq(Way::In).and_then(|seq| self.streams.position(Way::Out, seq)),
+        });
+        let closing = Closing { ending: &self.ending, unread, acknowledged, other, now_ns };
         if let Some((messages, exchanges)) = &mut self.http {
             messages.finish(&mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
             exchanges.finish(sink.live, &closing, lossy, sink.changes);
         }
+    }
+
+    /// Sequence number of the next byte, where nothing on the way to it is missing.
+    fn next_seq(&self, way: Way) -> Option<u32> {
+        (self.missing_bytes == 0).then(|| self.streams.next_seq(way)).flatten()
     }
 
     /// Requests so far.
@@ -205,22 +227,44 @@ impl Flow {
 
     fn call(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) {
         let way = if event.kind == Kind::Send { Way::Out } else { Way::In };
-        if matches!(event.errno, ECONNRESET | EPIPE) && self.ending.fin_in_ns.is_none() {
-            self.ending.reset_seen_ns.get_or_insert(event.boot_ns);
+        if matches!(event.errno, ECONNRESET | EPIPE) {
+            if self.ending.fin_in_ns.is_none() {
+                self.ending.reset_seen_ns.get_or_insert(event.boot_ns);
+            }
+            if way == Way::Out {
+                self.ending.refused_ns.get_or_insert(event.boot_ns);
+            }
         }
         self.bytes[way as usize] += event.done_bytes;
-        if self.http.is_none() {
-            // The streams have run on without anyone reading them.
-            let positions = self.streams.positions();
-            self.http = recognise(way, event)
-                .map(|side| (Messages::starting_at(side, positions), Exchanges::new(self.socket, side)));
+        if !self.recognised && event.done_bytes > 0 {
+            self.recognise(way, event);
         }
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
+    }
+
+    /// The first message head tells who asks: mostly who connected, but not with reverse HTTP, and of an older connection that
+    /// is not known.
+    fn recognise(&mut self, way: Way, event: &Event<'_>) {
+        let Some((side, sure)) = side_by_head(way, event) else { return };
+        let supposed = self.http.as_ref().map(|(_, exchanges)| exchanges.side());
+        if supposed == Some(side) {
+            self.recognised = true;
+        } else if sure || supposed.is_none() {
+            self.recognised = true;
+            // The streams have run on without anyone reading them, or in vain.
+            let positions = self.streams.positions();
+            let from_start = positions == [0, 0] && supposed.is_some();
+            let exchanges = Exchanges::new(self.socket, side, from_start);
+            self.http = Some((Messages::starting_at(side, positions), exchanges));
+        }
     }
 
     fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
         let whole = !self.ending.hole;
         self.ending.change(now_ns, change);
+        if carries_data(change.old) {
+            self.last_row = Some(*change);
+        }
         if let Some((_, exchanges)) = &mut self.http
             && whole
             && self.ending.hole
@@ -236,8 +280,11 @@ impl Flow {
                 self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
             }
             CLOSE => {
-                self.close_row = Some(*change);
-                if change.old == FIN_WAIT2 && change.sk_err == 0 {
+                let taken = self.streams.positions()[Way::In as usize];
+                let arrived = self.streams.position(Way::In, change.rcv_nxt);
+                // A client that closed may also end like this because of bytes that came too late.
+                let fin = arrived.is_some_and(|arrived| arrived > taken);
+                if change.old == FIN_WAIT2 && change.sk_err == 0 && fin {
                     let end = change.rcv_nxt.wrapping_sub(1);
                     self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
                 }
@@ -254,7 +301,7 @@ impl Flow {
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
         let Flow { streams, http, ending, missing_bytes, .. } = self;
-        let closing = Closing { ending, unread: false, acknowledged: None, now_ns };
+        let closing = Closing { ending, unread: false, acknowledged: None, other: None, now_ns };
         step(streams, &mut |piece| {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
@@ -267,22 +314,41 @@ impl Flow {
     }
 }
 
+/// Whether the counters of a socket in this state are those of its streams.
+fn carries_data(state: u8) -> bool {
+    matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING)
+}
+
+/// Whether a FIN was sent before a change from this state.
+fn fin_is_out(state: u8) -> bool {
+    matches!(state, FIN_WAIT1 | FIN_WAIT2 | LAST_ACK | CLOSING)
+}
+
 /// Whether a FIN may have arrived by this state.
 fn fin_may_be_in(state: u8) -> bool {
     matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
 }
 
-/// Which side a socket of unknown role is on, if these bytes say so.
-fn recognise(way: Way, event: &Event<'_>) -> Option<Side> {
+/// Which side a socket is on, if these bytes say so, and whether they say it beyond doubt.
+fn side_by_head(way: Way, event: &Event<'_>) -> Option<(Side, bool)> {
     if event.flags & flags::LENGTH_ONLY != 0 {
         return None;
     }
     let (head, _) = event.head_and_tail();
     let requests = begins_head(Direction::Requests, head);
     let responses = begins_head(Direction::Responses, head);
-    match (way, requests, responses) {
-        (Way::Out, true, false) | (Way::In, false, true) => Some(Side::Client),
-        (Way::In, true, false) | (Way::Out, false, true) => Some(Side::Server),
-        _ => None,
-    }
+    let side = match (way, requests, responses) {
+        (Way::Out, true, false) | (Way::In, false, true) => Side::Client,
+        (Way::In, true, false) | (Way::Out, false, true) => Side::Server,
+        _ => return None,
+    };
+    let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
+    let sure = if requests { ends_request_line(line) } else { line.starts_with(b"HTTP/1.") };
+    Some((side, sure))
+}
+
+/// `... HTTP/1.1`, with or without CR.
+fn ends_request_line(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.len() > 9 && line[line.len() - 9..].starts_with(b" HTTP/1.")
 }

@@ -13,6 +13,8 @@ pub struct Head {
     pub method: Option<Arc<str>>,
     /// Target without scheme, authority and query.
     pub path: Option<Arc<str>>,
+    /// Not all of the target is in `path` and `query`.
+    pub path_cut: bool,
     /// Query without `?`, values blanked by the recorder.
     pub query: Option<Arc<str>>,
     /// Status of a response.
@@ -40,8 +42,12 @@ pub struct Context {
     pub flags: u8,
 }
 
-/// Longest text kept of one header or path.
+/// Longest text kept of one header.
 const MAX_TEXT_BYTES: usize = 4096;
+/// Longest path kept: as much of a head as is ever read.
+const MAX_PATH_BYTES: usize = 16 * 1024;
+/// Paths that are shorter were stored as they came.
+const MIN_CUT_PATH_BYTES: usize = 64;
 
 /// Reads a head, or the beginning of one. Texts that are as in `last` are shared with it.
 pub fn read(direction: Direction, bytes: &[u8], last: &Head) -> Head {
@@ -83,7 +89,10 @@ fn request_line(line: &[u8], head: &mut Head, last: &Head) {
             Some(at) => (&target[..at], Some(&target[at + 1..])),
             None => (target, None),
         };
-        head.path = Some(text(path, &last.path));
+        head.path = Some(text_of(path, MAX_PATH_BYTES, &last.path));
+        // Of a path that was only read, and not stored, the recorder has left blanks.
+        let blanked = path.len() >= MIN_CUT_PATH_BYTES && path.ends_with(b"*");
+        head.path_cut = line.last() != Some(&b'\n') || path.len() > MAX_PATH_BYTES || blanked;
         head.query = query.map(|query| text(query, &last.query));
     }
     head.version = version(line.trim_ascii_end());
@@ -187,7 +196,11 @@ fn hex(digits: &[u8], most: usize) -> Option<u128> {
 }
 
 fn text(bytes: &[u8], last: &Option<Arc<str>>) -> Arc<str> {
-    let bytes = &bytes[..bytes.len().min(MAX_TEXT_BYTES)];
+    text_of(bytes, MAX_TEXT_BYTES, last)
+}
+
+fn text_of(bytes: &[u8], most: usize, last: &Option<Arc<str>>) -> Arc<str> {
+    let bytes = &bytes[..bytes.len().min(most)];
     match last {
         Some(last) if last.as_bytes() == bytes => last.clone(),
         _ => String::from_utf8_lossy(bytes).into(),
@@ -216,6 +229,15 @@ mod tests {
         let context = head.context.unwrap();
         assert_eq!(context.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
         assert_eq!(context.span_id, 0x00f0_67aa_0ba9_02b7);
+    }
+
+    #[test]
+    fn a_path_that_was_cut_says_so() {
+        let known = "p".repeat(90);
+        assert!(!request(&format!("GET /{known} HTTP/1.1\r\n")).path_cut);
+        assert!(request(&format!("GET /{known}")).path_cut);
+        let head = request(&format!("GET http://u/{known}{} HTTP/1.1\r\n", "*".repeat(9000)));
+        assert_eq!((head.path_cut, head.path.map(|path| path.len())), (true, Some(9091)));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod periodicity;
 pub mod print;
 pub mod proxies;
 pub mod records;
+pub mod regimes;
 pub mod report;
 pub mod rows;
 pub mod shift;

@@ -2,15 +2,17 @@
 //!
 //! A server span's parent is the client span at the other end of the same byte. A client span's parent is a server
 //! span of the same process: by a byte-level proxy's connections ([`crate::proxies`]), by an equal trace context, or by the
-//! thread that did nothing else in between. They are tried in that order; no evidence, no link.
+//! thread, where that is shown to work on one request after the other ([`crate::regimes`]). They are tried in that order; no
+//! evidence, no link.
 
 use std::collections::VecDeque;
 
-use crate::connections::{SocketIndex, Sockets};
+use crate::connections::{Endpoint, SocketIndex, Sockets};
 use crate::hashing::IntMap;
 use crate::heads::Context;
 use crate::messages::Side;
 use crate::proxies::Proxies;
+use crate::regimes::Regimes;
 use crate::spans::{Live, Span, SpanIndex};
 
 /// Why a span has its parent.
@@ -22,7 +24,7 @@ pub enum Evidence {
     ProxyBytes,
     /// Equal trace context within one process.
     Context,
-    /// The same thread with nothing else in flight.
+    /// The same thread, which works on one request after the other.
     Thread,
 }
 
@@ -83,6 +85,8 @@ pub struct Link {
     pub covered: Vec<(i64, i64)>,
     /// The server span that the thread was in, if there is no better evidence.
     candidate: Option<(SpanIndex, u64)>,
+    /// How often each destination was called for it, by the way its process works.
+    called: Vec<(Endpoint, u32)>,
     /// It came when its parent was written already.
     pub late: bool,
     /// Tells spans at the same place apart.
@@ -118,6 +122,7 @@ impl Links {
         live: &mut Live,
         sockets: &Sockets,
         proxies: &Proxies,
+        regimes: &Regimes<'_>,
         lossy: impl Fn(i64, i64) -> bool,
     ) {
         let Some(span) = live.get(index) else { return };
@@ -142,15 +147,23 @@ impl Links {
             return;
         }
         self.find_proxied(index, live, sockets, proxies);
-        if let Some(&[only]) = self.in_flight.get(&caller.process_id).map(Vec::as_slice)
-            && caller.process_id != 0
-            && !proxies.lost(socket)
-            && let Some(server) = live.get(only)
-            && server.request.first.tid == caller.tid
-            && server.start_ns <= caller.enter_ns
-            && !lossy(server.start_ns, caller.exit_ns)
+        let unlinked = live.get(index).is_some_and(|span| span.link.evidence.is_none());
+        if caller.process_id == 0 || !unlinked || proxies.lost(socket) {
+            return;
+        }
+        let in_hand = self.in_flight.get(&caller.process_id).map(Vec::as_slice).unwrap_or_default();
+        let mut of_thread = in_hand.iter().copied().filter(|&server| {
+            live.get(server).is_some_and(|server| {
+                server.request.first.tid == caller.tid && server.start_ns <= caller.enter_ns
+            })
+        });
+        let (Some(only), None) = (of_thread.next(), of_thread.next()) else { return };
+        let alone = in_hand.len() == 1;
+        let Some(server) = live.get_mut(only).filter(|s| !lossy(s.start_ns, caller.exit_ns)) else { return };
+        let serial = server.link.serial;
+        if regimes.is_blocking(caller.process_id, caller.tid, sockets)
+            || (alone && is_regular(server, caller.process_id, socket, sockets, regimes))
         {
-            let serial = server.link.serial;
             if let Some(span) = live.get_mut(index) {
                 span.link.candidate = Some((only, serial));
             }
@@ -225,10 +238,10 @@ impl Links {
     /// The server span at the same byte of the connection that a byte-level proxy copies from.
     fn find_proxied(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
         let Some(span) = live.get(index) else { return };
-        let Some(from) = proxies.source(span.socket) else { return };
+        let Some((from, shift)) = proxies.source(span.socket) else { return };
         let Some(first) = sockets.get(from).first_receive_seq else { return };
-        let seq = first.wrapping_add(span.request.begin as u32);
-        let (begin, start_ns) = (span.request.begin, span.start_ns);
+        let Some(begin) = span.request.begin.checked_add_signed(shift) else { return };
+        let (seq, start_ns) = (first.wrapping_add(begin as u32), span.start_ns);
         if let Some(&At::Live(server)) = self.by_byte.get(&(from, seq))
             && live
                 .get(server)
@@ -251,6 +264,24 @@ impl Links {
             attach(index, server, Evidence::Thread, live);
         }
     }
+}
+
+/// Whether a call on `socket` is one of those that its process makes for every request.
+fn is_regular(
+    server: &mut Span,
+    process_id: i64,
+    socket: SocketIndex,
+    sockets: &Sockets,
+    regimes: &Regimes<'_>,
+) -> bool {
+    let Some(to) = sockets.get(socket).remote else { return false };
+    let called = &mut server.link.called;
+    let at = called.iter().position(|(known, _)| *known == to).unwrap_or_else(|| {
+        called.push((to, 0));
+        called.len() - 1
+    });
+    called[at].1 += 1;
+    called[at].1 <= regimes.calls_per_request(process_id, to, sockets)
 }
 
 fn same_context(server: &Span, client: &Span) -> bool {

@@ -71,6 +71,13 @@ pub enum Notice<'a> {
         /// The call that moved the last byte.
         moment: Moment,
     },
+    /// The message may be complete with the bytes so far; see [`What::MayEnd`]. More of it takes that back.
+    MayEnd {
+        /// After its last byte so far.
+        position: u64,
+        /// The call that moved it.
+        moment: Moment,
+    },
     /// Bytes that belong to no message, or to one whose extent is not known.
     Unplaced {
         /// Within a message.
@@ -102,6 +109,8 @@ pub struct Messages {
 struct Assembly {
     in_message: bool,
     in_head: bool,
+    /// A start line that goes on in another call.
+    may_begin: Option<Beginning>,
     /// Bytes of the head from earlier calls.
     head: Vec<u8>,
     /// What the body is as long as, by the head.
@@ -109,6 +118,14 @@ struct Assembly {
     body_bytes: u64,
     /// The last call of this direction.
     last: Moment,
+}
+
+/// Where a message begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beginning {
+    position: u64,
+    seq: u32,
+    moment: Moment,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,10 +151,10 @@ struct Data<'a> {
 impl Messages {
     /// No message yet, and no byte.
     pub fn new(side: Side) -> Messages {
-        Messages::starting_at(side, [0, 0])
+        Messages { framing: Framing::new(), ..Messages::starting_at(side, [0, 0]) }
     }
 
-    /// No message yet. `positions`: of the next byte sent and received.
+    /// No message yet, but there may have been some before. `positions`: of the next byte sent and received.
     pub fn starting_at(side: Side, positions: [u64; 2]) -> Messages {
         let position = |direction| positions[side.way(direction) as usize];
         Messages {
@@ -155,7 +172,8 @@ impl Messages {
         match piece {
             Piece::Data { way, position, seq, length, head, tail, moment } => {
                 let direction = self.side.direction(way);
-                self.framing.call(direction, Call { length, head, tail }, &mut parts);
+                let (sent, times_ns) = (way == Way::Out, [moment.enter_ns, moment.exit_ns]);
+                self.framing.call(direction, Call { length, head, tail, sent, times_ns }, &mut parts);
                 let data = Data { position, seq, head, moment };
                 self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
             }
@@ -192,6 +210,14 @@ impl Messages {
     }
 }
 
+impl Data<'_> {
+    /// A message begins at this place of the call.
+    fn beginning(&self, offset: u64) -> Beginning {
+        let seq = self.seq.wrapping_add(offset.saturating_sub(self.position) as u32);
+        Beginning { position: offset, seq, moment: self.moment }
+    }
+}
+
 impl Assembly {
     /// The parts of a call.
     fn data(&mut self, data: &Data<'_>, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
@@ -201,14 +227,30 @@ impl Assembly {
             let at = (part.offset.saturating_sub(data.position)) as usize;
             let end = part.offset + part.length;
             match &part.what {
-                What::Begin => {
-                    self.begin();
+                What::MayBegin => {
                     head_from = at;
-                    let seq = data.seq.wrapping_add(at as u32);
-                    out(Notice::Begin { position: part.offset, seq, moment: data.moment });
+                    self.head.clear();
+                    self.may_begin = Some(data.beginning(part.offset));
+                }
+                What::Begin => {
+                    let before = self.may_begin.take().filter(|before| before.position == part.offset);
+                    if before.is_none() {
+                        head_from = at;
+                        self.head.clear();
+                    }
+                    self.begin();
+                    let Beginning { position, seq, moment } =
+                        before.unwrap_or_else(|| data.beginning(part.offset));
+                    out(Notice::Begin { position, seq, moment });
                 }
                 What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.moment, out),
+                What::MayEnd => {
+                    if self.in_message {
+                        out(Notice::MayEnd { position: part.offset, moment: data.moment });
+                    }
+                }
                 What::Lost => {
+                    self.may_begin = None;
                     if self.in_head {
                         self.head_cut(slice(data.head, head_from, at), data.moment, out);
                     }
@@ -225,7 +267,7 @@ impl Assembly {
             }
         }
         self.last = data.moment;
-        if self.in_head {
+        if self.in_head || self.may_begin.is_some() {
             self.keep(slice(data.head, head_from, data.head.len()));
         }
         if let Some(last) = parts.last()
@@ -239,7 +281,14 @@ impl Assembly {
     fn between(&mut self, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
         for part in parts {
             match &part.what {
+                What::Begin => {
+                    // A start line that was cut, and yet is one.
+                    let Some(Beginning { position, seq, moment }) = self.may_begin.take() else { continue };
+                    self.begin();
+                    out(Notice::Begin { position, seq, moment });
+                }
                 What::Lost => {
+                    self.may_begin = None;
                     if self.in_head {
                         self.head_cut(&[], self.last, out);
                     }
@@ -255,7 +304,6 @@ impl Assembly {
     fn begin(&mut self) {
         self.in_message = true;
         self.in_head = true;
-        self.head.clear();
         self.body = Body::Unknown;
         self.body_bytes = 0;
     }
@@ -274,6 +322,7 @@ impl Assembly {
         self.body_bytes = 0;
         self.body = match info.content_length {
             Some(length) => Body::Length(length),
+            None if info.unclear => Body::Unknown,
             None => Body::Counted,
         };
         let bytes = if self.head.is_empty() {
@@ -299,6 +348,7 @@ impl Assembly {
         }
         self.in_message = false;
         self.in_head = false;
+        self.may_begin = None;
         let body_bytes = match self.body {
             Body::Unknown => None,
             Body::Length(length) => Some(length),

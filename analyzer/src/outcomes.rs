@@ -55,6 +55,8 @@ pub struct Ending {
     pub half_closed_ns: Option<i64>,
     /// Last call of close.
     pub close_called_ns: Option<i64>,
+    /// The FIN was sent by a call of close.
+    pub closed_by_call: bool,
     /// State after the last `state` row.
     pub state: Option<u8>,
     /// A `state` row is missing.
@@ -63,6 +65,8 @@ pub struct Ending {
     pub closed: Option<Closed>,
     /// A call failed because the other side had reset the connection.
     pub reset_seen_ns: Option<i64>,
+    /// A send failed because nobody takes it any more: there was more to say.
+    pub refused_ns: Option<i64>,
     /// Sequence number up to which the other side has acknowledged, by the last `state` row.
     pub acknowledged: Option<u32>,
 }
@@ -88,6 +92,8 @@ const LAST_ACK: u8 = 9;
 const CLOSING: u8 = 11;
 const ECONNRESET: u32 = 104;
 const EPIPE: u32 = 32;
+/// A FIN this near to a call of close is its, ns.
+const NEAR_NS: i64 = 1_000_000;
 
 impl Ending {
     /// Takes in a `state` row.
@@ -95,7 +101,11 @@ impl Ending {
         self.hole |= self.state.is_some_and(|known| known != change.old);
         self.state = Some(change.new);
         match (change.old, change.new) {
-            (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => self.fin_out_ns = Some(ns),
+            (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
+                self.fin_out_ns = Some(ns);
+                self.closed_by_call |=
+                    self.close_called_ns.is_some_and(|called_ns| ns <= called_ns + NEAR_NS);
+            }
             (ESTABLISHED, CLOSE_WAIT) | (FIN_WAIT1, CLOSING | TIME_WAIT) | (FIN_WAIT2, TIME_WAIT) => {
                 self.fin_in_ns = Some(ns);
             }
@@ -106,6 +116,25 @@ impl Ending {
         }
         if matches!(change.old, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING) {
             self.acknowledged = Some(change.snd_una);
+        }
+    }
+
+    /// Takes in a call of close.
+    pub fn close_called(&mut self, enter_ns: i64, exit_ns: i64) {
+        self.close_called_ns = Some(exit_ns);
+        let during = enter_ns.saturating_sub(NEAR_NS)..=exit_ns.saturating_add(NEAR_NS);
+        self.closed_by_call |= self.fin_out_ns.is_some_and(|fin_ns| during.contains(&fin_ns));
+    }
+
+    /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
+    /// the call of shutdown may be among what was lost.
+    fn gave_up(&self, lossy: bool) -> bool {
+        match self.fin_out_ns {
+            Some(_) if self.half_closed_ns.is_some() => {
+                self.close_called_ns.is_some() || self.closed.is_some()
+            }
+            Some(_) => self.closed_by_call || !lossy,
+            None => self.reset_out_ns().is_some(),
         }
     }
 
@@ -146,9 +175,20 @@ impl Ending {
     }
 }
 
+/// What the other end's socket says, where it was recorded too. Positions are those of this end's streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Other<'a> {
+    /// Its end.
+    pub ending: &'a Ending,
+    /// Bytes that it has sent.
+    pub sent: Option<u64>,
+    /// Bytes that its application has taken.
+    pub taken: Option<u64>,
+}
+
 /// What is known of an exchange.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchanged {
+pub struct Exchanged<'a> {
     /// Whose socket it is.
     pub side: Side,
     /// Begin of the span, ns.
@@ -165,6 +205,8 @@ pub struct Exchanged {
     pub unread: bool,
     /// The other side has acknowledged all of the answer.
     pub acknowledged: bool,
+    /// The other end, where it was recorded.
+    pub other: Option<Other<'a>>,
 }
 
 /// What is known of an answer.
@@ -176,10 +218,26 @@ pub struct Answer {
     pub head_ns: i64,
     /// Call that moved the last byte so far.
     pub last: Moment,
+    /// Position after that byte.
+    pub end: u64,
+    /// What is known of where it ends.
+    pub length: Length,
+}
+
+/// What is known of where an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
     /// All of it was moved.
-    pub complete: bool,
-    /// Where it ends is not known, because not all of it was kept.
-    pub endless: bool,
+    Whole,
+    /// Its head says so, and it was not all moved.
+    Owed,
+    /// With the answering side's FIN, which was not seen yet.
+    UntilClose,
+    /// Nothing: not all of it was kept. `may_end`: its last known bytes are such as end a message.
+    Unknown {
+        /// So they are.
+        may_end: bool,
+    },
 }
 
 /// The end of a span.
@@ -197,19 +255,41 @@ pub struct Fate {
     pub late_at_ns: Option<i64>,
 }
 
+/// An answer of unknown length after which nothing came for so long was whole, ns.
+const QUIET_NS: i64 = 100_000_000;
+
 /// Whether a complete answer may yet turn out to have gone to a client that was gone.
-pub fn must_wait(exchanged: &Exchanged, ending: &Ending) -> bool {
-    exchanged.side == Side::Server
-        && exchanged.answer.is_some_and(|a| ending.other_left_ns().is_some_and(|left| left < a.last.exit_ns))
+pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
+    x.side == Side::Server
+        && x.answer.is_some_and(|a| ending.other_left_ns().is_some_and(|left| left < a.last.exit_ns))
 }
 
 /// Decides. `cut_ns`: the recording ended then, and the socket with it, if it had not ended before. `lossy`: events
 /// may have been lost since the span began.
-pub fn decide(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+///
+/// The rules, in order; the first that applies decides. What each outcome needs as proof is in docs/method.md.
+///
+/// | the answer | what else is known | outcome |
+/// |---|---|---|
+/// | any | bytes of the exchange are missing | `lost` |
+/// | whole | the client took it, or was there | `ok`, `error` |
+/// | whole | the client had left before | `client_closed` |
+/// | bytes of no protocol | | `unparsed` |
+/// | any | a change of state is missing | `lost` |
+/// | of unknown length | all was taken, nothing more was tried, and it came to an apparent end | `ok`, `error` |
+/// | of unknown length | else | `lost` |
+/// | until the close | the client left first, and more was sent | `client_closed` |
+/// | until the close | the client left first, and the server closed without sending more | `ok`, `error` |
+/// | until the close | the client left first | `lost` |
+/// | owed | somebody is proven to have left first | `client_closed`, `server_closed`, `reset` |
+/// | owed | the client's FIN may have been a half-close | `timeout_cut`, after losses `lost` |
+/// | owed | nobody left | `timeout_cut`, after losses `lost` |
+pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
     if x.damaged {
         return fate(x, Outcome::Lost, x.last.exit_ns);
     }
-    if let Some(answer) = x.answer.filter(|a| a.complete) {
+    let length = x.answer.map_or(Length::Owed, |answer| answer.length);
+    if let (Some(answer), Length::Whole) = (x.answer, length) {
         return match x.side {
             Side::Client => answered(x, &answer),
             Side::Server => answered_to_whom(x, &answer, ending, cut_ns, lossy),
@@ -218,74 +298,192 @@ pub fn decide(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate 
     if let Some(ns) = x.unparsed_ns {
         return fate(x, Outcome::Unparsed, ns);
     }
-    if let Some(answer) = x.answer.filter(|a| a.endless && ended_in_order(x, ending)) {
-        return answered(x, &answer);
+    if ending.hole {
+        return fate(x, Outcome::Lost, x.last.exit_ns);
     }
-    unanswered(x, ending, cut_ns, lossy)
+    match (x.answer, length) {
+        (Some(answer), Length::Unknown { may_end }) => {
+            if ended_by_evidence(x, &answer, may_end, ending, cut_ns, lossy) {
+                answered(x, &answer)
+            } else {
+                fate(x, Outcome::Lost, answer.last.exit_ns)
+            }
+        }
+        (Some(answer), Length::UntilClose) => until_close(x, &answer, ending, cut_ns, lossy),
+        _ => unanswered(x, Left::first(x, ending, lossy), cut_ns, lossy),
+    }
 }
 
-fn ended_in_order(x: &Exchanged, ending: &Ending) -> bool {
-    let failed = ending.closed.is_some_and(|c| c.sk_err != 0);
-    let open = ending.fin_in_ns.is_none() && ending.fin_out_ns.is_none();
-    !failed && !open && (x.side == Side::Client || x.acknowledged)
-}
-
-fn answered(x: &Exchanged, answer: &Answer) -> Fate {
+fn answered(x: &Exchanged<'_>, answer: &Answer) -> Fate {
     let error = answer.status.is_some_and(|status| status >= 500);
     fate(x, if error { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
 }
 
 /// The answering side wrote all of its answer. Was there anybody left to take it?
-fn answered_to_whom(x: &Exchanged, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
     let Some(left_ns) = ending.other_left_ns().filter(|&left| left < answer.last.exit_ns) else {
         return answered(x, answer);
     };
     // A client on the same host may take the last byte and leave before the call that sent it returns.
     let during_last_call = left_ns >= answer.last.enter_ns;
+    if x.other_took(answer) {
+        return answered(x, answer);
+    }
     match ending.closed {
+        _ if ending.hole => fate(x, Outcome::Lost, answer.last.exit_ns),
         Some(closed) if x.acknowledged && (closed.sk_err == 0 || during_last_call) => answered(x, answer),
+        // Its kernel took all of it, then it reset: what its application took is not known.
+        Some(_) if x.acknowledged && ending.fin_in_ns.is_some() && x.other.is_none() => {
+            fate(x, Outcome::Lost, answer.last.exit_ns)
+        }
         Some(_) => fate(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
         None if ending.reset_seen_ns.is_some() => fate(x, Outcome::ClientClosed, left_ns),
-        None => fate(x, if ending.hole || lossy { Outcome::Lost } else { Outcome::TimeoutCut }, cut_ns),
+        None if x.other.is_some_and(|other| other.ending.gave_up(lossy)) => {
+            fate(x, Outcome::ClientClosed, left_ns)
+        }
+        None => not_known(x, cut_ns, lossy),
     }
 }
 
-/// The answer is not complete.
-fn unanswered(x: &Exchanged, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
-    if ending.hole {
-        return fate(x, Outcome::Lost, x.last.exit_ns);
-    }
-    let never = i64::MAX;
-    let (client_ns, server_ns, server_reset_ns) = match x.side {
-        Side::Client => (
-            ending.left_ns().filter(|_| !still_takes(x, ending)).unwrap_or(never),
-            ending.other_fin_ns().filter(|_| !x.unread).unwrap_or(never),
-            ending.reset_in_ns().unwrap_or(never),
-        ),
-        Side::Server => (
-            ending.other_left_ns().filter(|_| !was_taken(x, ending)).unwrap_or(never),
-            ending.fin_out_ns.unwrap_or(never),
-            ending.reset_out_ns().unwrap_or(never),
-        ),
+/// Whether an answer of unknown length was whole: everything sent was taken, nothing more was tried, and nothing came for
+/// a while or somebody closed in order.
+fn ended_by_evidence(
+    x: &Exchanged<'_>,
+    answer: &Answer,
+    may_end: bool,
+    ending: &Ending,
+    cut_ns: i64,
+    lossy: bool,
+) -> bool {
+    let fin_ns = [ending.fin_in_ns, ending.fin_out_ns].into_iter().flatten().min();
+    let over_ns = [fin_ns, ending.closed.map(|c| c.ns), ending.reset_seen_ns].into_iter().flatten().min();
+    let in_order = over_ns.is_some() && over_ns == fin_ns;
+    let quiet_ns = over_ns.unwrap_or(cut_ns) - answer.last.exit_ns;
+    // Without a row of its end nobody counted what may have come since.
+    let counted = over_ns.is_some() || !lossy;
+    let taken = match x.side {
+        Side::Client => !x.unread && !x.more_was_sent(answer),
+        Side::Server if over_ns.is_some() => x.acknowledged || x.other_took(answer),
+        Side::Server => true,
     };
-    let broken_ns = ending.broken_ns().unwrap_or(never);
-    let first = client_ns.min(server_ns).min(server_reset_ns).min(broken_ns);
-    if first == never {
-        return fate(x, if lossy { Outcome::Lost } else { Outcome::TimeoutCut }, cut_ns);
-    }
-    let outcome = if first == client_ns {
-        Outcome::ClientClosed
-    } else if first == server_ns {
-        Outcome::ServerClosed
+    taken && ending.refused_ns.is_none() && (may_end || in_order || (counted && quiet_ns >= QUIET_NS))
+}
+
+/// The answer lasts until the answering side's FIN, which did not come.
+fn until_close(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+    let left = Left::first(x, ending, lossy);
+    let Left::Client { ns, .. } = left else { return unanswered(x, left, cut_ns, lossy) };
+    let (more, nothing_more) = match x.side {
+        Side::Client => {
+            let server_closed = x.other.is_some_and(|other| other.ending.closed.is_some());
+            let refused = x.other.is_some_and(|other| other.ending.refused_ns.is_some());
+            let more = x.unread || refused || x.more_was_sent(answer);
+            (more, server_closed && !more)
+        }
+        Side::Server => {
+            let taken = x.acknowledged || x.other_took(answer);
+            let more = ending.refused_ns.is_some() || (answer.last.enter_ns > ns && !taken);
+            (more, taken && !more && ending.closed.is_some())
+        }
+    };
+    if more {
+        unanswered(x, left, cut_ns, lossy)
+    } else if nothing_more {
+        answered(x, answer)
     } else {
-        Outcome::Reset
-    };
-    fate(x, outcome, first)
+        fate(x, Outcome::Lost, answer.last.exit_ns)
+    }
+}
+
+/// An answer is owed.
+fn unanswered(x: &Exchanged<'_>, left: Left, cut_ns: i64, lossy: bool) -> Fate {
+    match left {
+        Left::Client { ns, proven: true } => fate(x, Outcome::ClientClosed, ns),
+        Left::Client { proven: false, .. } | Left::Nobody => not_known(x, cut_ns, lossy),
+        Left::Server { ns } => fate(x, Outcome::ServerClosed, ns),
+        Left::Broken { ns } => fate(x, Outcome::Reset, ns),
+    }
+}
+
+/// The recording ended before it was known how the exchange ends.
+fn not_known(x: &Exchanged<'_>, cut_ns: i64, lossy: bool) -> Fate {
+    if lossy { fate(x, Outcome::Lost, x.last.exit_ns) } else { fate(x, Outcome::TimeoutCut, cut_ns) }
+}
+
+/// Who ended an exchange whose answer was not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// The requesting side. `proven`: it did not only shut down its sending half.
+    Client { ns: i64, proven: bool },
+    /// The answering side, by FIN.
+    Server { ns: i64 },
+    /// The answering side by RST, or the network.
+    Broken { ns: i64 },
+    /// Nobody, as far as it was recorded.
+    Nobody,
+}
+
+impl Left {
+    /// Whoever was first, as this side's socket has it.
+    fn first(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> Left {
+        let (client, server_ns, reset_ns) = match x.side {
+            Side::Client => (
+                ending.left_ns().filter(|_| !still_takes(x, ending)).map(|ns| (ns, ending.gave_up(lossy))),
+                ending.other_fin_ns().filter(|_| !x.unread),
+                ending.reset_in_ns(),
+            ),
+            Side::Server => (
+                ending
+                    .other_left_ns()
+                    .filter(|_| !was_taken(x, ending) && !x.other_waits())
+                    .map(|ns| (ns, proven_by_server(x, ending, lossy))),
+                ending.fin_out_ns,
+                ending.reset_out_ns(),
+            ),
+        };
+        let all = [
+            client.map(|(ns, proven)| (ns, Left::Client { ns, proven })),
+            server_ns.map(|ns| (ns, Left::Server { ns })),
+            reset_ns.map(|ns| (ns, Left::Broken { ns })),
+            ending.broken_ns().map(|ns| (ns, Left::Broken { ns })),
+        ];
+        // Of the same moment the first listed.
+        all.into_iter().flatten().min_by_key(|(ns, _)| *ns).map_or(Left::Nobody, |(_, left)| left)
+    }
+}
+
+/// The server's socket shows that the client left: by RST, by the other end's own record, or by what became of the socket after
+/// the FIN. As long as it has not ended the client may only have shut down its sending half.
+fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
+    ending.fin_in_ns.is_none()
+        || ending.closed.is_some()
+        || ending.reset_seen_ns.is_some()
+        || x.other.is_some_and(|other| other.ending.gave_up(lossy))
+}
+
+impl Exchanged<'_> {
+    /// The application at the other end took all of the answer.
+    fn other_took(&self, answer: &Answer) -> bool {
+        self.other.and_then(|other| other.taken).is_some_and(|taken| taken >= answer.end)
+    }
+
+    /// The other end sent more than this one took.
+    fn more_was_sent(&self, answer: &Answer) -> bool {
+        self.other.and_then(|other| other.sent).is_some_and(|sent| sent > answer.end)
+    }
+
+    /// The client at the other end has shut down its sending half and waits.
+    fn other_waits(&self) -> bool {
+        self.other.is_some_and(|other| {
+            let ending = other.ending;
+            ending.half_closed_ns.is_some() && ending.close_called_ns.is_none() && ending.closed.is_none()
+        })
+    }
 }
 
 /// This client has sent FIN, and yet takes what comes: it waits, or took bytes until the other side's FIN.
-fn still_takes(x: &Exchanged, ending: &Ending) -> bool {
+fn still_takes(x: &Exchanged<'_>, ending: &Ending) -> bool {
     let Some(fin_ns) = ending.fin_out_ns.filter(|_| ending.half_closed_ns.is_some()) else { return false };
     let before_close = |ns: i64| ending.close_called_ns.is_none_or(|called_ns| ns <= called_ns);
     match ending.other_fin_ns() {
@@ -295,14 +493,14 @@ fn still_takes(x: &Exchanged, ending: &Ending) -> bool {
 }
 
 /// The client has sent FIN, and yet took all that it was sent until this side's FIN.
-fn was_taken(x: &Exchanged, ending: &Ending) -> bool {
+fn was_taken(x: &Exchanged<'_>, ending: &Ending) -> bool {
     let in_order = ending.closed.is_some_and(|closed| closed.sk_err == 0) && ending.reset_seen_ns.is_none();
     let (Some(fin_ns), Some(answer)) = (ending.fin_in_ns, x.answer) else { return false };
     in_order && x.acknowledged && answer.last.exit_ns > fin_ns && ending.fin_out_ns.is_some()
 }
 
 /// Puts the answer before or after the end.
-fn fate(x: &Exchanged, outcome: Outcome, end_ns: i64) -> Fate {
+fn fate(x: &Exchanged<'_>, outcome: Outcome, end_ns: i64) -> Fate {
     let end_ns = end_ns.max(x.start_ns);
     let mut fate = Fate { end_ns, outcome, status: None, late_status: None, late_at_ns: None };
     match x.answer {

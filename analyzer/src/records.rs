@@ -88,6 +88,7 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::Integer(span.number.into()),
         Cell::Integer(socket.id),
         Cell::integer((socket.netns != 0).then_some(socket.netns)),
+        span.head.path.as_ref().map_or(Cell::Null, |_| Cell::Bool(span.head.path_cut)),
     ]);
     Labels { service: process.map_or("", |p| &*p.service), name }
 }

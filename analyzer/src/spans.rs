@@ -1,7 +1,8 @@
 //! Messages of one socket in, spans out: every request gets one, its answer is paired with it, and it ends once.
 //!
 //! The k-th answer on a connection answers its k-th request; interim answers (1xx) are no answers. Where calls are missing,
-//! that count cannot be trusted: what may be touched is `lost` until the connection is quiet again.
+//! or bytes came that may be requests of another kind, that count cannot be trusted: what may be touched is `lost` until the
+//! connection is quiet again.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ use crate::connections::SocketIndex;
 use crate::heads::{self, Head};
 use crate::links::Link;
 use crate::messages::{Notice, Side};
-use crate::outcomes::{Answer, Ending, Exchanged, Fate, Outcome, decide, must_wait};
+use crate::outcomes::{Answer, Ending, Exchanged, Fate, Length, Other, Outcome, decide, must_wait};
 use crate::streams::Moment;
 
 /// Place of a span in [`Live`].
@@ -28,6 +29,10 @@ pub struct Extent {
     pub complete: bool,
     /// Where it ends is not known.
     pub endless: bool,
+    /// It ends with the sending side's FIN.
+    pub until_close: bool,
+    /// Its last bytes are such as end a message.
+    pub may_end: bool,
     /// Length of the head; 0 where it is not known.
     pub head_bytes: u64,
     /// Length of the body, where it is known.
@@ -47,6 +52,7 @@ impl Extent {
         if position > self.end {
             self.end = position;
             self.last = moment;
+            self.may_end = false;
         }
     }
 
@@ -55,6 +61,19 @@ impl Extent {
         self.last = moment;
         self.body_bytes = body_bytes;
         self.complete = true;
+    }
+
+    /// What is known of where it ends, if it is an answer to a request of this head.
+    fn length(&self, request: &Head) -> Length {
+        if self.complete {
+            return Length::Whole;
+        }
+        // An answer to HEAD has a length and no body.
+        let bare = self.head_bytes > 0 && self.end <= self.begin + self.head_bytes;
+        if self.endless || (request.method.is_none() && bare) {
+            return Length::Unknown { may_end: self.may_end };
+        }
+        if self.until_close { Length::UntilClose } else { Length::Owed }
     }
 
     /// Bytes on the wire.
@@ -109,7 +128,7 @@ impl Span {
         self.response.is_some_and(|r| r.extent.complete)
     }
 
-    fn exchanged(&self, closing: &Closing<'_>) -> Exchanged {
+    fn exchanged<'a>(&self, closing: &Closing<'a>) -> Exchanged<'a> {
         let last = self.response.map_or(self.request.last, |r| r.extent.last);
         Exchanged {
             side: self.side,
@@ -121,10 +140,11 @@ impl Span {
                 status: r.status,
                 head_ns: r.head_ns,
                 last: r.extent.last,
-                complete: r.extent.complete,
-                endless: r.extent.endless,
+                end: r.extent.end,
+                length: r.extent.length(&self.head),
             }),
             unread: closing.unread,
+            other: closing.other,
             acknowledged: self.response.is_none_or(|r| {
                 closing.acknowledged.is_some_and(|acknowledged| acknowledged >= r.extent.end)
             }),
@@ -141,6 +161,8 @@ pub struct Closing<'a> {
     pub unread: bool,
     /// Position up to which the other side has acknowledged.
     pub acknowledged: Option<u64>,
+    /// The other end, where it was recorded.
+    pub other: Option<Other<'a>>,
     /// Now, or when the recording ended, boot time ns.
     pub now_ns: i64,
 }
@@ -213,8 +235,13 @@ pub struct Exchanges {
     response: Option<Extent>,
     /// The span whose answer is being read.
     answering: Option<SpanIndex>,
-    /// An answer that was reported before its request: two threads of a client may do so.
-    early: Option<Response>,
+    /// Answers that came before their requests: two threads of a client may be reported so, and a server may answer before
+    /// it reads.
+    early: VecDeque<Response>,
+    /// All of the requests' bytes were understood so far, from the connection's first byte on.
+    understood: bool,
+    /// Bytes that may be a request came since the last answer.
+    unknown: bool,
     /// Answers and requests may have been counted wrong since the last gap.
     uncertain: bool,
     /// A request was sent before the answer to the one before it.
@@ -229,10 +256,12 @@ pub struct Exchanges {
 
 /// Pipelined requests that one unseen event may have decided wrongly.
 const MAX_DECIDED: usize = 64;
+/// Answers that wait for their request.
+const MAX_EARLY: usize = 64;
 
 impl Exchanges {
-    /// No exchange yet.
-    pub fn new(socket: SocketIndex, side: Side) -> Exchanges {
+    /// No exchange yet. `from_start`: nor was there one before the recording.
+    pub fn new(socket: SocketIndex, side: Side, from_start: bool) -> Exchanges {
         Exchanges {
             socket,
             side,
@@ -240,7 +269,9 @@ impl Exchanges {
             doubtful: Vec::new(),
             response: None,
             answering: None,
-            early: None,
+            early: VecDeque::new(),
+            understood: from_start,
+            unknown: false,
             uncertain: false,
             pipelined: false,
             requests: 0,
@@ -282,7 +313,10 @@ impl Exchanges {
                 }
             }
             (Direction::Requests, Notice::Unplaced { in_message, position, moment }) => {
-                if let Some(request) = self.last_request(live).filter(|_| in_message) {
+                if !in_message {
+                    self.understood = false;
+                    self.unknown = true;
+                } else if let Some(request) = self.last_request(live) {
                     request.endless = true;
                     request.progress(position, moment);
                 }
@@ -307,6 +341,18 @@ impl Exchanges {
             }
             (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
                 self.unplaced(in_message, position, moment, live);
+            }
+            (Direction::Requests, Notice::MayEnd { position, moment }) => {
+                if let Some(request) = self.last_request(live) {
+                    request.endless = true;
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Responses, Notice::MayEnd { position, moment }) => {
+                self.response_extent(live, |extent| {
+                    extent.endless = true;
+                    extent.progress(position, moment);
+                });
             }
             (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
                 self.response_extent(live, |extent| extent.complete(position, body_bytes, moment));
@@ -366,6 +412,8 @@ impl Exchanges {
         if self.open.is_empty() && !self.pipelined {
             self.uncertain = false;
         }
+        // The next answer may be that of a request which was not understood.
+        self.uncertain |= std::mem::take(&mut self.unknown);
         let span = Span {
             socket: self.socket,
             side: self.side,
@@ -384,17 +432,28 @@ impl Exchanges {
         self.requests = self.requests.saturating_add(1);
         self.open.push_back(index);
         changes.push(Change::Began(index));
-        if let Some(early) = self.early.take()
-            && moment.enter_ns <= early.extent.first.exit_ns
-            && let Some(span) = live.get_mut(index)
-        {
-            span.response = Some(early);
-            if early.extent.complete {
-                self.answered(index, live, closing, changes);
-            } else {
-                self.answering = Some(index);
-            }
+        let Some(early) = self.early_for(moment) else { return };
+        let Some(span) = live.get_mut(index) else { return };
+        span.response = Some(early);
+        if early.extent.complete {
+            self.answered(index, live, closing, changes);
+        } else {
+            self.answering = Some(index);
         }
+    }
+
+    /// The answer that came before the request which this call began to move.
+    fn early_for(&mut self, moment: Moment) -> Option<Response> {
+        let early = self.early.pop_front()?;
+        // A client sends before it takes; a server that answers before it reads does so from the first request on.
+        let belongs = match self.side {
+            Side::Client => moment.enter_ns <= early.extent.first.exit_ns,
+            Side::Server => self.understood,
+        };
+        if !belongs {
+            self.early.clear();
+        }
+        belongs.then_some(early)
     }
 
     /// An answer whose end was not seen ended somewhere before the next request.
@@ -436,12 +495,15 @@ impl Exchanges {
             return;
         }
         extent.endless = info.is_none();
+        extent.until_close = info.is_some_and(|info| info.until_close);
         extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
         let response = Response { extent, status, head_ns: moment.exit_ns };
         self.response = None;
         let waiting = self.open.iter().copied().find(|&i| live.get(i).is_some_and(|s| s.response.is_none()));
         let Some(index) = waiting else {
-            self.early = Some(response);
+            if !std::mem::take(&mut self.unknown) && self.early.len() < MAX_EARLY {
+                self.early.push_back(response);
+            }
             return;
         };
         self.close_before(index, live, closing, changes);
@@ -481,13 +543,15 @@ impl Exchanges {
             }
         } else if let Some(extent) = &mut self.response {
             update(extent);
-        } else if let Some(early) = &mut self.early {
+        } else if let Some(early) = self.early.back_mut() {
             update(&mut early.extent);
         }
     }
 
     fn unplaced(&mut self, in_message: bool, position: u64, moment: Moment, live: &mut Live) {
-        if in_message {
+        // What follows an answer of unknown end after the next request is no more of it.
+        let read = self.answering.is_some() || self.response.is_some() || !self.early.is_empty();
+        if in_message && read {
             self.response_extent(live, |extent| {
                 extent.endless = true;
                 extent.progress(position, moment);
@@ -571,7 +635,8 @@ impl Exchanges {
             return;
         }
         self.uncertain = true;
-        self.early = None;
+        self.understood = false;
+        self.early.clear();
         if direction == Direction::Responses && self.open.is_empty() {
             // An answer that lasts until the connection is closed seemed to end before.
             self.distrust(live);

@@ -198,6 +198,11 @@ impl Streams {
         cursor.position.checked_add_signed(cursor.distance(seq)?)
     }
 
+    /// Raw sequence number of the next byte of this way; None before the first one of a discovered socket.
+    pub fn next_seq(&self, way: Way) -> Option<u32> {
+        self.ways[way as usize].next
+    }
+
     /// Position of the next byte of each way, by [`Way`].
     pub fn positions(&self) -> [u64; 2] {
         [self.ways[Way::Out as usize].position, self.ways[Way::In as usize].position]

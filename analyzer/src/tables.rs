@@ -141,6 +141,12 @@ pub const SPANS: Table = Table {
         required("request_number", I32, Dictionary, "How many requests came before it on the connection."),
         required("socket_id", I64, Dictionary, "`sockets.socket_id` of this side."),
         optional("netns", I64, Dictionary, "Network namespace of this side."),
+        optional(
+            "path_cut",
+            Bool,
+            Plain,
+            "The target was longer than what was kept of it; null without a path.",
+        ),
     ],
 };
 

@@ -101,6 +101,111 @@ fn equal_requests_at_once_are_told_apart_by_whole_connections() {
     }
 }
 
+/// A proxy that takes the first bytes before it connects. `at_once`: it connects right after that.
+fn read_first(at_once: bool, path: impl Fn(usize) -> String) -> (Assembled, Vec<[Connection; 2]>) {
+    let mut world = World::new();
+    let chain = Chain::new(&mut world);
+    let get = |number| with(&path(number), "");
+    let fronts: Vec<_> = (0..12).map(|_| world.connect(chain.client, chain.proxy, 8000)).collect();
+    let mut chains = Vec::new();
+    for (number, front) in fronts.iter().enumerate() {
+        world.request(*front, &get(number));
+        if at_once {
+            chains.push([*front, world.connect(chain.proxy, chain.server, 8080)]);
+        }
+    }
+    for front in &fronts[chains.len()..] {
+        chains.push([*front, world.connect(chain.proxy, chain.server, 8080)]);
+    }
+    for (number, [_, back]) in chains.iter().enumerate().rev() {
+        world.request(*back, &get(number));
+    }
+    for [front, back] in &chains {
+        world.respond(*back, OK);
+        world.respond(*front, OK);
+    }
+    for (number, [front, back]) in chains.iter().enumerate() {
+        world.request(*front, &get(number + 100));
+        world.request(*back, &get(number + 100));
+        world.respond(*back, OK);
+        world.respond(*front, OK);
+    }
+    (world.assembled(), chains)
+}
+
+#[test]
+fn a_proxy_may_read_before_it_connects() {
+    // Equal requests are told apart by the thread, others by their bytes.
+    let (assembled, chains) = read_first(true, |_| "/same".to_owned());
+    all_paired(&assembled, &chains, 2);
+    let (assembled, chains) = read_first(false, |number| format!("/request/{number}"));
+    all_paired(&assembled, &chains, 2);
+    let (assembled, chains) = read_first(false, |_| "/same".to_owned());
+    for [_, back] in chains {
+        assert!(assembled.of(back.client).into_iter().all(|span| evidence(span) != "proxy_bytes"));
+    }
+}
+
+#[test]
+fn one_thread_may_accept_and_another_connect() {
+    let mut world = World::new();
+    let chain = Chain::new(&mut world);
+    let mut chains = Vec::new();
+    for number in 0..8 {
+        let first = world.rows.len();
+        let [one, two] = chain.connect(&mut world);
+        chains.push([one, two]);
+        world.request(one, &with(&format!("/{number}"), ""));
+        world.request(two, &with(&format!("/{number}"), ""));
+        for row in &mut world.rows[first..] {
+            row.tid += u32::from(row.socket == two.client && row.tid != 0) * 50;
+        }
+    }
+    for [one, two] in &chains {
+        world.respond(*two, OK);
+        world.respond(*one, OK);
+    }
+    all_paired(&world.assembled(), &chains, 1);
+}
+
+#[test]
+fn a_proxy_protocol_header_shifts_positions_and_breaks_no_pair() {
+    let v2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[127; 12]].concat();
+    let v1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 33333 80\r\n".to_vec();
+    for header in [v1, v2] {
+        for (incoming, outgoing, own_call) in [(false, true, true), (false, true, false), (true, false, true)]
+        {
+            let mut world = World::new();
+            let chain = Chain::new(&mut world);
+            let [one, two] = chain.connect(&mut world);
+            for (hop, has_header) in [(one, incoming), (two, outgoing)] {
+                if has_header && own_call {
+                    world.request(hop, &header);
+                }
+                let together = has_header && !own_call;
+                let first = [if together { header.as_slice() } else { b"" }, GET].concat();
+                world.request(hop, &first);
+            }
+            for round in 0..3 {
+                if round > 0 {
+                    world.request(one, GET);
+                    world.request(two, GET);
+                }
+                world.respond(two, OK);
+                world.respond(one, OK);
+            }
+            let assembled = world.assembled();
+            assert_eq!(assembled.summary.broken_pairs, 0);
+            let (servers, clients) = (assembled.of(one.server), assembled.of(two.client));
+            // The request right after the header may be unknown; those that follow are not.
+            for (server, client) in servers.iter().rev().zip(clients.iter().rev()).take(2) {
+                assert_eq!(client.get("parent_span_id"), Some(&server["span_id"]), "{header:?}");
+                assert_eq!(evidence(client), "proxy_bytes");
+            }
+        }
+    }
+}
+
 #[test]
 fn accepts_in_a_row_leave_two_pairings_possible() {
     let mut world = World::new();
@@ -273,37 +378,136 @@ fn an_equal_trace_id_says_which_trace_and_the_process_says_who() {
     assert_eq!(assembled.only(back.server)["trace_id"], front["trace_id"]);
 }
 
+/// A connection to an application, and one from it to a store.
+struct Service {
+    world: World,
+    front: Connection,
+    back: Connection,
+}
+
+impl Service {
+    fn new() -> Service {
+        let mut world = World::new();
+        let (client, app, store) = (world.process("client"), world.process("app"), world.process("store"));
+        let front = world.connect(client, app, 80);
+        let back = world.connect(app, store, 90);
+        Service { world, front, back }
+    }
+
+    /// A call to the store; a thread that blocks waits for the answer within its receive.
+    fn call(&mut self, path: &str, blocks: bool) {
+        let sent_ns = self.world.now_ns;
+        self.world.request(self.back, &with(path, ""));
+        self.world.wait(3 * MS);
+        self.world.send(self.back.server, OK);
+        let row = self.world.receive(self.back.client, OK);
+        if blocks {
+            row.duration_ns = row.boot_ns - sent_ns - 20 * US;
+        }
+    }
+
+    fn answer(&mut self) {
+        self.world.respond(self.front, OK);
+    }
+
+    /// Evidence of the calls by the end of their path, and whether each hangs below the request of the same number.
+    fn calls(&self) -> Vec<(String, String, bool)> {
+        let assembled = self.world.assembled();
+        let requests = assembled.of(self.front.server);
+        let number = |path: &str| path.rsplit('-').next().unwrap_or_default().to_owned();
+        let call = |call: &&Cells| {
+            let parent = call.get("parent_span_id");
+            let parent = requests.iter().find(|request| Some(&request["span_id"]) == parent);
+            let right = parent.is_some_and(|parent| number(&parent["path"]) == number(&call["path"]));
+            (call["path"].clone(), evidence(call).to_owned(), right)
+        };
+        assembled.of(self.back.client).iter().map(call).collect()
+    }
+}
+
 #[test]
-fn a_thread_with_one_request_in_hand_calls_for_it() {
-    let mut world = World::new();
-    let (client, app, store) = (world.process("client"), world.process("app"), world.process("store"));
-    let front = world.connect(client, app, 80);
-    let back = world.connect(app, store, 90);
-    world.request(front, &with("/front", ""));
-    world.request(back, &with("/back", ""));
-    world.respond(back, OK);
-    world.respond(front, OK);
+fn a_blocking_thread_with_one_request_in_hand_calls_for_it() {
+    let mut service = Service::new();
+    service.world.request(service.front, &with("/front-1", ""));
+    service.call("/back-1", true);
+    service.answer();
     // After the answer the thread works for nobody.
-    world.request(back, &with("/later", ""));
-    let assembled = world.assembled();
-    let calls = assembled.of(back.client);
-    assert_eq!(calls[0].get("parent_span_id"), Some(&assembled.only(front.server)["span_id"]));
-    assert_eq!(evidence(calls[0]), "thread");
-    assert_eq!(evidence(calls[1]), "-");
+    service.call("/later-1", true);
+    let none = |path: &str| (path.to_owned(), "-".to_owned(), false);
+    let thread = |path: &str| (path.to_owned(), "thread".to_owned(), true);
+    assert_eq!(service.calls(), [thread("/back-1"), none("/later-1")]);
+}
+
+#[test]
+fn that_one_request_waits_is_no_evidence_in_an_event_loop() {
+    let mut service = Service::new();
+    for number in 0..40 {
+        service.world.request(service.front, &with(&format!("/front-{number}"), ""));
+        // A timer fires while the request waits; only every other request makes a call of its own.
+        service.world.wait(7 * MS);
+        service.call("/timer", false);
+        if number % 2 == 0 {
+            service.call(&format!("/back-{number}"), false);
+        }
+        service.answer();
+    }
+    assert!(service.calls().iter().all(|(_, evidence, _)| evidence == "-"));
+}
+
+#[test]
+fn an_event_loop_that_makes_the_same_calls_for_every_request_is_believed() {
+    for timer in [false, true] {
+        let mut service = Service::new();
+        for number in 0..80 {
+            service.world.request(service.front, &with(&format!("/front-{number}"), ""));
+            service.call(&format!("/one-{number}"), false);
+            service.call(&format!("/two-{number}"), false);
+            if timer && number == 50 {
+                service.call("/timer", false);
+            }
+            service.answer();
+            service.world.wait(MS);
+        }
+        let calls = service.calls();
+        assert_eq!(calls.len(), 160 + usize::from(timer));
+        for (path, evidence, right) in calls {
+            let expected = if path == "/timer" { ("-", false) } else { ("thread", true) };
+            assert_eq!((evidence.as_str(), right), expected, "{path}");
+        }
+    }
+}
+
+#[test]
+fn calls_beside_requests_make_an_event_loop_doubtful() {
+    for beside in [false, true] {
+        let mut service = Service::new();
+        for number in 0..30 {
+            service.world.request(service.front, &with(&format!("/front-{number}"), ""));
+            // As regular, but not at once: something else decides when.
+            service.world.wait(if beside { 0 } else { 20 * MS });
+            service.call(&format!("/back-{number}"), false);
+            service.answer();
+            if beside && number % 10 == 0 {
+                service.call("/timer", false);
+            }
+        }
+        assert!(service.calls().iter().all(|(_, evidence, _)| evidence == "-"));
+    }
 }
 
 #[test]
 fn a_thread_with_two_requests_in_hand_calls_for_neither() {
-    let mut world = World::new();
-    let (client, app, store) = (world.process("client"), world.process("app"), world.process("store"));
-    let fronts = [(); 2].map(|()| world.connect(client, app, 80));
-    let back = world.connect(app, store, 90);
-    for front in fronts {
-        world.request(front, &with("/front", ""));
+    let mut service = Service::new();
+    let [client, app] =
+        [service.front.client, service.front.server].map(|s| service.world.sockets[s].process);
+    let other = service.world.connect(client, app, 80);
+    for front in [service.front, other] {
+        service.world.request(front, &with("/front-1", ""));
     }
-    world.request(back, &with("/back", ""));
-    let assembled = world.assembled();
-    assert_eq!(evidence(assembled.only(back.client)), "-");
+    service.call("/back-1", true);
+    service.answer();
+    service.world.respond(other, OK);
+    assert!(service.calls().iter().all(|(_, evidence, _)| evidence == "-"));
 }
 
 #[test]

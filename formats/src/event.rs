@@ -9,6 +9,10 @@ use bytemuck::{Pod, Zeroable};
 
 /// Largest payload head of one event, in bytes: the upper bound of `--snaplen`.
 pub const MAX_SNAP_BYTES: usize = 4096;
+/// Bytes of one message head that are read at most, whatever the snap length: over all calls that it is split over.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Most bytes of a [`More`] record.
+pub const MORE_BYTES: usize = 1024;
 /// Data that begins neither a message nor a change of direction keeps this many first bytes.
 pub const SHORT_HEAD_BYTES: usize = 64;
 /// Last bytes kept of data longer than its kept head: enough for the end of a chunked body.
@@ -34,11 +38,13 @@ pub enum Record {
     Tcp = 5,
     /// [`Sched`].
     Sched = 6,
+    /// [`More`], then its bytes.
+    More = 7,
 }
 
 impl Record {
     /// The highest number given out.
-    pub const LAST: u8 = Record::Sched as u8;
+    pub const LAST: u8 = Record::More as u8;
 }
 
 /// The kind of an event, as in column `events.kind`. Numbers are never reused.
@@ -244,13 +250,32 @@ pub struct Call {
     /// [`flags`].
     pub flags: u32,
     /// Positive errno; 0 for success.
-    pub errno: u32,
+    pub errno: u16,
+    /// [`More`] records of this call, which follow it.
+    pub more_records: u16,
     /// Payload bytes after this struct: first bytes of the data ...
     pub head_bytes: u16,
     /// ... and then this many last bytes of it (0 or [`TAIL_BYTES`]).
     pub tail_bytes: u16,
 }
 const _: () = assert!(size_of::<Call>() == 48);
+
+/// What follows [`Call::head_bytes`] of a message head that is longer: up to its end, as far as that was found. Emitted
+/// after the call's own record and with the same time, CPU and thread, but handed over before it: who has the call
+/// has these, too.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct More {
+    /// The socket.
+    pub socket_id: u64,
+    /// [`Header::seq`] of the call's record.
+    pub call_seq: u64,
+    /// Bytes after this struct.
+    pub bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<More>() == 24);
 
 /// A TCP state change of a watched socket (`inet_sock_set_state`).
 #[repr(C)]
@@ -429,6 +454,8 @@ pub mod loss {
     pub const STOP_MAP: u32 = 22;
     /// The map of CPU times was full: a slice of CPU time is not counted.
     pub const USAGE_MAP: u32 = 23;
+    /// A [`super::More`] record found no room in the ring: a long head is cut there.
+    pub const MORE: u32 = 24;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

@@ -1,5 +1,5 @@
 //! The raw tables of a capture, format version 1. Add columns freely (nullable, at the end of the
-//! list but before `payload`); never change a meaning or a unit without a new format version.
+//! list); never change a meaning or a unit without a new format version.
 
 use crate::table::{
     Encoding::{ByteSplit, Delta, Dictionary, Plain},
@@ -96,6 +96,12 @@ pub const EVENTS: Table = Table {
             Bytes,
             Plain,
             "First bytes of the data (and its last 8 where `flags` has payload_tail), redacted: what may not be kept is `*`. Null where nothing was kept.",
+        ),
+        optional(
+            "framing",
+            Bytes,
+            Plain,
+            "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end as far as it was read (16 KiB of one head, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends. They may overlap with the last 8 bytes in `payload`. Null where there are none.",
         ),
     ],
 };
@@ -371,7 +377,7 @@ pub const LOSS: Table = Table {
             "kind",
             Name,
             Dictionary,
-            "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).",
+            "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).",
         ),
         required(
             "cause",

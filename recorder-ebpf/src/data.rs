@@ -5,10 +5,11 @@
 //! verifier to see that it stays within the record.
 
 use crate::{
+    heads,
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
     ring::{Actor, HEADER, Room, bounded, reserve},
-    rules::{Kept, begins_message, keep},
+    rules::{self, Kept, LATER_WORDS, Start, keep, place},
     sockets::known,
     tcp,
 };
@@ -16,13 +17,14 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::mem::{MaybeUninit, size_of};
 use retrospan_formats::event::{Call, Kind, MAX_SNAP_BYTES, Record, TAIL_BYTES, flags};
 
-const BODY: usize = HEADER + size_of::<Call>();
+/// Where the bytes of a call's record begin.
+pub const BODY: usize = HEADER + size_of::<Call>();
 const TAIL: u64 = TAIL_BYTES as u64;
 const SNAP: u64 = MAX_SNAP_BYTES as u64;
 
 /// Most bytes of a head copied in one step from several buffers, for a head of at most `cap`: few steps for what most
 /// heads need, and yet not twice the room for the largest.
-const fn step_bytes(cap: u64) -> u64 {
+pub const fn step_bytes(cap: u64) -> u64 {
     if cap < 512 { cap } else { 512 }
 }
 /// Most steps (buffers, or parts of them) that a head is gathered in.
@@ -96,7 +98,8 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
         done_bytes: done,
         tcp_seq: (seq_and_flags >> 32) as u32,
         flags: seq_and_flags as u32,
-        errno: errno as u32,
+        errno: errno as u16,
+        more_records: 0,
         head_bytes: 0,
         tail_bytes: 0,
     };
@@ -105,6 +108,8 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
     data.first_address.set(address);
     data.first_bytes.set(call.length);
     data.count.set(0);
+    data.place.set(place::OUTSIDE);
+    data.done.set(done);
     if call.form == form::SPLICE {
         event.flags |= flags::SPLICED;
     } else if call.form != form::BUFFER {
@@ -145,6 +150,7 @@ pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_fl
     } else {
         write::<SNAP>(call, event, kept);
     }
+    put_head(call);
     0
 }
 
@@ -202,18 +208,22 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
         *event_flags |= flags::TURN;
         budget = snap;
     }
+    let in_head = take_head(entry, side, data);
     let kept = if !readable {
         *event_flags |= flags::LENGTH_ONLY;
+        data.place.set(place::OUTSIDE);
         nothing
     } else if snap == 0 {
         *event_flags |= flags::PAYLOAD_CUT;
         nothing
     } else {
-        let first = data.first_bytes.get();
-        let available = if first < done { first } else { done };
         // After a turn, which most heads come with, there is nothing to find out.
-        if !turned && begins_message(first_word(data.first_address.get(), available), available) {
-            budget = snap;
+        if !turned {
+            let first = data.first_bytes.get();
+            let available = if first < done { first } else { done };
+            if begins_message(data, data.first_address.get(), available, in_head) {
+                budget = snap;
+            }
         }
         keep(done, u64::from(budget), u64::from(config!(short_head_bytes)))
     };
@@ -226,32 +236,99 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
     kept
 }
 
-/// The first bytes of the data, at most 8 of them.
+/// Takes the unfinished head out of the socket's entry, to be put back by [`put_head`] where it goes on after this data;
+/// whether there is one.
 #[inline(always)]
-fn first_word(address: u64, available: u64) -> u64 {
-    let mut word = 0_u64;
+fn take_head(entry: &mut Entry, side: usize, data: &Data) -> bool {
+    let place = if side == 0 { entry.head_place[0] } else { entry.head_place[1] };
+    if u64::from(place) == place::OUTSIDE {
+        return false;
+    }
+    data.place.set(place.into());
+    if side == 0 {
+        data.left.set(entry.head_left[0].into());
+        entry.head_place[0] = 0;
+    } else {
+        data.left.set(entry.head_left[1].into());
+        entry.head_place[1] = 0;
+    }
+    true
+}
+
+#[inline(always)]
+fn put_head(call: &InCall) {
+    let data = &call.data;
+    let place = data.place.get();
+    if place == place::OUTSIDE {
+        return;
+    }
+    let Some(entry) = known(call.sk).filter(|entry| entry.socket_id == call.socket_id) else { return };
+    if call.kind == Kind::Receive as u8 {
+        entry.head_place[1] = place as u16;
+        entry.head_left[1] = data.left.get() as u16;
+    } else {
+        entry.head_place[0] = place as u16;
+        entry.head_left[0] = data.left.get() as u16;
+    }
+}
+
+/// Whether the data at this address, which follows data of the same direction, may begin a message; a head begins there,
+/// unless one goes on (`in_head`).
+#[inline(always)]
+fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> bool {
+    let mut words: heads::Words = [0; LATER_WORDS + 1];
     let bytes = bounded(available, 8);
     // SAFETY: the helper writes at most 8 bytes, or zeroes them.
-    unsafe { bpf_probe_read_user((&raw mut word).cast(), bytes as u32, address as *const _) };
-    word
+    unsafe { bpf_probe_read_user((&raw mut words).cast(), bytes as u32, address as *const _) };
+    let told = rules::start(words[0], available);
+    if told == Start::No {
+        return false;
+    }
+    if told == Start::Perhaps && available > 8 {
+        let bytes = bounded(available - 8, 8 * LATER_WORDS as u64);
+        // SAFETY: the helper writes at most as many bytes as there is room for, or zeroes them.
+        unsafe { bpf_probe_read_user((&raw mut words[1]).cast(), bytes as u32, (address + 8) as *const _) };
+    }
+    let (place, left) = (data.place.get(), data.left.get());
+    let begins = heads::begin_head(&words, data, available) != 0;
+    if in_head {
+        data.place.set(place);
+        data.left.set(left);
+    }
+    begins
 }
 
 /// Writes the event with at most `CAP` bytes of head.
 #[inline(always)]
-fn write<const CAP: u64>(call: &InCall, event: Call, kept: Kept) {
+fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
     let actor = call.actor;
-    if CAP == 0 {
-        if let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor) {
-            finish(room, call, event, kept);
-        }
+    let room = if CAP == 0 {
+        let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor)
+        else {
+            return;
+        };
+        return finish(room, call, event, kept);
     } else if call.data.count.get() == 0 {
-        if let Some(room) = reserve_for::<CAP, TAIL>(call.kind, actor) {
-            let copied = copy_one(&room, call, event.done_bytes, kept, CAP);
-            finish(room, call, event, copied);
-        }
-    } else if let Some(room) = reserve_for::<CAP, 0>(call.kind, actor) {
-        let copied = copy_many(&room, &call.data, kept, CAP);
-        finish(room, call, event, copied);
+        reserve_for::<CAP, TAIL>(call.kind, actor).map(|room| {
+            let head = copy_one(&room, call, kept, CAP);
+            event.more_records = heads::follow::<CAP>(&room, call, event.flags & flags::TURN != 0, head);
+            let head = bounded(call.data.head.get(), CAP);
+            let tail = tail_of_one(&room, call, event.done_bytes, kept, head);
+            (room, Kept { head, tail })
+        })
+    } else {
+        reserve_for::<CAP, 0>(call.kind, actor).map(|room| {
+            let (head, is_cut) = copy_many(&room, &call.data, kept, CAP);
+            event.more_records = heads::follow::<CAP>(&room, call, event.flags & flags::TURN != 0, head);
+            let head = bounded(call.data.head.get(), CAP);
+            let tail = if is_cut { 0 } else { tail_of_many(&room, &call.data, kept, head) };
+            (room, Kept { head, tail })
+        })
+    };
+    match room {
+        Some((room, copied)) => finish(room, call, event, copied),
+        // What was lost may hold the end of the head.
+        None => call.data.place.set(place::OUTSIDE),
     }
 }
 
@@ -282,21 +359,33 @@ fn copy(room: &Room, at: u64, bytes: u64, address: u64) -> bool {
     }
 }
 
+/// A number of which the verifier knows no more than that it is at most `most`. Those before 6.2 follow paths on which what
+/// they know of it cannot be, and none looks twice at what comes after two of which it knows the same.
 #[inline(always)]
-fn copy_one(room: &Room, call: &InCall, done: u64, kept: Kept, cap: u64) -> Kept {
-    let address = call.data.first_address.get();
-    let head = bounded(kept.head, cap);
-    if !copy(room, 0, head, address) {
-        return Kept { head: 0, tail: 0 };
-    }
-    if kept.tail != 0 && copy(room, head, TAIL, address + done - TAIL) {
-        return Kept { head, tail: TAIL };
-    }
-    Kept { head, tail: 0 }
+fn forgotten(data: &Data, number: u64, most: u64) -> u64 {
+    data.head.set(number);
+    bounded(data.head.get(), most)
+}
+
+/// Copies the head of data in one buffer; returns how many bytes, all or none.
+#[inline(always)]
+fn copy_one(room: &Room, call: &InCall, kept: Kept, cap: u64) -> u64 {
+    let head = forgotten(&call.data, kept.head, cap);
+    if copy(room, 0, head, call.data.first_address.get()) { head } else { 0 }
 }
 
 #[inline(always)]
-fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
+fn tail_of_one(room: &Room, call: &InCall, done: u64, kept: Kept, head: u64) -> u64 {
+    if kept.tail == 0 || head == 0 {
+        return 0;
+    }
+    let address = call.data.first_address.get();
+    if copy(room, head, TAIL, address + done - TAIL) { TAIL } else { 0 }
+}
+
+/// Copies the head of data in several buffers; returns how many bytes, and whether those are fewer than wanted.
+#[inline(always)]
+fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> (u64, bool) {
     data.buffer.set(0);
     data.offset.set(0);
     // SAFETY: the room is that of `reserve_for`, and the function that of its size.
@@ -313,20 +402,23 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> Kept {
     // Compared first and bounded afterwards: what the compiler knows to be equal it takes from either.
     let copied = data.copied.get();
     let is_cut = copied != kept.head;
-    let head = bounded(copied, cap);
-    if kept.tail == 0 || is_cut {
-        return Kept { head, tail: 0 };
+    (bounded(copied, cap), is_cut)
+}
+
+#[inline(always)]
+fn tail_of_many(room: &Room, data: &Data, kept: Kept, head: u64) -> u64 {
+    if kept.tail == 0 {
+        return 0;
     }
     data.buffer.set(data.tail_buffer.get());
     data.offset.set(data.tail_offset.get());
     // SAFETY: behind at most `cap` bytes of head there is room for a step.
     unsafe { gather_tail(room.at.add(BODY + head as usize).cast(), data) };
-    let tail = if data.copied.get() == TAIL { TAIL } else { 0 };
-    Kept { head, tail }
+    if data.copied.get() == TAIL { TAIL } else { 0 }
 }
 
 /// Room for a head and a step behind it.
-type Area<const BYTES: usize> = [u8; BYTES];
+pub type Area<const BYTES: usize> = [u8; BYTES];
 
 // Functions of their own for the verifier, as `message` is: each loop is looked at once.
 
@@ -337,7 +429,7 @@ extern "C" fn gather_128(
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, 128, HEAD_STEPS)
+    gather(target.cast(), data, wanted, 128)
 }
 
 #[unsafe(no_mangle)]
@@ -347,7 +439,7 @@ extern "C" fn gather_256(
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, 256, HEAD_STEPS)
+    gather(target.cast(), data, wanted, 256)
 }
 
 #[unsafe(no_mangle)]
@@ -357,7 +449,7 @@ extern "C" fn gather_512(
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, 512, HEAD_STEPS)
+    gather(target.cast(), data, wanted, 512)
 }
 
 #[unsafe(no_mangle)]
@@ -367,7 +459,7 @@ extern "C" fn gather_1024(
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, 1024, HEAD_STEPS)
+    gather(target.cast(), data, wanted, 1024)
 }
 
 #[unsafe(no_mangle)]
@@ -377,20 +469,26 @@ extern "C" fn gather_4096(
     data: *const Data,
     wanted: u64,
 ) -> i32 {
-    gather(target.cast(), data, wanted, SNAP, HEAD_STEPS)
+    gather(target.cast(), data, wanted, SNAP)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn gather_tail(target: *mut Area<{ 2 * TAIL_BYTES }>, data: *const Data) -> i32 {
-    gather(target.cast(), data, TAIL, TAIL, TAIL as u32 + 4)
+    gather_steps(target.cast(), data, TAIL, TAIL, TAIL as u32 + 4)
+}
+
+/// [`gather_steps`] for a head.
+#[inline(always)]
+pub fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64) -> i32 {
+    gather_steps(target, data, wanted, cap, HEAD_STEPS)
 }
 
 /// Copies `wanted` bytes (at most `cap`) from several buffers, from the place that `data` names on;
 /// `data.copied` says how many it got. One step never copies more than
 /// [`step_bytes`].
 #[inline(always)]
-fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32) -> i32 {
+fn gather_steps(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32) -> i32 {
     // SAFETY: null or valid; the verifier insists on the check.
     let Some(data) = (unsafe { data.as_ref() }) else { return 0 };
     if target.is_null() {

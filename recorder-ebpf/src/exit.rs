@@ -128,7 +128,8 @@ fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
         done_bytes: 0,
         tcp_seq: 0,
         flags,
-        errno,
+        errno: errno as u16,
+        more_records: 0,
         head_bytes: 0,
         tail_bytes: 0,
     };

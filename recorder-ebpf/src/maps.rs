@@ -98,12 +98,11 @@ pub struct Thread {
     pub owner: u64,
     pub wait: Wait,
     pub call: InCall,
-    pub spare: [u64; 5],
 }
 const _: () = assert!(size_of::<Thread>() == 256);
 
 /// What a new thread's entry is made from.
-pub static NEW_THREAD: Thread = Thread { owner: 0, wait: Wait::NONE, call: NO_CALL, spare: [0; 5] };
+pub static NEW_THREAD: Thread = Thread { owner: 0, wait: Wait::NONE, call: NO_CALL };
 
 /// Since when a thread waits; 0: it does not.
 #[repr(C)]
@@ -163,6 +162,10 @@ pub struct Entry {
     /// TCP state after the last change that was handled, 0 before any.
     pub state: u8,
     pub reserved: [u8; 3],
+    /// Of the message head that is being sent (0) or received (1): where its next byte stands (`rules::place`) ...
+    pub head_place: [u16; 2],
+    /// ... and how many of its bytes may still be read.
+    pub head_left: [u16; 2],
     /// When the round-trip time was looked at last, in units of 2^20 ns; 0: never.
     pub sampled: u32,
     /// When it was written down last, in the same units, and what it was, us.
@@ -176,7 +179,7 @@ pub struct Place {
     /// Address of the `struct sock`; 0: nobody's. While the entry is being written, what `sockets` adds to it.
     pub sk: u64,
     pub entry: Entry,
-    pub spare: [u64; 7],
+    pub spare: [u64; 6],
 }
 const _: () = assert!(size_of::<Place>() == 128);
 
@@ -269,6 +272,15 @@ pub struct Data {
     pub buffer: Untracked,
     pub offset: Untracked,
     pub copied: Untracked,
+    /// Of the message head that the data goes on with: `rules::place`, bytes that may still be read, and how many of the
+    /// data were.
+    pub place: Untracked,
+    pub left: Untracked,
+    pub read: Untracked,
+    /// All of the data, bytes.
+    pub done: Untracked,
+    /// First bytes of it in the call's own record.
+    pub head: Untracked,
 }
 
 /// A buffer that was read.
@@ -296,6 +308,11 @@ impl Data {
         buffer: Untracked::ZERO,
         offset: Untracked::ZERO,
         copied: Untracked::ZERO,
+        place: Untracked::ZERO,
+        left: Untracked::ZERO,
+        read: Untracked::ZERO,
+        done: Untracked::ZERO,
+        head: Untracked::ZERO,
     };
 }
 

@@ -80,6 +80,8 @@ pub struct Room {
     pub at: *mut u8,
     /// Its time of emission.
     pub boot_ns: u64,
+    /// Its number.
+    pub seq: u64,
 }
 
 /// Takes the next sequence number and reserves `BYTES` in this CPU's ring; the header is complete but
@@ -89,6 +91,18 @@ pub struct Room {
 /// that no earlier record is under way.
 #[inline(always)]
 pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: Actor) -> Option<Room> {
+    reserve_at::<BYTES>(record, kind, counter, actor, None)
+}
+
+/// The same for a record that belongs to an earlier one and has its time.
+#[inline(always)]
+pub fn reserve_at<const BYTES: u64>(
+    record: Record,
+    kind: u8,
+    counter: u32,
+    actor: Actor,
+    boot_ns: Option<u64>,
+) -> Option<Room> {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let next = SEQUENCE.get_ptr_mut(0)?;
@@ -104,7 +118,10 @@ pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: 
         count_loss(counter);
         return None;
     }
-    let boot_ns = now_ns();
+    let boot_ns = match boot_ns {
+        Some(boot_ns) => boot_ns,
+        None => now_ns(),
+    };
     let header = Header {
         boot_ns,
         seq,
@@ -117,7 +134,7 @@ pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: 
     };
     // SAFETY: the room is at least a header long, and 8-byte aligned.
     unsafe { ptr::write(room.cast(), header) };
-    Some(Room { at: room, boot_ns })
+    Some(Room { at: room, boot_ns, seq })
 }
 
 impl Room {

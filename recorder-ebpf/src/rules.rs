@@ -42,44 +42,268 @@ pub fn match_ports(
     if local == 0 || (remote == 0 && !listens) { Answer::NotYet } else { Answer::No }
 }
 
-/// Beginnings of message heads, as little-endian words with their lengths.
-const HEADS: [(u64, u64); 10] = [
-    head(b"GET "),
-    head(b"POST "),
-    head(b"PUT "),
-    head(b"HEAD "),
-    head(b"DELETE "),
-    head(b"PATCH "),
-    head(b"OPTIONS "),
-    head(b"CONNECT "),
-    head(b"TRACE "),
-    head(b"HTTP/1."),
-];
+/// What data begins with, as far as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// No message of a protocol that we parse.
+    No,
+    /// A method, as far as it goes: what tells lies beyond these bytes.
+    Perhaps,
+    /// `METHOD ` and the first byte of a target.
+    Request,
+    /// `HTTP/1.`.
+    Response,
+}
 
-const fn head(text: &[u8]) -> (u64, u64) {
+/// A text of at most 8 bytes as a little-endian word.
+const fn word(text: &[u8]) -> u64 {
     let mut word = 0;
     let mut at = 0;
     while at < text.len() {
         word |= (text[at] as u64) << (8 * at);
         at += 1;
     }
-    (word, text.len() as u64)
+    word
 }
 
-/// Whether data that begins with these bytes (little-endian, `available` of them valid, at most 8
-/// looked at) begins a message of a protocol that we parse.
+/// The lowest `bytes` bytes of a word.
 #[inline(always)]
-pub fn begins_message(first: u64, available: u64) -> bool {
+const fn low(bytes: u64) -> u64 {
+    if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 }
+}
+
+const VERSION: u64 = word(b"HTTP/1.");
+const VERSION_MASK: u64 = low(7);
+const PREFACE: u64 = word(b"PROXY ");
+
+/// The bytes of a token (RFC 9110, section 5.6.2), one bit each: the lower 64, then the upper.
+const TOKEN: [u64; 2] = {
+    let mut bits = [0; 2];
+    let mut byte = b'!';
+    while byte < 127 {
+        let is_separator = matches!(
+            byte,
+            b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}'
+        );
+        if !is_separator {
+            bits[(byte / 64) as usize] |= 1 << (byte % 64);
+        }
+        byte += 1;
+    }
+    bits
+};
+
+#[inline(always)]
+fn is_token(byte: u64) -> bool {
+    let bits = if byte < 64 { TOKEN[0] } else { TOKEN[1] };
+    byte < 128 && bits >> (byte & 63) & 1 != 0
+}
+
+/// What data begins with, by its first word (little-endian, `available` of the data's bytes are there). Any token may be a
+/// method; a path, `*` or `http` that follows it tells a request from text.
+#[inline(always)]
+pub fn start(first: u64, available: u64) -> Start {
+    let known = low(if available < 7 { available } else { 7 });
+    if available != 0 && (first ^ VERSION) & known == 0 {
+        return if available < 7 { Start::Perhaps } else { Start::Response };
+    }
     let mut index = 0;
-    while index < HEADS.len() {
-        let (word, bytes) = HEADS[index];
-        let mask = if bytes == 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 };
-        if available >= bytes && first & mask == word {
-            return true;
+    while index < 8 {
+        if index >= available {
+            return if index == 0 { Start::No } else { Start::Perhaps };
+        }
+        let byte = first >> (8 * index) & 0xff;
+        if byte == b' ' as u64 && index != 0 {
+            if index == 7 || index + 1 >= available {
+                // The authority that follows CONNECT may begin with anything.
+                return if first == word(b"CONNECT ") { Start::Request } else { Start::Perhaps };
+            }
+            return of_target(first >> (8 * (index + 1)) & 0xff);
+        }
+        if !is_token(byte) {
+            return Start::No;
         }
         index += 1;
     }
-    false
+    Start::Perhaps
+}
+
+#[inline(always)]
+fn of_target(byte: u64) -> Start {
+    match byte as u8 {
+        b'/' | b'*' | b'h' | b'H' => Start::Request,
+        _ => Start::No,
+    }
+}
+
+/// Words looked at beyond the first where that is not enough.
+pub const LATER_WORDS: usize = 3;
+
+/// What data begins with whose first word is the beginning of a method: `later` are the next words, of which `available`
+/// bytes are there. `ended`: the first word ends with the space.
+#[inline(always)]
+pub fn start_later(later: [u64; LATER_WORDS], available: u64, ended: bool) -> Start {
+    let mut ended = ended;
+    let mut index = 0;
+    while index < 8 * LATER_WORDS as u64 {
+        if index >= available {
+            return Start::Perhaps;
+        }
+        let byte = later[(index / 8) as usize] >> (8 * (index % 8)) & 0xff;
+        if ended {
+            return of_target(byte);
+        }
+        if byte == b' ' as u64 {
+            ended = true;
+        } else if !is_token(byte) {
+            return Start::No;
+        }
+        index += 1;
+    }
+    Start::No
+}
+
+/// Bytes that [`scan`] looks at in one go.
+pub const WINDOW: u64 = 128;
+
+/// Where the next byte of a stream stands, as far as heads go.
+pub mod place {
+    /// In no head.
+    pub const OUTSIDE: u64 = 0;
+    /// Within a line.
+    pub const LINE: u64 = 1;
+    /// At the start of a line.
+    pub const LINE_START: u64 = 2;
+    /// Behind a CR at the start of a line.
+    pub const LINE_START_CR: u64 = 3;
+    /// In what may be a request's first line: its version was not seen yet.
+    pub const REQUEST_LINE: u64 = 4;
+    /// In a line before the request, of a proxy that says for whom it calls (`PROXY TCP4 ...`).
+    pub const PREFACE: u64 = 5;
+}
+
+/// The place behind no byte yet of data that begins so; [`place::OUTSIDE`] where it is no message.
+#[inline(always)]
+pub fn place_at_start(first: u64, start: Start) -> u64 {
+    match start {
+        Start::No if first & low(6) == PREFACE => place::PREFACE,
+        Start::No => place::OUTSIDE,
+        Start::Response => place::LINE,
+        Start::Request | Start::Perhaps => place::REQUEST_LINE,
+    }
+}
+
+/// Where a [`place`] is kept: in memory that the verifier does not follow, so that the steps of a loop look alike to it.
+pub trait Keeps {
+    /// The place.
+    fn place(&self) -> u64;
+    /// Changes it.
+    fn set_place(&self, place: u64);
+}
+
+const LINE_ENDS: u64 = u64::from_ne_bytes([b'\n'; 8]);
+const RETURNS: u64 = u64::from_ne_bytes([b'\r'; 8]);
+const LOWER_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
+
+/// 0x80 in every byte that is zero, 0 in every other.
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
+    !(((word & LOWER_BITS) + LOWER_BITS) | word | LOWER_BITS)
+}
+
+/// Positions of a word in which the end of a head may begin and be seen whole.
+const STEP: u64 = 6;
+/// The words of a window, the first one two bytes before it.
+const STEPS: u64 = (WINDOW + 2).div_ceil(STEP);
+
+/// Looks for the end of a head (an empty line) in the first `bytes` bytes, at most [`WINDOW`]; returns how many bytes there
+/// are up to it, 0 where it is not there, and moves the place on. `word_at` gives the 8 bytes from an offset of at most
+/// [`WINDOW`] on; what is behind `bytes` may be anything.
+#[inline(always)]
+pub fn scan(word_at: impl Fn(u64) -> u64, bytes: u64, keeper: &impl Keeps) -> u64 {
+    let bytes = if bytes < WINDOW { bytes } else { WINDOW };
+    // The last two bytes before: a head's end may begin there.
+    let before = match keeper.place() {
+        place::LINE_START => word(b"\0\n"),
+        place::LINE_START_CR => word(b"\n\r"),
+        _ => 0,
+    };
+    let first = word_at(0) << 16 | before;
+    let mut step = 0;
+    // Two bytes more than the place in the window, so that it never is negative.
+    let mut from = 0;
+    while step < STEPS {
+        if from >= bytes + 2 {
+            break;
+        }
+        let text = if step == 0 { first } else { word_at(from - 2) };
+        let line_ends = zeros(text ^ LINE_ENDS);
+        if line_ends & low(STEP) != 0 {
+            if is_first_line(keeper.place()) {
+                let at = from + lowest(line_ends);
+                if at < bytes + 2 {
+                    keeper.set_place(behind_first_line(&word_at, at - 2, keeper.place()));
+                    if keeper.place() == place::OUTSIDE {
+                        return 0;
+                    }
+                }
+            }
+            let empty = line_ends & line_ends >> 8;
+            let empty_crlf = line_ends & zeros(text ^ RETURNS) >> 8 & line_ends >> 16;
+            let found = (empty | empty_crlf) & low(STEP);
+            if found != 0 && !is_first_line(keeper.place()) {
+                let at = lowest(found);
+                let end = from + at + if empty >> (8 * at) & 0x80 != 0 { 2 } else { 3 };
+                if end <= bytes + 2 {
+                    keeper.set_place(place::OUTSIDE);
+                    return end - 2;
+                }
+            }
+        }
+        from += STEP;
+        step += 1;
+    }
+    if !is_first_line(keeper.place()) && bytes != 0 {
+        let last = if bytes == 1 { first >> 8 } else { word_at(bytes - 2) };
+        keeper.set_place(match [last as u8, (last >> 8) as u8] {
+            [_, b'\n'] => place::LINE_START,
+            [b'\n', b'\r'] => place::LINE_START_CR,
+            _ => place::LINE,
+        });
+    }
+    0
+}
+
+#[inline(always)]
+fn is_first_line(place: u64) -> bool {
+    place == place::REQUEST_LINE || place == place::PREFACE
+}
+
+/// The index of the lowest byte that is marked in a word of which one of the first 6 is.
+#[inline(always)]
+fn lowest(marks: u64) -> u64 {
+    let mut index = 0;
+    while index < STEP - 1 {
+        if marks >> (8 * index) & 0x80 != 0 {
+            break;
+        }
+        index += 1;
+    }
+    index
+}
+
+/// The place behind the line end at this offset, which ends the first line: text that is no request line shows here.
+#[inline(always)]
+fn behind_first_line(word_at: &impl Fn(u64) -> u64, at: u64, place: u64) -> u64 {
+    if place == place::PREFACE {
+        return place::REQUEST_LINE;
+    }
+    // Where part of the version came before, nothing tells.
+    if at < 9 || word_at(at - 9) & VERSION_MASK == VERSION || word_at(at - 8) & VERSION_MASK == VERSION {
+        place::LINE
+    } else {
+        place::OUTSIDE
+    }
 }
 
 /// How much of the data of one event is kept.
@@ -145,30 +369,148 @@ mod tests {
         assert_eq!(match_ports(|index| RANGES[index], 2, 0, 0, true), Answer::NotYet);
     }
 
-    fn word(text: &[u8]) -> (u64, u64) {
-        let mut bytes = [0; 8];
-        let used = text.len().min(8);
+    fn begins(text: &[u8]) -> Start {
+        let mut bytes = [0xff; 8 * (LATER_WORDS + 1)];
+        let used = text.len().min(bytes.len());
         bytes[..used].copy_from_slice(&text[..used]);
-        (u64::from_le_bytes(bytes), text.len() as u64)
+        let words: Vec<u64> =
+            bytes.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+        let available = text.len() as u64;
+        match start(words[0], available) {
+            Start::Perhaps if available > 8 => {
+                start_later([words[1], words[2], words[3]], available - 8, words[0] >> 56 == u64::from(b' '))
+            }
+            told => told,
+        }
     }
 
     #[test]
-    fn heads_are_recognised_whole_and_never_by_a_prefix() {
+    fn any_token_and_a_target_begin_a_request() {
         for head in [
-            "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
-            "HTTP/1.",
+            "GET / HTTP/1.1",
+            "A /",
+            "a-b /x",
+            "M-SEARCH * HTTP/1.1",
+            "get http://a/",
+            "PROPPATCH /c",
+            "OPTIONS *",
+            "DELETE /x",
+            "CONNECT [::1]:80 HTTP/1.1",
+            "VERSION-CONTROL /v",
+            "UPDATEREDIRECTREF /v",
+            "!#$%&'+ /",
+            "*.^_`|~9 /",
+            "OPTIONS http://a",
         ] {
-            let (first, available) = word(format!("{head}xxxxxxxx").as_bytes());
-            assert!(begins_message(first, available), "{head}");
-            for cut in 0..head.len() {
-                let (first, available) = word(&head.as_bytes()[..cut]);
-                assert!(!begins_message(first, available), "{head} cut to {cut}");
+            assert_eq!(begins(head.as_bytes()), Start::Request, "{head}");
+            let enough = head.find(' ').unwrap() + 2;
+            for cut in 1..enough.min(head.len()) {
+                let told = begins(&head.as_bytes()[..cut]);
+                let whole = head.starts_with("CONNECT ") && cut == 8;
+                assert_eq!(told, if whole { Start::Request } else { Start::Perhaps }, "{head} cut to {cut}");
             }
         }
-        let (first, available) = word(b"get / HT");
-        assert!(!begins_message(first, available));
-        let (first, available) = word(b"HTTP/2.0");
-        assert!(!begins_message(first, available));
+        assert_eq!(begins(b"HTTP/1.0 200 OK"), Start::Response);
+        assert_eq!(begins(b"HTTP/1."), Start::Response);
+        for cut in 1..7 {
+            assert_eq!(begins(&b"HTTP/1."[..cut]), Start::Perhaps);
+        }
+        for other in [
+            "",
+            " / HTTP",
+            "hello world",
+            "two words and more",
+            "{\"a\": 1}",
+            "<p class",
+            "HTTP/2.0",
+            "GET\r\n",
+            "*1\r\n$4",
+            "a,b /",
+            "Zm9v/YmFy",
+            "a-method-that-is-longer-than-any-known /",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            assert_eq!(begins(other.as_bytes()), Start::No, "{other}");
+        }
+    }
+
+    impl Keeps for std::cell::Cell<u64> {
+        fn place(&self) -> u64 {
+            self.get()
+        }
+        fn set_place(&self, place: u64) {
+            self.set(place);
+        }
+    }
+
+    /// Scans the data in pieces, as calls do; where the head ends, and the place behind the last byte.
+    fn scan_pieces(text: &[u8], sizes: impl Iterator<Item = usize>) -> (Option<usize>, u64) {
+        let mut at_start = [0xff; 8];
+        let used = text.len().min(8);
+        at_start[..used].copy_from_slice(&text[..used]);
+        let first = u64::from_le_bytes(at_start);
+        let keeper = std::cell::Cell::new(place_at_start(first, start(first, text.len() as u64)));
+        let mut done = 0;
+        for size in sizes {
+            let piece = &text[done..text.len().min(done + size.min(WINDOW as usize))];
+            if piece.is_empty() || keeper.get() == place::OUTSIDE {
+                break;
+            }
+            // What lies behind is line ends, which must not be taken for any of the data.
+            let padded = [piece, &[b'\n'; WINDOW as usize + 8]].concat();
+            let word_at = |at: u64| {
+                assert!(at <= WINDOW, "{at}");
+                u64::from_le_bytes(padded[at as usize..at as usize + 8].try_into().unwrap())
+            };
+            let end = scan(word_at, piece.len() as u64, &keeper);
+            if end > 0 {
+                return (Some(done + end as usize), keeper.get());
+            }
+            done += piece.len();
+        }
+        (None, keeper.get())
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
+        let long = "v".repeat(300);
+        for head in [
+            "GET / HTTP/1.1\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\n\n".to_owned(),
+            "GET / HTTP/1.1\r\nA: b\r\n\r\n".to_owned(),
+            "HTTP/1.1 200 OK\r\nA: b\r\n\n".to_owned(),
+            "HTTP/1.1 200 OK\nA: b\n\r\n".to_owned(),
+            format!("HTTP/1.1 200 OK\r\nA: {long}\r\nB: c\r\n\r\n"),
+            format!("a-b /{long} HTTP/1.1\r\nA: {long}\r\n\r\n"),
+            format!("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET /{long} HTTP/1.1\r\nA: b\r\n\r\n"),
+        ] {
+            for body in ["", "\r\n\r\n", "body\n\nbody"] {
+                let text = [head.as_bytes(), body.as_bytes()].concat();
+                for size in 1..=WINDOW as usize {
+                    let found = scan_pieces(&text, std::iter::repeat(size));
+                    assert_eq!(found, (Some(head.len()), place::OUTSIDE), "{head:?} in {size}s");
+                }
+                for first in 1..WINDOW as usize {
+                    let sizes = std::iter::once(first).chain(std::iter::repeat(WINDOW as usize));
+                    assert_eq!(scan_pieces(&text, sizes).0, Some(head.len()), "{head:?} cut at {first}");
+                }
+            }
+            for cut in 1..head.len() {
+                let (end, place) = scan_pieces(&head.as_bytes()[..cut], std::iter::repeat(WINDOW as usize));
+                assert!(end.is_none() && place != place::OUTSIDE, "{head:?} cut to {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_without_a_version_is_no_head() {
+        for text in
+            ["POST /that on the wall\nand more\n\n", "get key with a long name\r\n\r\n", "word /\n\u{1}\n\n"]
+        {
+            let (end, place) = scan_pieces(text.as_bytes(), std::iter::repeat(WINDOW as usize));
+            let short = text.find('\n').unwrap() < 9;
+            assert_eq!((end.is_some(), place), (short, place::OUTSIDE), "{text:?}");
+        }
     }
 
     #[test]

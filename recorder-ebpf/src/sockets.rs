@@ -146,6 +146,8 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         direction: 0,
         state: 0,
         reserved: [0; 3],
+        head_place: [0; 2],
+        head_left: [0; 2],
         sampled: 0,
         written: 0,
         rtt_us: 0,

@@ -70,6 +70,40 @@ pub struct EventColumns {
     payload: Vec<u8>,
     payload_ends: Vec<i32>,
     has_payload: Vec<bool>,
+    framing: FramingColumn,
+}
+
+/// Few rows have any: rows are filled up when there is one.
+#[derive(Default)]
+struct FramingColumn {
+    bytes: Vec<u8>,
+    ends: Vec<i32>,
+    valid: Vec<bool>,
+}
+
+impl FramingColumn {
+    /// Sets the row that comes after `rows` others.
+    fn set(&mut self, rows: usize, bytes: &[u8]) {
+        self.fill(rows);
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len() as i32);
+        self.valid.push(true);
+    }
+
+    fn fill(&mut self, rows: usize) {
+        self.ends.resize(rows, self.bytes.len() as i32);
+        self.valid.resize(rows, false);
+    }
+
+    fn take(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        self.fill(rows);
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        offsets.append(&mut self.ends);
+        let nulls = take_nulls(&mut self.valid);
+        let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
+        Ok(Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), bytes, nulls)?))
+    }
 }
 
 /// The columns that only `state` rows have: filled up to the rows of a batch when there is such a row, because most rows
@@ -185,12 +219,17 @@ impl EventColumns {
 
     /// Time for [`EventColumns::take_batch`].
     pub fn is_full(&self) -> bool {
-        self.len() >= BATCH_ROWS || self.payload.len() >= BATCH_PAYLOAD_BYTES
+        self.len() >= BATCH_ROWS || self.payload.len() + self.framing.bytes.len() >= BATCH_PAYLOAD_BYTES
     }
 
     /// Where the payload of the next event goes, before its [`EventColumns::push`].
     pub fn payload(&mut self) -> &mut Vec<u8> {
         &mut self.payload
+    }
+
+    /// Sets the framing of the next event, before its [`EventColumns::push`].
+    pub fn framing(&mut self, bytes: &[u8]) {
+        self.framing.set(self.len(), bytes);
     }
 
     /// Adds a row; its payload is what was appended to [`EventColumns::payload`] since the last one.
@@ -239,7 +278,9 @@ impl EventColumns {
             Arc::new(Int32Array::from(take(&mut self.flags))),
         ];
         columns.extend(states);
+        let rows = self.payload_ends.len();
         columns.push(self.take_payload()?);
+        columns.push(self.framing.take(rows)?);
         RecordBatch::try_new(EVENTS_SCHEMA.clone(), columns)
     }
 

@@ -82,7 +82,7 @@ impl Losses {
 /// Records that found no room in a CPU's ring; each of them took a sequence number.
 pub fn without_room(counters: &LossCounters) -> u64 {
     let kinds = 1..=Kind::ALL.len();
-    let records = [loss::SOCKET as usize, loss::PROCESS as usize];
+    let records = [loss::SOCKET as usize, loss::PROCESS as usize, loss::MORE as usize];
     let evidence = TcpKind::Retransmit as usize..=SchedKind::Continued as usize;
     kinds.chain(records).chain(evidence).map(|index| counters[index]).sum()
 }
@@ -96,6 +96,7 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::CALL_MAP => ("call", "call_map_full"),
         loss::COMPAT_CALL => ("call", "compat_call"),
         loss::STOP_MAP => ("continued", "stop_map_full"),
+        loss::MORE => ("head", "ring_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),
     }
@@ -152,12 +153,12 @@ mod tests {
     #[test]
     fn only_records_without_room_took_a_number() {
         let all = counters(&(1..loss::COUNTERS).map(|i| (i, 1)).collect::<Vec<_>>());
-        assert_eq!(without_room(&all), 18);
+        assert_eq!(without_room(&all), 19);
     }
 
     #[test]
     fn every_counter_of_evidence_has_a_name() {
-        let names: Vec<_> = (14..=23).map(meaning).collect();
+        let names: Vec<_> = (14..=24).map(meaning).collect();
         assert_eq!(names[0], ("retransmit", "ring_full"));
         assert_eq!(names[7], ("continued", "ring_full"));
         assert_eq!(names[8], ("continued", "stop_map_full"));

@@ -13,6 +13,7 @@ use crate::columns::{Event, EventColumns};
 use crate::evidence::EvidenceRows;
 use crate::evidence_rows::{ExecRow, SchedRow, TcpRow};
 use crate::fast_map::FastMap;
+use crate::long_heads::{Held, Long};
 use crate::losses::{Losses, kind_name};
 use crate::options::Payload;
 use crate::order::{Place, Row};
@@ -46,6 +47,8 @@ pub struct Pipeline {
     payload: Payload,
     own_pid: u32,
     redactor: Redactor,
+    /// A call whose long head is not whole yet.
+    held: Option<Held>,
     columns: EventColumns,
     evidence: EvidenceRows,
     keeps_execs: bool,
@@ -67,6 +70,7 @@ impl Pipeline {
             payload,
             own_pid,
             redactor: Redactor::default(),
+            held: None,
             columns: EventColumns::default(),
             evidence: EvidenceRows::default(),
             keeps_execs: true,
@@ -96,6 +100,14 @@ impl Pipeline {
     /// Takes the next record.
     pub fn record(&mut self, row: Row<'_>, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
         let Row { header, body, place } = row;
+        if header.record == Record::More as u8 {
+            self.more(&header, body);
+            return if self.columns.is_full() { self.flush(sink) } else { Ok(()) };
+        }
+        // Its records have its time, and all of them were there with it.
+        if self.held.as_ref().is_some_and(|held| header.boot_ns != held.header.boot_ns) {
+            self.release_held();
+        }
         if place == Place::Dropped {
             self.losses.count(header.cpu, kind_name(header.kind), "late", 1);
             return Ok(());
@@ -105,7 +117,7 @@ impl Pipeline {
         } else if header.record == Record::Socket as u8 {
             self.socket(&header, body);
         } else if header.record == Record::Call as u8 {
-            self.call(&header, body, place);
+            self.begin_call(&header, body, place);
         } else if header.record == Record::State as u8 {
             self.state(&header, body);
         } else if header.record == Record::Tcp as u8 {
@@ -127,6 +139,7 @@ impl Pipeline {
 
     /// Hands over the rows of `events` so far.
     pub fn flush(&mut self, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
+        self.release_held();
         if self.columns.is_empty() {
             return Ok(());
         }
@@ -212,10 +225,35 @@ impl Pipeline {
         self.part_rows += 1;
     }
 
-    fn call(&mut self, header: &Header, body: &[u8], place: Place) {
-        let Some(kind) = Kind::from_number(header.kind) else { return };
+    /// Takes a call's own record; where others belong to it they are waited for.
+    fn begin_call(&mut self, header: &Header, body: &[u8], place: Place) {
         let Some(fixed) = body.get(..size_of::<event::Call>()) else { return };
         let call: event::Call = pod_read_unaligned(fixed);
+        if call.more_records == 0 {
+            return self.call(header, &call, body, &[], place);
+        }
+        self.release_held();
+        self.held = Some(Held::new(*header, body, place, call.more_records));
+    }
+
+    fn more(&mut self, header: &Header, body: &[u8]) {
+        let Some(held) = &mut self.held else { return };
+        let Some(fixed) = body.get(..size_of::<event::More>()) else { return };
+        held.take(header, &pod_read_unaligned(fixed), &body[size_of::<event::More>()..]);
+        if held.is_whole() {
+            self.release_held();
+        }
+    }
+
+    fn release_held(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let Some(fixed) = held.body.get(..size_of::<event::Call>()) else { return };
+        self.call(&held.header, &pod_read_unaligned(fixed), &held.body, &held.more, held.place);
+    }
+
+    /// `more`: bytes of its head behind those in `body`.
+    fn call(&mut self, header: &Header, call: &event::Call, body: &[u8], more: &[u8], place: Place) {
+        let Some(kind) = Kind::from_number(header.kind) else { return };
         let data = &body[size_of::<event::Call>()..];
         let (head, rest) = data.split_at(data.len().min(call.head_bytes.into()));
         let tail = &rest[..rest.len().min(call.tail_bytes.into())];
@@ -229,19 +267,40 @@ impl Pipeline {
         let tcp_seq = (call.flags & flags::NO_SEQ == 0).then_some(call.tcp_seq);
         let mut kept_flags = call.flags;
         if matches!(kind, Kind::Send | Kind::Receive) {
+            let joined = (!more.is_empty()).then(|| [head, more].concat());
+            let long = joined.as_deref().map(|joined| Long {
+                done_bytes: call.done_bytes,
+                head: joined,
+                stored: head.len(),
+                tail,
+            });
             let data = Data {
                 kind,
                 role: socket.role(),
                 done_bytes: call.done_bytes,
                 tcp_seq: tcp_seq.filter(|_| call.flags & flags::OFFSET_UNCERTAIN == 0),
                 flags: call.flags,
-                head,
-                tail,
+                head: long.map_or(head, |long| long.head),
+                stored: head.len(),
+                tail: long.map_or(tail, |long| long.tail_beyond()),
+                times_ns: [header.boot_ns.saturating_sub(call.duration_ns), header.boot_ns]
+                    .map(|ns| ns as i64),
+                discovered: socket.discovered(),
             };
             let in_order = place == Place::InOrder;
             let before = self.columns.payload().len();
             kept_flags =
                 self.redactor.keep(self.payload, &mut socket.stream, &data, in_order, self.columns.payload());
+            if let Some(long) = long {
+                let kept = long.divide(&self.columns.payload()[before..], kept_flags);
+                self.columns.payload().truncate(before);
+                self.columns.payload().extend_from_slice(&kept.payload);
+                if !kept.framing.is_empty() {
+                    self.columns.framing(&kept.framing);
+                    self.part_payload_bytes += kept.framing.len() as u64;
+                }
+                kept_flags = kept.flags;
+            }
             self.part_payload_bytes += (self.columns.payload().len() - before) as u64;
         }
         let is_data = matches!(kind, Kind::Send | Kind::Receive);
@@ -253,7 +312,7 @@ impl Pipeline {
             asked_bytes: call.asked_bytes,
             done_bytes: call.done_bytes,
             tcp_seq: tcp_seq.filter(|_| is_data),
-            errno: call.errno,
+            errno: call.errno.into(),
             flags: kept_flags,
             state: None,
         };

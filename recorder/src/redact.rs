@@ -3,10 +3,16 @@
 //! In: the calls of one socket in order of emission, with the bytes the kernel programs took. Out: the
 //! bytes to keep. By default these are the heads and the framing of HTTP/1 messages, with `*` for each byte of their
 //! secrets; what stands between kept bytes is `*`, too, and what follows the last byte of a head or of framing is cut
-//! off. So who reads what was kept finds the same messages: their secrets are blank, but they are there.
+//! off. So who reads what was kept finds the same messages: their secrets are blank, but they are there. Of a long head
+//! of which not all may be stored, the rest is blank but for what framing needs.
+//!
+//! Which way requests go is presumed from who connected, and decided by the first message head that is beyond doubt: some
+//! let the accepting side ask.
 
 use retrospan_formats::event::{Kind, flags, role};
-use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part, What, begins_head};
+use retrospan_formats::http1::{
+    Call, Direction, FamiliarLines, Framing, Part, What, begins_head, surely_begins_head,
+};
 
 use crate::options::Payload;
 
@@ -28,8 +34,14 @@ pub struct Data<'a> {
     pub flags: u32,
     /// First bytes of the data.
     pub head: &'a [u8],
+    /// How many of them may be stored; of the others, only what framing needs.
+    pub stored: usize,
     /// Last bytes of the data, beyond `head`.
     pub tail: &'a [u8],
+    /// When the call was entered and when it returned, boot time ns.
+    pub times_ns: [i64; 2],
+    /// The socket existed before the recording: requests may wait already.
+    pub discovered: bool,
 }
 
 /// Scratch space, reused from call to call.
@@ -51,6 +63,10 @@ pub struct Stream {
     framing: Framing,
     /// The kind of call that moves requests.
     requests: Option<Kind>,
+    /// A message head has told so.
+    decided: bool,
+    /// Data was read.
+    begun: bool,
     sent: Position,
     received: Position,
     /// Where in [`Redactor::familiar`] its header lines are.
@@ -84,6 +100,36 @@ impl Position {
     }
 }
 
+impl Stream {
+    /// The kind of call that moves requests, as far as that is known now.
+    fn requests(&mut self, data: &Data<'_>) -> Option<Kind> {
+        if !std::mem::replace(&mut self.begun, true) && data.discovered {
+            self.framing = Framing::starting_at(0, 0);
+        }
+        if self.decided {
+            return self.requests;
+        }
+        let presumed = match data.role {
+            role::CLIENT => Some(Kind::Send),
+            role::SERVER => Some(Kind::Receive),
+            _ => requesting_kind(data.kind, data.head, begins_message),
+        };
+        if data.tcp_seq.is_some()
+            && let Some(told) = requesting_kind(data.kind, data.head, surely_begins_head)
+        {
+            if self.requests.is_some_and(|requests| requests != told) {
+                // What was read as if the other side asked was no message.
+                self.framing = Framing::starting_at(0, 0);
+            }
+            (self.requests, self.decided) = (Some(told), true);
+        }
+        if self.requests.is_none() {
+            self.requests = presumed;
+        }
+        self.requests
+    }
+}
+
 impl Redactor {
     /// Appends to `out` what may be kept of a call's data, and returns its flags. `in_order`: no later
     /// call of the socket was handled before.
@@ -97,7 +143,18 @@ impl Redactor {
     ) -> u32 {
         match mode {
             Payload::Full => {
-                out.extend_from_slice(data.head);
+                let stored = data.head.len().min(data.stored);
+                out.extend_from_slice(&data.head[..stored]);
+                if in_order && data.done_bytes > 0 && self.classify(stream, data) && stored < data.head.len()
+                {
+                    let before = out.len() - stored;
+                    let mut kept = Vec::new();
+                    self.copy(data.head, 0, &mut kept);
+                    out.extend_from_slice(kept.get(stored..).unwrap_or_default());
+                    if out.len() - before < data.head.len() && !data.tail.is_empty() {
+                        out.resize(before + data.head.len(), BLANK);
+                    }
+                }
                 out.extend_from_slice(data.tail);
                 data.flags
             }
@@ -115,13 +172,7 @@ impl Redactor {
 
     /// Fills `parts` with those of the call; false where none of its bytes may be kept.
     fn classify(&mut self, stream: &mut Stream, data: &Data<'_>) -> bool {
-        let requests = match (stream.requests, data.role) {
-            (Some(kind), _) => Some(kind),
-            (None, role::CLIENT) => Some(Kind::Send),
-            (None, role::SERVER) => Some(Kind::Receive),
-            (None, _) => requesting_kind(data.kind, data.head),
-        };
-        stream.requests = requests;
+        let requests = stream.requests(data);
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
         let Some(requests) = requests else {
             position.advance(data.tcp_seq, data.done_bytes);
@@ -149,8 +200,15 @@ impl Redactor {
             self.familiar.resize_with(place + 1, Default::default);
         }
         let familiar = &mut self.familiar[place][direction as usize];
-        let call = Call { length: data.done_bytes, head, tail };
-        stream.framing.call_like(familiar, direction, call, &mut self.parts);
+        let call = Call {
+            length: data.done_bytes,
+            head,
+            tail,
+            sent: data.kind == Kind::Send,
+            times_ns: data.times_ns,
+        };
+        stream.framing.call_sparing(familiar, direction, call, data.stored, &mut self.parts);
+        stream.decided |= self.parts.iter().any(|part| part.what == What::Begin);
         position.advance(data.tcp_seq, data.done_bytes);
         exact
     }
@@ -187,7 +245,8 @@ impl Redactor {
         }
         let before = out.len();
         let mut blanked = false;
-        let call_start = self.parts.first().map_or(0, |part| part.offset);
+        let with_bytes = self.parts.iter().find(|part| part.length > 0);
+        let call_start = with_bytes.map_or(0, |part| part.offset);
         for part in self.parts.iter().filter(|p| p.length > 0 && has_place(&p.what)) {
             let place =
                 |offset: u64| (offset - call_start).saturating_sub(at).min(bytes.len() as u64) as usize;
@@ -229,12 +288,12 @@ fn has_place(what: &What) -> bool {
     matches!(what, What::Head | What::Secret | What::Framing)
 }
 
-/// Which kind of call moves requests, told by data of a socket whose role is not known.
-fn requesting_kind(kind: Kind, head: &[u8]) -> Option<Kind> {
+/// Which kind of call moves requests, told by data that begin a message.
+fn requesting_kind(kind: Kind, head: &[u8], begins: fn(Direction, &[u8]) -> bool) -> Option<Kind> {
     let other = if kind == Kind::Send { Kind::Receive } else { Kind::Send };
-    if begins_message(Direction::Requests, head) {
+    if begins(Direction::Requests, head) {
         Some(kind)
-    } else if begins_message(Direction::Responses, head) {
+    } else if begins(Direction::Responses, head) {
         Some(other)
     } else {
         None

@@ -70,6 +70,11 @@ impl Entry {
         self.record.map_or(role::UNKNOWN, |r| r.role)
     }
 
+    /// It existed before the recording, or may have.
+    pub fn discovered(&self) -> bool {
+        self.record.is_none_or(|r| r.discovered != 0)
+    }
+
     /// A call of this kind was made by that process.
     pub fn called(&mut self, kind: Kind, process_id: Option<i64>) {
         let sure = matches!(kind, Kind::Connect | Kind::Accept | Kind::Listen);

@@ -309,14 +309,14 @@ fn a_connection_in_progress_a_shutdown_and_a_reset_have_their_events() {
     drop(server);
     let (records, ..) = recording.finish();
     let sent = ends.client_calls(&records);
-    assert_eq!((sent[0].kind, sent[0].call.errno), (Kind::Connect, libc::EINPROGRESS as u32));
+    assert_eq!((sent[0].kind, sent[0].call.errno), (Kind::Connect, libc::EINPROGRESS as u16));
     assert_eq!(sent[1].kind, Kind::Shutdown);
     assert!(sent[1].has(flags::SHUT_WRITE) && !sent[1].has(flags::SHUT_READ));
     let server = ends.server_in(&records).expect("server");
     let calls = calls_of(&records, server.socket_id);
     let failed =
         calls.iter().find(|event| event.call.errno != 0).expect("a failed send keeps the socket's id");
-    assert!([libc::ECONNRESET as u32, libc::EPIPE as u32].contains(&failed.call.errno));
+    assert!([libc::ECONNRESET as u16, libc::EPIPE as u16].contains(&failed.call.errno));
     assert_eq!(calls.last().map(|event| event.kind), Some(Kind::Close));
     let last = records.iter().rev().find_map(|record| match record.body {
         Body::State(state) if state.socket_id == server.socket_id => Some(state),

@@ -196,7 +196,7 @@ fn link(row: &SpanRow<'_>) -> String {
         "connection" => "both ends of one connection: addresses, namespace and sequence numbers agree",
         "proxy_bytes" => "the proxy passed the same bytes on, at the same places",
         "context" => "the trace context in its head names the trace",
-        "thread" => "the same thread worked on the parent and on nothing else",
+        "thread" => "the same thread, which works on one request after the other",
         "assignment" => "the best fit of all candidates",
         _ => "",
     };

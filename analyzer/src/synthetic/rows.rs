@@ -132,6 +132,7 @@ impl Sink {
             optional::<UInt8Type, _>(events, |event| event.state.map(|state| state.old)),
             optional::<UInt8Type, _>(events, |event| event.state.map(|state| state.new)),
             Arc::new(BinaryArray::from_iter(events.iter().map(|event| event.payload.as_deref()))),
+            Arc::new(BinaryArray::new_null(events.len())),
         ]
     }
 }

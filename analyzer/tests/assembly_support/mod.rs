@@ -439,6 +439,7 @@ impl World {
             state(5),
             state(6),
             row.payload.clone().map_or(Value::Null, Value::Bytes),
+            Value::Null,
         ]
     }
 

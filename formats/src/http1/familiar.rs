@@ -26,6 +26,10 @@ pub(super) struct Line {
     pub(super) field: Field,
     /// Its value, where it is a `Content-Length`.
     pub(super) content_length: Option<u64>,
+    /// It ends with LF alone.
+    pub(super) lf: bool,
+    /// Something of this matters to the head.
+    pub(super) matters: bool,
 }
 
 impl Line {
@@ -49,7 +53,7 @@ impl FamiliarLines {
     }
 
     /// Remembers a whole line, its end included, in the place where it was expected.
-    pub(super) fn learn(&mut self, text: &[u8], field: Field, content_length: Option<u64>) {
+    pub(super) fn learn(&mut self, text: &[u8], field: Field, content_length: Option<u64>, lf: bool) {
         if self.next >= MAX_LINES || text.len() > MAX_LINE_BYTES {
             return;
         }
@@ -59,7 +63,8 @@ impl FamiliarLines {
         let line = &mut self.lines[self.next];
         line.text.clear();
         line.text.extend_from_slice(text);
-        (line.field, line.content_length) = (field, content_length);
+        (line.field, line.content_length, line.lf) = (field, content_length, lf);
+        line.matters = lf || matches!(field, Field::ContentLength | Field::Host);
         self.next += 1;
     }
 }

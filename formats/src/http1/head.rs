@@ -1,48 +1,53 @@
 //! A message head: which of its bytes may be kept, and what it says about its body.
 //!
 //! Reads a line at once where all of it is there, else byte by byte: a head may be split over calls at any byte, and
-//! what was kept of the first call is on its way to the disk when the second comes.
+//! what was kept of the first call is on its way to the disk when the second comes. What a strict reader of RFC 9112 would not
+//! call the value of a harmless field is blank: folded lines, what follows a CR that ends no line, a line behind one
+//! that ends as the others do not, a second `Host`.
 
-use memchr::memchr;
-
+use super::exchanges::Method;
 use super::familiar::FamiliarLines;
-use super::lines::{HeaderLine, header_line, line_end};
-use super::names::{
-    Field, MAX_NAME_BYTES, header, is_known_method, is_token, may_become_harmless, may_become_method,
-    may_become_request,
-};
+use super::length::{Extent, Lengths, decimal};
+use super::lines::{HeaderLine, header_line};
+use super::names::{Field, MAX_NAME_BYTES, header, is_token, may_become_harmless};
 use super::target::Target;
-use super::{Direction, HeadInfo, Method};
+use super::{Direction, HeadInfo};
 
 /// Heads longer than this are not heads.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// Longest method.
-const MAX_METHOD_BYTES: usize = 20;
 
 /// Where in the head the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Method,
     Target(Target),
     RequestVersion(u8),
     ResponseVersion(u8),
     Status(u8),
     Reason,
+    /// After a CR in the reason.
+    ReasonEnd,
     /// At the first byte of a line after the start line.
     LineStart,
     Name,
     /// Between the colon and the value.
     ValueStart(Value),
     Value(Value),
+    /// After a CR in the value.
+    ValueEnd(Value),
     /// After the CR of the empty line.
     LastLineEnd,
 }
 
 /// What the name of a header says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Value {
+pub(super) struct Value {
     keep: bool,
     field: Field,
+}
+
+impl Value {
+    const BLANK: Value = Value { keep: false, field: Field::Other };
 }
 
 /// What the next bytes of a head mean: some that may be kept, some that must be blanked, and again some that may be
@@ -67,15 +72,14 @@ pub(super) enum Then {
 }
 
 impl Read {
-    const INVALID: Read = Read { kept: 0, blank: 0, kept_after: 0, then: Then::Invalid };
-    const BLANK: Read = Read { kept: 0, blank: 1, kept_after: 0, then: Then::More };
+    pub(super) const INVALID: Read = Read { kept: 0, blank: 0, kept_after: 0, then: Then::Invalid };
     const END: Read = Read { kept: 1, blank: 0, kept_after: 0, then: Then::End };
 
-    const fn keep(kept: usize) -> Read {
+    pub(super) const fn keep(kept: usize) -> Read {
         Read { kept, blank: 0, kept_after: 0, then: Then::More }
     }
 
-    const fn run(length: usize, keep: bool) -> Read {
+    pub(super) const fn run(length: usize, keep: bool) -> Read {
         if keep { Read::keep(length) } else { Read { blank: length, ..Read::keep(0) } }
     }
 
@@ -87,23 +91,28 @@ impl Read {
 /// A head being read.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
-    place: Place,
-    /// Its start line is split over calls: what was kept of it cannot be taken back.
-    split: bool,
+    pub(super) place: Place,
+    /// Its start line goes on in another call, and may turn out to be none.
+    pub(super) tentative: bool,
+    /// Only what framing needs may be kept.
+    pub(super) spare: bool,
+    /// The start line ends with CR LF.
+    pub(super) crlf: bool,
+    /// The header line before ends with LF alone.
+    lf: bool,
+    has_host: bool,
     bytes: u32,
     /// Method or header name, as far as it was read byte by byte.
-    word: [u8; MAX_NAME_BYTES],
-    word_bytes: usize,
-    /// Of the header read last, which a folded line goes on with.
+    pub(super) word: [u8; MAX_NAME_BYTES],
+    pub(super) word_bytes: usize,
+    /// Of the header read last.
     value: Option<Value>,
-    /// Last bytes of a `Transfer-Encoding` value, lower case.
-    coding: [u8; 7],
-    status: u16,
-    content_length: Option<u64>,
-    chunked: bool,
+    lengths: Lengths,
+    pub(super) status: u16,
+    pub(super) minor: u8,
     expects_continue: bool,
-    method: Method,
-    bodyless_method: bool,
+    pub(super) method: Method,
+    pub(super) bodyless_method: bool,
 }
 
 impl Head {
@@ -114,41 +123,41 @@ impl Head {
         };
         Head {
             place,
-            split: false,
+            tentative: false,
+            spare: false,
+            crlf: false,
+            lf: false,
+            has_host: false,
             bytes: 0,
             word: [0; MAX_NAME_BYTES],
             word_bytes: 0,
             value: None,
-            coding: [0; 7],
+            lengths: Lengths::default(),
             status: 0,
-            content_length: None,
-            chunked: false,
+            minor: 1,
             expects_continue: false,
             method: Method::Other,
             bodyless_method: false,
         }
     }
 
-    /// The request's method, as far as responses need it.
-    pub(super) fn method(&self) -> Method {
-        self.method
-    }
-
-    /// GET and HEAD, whose requests have no body.
-    pub(super) fn bodyless_method(&self) -> bool {
-        self.bodyless_method
-    }
-
-    /// The start line is not whole yet.
-    pub(super) fn in_start_line(&self) -> bool {
-        !matches!(
-            self.place,
-            Place::LineStart | Place::Name | Place::ValueStart(_) | Place::Value(_) | Place::LastLineEnd
-        )
-    }
-
     pub(super) fn expects_continue(&self) -> bool {
         self.expects_continue
+    }
+
+    /// So far, a request that has no body.
+    pub(super) fn seems_bodyless(&self) -> bool {
+        self.bodyless_method && self.lengths.extent(self.minor) == Extent::Unsaid
+    }
+
+    /// From here on, only what framing needs may be kept.
+    pub(super) fn spare(&mut self, spare: bool) {
+        self.spare = spare;
+        if let (true, Place::ValueStart(value) | Place::Value(value) | Place::ValueEnd(value)) =
+            (spare, &mut self.place)
+        {
+            value.keep &= value.field.frames();
+        }
     }
 
     /// What the finished head says. `answers`: the method of the request that a response answers.
@@ -158,14 +167,18 @@ impl Head {
             && (matches!(self.status, 100..=199 | 204 | 304)
                 || answers == Method::Head
                 || (answers == Method::Connect && self.status / 100 == 2));
-        let chunked = self.chunked && !bodyless;
-        let content_length = if bodyless || chunked { None } else { self.content_length };
-        HeadInfo {
-            status: is_response.then_some(self.status),
-            content_length,
-            chunked,
-            until_close: is_response && !bodyless && !chunked && content_length.is_none(),
+        let mut info = HeadInfo { status: is_response.then_some(self.status), ..HeadInfo::default() };
+        if bodyless {
+            return info;
         }
+        match self.lengths.extent(self.minor) {
+            Extent::Length(length) => info.content_length = Some(length),
+            Extent::Chunked => info.chunked = true,
+            Extent::Unsaid | Extent::Coded if is_response => info.until_close = true,
+            Extent::Unsaid => {}
+            Extent::Coded | Extent::Unclear => info.unclear = true,
+        }
+        info
     }
 
     /// Reads at least one byte of `bytes`, which is not empty, if they go on with a head.
@@ -175,133 +188,108 @@ impl Head {
         if self.bytes > MAX_HEAD_BYTES { Read::INVALID } else { read }
     }
 
-    /// Reads the start line, telling `each` read; true where it is one, or, where its end is not among `bytes`, may
-    /// become one.
-    pub(super) fn read_start_line(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        mut each: impl FnMut(Read),
-    ) -> bool {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let read = self.read(rest, None);
-            if read.then == Then::Invalid {
-                return false;
-            }
-            each(read);
-            rest = &rest[read.length()..];
-            if self.place == Place::LineStart {
-                return true;
-            }
-        }
-        self.split = true;
-        direction == Direction::Responses || may_become_request(bytes)
-    }
-
     /// Several bytes at once, where they can be told together. Much of what is read is values and paths, for which this
     /// is an order of magnitude faster than [`Head::step`].
     fn read_run(&mut self, bytes: &[u8], familiar: Option<&mut FamiliarLines>) -> Option<Read> {
-        let (length, keep) = match self.place {
-            Place::LineStart => return self.header_lines(bytes, familiar),
-            Place::Method => return self.request_line(bytes),
-            Place::RequestVersion(0) => return self.whole_request_version(bytes),
-            Place::ResponseVersion(0) => return self.status_line(bytes),
-            Place::Value(Value { keep, field: Field::Other }) => (run_while(bytes, is_text), keep),
-            Place::Reason => (run_while(bytes, is_text), false),
-            _ => (0, true),
+        match self.place {
+            Place::LineStart => self.header_lines(bytes, familiar),
+            Place::Method => self.request_line(bytes),
+            Place::RequestVersion(0) => self.whole_request_version(bytes),
+            Place::ResponseVersion(0) => self.status_line(bytes),
+            Place::Value(value) => self.value_run(value, bytes),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a value that says nothing of the body.
+    fn value_run(&mut self, mut value: Value, bytes: &[u8]) -> Option<Read> {
+        let length = match value.field {
+            Field::ContentLength | Field::TransferEncoding => return None,
+            Field::Host if value.keep => {
+                let length = run_while(bytes, is_host);
+                // What follows may be such that this was no host.
+                value.keep = length > 0 && matches!(bytes.get(length), Some(b'\r' | b'\n'));
+                if value.keep { length } else { run_while(bytes, is_text) }
+            }
+            _ => run_while(bytes, is_text),
         };
-        (length > 0).then_some(Read::run(length, keep))
-    }
-
-    /// The method and, where it is a plain path, the target with all that follows in its line.
-    fn request_line(&mut self, bytes: &[u8]) -> Option<Read> {
-        let method = run_while(bytes, |b| b.is_ascii_uppercase());
-        let whole = self.word_bytes == 0 && (3..=MAX_METHOD_BYTES).contains(&method);
-        if !whole || bytes.get(method) != Some(&b' ') {
-            return None;
-        }
-        self.add_to_word(&bytes[..method]);
-        self.end_of_method();
-        let target = &bytes[method + 1..];
-        if target.first() != Some(&b'/') {
-            return Some(Read::keep(method + 1));
-        }
-        let path = Target::Path.plain_run(target);
-        self.place = Place::Target(Target::Path);
-        let version = target[path..].strip_prefix(b" ").and_then(|rest| self.whole_request_version(rest));
-        Some(Read::keep(method + 1 + path + version.map_or(0, |read| 1 + read.kept)))
-    }
-
-    fn whole_request_version(&mut self, bytes: &[u8]) -> Option<Read> {
-        let [b'0'..=b'9', b'\r', b'\n', ..] = bytes.strip_prefix(b"HTTP/1.")? else { return None };
-        self.place = Place::LineStart;
-        Some(Read::keep(b"HTTP/1.1\r\n".len()))
-    }
-
-    fn status_line(&mut self, bytes: &[u8]) -> Option<Read> {
-        let [b'0'..=b'9', b' ', status @ ..] = bytes.strip_prefix(b"HTTP/1.")? else { return None };
-        let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] = status else { return None };
-        let reason = b"HTTP/1.1 200 ".len();
-        let (reason_end, end) = line_end(bytes, reason)?;
-        self.status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-        self.place = Place::LineStart;
-        // A reason is free text: an application may put anything there.
-        Some(Read {
-            kept: reason,
-            blank: reason_end - reason,
-            kept_after: end - reason_end,
-            then: Then::More,
-        })
+        // A CR that ends no line: some take it for a line end, others for a space.
+        value.keep &= !matches!(bytes[length..], [b'\r', other, ..] if other != b'\n');
+        self.place = Place::Value(value);
+        (length > 0).then_some(Read::run(length, value.keep))
     }
 
     /// Headers with their line ends, up to the first that must be blanked or the end of the head.
     fn header_lines(&mut self, bytes: &[u8], mut familiar: Option<&mut FamiliarLines>) -> Option<Read> {
+        if self.spare {
+            return None;
+        }
         if let (None, Some(familiar)) = (self.value, &mut familiar) {
             familiar.begin();
         }
         let mut done = 0;
         loop {
             let rest = &bytes[done..];
-            if let Some(line) = familiar.as_mut().and_then(|familiar| familiar.find(rest)) {
+            if self.crlf && self.lf {
+                return (done > 0).then_some(Read::keep(done));
+            }
+            if let Some(line) = familiar.as_mut().and_then(|familiar| familiar.find(rest))
+                && (line.field != Field::Host || !self.has_host)
+            {
                 self.value = Some(Value { keep: true, field: line.field });
-                if line.field == Field::ContentLength {
-                    self.content_length = line.content_length;
-                }
                 done += line.length();
+                if line.matters {
+                    if let Some(length) = line.content_length {
+                        self.lengths.number(length);
+                    }
+                    self.has_host |= line.field == Field::Host;
+                    self.lf = line.lf;
+                }
                 continue;
             }
             if rest.starts_with(b"\r\n") {
                 return Some(Read { kept: done + 2, ..Read::END });
             }
-            let Some((line, value)) =
-                header_line(rest).and_then(|line| Some((line, self.value(rest, line)?)))
+            let Some((line, value, content_length)) = header_line(rest)
+                .and_then(|line| self.value(rest, line).map(|(value, length)| (line, value, length)))
             else {
                 return (done > 0).then_some(Read::keep(done));
             };
             self.value = Some(value);
+            self.lf = line.end - line.value_end == 1;
             if !value.keep {
                 let (blank, kept_after) = (line.value_end - line.value, line.end - line.value_end);
                 return Some(Read { kept: done + line.value, blank, kept_after, then: Then::More });
             }
             if let Some(familiar) = &mut familiar {
-                familiar.learn(&rest[..line.end], value.field, self.content_length);
+                familiar.learn(&rest[..line.end], value.field, content_length, self.lf);
             }
             done += line.end;
         }
     }
 
-    /// What the name of a whole header says of its value. None where it must be read byte by byte.
-    fn value(&mut self, bytes: &[u8], line: HeaderLine) -> Option<Value> {
-        let (keep, field) = header(bytes, line.name);
+    /// What the name of a whole header says of its value, and the number that this is, where it is one. None where it
+    /// must be read byte by byte.
+    fn value(&mut self, bytes: &[u8], line: HeaderLine) -> Option<(Value, Option<u64>)> {
+        let (mut keep, field) = header(bytes, line.name);
+        let text = &bytes[line.value..line.value_end];
+        let mut number = None;
         match field {
             // A name that is known is a token.
-            Field::Other if keep => {}
+            Field::Other | Field::Connection if keep => {}
             Field::Other if line.name > 0 && bytes[..line.name].iter().all(|&b| is_token(b)) => {}
-            Field::ContentLength => self.content_length = Some(decimal(&bytes[line.value..line.value_end])?),
-            Field::Other | Field::TransferEncoding | Field::Expect => return None,
+            Field::Host => {
+                keep = !self.has_host && text.trim_ascii_end().iter().all(|&b| is_host(b));
+                self.has_host = true;
+            }
+            Field::ContentLength => {
+                let length = decimal(text)?;
+                self.lengths.number(length);
+                number = Some(length);
+            }
+            Field::Other | Field::Connection | Field::TransferEncoding | Field::Expect => return None,
         }
-        Some(Value { keep, field })
+        Some((Value { keep, field }, number))
     }
 
     /// Reads a byte, or what of a target or name must be told together.
@@ -311,126 +299,52 @@ impl Head {
             return Read::INVALID;
         }
         match self.place {
-            Place::Method => self.step_method(byte),
-            Place::Target(target) => self.target(target, bytes),
+            Place::Method => self.step_method(bytes),
+            Place::Target(target) => self.step_target(target, bytes),
             Place::RequestVersion(n) => self.step_request_version(n, byte),
             Place::ResponseVersion(n) => self.step_response_version(n, byte),
             Place::Status(n) => self.step_status(n, byte),
-            Place::Reason => self.step_reason(byte),
+            Place::Reason | Place::ReasonEnd => self.step_reason(bytes),
             Place::LineStart => self.line_start(bytes),
             Place::Name => self.name(bytes),
             Place::ValueStart(_) if is_space(byte) => Read::keep(1),
-            Place::ValueStart(value) | Place::Value(value) => self.step_value(value, byte),
+            Place::ValueStart(value) if !matches!(byte, b'\r' | b'\n') => {
+                self.value_run(value, bytes).unwrap_or_else(|| self.step_value(value, byte))
+            }
+            Place::ValueStart(value) | Place::Value(value) | Place::ValueEnd(value) => {
+                self.step_value(value, byte)
+            }
             Place::LastLineEnd if byte == b'\n' => Read::END,
             Place::LastLineEnd => Read::INVALID,
         }
     }
 
-    fn go(&mut self, place: Place) -> Read {
+    pub(super) fn go(&mut self, place: Place) -> Read {
         self.place = place;
         Read::keep(1)
     }
 
-    fn step_method(&mut self, byte: u8) -> Read {
-        if byte == b' ' && self.word_bytes >= 3 {
-            if self.split && !is_known_method(&self.word[..self.word_bytes]) {
-                return Read::INVALID;
-            }
-            self.end_of_method();
-            return Read::keep(1);
-        }
-        if !byte.is_ascii_uppercase() || self.word_bytes >= MAX_METHOD_BYTES {
-            return Read::INVALID;
-        }
-        self.add_to_word(&[byte]);
-        if self.split && !may_become_method(&self.word[..self.word_bytes]) {
-            return Read::INVALID;
-        }
-        Read::keep(1)
-    }
-
-    fn end_of_method(&mut self) {
-        let method = &self.word[..self.word_bytes];
-        self.bodyless_method = method == b"GET" || method == b"HEAD";
-        self.method = match method {
-            b"HEAD" => Method::Head,
-            b"CONNECT" => Method::Connect,
-            _ => Method::Other,
-        };
-        self.place = Place::Target(Target::Start);
-    }
-
-    fn target(&mut self, target: Target, bytes: &[u8]) -> Read {
-        if target == Target::Start {
-            return match Target::begin(bytes, self.method == Method::Connect) {
-                Some((_, Target::Authority)) if self.split => Read::INVALID,
-                Some((length, next)) => {
-                    self.place = Place::Target(next);
-                    Read::keep(length)
-                }
-                None => Read::INVALID,
-            };
-        }
-        if bytes[0] == b' ' {
-            return self.go(Place::RequestVersion(0));
-        }
-        // No line end may stand here: that would be HTTP/0.9.
-        let Some(run) = target.run(bytes) else { return Read::INVALID };
-        self.place = Place::Target(run.next);
-        Read { kept_after: run.delimiter.into(), ..Read::run(run.length, run.keep) }
-    }
-
-    fn step_request_version(&mut self, n: u8, byte: u8) -> Read {
-        match (n, byte) {
-            (0..7, _) if byte == b"HTTP/1."[n as usize] => self.go(Place::RequestVersion(n + 1)),
-            (7, b'0'..=b'9') => self.go(Place::RequestVersion(8)),
-            (8, b'\r') => self.go(Place::RequestVersion(9)),
-            (8 | 9, b'\n') => self.go(Place::LineStart),
-            _ => Read::INVALID,
-        }
-    }
-
-    fn step_response_version(&mut self, n: u8, byte: u8) -> Read {
-        match (n, byte) {
-            (0..7, _) if byte == b"HTTP/1."[n as usize] => self.go(Place::ResponseVersion(n + 1)),
-            (7, b'0'..=b'9') => self.go(Place::ResponseVersion(8)),
-            (8, b' ') => self.go(Place::Status(0)),
-            _ => Read::INVALID,
-        }
-    }
-
-    fn step_status(&mut self, n: u8, byte: u8) -> Read {
-        match (n, byte) {
-            (0, b'1'..=b'9') | (1 | 2, b'0'..=b'9') => {
-                self.status = self.status * 10 + u16::from(byte - b'0');
-                self.go(Place::Status(n + 1))
-            }
-            (3, b' ' | b'\r') => self.go(Place::Reason),
-            (3, b'\n') => self.go(Place::LineStart),
-            _ => Read::INVALID,
-        }
-    }
-
-    fn step_reason(&mut self, byte: u8) -> Read {
-        match byte {
-            b'\n' => self.go(Place::LineStart),
-            b'\r' => Read::keep(1),
-            _ => Read::BLANK,
-        }
-    }
-
     fn line_start(&mut self, bytes: &[u8]) -> Read {
-        match (bytes[0], self.value) {
-            (b'\r', _) => self.go(Place::LastLineEnd),
-            (b'\n', _) => Read::END,
-            // A folded line goes on with the value before (RFC 9112 section 5.2).
-            (b' ' | b'\t', Some(value)) => self.go(Place::Value(value)),
+        match bytes[0] {
+            b'\r' => self.go(Place::LastLineEnd),
+            b'\n' => Read::END,
+            b' ' | b'\t' => self.fold(),
             _ => {
                 self.word_bytes = 0;
                 self.place = Place::Name;
                 self.name(bytes)
             }
         }
+    }
+
+    /// A folded line: for some it goes on with the value before (RFC 9112 section 5.2), for others it is a field of its own
+    /// or nothing.
+    fn fold(&mut self) -> Read {
+        if self.value.is_some_and(|v| matches!(v.field, Field::ContentLength | Field::TransferEncoding)) {
+            self.lengths.doubt();
+        }
+        self.value = Some(Value::BLANK);
+        self.go(Place::Value(Value::BLANK))
     }
 
     /// A name is kept once its colon is there: a line without one is no header, and may be anything. Of one whose end
@@ -440,22 +354,23 @@ impl Head {
         match bytes.get(length) {
             Some(b':') => {
                 self.add_to_word(&bytes[..length]);
-                let (keep, field) = header(&self.word, self.word_bytes);
-                let value = Value { keep, field };
-                self.begin_value(value);
+                let value = self.begin_value();
                 self.place = Place::ValueStart(value);
+                if self.spare && !value.field.frames() {
+                    return Read { kept: 0, blank: length, kept_after: 1, then: Then::More };
+                }
                 Read::keep(length + 1)
             }
             Some(_) => Read::INVALID,
             None => {
                 self.add_to_word(&bytes[..length]);
                 let word = self.word.get(..self.word_bytes);
-                Read::run(length, word.is_some_and(may_become_harmless))
+                Read::run(length, word.is_some_and(|word| may_become_harmless(word, self.spare)))
             }
         }
     }
 
-    fn add_to_word(&mut self, bytes: &[u8]) {
+    pub(super) fn add_to_word(&mut self, bytes: &[u8]) {
         let room = self.word.get_mut(self.word_bytes..).unwrap_or_default();
         for (place, byte) in room.iter_mut().zip(bytes) {
             *place = *byte;
@@ -463,58 +378,61 @@ impl Head {
         self.word_bytes += bytes.len();
     }
 
-    fn begin_value(&mut self, value: Value) {
-        self.value = Some(value);
-        match value.field {
-            Field::ContentLength => self.content_length = None,
-            Field::TransferEncoding => self.coding = [0; 7],
+    /// The name of a header is in `word`.
+    fn begin_value(&mut self) -> Value {
+        let (keep, field) = header(&self.word, self.word_bytes);
+        let mut value = Value { keep: keep && (!self.spare || field.frames()), field };
+        // Who takes only CR LF for a line end reads this as part of the value before.
+        let doubtful = self.crlf && self.lf;
+        value.keep &= !doubtful;
+        match field {
+            Field::ContentLength if doubtful => self.lengths.doubt(),
+            Field::TransferEncoding if doubtful => self.lengths.doubt(),
+            Field::TransferEncoding => self.lengths.begin_coding(),
             Field::Expect => self.expects_continue = true,
-            Field::Other => {}
+            Field::Host => {
+                value.keep &= !self.has_host;
+                self.has_host = true;
+            }
+            Field::ContentLength | Field::Connection | Field::Other => {}
         }
+        self.value = Some(value);
+        value
     }
 
     fn step_value(&mut self, value: Value, byte: u8) -> Read {
-        self.place = Place::Value(value);
-        match (byte, value.field) {
-            (b'\n', field) => {
-                if field == Field::TransferEncoding {
-                    self.chunked = &self.coding == b"chunked";
+        match byte {
+            b'\n' => {
+                self.lf = !matches!(self.place, Place::ValueEnd(_));
+                match value.field {
+                    Field::ContentLength => self.lengths.end_of_length(),
+                    Field::TransferEncoding => self.lengths.end_of_coding(),
+                    _ => {}
                 }
                 return self.go(Place::LineStart);
             }
-            (b'\r', _) => return Read::keep(1),
-            (b' ' | b'\t', _) => {}
-            (_, Field::ContentLength) => {
-                self.content_length = add_digit(self.content_length.unwrap_or(0), byte);
-                if self.content_length.is_none() {
-                    return Read::INVALID;
+            b'\r' if !matches!(self.place, Place::ValueEnd(_)) => return self.go(Place::ValueEnd(value)),
+            _ if matches!(self.place, Place::ValueEnd(_)) => {
+                if matches!(value.field, Field::ContentLength | Field::TransferEncoding) {
+                    self.lengths.doubt();
                 }
+                self.place = Place::Value(Value::BLANK);
+                return Read::run(1, byte == b'\r');
             }
-            (_, Field::TransferEncoding) => {
-                self.coding.rotate_left(1);
-                self.coding[6] = byte.to_ascii_lowercase();
-            }
-            (_, Field::Expect | Field::Other) => {}
+            _ => {}
+        }
+        self.place = Place::Value(value);
+        match value.field {
+            Field::ContentLength => self.lengths.length_byte(byte),
+            Field::TransferEncoding => self.lengths.coding_byte(byte),
+            _ => {}
         }
         Read::run(1, value.keep)
     }
 }
 
-/// A number without sign or space that fits; None else.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0, |number, &digit| add_digit(number, digit))
-}
-
-fn add_digit(number: u64, digit: u8) -> Option<u64> {
-    let value = (digit as char).to_digit(10)?;
-    number.checked_mul(10)?.checked_add(value.into())
-}
-
 /// Neither ends a line nor is a NUL, which no head has.
-fn is_text(byte: u8) -> bool {
+pub(super) fn is_text(byte: u8) -> bool {
     !matches!(byte, b'\r' | b'\n' | 0)
 }
 
@@ -522,24 +440,11 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn run_while(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+/// May stand in a host with its port, also where it is an address in brackets or percent-encoded.
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'*')
+}
+
+pub(super) fn run_while(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|&b| !belongs(b)).unwrap_or(bytes.len())
-}
-
-/// Whether data that begins so begins an HTTP/1 message of this direction, as far as these bytes tell:
-/// a part of a start line at the end of `bytes` counts as one.
-pub fn begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    !bytes.is_empty() && Head::new(direction).read_start_line(direction, bytes, |_| {})
-}
-
-/// The same, but the bytes must tell a message from anything else: `METHOD ` or `HTTP/1.`.
-pub(super) fn surely_begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    let needed = match direction {
-        Direction::Requests => match memchr(b' ', bytes) {
-            Some(space) => space + 2,
-            None => return false,
-        },
-        Direction::Responses => b"HTTP/1.".len(),
-    };
-    bytes.len() >= needed && begins_head(direction, bytes)
 }

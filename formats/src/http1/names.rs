@@ -6,8 +6,18 @@ pub(super) enum Field {
     ContentLength,
     TransferEncoding,
     Expect,
+    /// Says what becomes of the connection, or what follows the body.
+    Connection,
+    Host,
     #[default]
     Other,
+}
+
+impl Field {
+    /// Framing needs its value.
+    pub(super) fn frames(self) -> bool {
+        !matches!(self, Field::Host | Field::Other)
+    }
 }
 
 /// Headers whose values are kept, lower case, sorted. All others are blanked: a list of secrets
@@ -102,6 +112,8 @@ const FIELDS: [Field; HARMLESS.len()] = {
             b"content-length" => Field::ContentLength,
             b"transfer-encoding" => Field::TransferEncoding,
             b"expect" => Field::Expect,
+            b"connection" | b"trailer" | b"upgrade" => Field::Connection,
+            b"host" => Field::Host,
             _ => Field::Other,
         };
         index += 1;
@@ -159,50 +171,64 @@ pub(super) fn header(bytes: &[u8], length: usize) -> (bool, Field) {
 const BIT_5: u64 = u64::from_ne_bytes([0x20; 8]);
 const BIT_6: u64 = u64::from_ne_bytes([0x40; 8]);
 
-/// Whether a name that is not whole may become a harmless one. Such a part says nothing but where in a list it stands.
-pub(super) fn may_become_harmless(part: &[u8]) -> bool {
+/// Whether a name that is not whole may become one whose value is harmless; `frames`: or even one that framing needs. Such a
+/// part says nothing but where in a list it stands.
+pub(super) fn may_become_harmless(part: &[u8], frames: bool) -> bool {
     let begins = |name: &str| name.as_bytes().get(..part.len()).is_some_and(|n| n.eq_ignore_ascii_case(part));
-    HARMLESS.iter().any(|name| begins(name))
+    let mut names = HARMLESS.iter().zip(FIELDS);
+    names.any(|(name, field)| begins(name) && (!frames || field.frames()))
 }
 
-/// Methods that are taken for one before the whole request line is seen, sorted. CONNECT is not: other protocols have a
-/// command of that name, and only the whole line tells them apart.
-const KNOWN_METHODS: [&[u8]; 22] = [
+/// Methods that are kept before the whole request line is seen, and make one of it where its end is never seen: those of
+/// the registry of RFC 9110 section 16.1 and a few that are common, sorted.
+const KNOWN_METHODS: [&[u8]; 46] = [
+    b"ACL",
+    b"BASELINE-CONTROL",
+    b"BIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"CONNECT",
     b"COPY",
     b"DELETE",
     b"GET",
     b"HEAD",
+    b"LABEL",
     b"LINK",
     b"LOCK",
+    b"M-SEARCH",
     b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
     b"MKCOL",
+    b"MKREDIRECTREF",
+    b"MKWORKSPACE",
     b"MOVE",
+    b"NOTIFY",
     b"OPTIONS",
+    b"ORDERPATCH",
     b"PATCH",
     b"POST",
     b"PROPFIND",
     b"PROPPATCH",
+    b"PROXY",
     b"PURGE",
     b"PUT",
     b"QUERY",
+    b"REBIND",
     b"REPORT",
     b"SEARCH",
+    b"SOURCE",
+    b"SUBSCRIBE",
     b"TRACE",
+    b"UNBIND",
+    b"UNCHECKOUT",
     b"UNLINK",
     b"UNLOCK",
+    b"UNSUBSCRIBE",
+    b"UPDATE",
+    b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL",
 ];
-
-/// Whether a part of a request line may be taken for one: `PASS secret` of another protocol must not be kept because
-/// its line end comes in another call. What may be kept of such a part is the name of a method, which is no secret,
-/// and a path.
-pub(super) fn may_become_request(bytes: &[u8]) -> bool {
-    let mut words = bytes.splitn(2, |&b| b == b' ');
-    let method = words.next().unwrap_or_default();
-    match words.next() {
-        None => may_become_method(method),
-        Some(target) => is_known_method(method) && matches!(target.first(), None | Some(b'/' | b'*')),
-    }
-}
 
 pub(super) fn may_become_method(part: &[u8]) -> bool {
     KNOWN_METHODS.iter().any(|known| known.starts_with(part))

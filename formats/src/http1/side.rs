@@ -2,66 +2,110 @@
 
 use std::mem::discriminant;
 
+use super::chunks::{self, Chunk};
+use super::exchanges::{Exchanges, Method, When};
 use super::familiar::FamiliarLines;
-use super::head::{Head, Read, Then, surely_begins_head};
-use super::{Direction, Exchanges, HeadInfo, Method, Part, What};
+use super::head::{Head, Read, Then};
+use super::preamble::{self, Preamble};
+use super::start_line::{Line, begins_head, surely_begins};
+use super::{Call, Direction, HeadInfo, Part, What};
 
-/// The end of a chunked body without trailers, with the line end of the last chunk.
+/// The end of a chunked body without trailers, with the line end before the last chunk.
 const CHUNKED_END: &[u8] = b"\r\n0\r\n\r\n";
-/// Its own bytes.
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-/// The end of a head.
-const HEAD_END: &[u8] = b"\r\n\r\n";
+/// The end of a head, or of a chunked body.
+const EMPTY_LINE: &[u8] = b"\r\n\r\n";
+const LINE_END: &[u8] = b"\r\n";
 
 /// One direction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Side {
+    direction: Direction,
     offset: u64,
     state: State,
-    /// The head that is being read in [`State::Head`].
+    /// The head that is being read in [`State::StartLine`] and [`State::Head`].
     head: Option<Head>,
+    /// Of the head that is being read.
+    line: StartLine,
+    /// Nothing has come but the addresses in front of the first request.
+    fresh: bool,
+    /// Line ends before the first byte that is none, as many as count.
+    line_ends: u8,
+    /// Only what framing needs may be kept.
+    sparing: bool,
+    when: When,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Where a start line began.
+#[derive(Clone, Copy, Debug, Default)]
+struct StartLine {
+    offset: u64,
+    when: When,
+    /// It is certain that it is one.
+    certain: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
 enum State {
     /// Between messages.
-    #[default]
     Between,
+    /// In the addresses in front of the first request.
+    Preamble(Preamble),
+    /// In a start line that goes on in another call.
+    StartLine,
     Head,
+    /// After the head of a response to an unknown request: whether this body follows, the next bytes tell.
+    MayHaveBody(Content),
     Body {
         left: u64,
         /// The request waits for 100 (Continue) and none of its body was sent: it may never be.
         may_be_skipped: bool,
     },
-    ChunkSize {
-        size: u64,
-        digits: u8,
-        extension: bool,
-    },
-    ChunkData {
-        left: u64,
-    },
-    ChunkEnd,
-    Trailer {
-        line_bytes: u32,
-    },
+    Chunked(Chunk),
     UntilClose,
-    /// In a chunked body, but not where.
-    LostInChunks,
-    /// In a message whose head was cut. `ends_with_head`: it has no body, so the head's end is its end.
-    LostInHead {
-        ends_with_head: bool,
+    /// In a message, but not where. `chunked`: in its body, else perhaps in its head.
+    LostInMessage {
+        chunked: bool,
+        /// It has no body, so that the head's end is its end.
+        bodyless: bool,
+        /// The last call ended a line.
+        line_end: bool,
     },
     Lost,
     Tunnel,
 }
 
-/// Where a head stood when a call began.
-struct Start {
-    /// The head, if its start line was not whole.
-    head: Option<Head>,
-    parts: usize,
-    last_length: u64,
+/// How long a body is.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl State {
+    fn lost_in_message(chunked: bool, bodyless: bool) -> State {
+        State::LostInMessage { chunked, bodyless, line_end: false }
+    }
+}
+
+impl Content {
+    /// That which a head announces, if any.
+    fn of(info: &HeadInfo) -> Option<Content> {
+        match info.content_length {
+            _ if info.chunked => Some(Content::Chunked),
+            _ if info.until_close => Some(Content::UntilClose),
+            Some(0) | None => None,
+            Some(length) => Some(Content::Length(length)),
+        }
+    }
+
+    fn begin(self, may_be_skipped: bool) -> State {
+        match self {
+            Content::Length(left) => State::Body { left, may_be_skipped },
+            Content::Chunked => State::Chunked(Chunk::BEGIN),
+            Content::UntilClose => State::UntilClose,
+        }
+    }
 }
 
 /// What a direction's bytes are read with.
@@ -72,73 +116,137 @@ pub(super) struct Memory<'a> {
     pub(super) familiar: Option<&'a mut FamiliarLines>,
 }
 
+/// Some known bytes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Known bytes that follow them, which must not be stored as they are.
+    pub(super) after: &'a [u8],
+    /// They are the first of the call.
+    pub(super) first: bool,
+    /// They are the last of the call.
+    pub(super) last: bool,
+}
+
 impl Side {
     /// A direction whose next byte has this offset.
-    pub(super) fn starting_at(offset: u64) -> Side {
-        Side { offset, ..Side::default() }
+    pub(super) fn new(direction: Direction, offset: u64) -> Side {
+        Side {
+            direction,
+            offset,
+            state: State::Between,
+            head: None,
+            line: StartLine::default(),
+            fresh: true,
+            line_ends: 0,
+            sparing: false,
+            when: When::default(),
+        }
     }
 
-    /// The known bytes at the end of a call. They may show where a message ends that we are lost in.
-    pub(super) fn last_bytes(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        call_start: bool,
-        memory: Memory<'_>,
-        parts: &mut Vec<Part>,
-    ) {
-        let lost = matches!(self.state, State::LostInChunks | State::LostInHead { .. });
-        let kept = match self.state {
-            _ if !lost || (call_start && surely_begins_head(direction, bytes)) => 0,
-            // All of what tells the end is framing, so that it tells it again after redaction.
-            State::LostInChunks if bytes.ends_with(CHUNKED_END) => CHUNKED_END.len(),
-            State::LostInChunks if bytes == LAST_CHUNK => LAST_CHUNK.len(),
-            State::LostInHead { ends_with_head: true } if bytes.ends_with(HEAD_END) => HEAD_END.len(),
-            _ => 0,
-        };
-        if kept == 0 {
-            return self.bytes(direction, bytes, call_start, memory, parts);
-        }
-        self.push(What::Lost, (bytes.len() - kept) as u64, parts);
-        self.push(What::Framing, kept as u64, parts);
-        if matches!(self.state, State::LostInHead { .. }) {
-            self.push(What::HeadEnd(HeadInfo::default()), 0, parts);
-        }
-        self.end(true, parts);
+    /// The bytes that follow are those of this call.
+    pub(super) fn begin_call(&mut self, call: &Call<'_>) {
+        self.when = When { sent: call.sent, start_ns: call.times_ns[0], end_ns: call.times_ns[1] };
     }
 
-    /// Known bytes. `call_start`: they are the first of a call.
-    pub(super) fn bytes(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        call_start: bool,
-        memory: Memory<'_>,
-        parts: &mut Vec<Part>,
-    ) {
-        let Memory { exchanges, mut familiar } = memory;
-        if call_start {
-            self.resynchronise(direction, bytes, parts);
+    /// So were those.
+    pub(super) fn end_call(&mut self, exchanges: &mut Exchanges) {
+        match self.direction {
+            Direction::Requests => exchanges.answered = false,
+            Direction::Responses => {
+                exchanges.answering = matches!(
+                    self.state,
+                    State::StartLine
+                        | State::Head
+                        | State::Body { .. }
+                        | State::Chunked(_)
+                        | State::UntilClose
+                );
+            }
         }
-        let mut rest = bytes;
+    }
+
+    /// From here on, only what framing needs may be kept.
+    pub(super) fn spare(&mut self, spare: bool) {
+        self.sparing = spare;
+        if let Some(head) = &mut self.head {
+            head.spare(spare);
+        }
+    }
+
+    /// Known bytes.
+    pub(super) fn bytes(&mut self, known: Known<'_>, memory: &mut Memory<'_>, parts: &mut Vec<Part>) {
+        if known.bytes.is_empty() {
+            return;
+        }
+        if known.first {
+            self.resynchronise(known, memory.exchanges, parts);
+        }
+        if matches!(self.state, State::LostInMessage { .. }) {
+            self.lose_count(memory.exchanges, true);
+            return self.lost_bytes(known, parts);
+        }
+        let mut rest = known.bytes;
         while !rest.is_empty() {
-            let used = self.some_bytes(direction, rest, exchanges, familiar.as_deref_mut(), parts);
+            let used = self.some_bytes(rest, known.after, memory, parts);
             rest = &rest[used..];
         }
     }
 
-    /// A call that begins with a head ends whatever we were lost in.
-    fn resynchronise(&mut self, direction: Direction, bytes: &[u8], parts: &mut Vec<Part>) {
-        let exact = match self.state {
-            State::Body { may_be_skipped: true, .. } => true,
-            State::Lost | State::LostInChunks | State::LostInHead { .. } => false,
+    /// Bytes of a message that we are lost in. The last of a call may show that it ends here.
+    fn lost_bytes(&mut self, known: Known<'_>, parts: &mut Vec<Part>) {
+        let bytes = known.bytes;
+        let State::LostInMessage { chunked, bodyless, line_end } = &mut self.state else {
+            return;
+        };
+        let framing = [CHUNKED_END, EMPTY_LINE, LINE_END];
+        let ending = framing.into_iter().find(|&end| bytes.ends_with(end));
+        // All of what tells the end is framing, so that it tells it again after redaction.
+        let (kept, ends) = match ending {
+            _ if !known.last || !(*chunked || *bodyless) => (0, false),
+            Some(LINE_END) if *chunked => (2, known.first && bytes == LINE_END && *line_end),
+            Some(EMPTY_LINE) => (EMPTY_LINE.len(), true),
+            Some(CHUNKED_END) if *chunked => (CHUNKED_END.len(), true),
+            Some(CHUNKED_END) => (EMPTY_LINE.len(), true),
+            _ => (0, false),
+        };
+        *line_end = kept > 0;
+        self.push(What::Lost, (bytes.len() - kept) as u64, parts);
+        self.push(What::Framing, kept as u64, parts);
+        if ends {
+            self.push(What::MayEnd, 0, parts);
+        }
+    }
+
+    /// A call that begins with a head ends whatever we were lost in, where nothing else than a head can come.
+    fn resynchronise(&mut self, known: Known<'_>, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        let requests = self.direction == Direction::Requests;
+        let (may, end) = match self.state {
+            // A request's body may hold anything; but after a final answer the client has no reason to send it.
+            State::Body { may_be_skipped: true, .. } => (exchanges.answered, Some(true)),
+            State::LostInMessage { .. } if requests => (exchanges.answered, Some(false)),
+            State::LostInMessage { .. } => (exchanges.awaits_head(), Some(false)),
+            State::StartLine if !self.line.certain => {
+                let line = self.head.as_ref().map(|head| head.try_start_line(known.bytes, known.after));
+                (matches!(line, Some(Line::Invalid { .. })), None)
+            }
+            State::Lost => (!(requests && (exchanges.connecting || exchanges.tunnel)), None),
             _ => return,
         };
-        if !surely_begins_head(direction, bytes) {
+        // After a loss the call may go on with a start line.
+        let any_method = exchanges.answered;
+        if !may || !surely_begins(self.direction, known.bytes, known.after, any_method) {
+            if requests && exchanges.answered && end == Some(false) {
+                // Perhaps the next message, of which nothing is known.
+                self.state = State::lost_in_message(false, false);
+            }
             return;
         }
-        if !matches!(self.state, State::Lost) {
+        if let Some(exact) = end {
             self.push(What::End { exact }, 0, parts);
+        }
+        if matches!(self.state, State::StartLine) {
+            self.lose_count(exchanges, true);
         }
         self.state = State::Between;
     }
@@ -147,24 +255,27 @@ impl Side {
     /// else.
     fn some_bytes(
         &mut self,
-        direction: Direction,
         bytes: &[u8],
-        exchanges: &mut Exchanges,
-        familiar: Option<&mut FamiliarLines>,
+        after: &[u8],
+        memory: &mut Memory<'_>,
         parts: &mut Vec<Part>,
     ) -> usize {
-        if exchanges.tunnel && matches!(self.state, State::Between) {
+        if memory.exchanges.tunnel && matches!(self.state, State::Between | State::Lost) {
             self.state = State::Tunnel;
         }
-        match &mut self.state {
-            State::Between => self.between(direction, bytes, parts),
-            State::Head => self.head(direction, bytes, exchanges, familiar, parts),
-            State::Body { .. } | State::ChunkData { .. } => self.counted(bytes.len() as u64, parts) as usize,
-            State::ChunkSize { .. } => self.chunk_size(bytes[0], parts),
-            State::ChunkEnd => self.chunk_end(bytes[0], parts),
-            State::Trailer { .. } => self.trailer(bytes[0], parts),
+        match self.state {
+            State::Between => self.between(bytes, after, memory, parts),
+            State::Preamble(preamble) => self.preamble(preamble, bytes, memory.exchanges, parts),
+            State::StartLine => self.start_line(bytes, after, memory.exchanges, parts),
+            State::Head => self.head(bytes, memory, parts),
+            State::MayHaveBody(content) => self.may_have_body(content, bytes, after, memory.exchanges, parts),
+            State::Body { .. } | State::Chunked(Chunk::Data { .. }) => {
+                self.counted(bytes.len() as u64, parts) as usize
+            }
+            State::Chunked(chunk) => self.chunk(chunk, bytes[0], parts),
             State::UntilClose => self.all(What::Body, bytes, parts),
-            State::LostInChunks | State::LostInHead { .. } | State::Lost => {
+            State::LostInMessage { .. } | State::Lost => {
+                self.lose_count(memory.exchanges, true);
                 self.all(What::Lost, bytes, parts)
             }
             State::Tunnel => self.all(What::Tunnel, bytes, parts),
@@ -176,55 +287,207 @@ impl Side {
         bytes.len()
     }
 
-    fn between(&mut self, direction: Direction, bytes: &[u8], parts: &mut Vec<Part>) -> usize {
+    fn between(
+        &mut self,
+        bytes: &[u8],
+        after: &[u8],
+        memory: &mut Memory<'_>,
+        parts: &mut Vec<Part>,
+    ) -> usize {
         // RFC 9112 section 2.2: line ends before a request line are ignored.
         if matches!(bytes[0], b'\r' | b'\n') {
-            self.push(What::Framing, 1, parts);
-            return 1;
+            self.line_ends = self.line_ends.saturating_add(1);
+            return self.all(What::Framing, &bytes[..1], parts);
+        }
+        let requests = self.direction == Direction::Requests;
+        if bytes[0] == 0 && requests && self.fresh && self.line_ends == preamble::LINE_ENDS {
+            self.state = State::Preamble(Preamble::HEADER);
+            return 0;
+        }
+        if requests && memory.exchanges.connecting {
+            return self.not_understood(bytes, memory.exchanges, parts);
         }
         let (parts_before, offset) = (parts.len(), self.offset);
+        self.line = StartLine { offset, when: self.when, certain: true };
         self.push(What::Begin, 0, parts);
-        let mut head = Head::new(direction);
-        if head.read_start_line(direction, bytes, |read| self.push_head(read, parts)) {
-            self.state = State::Head;
-            self.head = Some(head);
+        let new = self.new_head();
+        let head = self.head.insert(new);
+        let line = head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts));
+        if line == Line::Whole {
+            self.begin(State::Head, memory.exchanges);
             return (self.offset - offset) as usize;
         }
         parts.truncate(parts_before);
         self.offset = offset;
+        if let Line::Invalid { used } = line
+            && requests
+            && self.fresh
+            && let Some(preamble) = head.is_preamble(bytes[used])
+        {
+            self.state = State::Preamble(preamble);
+            return self.all(What::Framing, &bytes[..used], parts);
+        }
+        let line = if line == Line::Part { head.read_start_line(after, |_| {}) } else { line };
+        let mut head = self.new_head();
+        match line {
+            Line::Invalid { .. } => return self.not_understood(bytes, memory.exchanges, parts),
+            Line::Whole => {
+                self.push(What::Begin, 0, parts);
+                self.begin(State::StartLine, memory.exchanges);
+            }
+            Line::Part => {
+                self.line.certain = false;
+                self.push(What::MayBegin, 0, parts);
+                head.tentative = true;
+                self.state = State::StartLine;
+            }
+        }
+        head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts));
+        self.head = Some(head);
+        bytes.len()
+    }
+
+    fn new_head(&self) -> Head {
+        let mut head = Head::new(self.direction);
+        head.spare(self.sparing);
+        head
+    }
+
+    /// It is certain that a message begins with the current start line.
+    fn begin(&mut self, state: State, exchanges: &mut Exchanges) {
+        if self.direction == Direction::Requests {
+            exchanges.begin(self.line.when);
+        }
+        self.fresh = false;
+        self.state = state;
+    }
+
+    /// Nothing that begins here is a message.
+    fn not_understood(&mut self, bytes: &[u8], exchanges: &mut Exchanges, parts: &mut Vec<Part>) -> usize {
+        self.lose_count(exchanges, true);
+        self.head = None;
         self.state = State::Lost;
         self.all(What::Lost, bytes, parts)
     }
 
-    fn head(
+    /// Messages may have come that were not understood or not seen. `seen`: some call moved them.
+    fn lose_count(&mut self, exchanges: &mut Exchanges, seen: bool) {
+        self.fresh = false;
+        match self.direction {
+            Direction::Requests => exchanges.unknown_requests(),
+            Direction::Responses => exchanges.unknown_responses(seen),
+        }
+    }
+
+    fn preamble(
         &mut self,
-        direction: Direction,
+        preamble: Preamble,
         bytes: &[u8],
         exchanges: &mut Exchanges,
-        mut familiar: Option<&mut FamiliarLines>,
         parts: &mut Vec<Part>,
     ) -> usize {
-        let start = Start {
-            head: self.head.as_ref().filter(|head| head.in_start_line()).cloned(),
-            parts: parts.len(),
-            last_length: parts.last().map_or(0, |part| part.length),
+        match preamble.step(bytes[0]) {
+            preamble::Step::Is(what, next) => {
+                self.state = State::Preamble(next);
+                self.all(what, &bytes[..1], parts)
+            }
+            preamble::Step::End(what) => {
+                (self.state, self.fresh) = (State::Between, false);
+                self.all(what, &bytes[..1], parts)
+            }
+            preamble::Step::Invalid => self.not_understood(bytes, exchanges, parts),
+        }
+    }
+
+    /// More of a start line that began in an earlier call.
+    fn start_line(
+        &mut self,
+        bytes: &[u8],
+        after: &[u8],
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        let Some(mut head) = self.head.take() else {
+            return self.not_understood(bytes, exchanges, parts);
         };
+        if !self.line.certain {
+            let mut dry = head.clone();
+            match dry.read_start_line(bytes, |_| {}) {
+                Line::Invalid { used } => {
+                    return self.no_start_line(&dry, bytes, used, exchanges, parts);
+                }
+                Line::Part if dry.read_start_line(after, |_| {}) != Line::Whole => {}
+                Line::Part | Line::Whole => {
+                    head.tentative = false;
+                    self.confirm_line(parts);
+                    if self.direction == Direction::Requests {
+                        exchanges.begin(self.line.when);
+                    }
+                    self.fresh = false;
+                }
+            }
+        }
+        let before = self.offset;
+        match head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts)) {
+            Line::Whole => self.state = State::Head,
+            Line::Part => {}
+            // A line that is certain was read to its end before.
+            Line::Invalid { .. } => return self.not_understood(bytes, exchanges, parts),
+        }
+        self.head = Some(head);
+        (self.offset - before) as usize
+    }
+
+    fn confirm_line(&mut self, parts: &mut Vec<Part>) {
+        self.line.certain = true;
+        parts.push(Part { offset: self.line.offset, length: 0, what: What::Begin });
+    }
+
+    /// What began in an earlier call turns out to be no start line, after `used` of `bytes`. What of these shows that is
+    /// kept, as it has to show it again after redaction.
+    fn no_start_line(
+        &mut self,
+        head: &Head,
+        bytes: &[u8],
+        used: usize,
+        exchanges: &mut Exchanges,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        if self.direction == Direction::Requests
+            && self.fresh
+            && let Some(preamble) = head.is_preamble(bytes[used])
+        {
+            self.state = State::Preamble(preamble);
+            return self.all(What::Framing, &bytes[..used], parts);
+        }
+        for &byte in &bytes[..used] {
+            let what = if byte == b' ' { What::Head } else { What::Secret };
+            self.push(what, 1, parts);
+        }
+        let shown = head.surplus(&bytes[used..]);
+        let is_sign = shown == 1 && !bytes[used].is_ascii_alphanumeric();
+        let what = if is_sign { What::Head } else { What::Secret };
+        self.push(what, shown as u64, parts);
+        self.lose_count(exchanges, true);
+        self.state = State::Lost;
+        used + shown
+    }
+
+    fn head(&mut self, bytes: &[u8], memory: &mut Memory<'_>, parts: &mut Vec<Part>) -> usize {
         let mut used = 0;
         while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
-            let read = head.read(&bytes[used..], familiar.as_deref_mut());
-            self.push_head(read, parts);
+            let read = head.read(&bytes[used..], memory.familiar.as_deref_mut());
+            push_head(&mut self.offset, read, parts);
             used += read.length();
             match read.then {
                 Then::More => {}
                 Then::End => {
-                    self.head_end(direction, exchanges, parts);
+                    self.head_end(memory.exchanges, parts);
                     break;
                 }
                 Then::Invalid => {
-                    used -= self.take_back(start, used, parts);
-                    self.lose(direction, exchanges);
                     // Nothing that follows is kept, so no end of a message may be found in it.
-                    self.state = State::LostInHead { ends_with_head: false };
+                    self.lose_head(memory.exchanges, false);
                     break;
                 }
             }
@@ -232,62 +495,67 @@ impl Side {
         used
     }
 
-    /// Takes back what was read since the start of a call, where it was of a start line that is none; returns how many
-    /// bytes.
-    fn take_back(&mut self, start: Start, used: usize, parts: &mut Vec<Part>) -> usize {
-        if start.head.is_none() || !self.head.as_ref().is_some_and(Head::in_start_line) {
-            return 0;
-        }
-        parts.truncate(start.parts);
-        if let Some(last) = parts.last_mut() {
-            last.length = start.last_length;
-        }
-        self.offset -= used as u64;
-        self.head = start.head;
-        used
-    }
-
-    fn push_head(&mut self, read: Read, parts: &mut Vec<Part>) {
-        for (what, length) in
-            [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
-        {
-            if length > 0 {
-                self.push(what, length as u64, parts);
-            }
-        }
-    }
-
-    fn head_end(&mut self, direction: Direction, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+    fn head_end(&mut self, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
         let Some(head) = self.head.take() else { return };
-        let answers = exchanges.waiting_method();
-        let info = head.info(answers);
-        self.push(What::HeadEnd(info.clone()), 0, parts);
+        let (answered, answers) = match self.direction {
+            Direction::Requests => (Method::Other, None),
+            Direction::Responses if head.is_interim() => (exchanges.next().0, None),
+            Direction::Responses => exchanges.response(self.when),
+        };
+        let info = HeadInfo { answers, ..head.info(answered) };
         let tunnel = match info.status {
             Some(101) => true,
-            Some(200..=299) => answers == Method::Connect,
+            Some(200..=299) => answered == Method::Connect,
             _ => false,
         };
-        match direction {
-            Direction::Requests => exchanges.request(head.method()),
-            Direction::Responses if matches!(info.status, Some(100 | 102..=199)) => {}
-            Direction::Responses => {
-                exchanges.response();
-            }
+        let (unclear, content) = (info.unclear, Content::of(&info));
+        self.push(What::HeadEnd(info), 0, parts);
+        if self.direction == Direction::Requests {
+            exchanges.request(head.method);
         }
-        self.state = if info.chunked {
-            State::ChunkSize { size: 0, digits: 0, extension: false }
-        } else if let Some(left @ 1..) = info.content_length {
-            State::Body { left, may_be_skipped: head.expects_continue() }
-        } else if info.until_close {
-            State::UntilClose
-        } else {
-            self.end(true, parts);
-            exchanges.tunnel |= tunnel;
-            return;
+        self.state = match content {
+            _ if unclear => {
+                self.push(What::MayEnd, 0, parts);
+                State::lost_in_message(false, false)
+            }
+            None => {
+                self.end(true, parts);
+                exchanges.tunnel |= tunnel;
+                return;
+            }
+            Some(content) if answered == Method::Unknown => {
+                self.push(What::MayEnd, 0, parts);
+                State::MayHaveBody(content)
+            }
+            Some(content) => content.begin(head.expects_continue()),
         };
     }
 
-    /// Consumes up to `available` bytes of a body or chunk, known or not; returns how many.
+    /// The bytes after the head of a response to an unknown request.
+    fn may_have_body(
+        &mut self,
+        content: Content,
+        bytes: &[u8],
+        after: &[u8],
+        exchanges: &Exchanges,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        if exchanges.awaits_response() {
+            if surely_begins(self.direction, bytes, after, true) {
+                self.end(true, parts);
+                return 0;
+            }
+            if after.is_empty() && begins_head(self.direction, bytes) {
+                // Too few to tell.
+                self.state = State::lost_in_message(false, false);
+                return self.all(What::Framing, bytes, parts);
+            }
+        }
+        self.state = content.begin(false);
+        0
+    }
+
+    /// Consumes up to `available` bytes whose number is known, themselves known or not; returns how many.
     fn counted(&mut self, available: u64, parts: &mut Vec<Part>) -> u64 {
         match &mut self.state {
             State::Body { left, may_be_skipped } => {
@@ -301,107 +569,77 @@ impl Side {
                 }
                 used
             }
-            State::ChunkData { left } => {
+            State::Chunked(Chunk::Data { left }) => {
                 let used = available.min(*left);
                 *left -= used;
                 if *left == 0 {
-                    self.state = State::ChunkEnd;
+                    self.state = State::Chunked(Chunk::DataEnd { carriage_return: false });
                 }
                 self.push(What::Body, used, parts);
+                used
+            }
+            State::Preamble(Preamble::Addresses { left }) => {
+                let used = available.min(u64::from(*left));
+                *left -= used as u16;
+                if *left == 0 {
+                    (self.state, self.fresh) = (State::Between, false);
+                }
+                self.push(What::Secret, used, parts);
                 used
             }
             _ => 0,
         }
     }
 
-    fn chunk_size(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
-        let State::ChunkSize { size, digits, extension } = &mut self.state else { return 0 };
-        let what = match byte {
-            b'\n' if *digits > 0 => {
-                let size = *size;
-                self.push(What::Framing, 1, parts);
-                self.state = if size == 0 {
-                    State::Trailer { line_bytes: 0 }
-                } else {
-                    State::ChunkData { left: size }
-                };
-                return 1;
+    fn chunk(&mut self, chunk: Chunk, byte: u8, parts: &mut Vec<Part>) -> usize {
+        match chunk.step(byte) {
+            chunks::Step::Is(what, next) => {
+                self.state = State::Chunked(next);
+                self.push(what, 1, parts);
             }
-            b'\r' => What::Framing,
-            b';' if *digits > 0 => {
-                *extension = true;
-                What::Framing
-            }
-            _ if *extension => What::Body,
-            b' ' | b'\t' if *digits > 0 => What::Framing,
-            _ => match (byte as char).to_digit(16) {
-                Some(digit) if *digits < 15 => {
-                    *size = *size * 16 + u64::from(digit);
-                    *digits += 1;
-                    What::Framing
-                }
-                _ => {
-                    self.state = State::LostInChunks;
-                    What::Lost
-                }
-            },
-        };
-        self.push(what, 1, parts);
-        1
-    }
-
-    fn chunk_end(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
-        let what = match byte {
-            b'\r' => What::Framing,
-            b'\n' => {
-                self.state = State::ChunkSize { size: 0, digits: 0, extension: false };
-                What::Framing
-            }
-            _ => {
-                self.state = State::LostInChunks;
-                What::Lost
-            }
-        };
-        self.push(what, 1, parts);
-        1
-    }
-
-    fn trailer(&mut self, byte: u8, parts: &mut Vec<Part>) -> usize {
-        let State::Trailer { line_bytes } = &mut self.state else { return 0 };
-        match (byte, *line_bytes) {
-            (b'\n', 0) => {
+            chunks::Step::End => {
                 self.push(What::Framing, 1, parts);
                 self.end(true, parts);
             }
-            (b'\r', _) => self.push(What::Framing, 1, parts),
-            (b'\n', _) => {
-                *line_bytes = 0;
-                self.push(What::Framing, 1, parts);
-            }
-            _ => {
-                *line_bytes = line_bytes.saturating_add(1);
-                self.push(What::Body, 1, parts);
+            chunks::Step::Invalid => {
+                self.state = State::lost_in_message(true, false);
+                self.push(What::Lost, 1, parts);
             }
         }
         1
     }
 
-    /// Bytes of a call that were not kept.
-    pub(super) fn hole(
-        &mut self,
-        direction: Direction,
-        length: u64,
-        exchanges: &mut Exchanges,
-        parts: &mut Vec<Part>,
-    ) {
+    /// Bytes of a call that are not known.
+    pub(super) fn hole(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        if let State::MayHaveBody(content) = self.state {
+            // A head would have been kept.
+            self.state = content.begin(false);
+        }
+        self.unknown(length, true, exchanges, parts);
+    }
+
+    /// Bytes that no call is known to have moved.
+    pub(super) fn gap(&mut self, length: u64, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
+        if self.direction == Direction::Requests {
+            exchanges.answered = false;
+        }
+        self.unknown(length, false, exchanges, parts);
+    }
+
+    /// Bytes that are not known. `seen`: a call moved them.
+    fn unknown(&mut self, length: u64, seen: bool, exchanges: &mut Exchanges, parts: &mut Vec<Part>) {
         let mut left = length;
-        while left > 0 && matches!(self.state, State::Body { .. } | State::ChunkData { .. }) {
-            left -= self.counted(left, parts);
+        while left > 0 {
+            let used = self.counted(left, parts);
+            if used == 0 {
+                break;
+            }
+            left -= used;
         }
         if left == 0 {
             return;
         }
-        if exchanges.tunnel && matches!(self.state, State::Between) {
+        if exchanges.tunnel && matches!(self.state, State::Between | State::Lost) {
             self.state = State::Tunnel;
         }
         let what = match &self.state {
@@ -409,31 +647,59 @@ impl Side {
             State::Tunnel => What::Tunnel,
             _ => What::Lost,
         };
-        self.lose(direction, exchanges);
+        self.lose(exchanges, seen, parts);
         self.push(what, left, parts);
     }
 
     /// The state after unknown bytes where their number does not help.
-    fn lose(&mut self, direction: Direction, exchanges: &mut Exchanges) {
-        self.state = match (std::mem::take(&mut self.state), self.head.take()) {
-            (State::Head, Some(head)) => {
-                match direction {
-                    Direction::Requests => exchanges.request(head.method()),
-                    Direction::Responses => {
-                        exchanges.response();
+    fn lose(&mut self, exchanges: &mut Exchanges, seen: bool, parts: &mut Vec<Part>) {
+        match self.state {
+            State::UntilClose | State::Tunnel => return,
+            State::StartLine => {
+                let surely = self.head.as_ref().is_some_and(Head::is_surely_message);
+                if surely && !self.line.certain {
+                    self.confirm_line(parts);
+                    if self.direction == Direction::Requests {
+                        exchanges.begin(self.line.when);
                     }
                 }
-                State::LostInHead { ends_with_head: head.bodyless_method() }
+                if self.line.certain {
+                    self.lose_head(exchanges, true);
+                } else {
+                    // It may have been one, with a body behind it.
+                    self.head = None;
+                    self.state = State::lost_in_message(false, false);
+                }
             }
-            (State::Between | State::Lost | State::Head, _) => State::Lost,
-            (State::ChunkSize { .. } | State::ChunkEnd | State::Trailer { .. }, _) => State::LostInChunks,
-            (same, _) => same,
-        };
+            State::Head => self.lose_head(exchanges, true),
+            State::Between | State::Lost | State::Preamble(_) => self.state = State::Lost,
+            State::Body { .. } | State::MayHaveBody(_) => {
+                self.state = State::lost_in_message(false, false);
+            }
+            State::Chunked(_) => self.state = State::lost_in_message(true, false),
+            State::LostInMessage { chunked, bodyless, .. } => {
+                self.state = State::lost_in_message(chunked, bodyless);
+            }
+        }
+        self.lose_count(exchanges, seen);
+    }
+
+    /// The rest of the head is not known. `ends`: where it has no body, its end may be seen yet.
+    fn lose_head(&mut self, exchanges: &mut Exchanges, ends: bool) {
+        let Some(head) = self.head.take() else { return };
+        match self.direction {
+            Direction::Requests => exchanges.request(head.method),
+            Direction::Responses if head.is_interim() => {}
+            Direction::Responses => {
+                exchanges.response(self.when);
+            }
+        }
+        self.state = State::lost_in_message(false, ends && head.seems_bodyless());
     }
 
     /// The direction ended.
     pub(super) fn close(&mut self, parts: &mut Vec<Part>) {
-        if matches!(self.state, State::UntilClose) {
+        if matches!(self.state, State::UntilClose | State::MayHaveBody(Content::UntilClose)) {
             self.end(true, parts);
         }
     }
@@ -443,23 +709,37 @@ impl Side {
         self.state = State::Between;
     }
 
-    /// Adds a run, or lengthens the last one.
-    #[inline]
     fn push(&mut self, what: What, length: u64, parts: &mut Vec<Part>) {
-        let marker = matches!(what, What::Begin | What::HeadEnd(_) | What::End { .. });
-        if length == 0 && !marker {
-            return;
-        }
-        let offset = self.offset;
-        self.offset += length;
-        if let Some(last) = parts.last_mut()
-            && !marker
-            && discriminant(&last.what) == discriminant(&what)
-            && last.offset + last.length == offset
-        {
-            last.length += length;
-            return;
-        }
-        parts.push(Part { offset, length, what });
+        push(&mut self.offset, what, length, parts);
     }
+}
+
+/// Adds what was read of a head.
+fn push_head(offset: &mut u64, read: Read, parts: &mut Vec<Part>) {
+    for (what, length) in [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
+    {
+        if length > 0 {
+            push(offset, what, length as u64, parts);
+        }
+    }
+}
+
+/// Adds a run that begins at `offset`, or lengthens the last one.
+#[inline]
+fn push(offset: &mut u64, what: What, length: u64, parts: &mut Vec<Part>) {
+    let marker = what.is_marker();
+    if length == 0 && !marker {
+        return;
+    }
+    let begin = *offset;
+    *offset += length;
+    if let Some(last) = parts.last_mut()
+        && !marker
+        && discriminant(&last.what) == discriminant(&what)
+        && last.offset + last.length == begin
+    {
+        last.length += length;
+        return;
+    }
+    parts.push(Part { offset: begin, length, what });
 }

@@ -4,8 +4,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Start,
-    /// After `*` or the host and port of a CONNECT: no more of the target may follow.
+    /// After so many bytes of `http://`, or of `https://`; 6 is that of both after the colon.
+    Scheme(u8),
+    /// After `*`: no more of the target may follow.
     Whole,
+    /// The host of a CONNECT. `any`: some of it was seen.
+    Host {
+        any: bool,
+    },
+    /// In an IPv6 address of a CONNECT, in brackets.
+    Bracket,
+    AfterBracket,
+    /// The port of a CONNECT, after so many digits.
+    Port(u8),
     Path,
     ParameterName,
     ParameterValue,
@@ -30,27 +41,11 @@ pub(super) struct Run {
 }
 
 impl Target {
-    /// The form that a target begins with: how many bytes say so, and the place after them. None where it is none of
-    /// RFC 9112, or where these bytes do not tell. `connect`: the method is CONNECT, whose target has a form of its own.
-    pub(super) fn begin(bytes: &[u8], connect: bool) -> Option<(usize, Target)> {
-        if connect {
-            return Some((authority_form(bytes)?, Target::Whole));
-        }
-        match bytes.first()? {
-            b'/' => Some((1, Target::Path)),
-            b'*' => Some((1, Target::Whole)),
-            _ => {
-                let begins = |scheme: &&[u8]| {
-                    bytes.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
-                };
-                let scheme = [&b"http://"[..], b"https://"].into_iter().find(begins)?;
-                Some((scheme.len(), Target::Authority))
-            }
-        }
-    }
-
     /// The next bytes of the target, of which `bytes` begin with one at least. None where none may stand here.
     pub(super) fn run(self, bytes: &[u8]) -> Option<Run> {
+        if !self.is_url() {
+            return if self.is_form() { self.form(bytes[0]) } else { self.host(bytes) };
+        }
         let length = self.plain_run(bytes);
         let end = bytes.get(length).copied();
         let after = end.and_then(|end| self.after(end));
@@ -66,12 +61,85 @@ impl Target {
         Some(Run { length, keep, delimiter: after.is_some(), next: after.unwrap_or(self) })
     }
 
+    /// The bytes here tell which form the target has, and no more.
+    pub(super) fn is_form(self) -> bool {
+        matches!(self, Target::Start | Target::Scheme(_))
+    }
+
+    /// Part of the host and port of a CONNECT.
+    pub(super) fn is_host(self) -> bool {
+        matches!(self, Target::Host { .. } | Target::Bracket | Target::AfterBracket | Target::Port(_))
+    }
+
+    /// A path or what follows it, or an URL of HTTP.
+    pub(super) fn is_url(self) -> bool {
+        !self.is_form() && !self.is_host() && self != Target::Whole
+    }
+
+    /// A space may follow.
+    pub(super) fn may_end(self) -> bool {
+        !self.is_form() && (!self.is_host() || matches!(self, Target::Port(1..)))
+    }
+
+    /// The first bytes: they say which form of RFC 9112 section 3.2 it is.
+    fn form(self, byte: u8) -> Option<Run> {
+        let next = match self {
+            Target::Start => match byte {
+                b'/' => Target::Path,
+                b'*' => Target::Whole,
+                b'h' | b'H' => Target::Scheme(1),
+                _ => return None,
+            },
+            Target::Scheme(n) => match (n, byte.to_ascii_lowercase()) {
+                (1 | 2, b't') | (3, b'p') | (4, b's') => Target::Scheme(n + 1),
+                (4 | 5, b':') => Target::Scheme(6),
+                (6, b'/') => Target::Scheme(7),
+                (7, b'/') => Target::Authority,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Run { length: 1, keep: true, delimiter: false, next })
+    }
+
+    /// The host and port of a CONNECT: `CONNECT {"user":...` of another protocol is none. A blank is as good as any byte.
+    fn host(self, bytes: &[u8]) -> Option<Run> {
+        let run = |belongs: fn(u8) -> bool| bytes.iter().position(|&b| !belongs(b)).unwrap_or(bytes.len());
+        let (length, next) = match self {
+            Target::Host { any: false } if bytes[0] == b'[' => (1, Target::Bracket),
+            Target::Host { .. } => {
+                (run(|b| b.is_ascii_alphanumeric() || b"-._*".contains(&b)), Target::Host { any: true })
+            }
+            Target::Bracket if bytes[0] == b']' => (1, Target::AfterBracket),
+            Target::Bracket => (run(|b| b.is_ascii_hexdigit() || b":.*".contains(&b)), Target::Bracket),
+            Target::AfterBracket => (0, self),
+            Target::Port(digits) => {
+                let length = run(|b| b.is_ascii_digit() || b == b'*');
+                let digits = usize::from(digits) + length;
+                if digits > 5 {
+                    return None;
+                }
+                (length, Target::Port(digits as u8))
+            }
+            _ => return None,
+        };
+        let may_end = matches!(next, Target::Host { any: true } | Target::AfterBracket);
+        let delimiter = may_end
+            && (length > 0 || self != Target::Host { any: false })
+            && bytes.get(length) == Some(&b':');
+        if length == 0 && !delimiter {
+            return None;
+        }
+        Some(Run { length, keep: true, delimiter, next: if delimiter { Target::Port(0) } else { next } })
+    }
+
     /// The place after a byte that ends what stands here; None where it does not.
     fn after(self, end: u8) -> Option<Target> {
         use Target::{Authority, Fragment, ParameterName, ParameterValue, Path, QueryName, QueryValue};
         let path = matches!(self, Path | ParameterName | ParameterValue | Authority);
         match (self, end) {
-            (Target::Start | Target::Whole | Fragment, _) => None,
+            (Fragment, _) => None,
+            _ if self.is_form() || self.is_host() || self == Target::Whole => None,
             (_, b'#') => Some(Fragment),
             (_, b'?') if path => Some(QueryName),
             (ParameterName | ParameterValue | Authority, b'/') => Some(Path),
@@ -88,32 +156,16 @@ impl Target {
     /// How many of the first bytes neither end the target nor leave this place.
     pub(super) fn plain_run(self, bytes: &[u8]) -> usize {
         let plain = match self {
-            Target::Start | Target::Whole => return 0,
             Target::Path => &PLAIN_IN_PATH,
             Target::ParameterName => &PLAIN_IN_PARAMETER_NAME,
             Target::ParameterValue | Target::Authority => &PLAIN_UP_TO_PATH,
             Target::QueryName => &PLAIN_IN_NAME,
             Target::QueryValue => &PLAIN_IN_VALUE,
             Target::Fragment => &PLAIN,
+            _ => return 0,
         };
         bytes.iter().position(|&b| !plain[b as usize]).unwrap_or(bytes.len())
     }
-}
-
-/// Length of the host and port that `bytes` begin with, if nothing else stands before the space: `CONNECT {"user":...`
-/// of another protocol is none.
-fn authority_form(bytes: &[u8]) -> Option<usize> {
-    let length = bytes.iter().position(|&b| b == b' ')?;
-    let colon = bytes[..length].iter().rposition(|&b| b == b':')?;
-    let (host, port) = (&bytes[..colon], &bytes[colon + 1..length]);
-    let is_host = match host {
-        [b'[', address @ .., b']'] => {
-            address.iter().all(|&b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
-        }
-        name => name.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
-    };
-    let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    (is_host && !host.is_empty() && is_port).then_some(length)
 }
 
 const PLAIN_IN_PATH: [bool; 256] = all_but(b"?;#");

@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod conversations;
+mod extents;
+mod pairing;
 mod secrets;
 
 /// Feeds whole calls and returns the parts of both directions.
@@ -15,12 +18,13 @@ fn frame(calls: &[(Direction, &[u8])]) -> Vec<Part> {
 }
 
 fn whole(bytes: &[u8]) -> Call<'_> {
-    Call { length: bytes.len() as u64, head: bytes, tail: &[] }
+    Call { length: bytes.len() as u64, head: bytes, ..Call::default() }
 }
 
 /// A call of which only `head` first and `tail` last bytes are known.
 fn cut(bytes: &[u8], head: usize, tail: usize) -> Call<'_> {
-    Call { length: bytes.len() as u64, head: &bytes[..head], tail: &bytes[bytes.len() - tail..] }
+    let (head, tail) = (&bytes[..head], &bytes[bytes.len() - tail..]);
+    Call { length: bytes.len() as u64, head, tail, ..Call::default() }
 }
 
 fn ends(parts: &[Part]) -> Vec<(u64, bool)> {
@@ -119,9 +123,17 @@ fn informational_responses_are_not_the_answer() {
 #[test]
 fn a_refused_expectation_may_skip_the_body() {
     let request = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
-    let parts = frame(&[(Requests, request), (Requests, b"GET / HTTP/1.1\r\n\r\n")]);
-    assert_eq!(ends(&parts)[0], (request.len() as u64, true));
-    assert_eq!(begins_at(&parts).len(), 2);
+    let next = b"GET / HTTP/1.1\r\n\r\n";
+    let refused = b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n";
+    let parts = frame(&[(Requests, request), (Responses, refused), (Requests, next)]);
+    assert_eq!(ends(&parts)[1], (request.len() as u64, true));
+    assert_eq!(begins_at(&parts), [0, 0, request.len() as u64]);
+    // Nothing else says that the body was skipped: it may be anything.
+    let parts = frame(&[(Requests, request), (Requests, b"GET /"), (Requests, next)]);
+    assert_eq!(begins_at(&parts), [0, request.len() as u64 + 5]);
+    let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let parts = frame(&[(Requests, request), (Responses, go_on), (Requests, b"GET /"), (Requests, next)]);
+    assert_eq!(begins_at(&parts), [0, 0, request.len() as u64 + 5]);
 }
 
 #[test]
@@ -156,24 +168,31 @@ fn chunked_bodies_with_extension_and_trailer() {
 }
 
 #[test]
-fn a_chunked_body_that_we_are_lost_in_ends_with_its_last_chunk() {
+fn a_chunked_body_that_we_are_lost_in_may_end_with_its_last_chunk() {
     let body = [b"a".repeat(500), b"\r\n0\r\n\r\n".to_vec()].concat();
     let mut framing = Framing::new();
     let mut parts = Vec::new();
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n";
+    framing.call(Requests, whole(b"GET / HTTP/1.1\r\n\r\n"), &mut Vec::new());
     framing.call(Responses, whole(head), &mut parts);
     framing.call(Responses, cut(&body, 64, 8), &mut parts);
-    assert_eq!(ends(&parts), [((head.len() + body.len()) as u64, true)]);
-    assert_eq!(parts.last().map(|p| &p.what), Some(&What::End { exact: true }));
+    assert!(ends(&parts).is_empty());
+    let last = parts.last().map(|p| (p.offset, &p.what));
+    assert_eq!(last, Some(((head.len() + body.len()) as u64, &What::MayEnd)));
 }
 
 #[test]
-fn a_get_with_a_cut_head_ends_with_its_call() {
+fn a_get_with_a_cut_head_may_end_with_its_call() {
     let request = format!("GET /long HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(5000));
     let mut framing = Framing::new();
     let mut parts = Vec::new();
     framing.call(Requests, cut(request.as_bytes(), 1024, 8), &mut parts);
-    assert_eq!(ends(&parts), [(request.len() as u64, true)]);
+    let last = parts.last().map(|p| (p.offset, &p.what));
+    assert_eq!(last, Some((request.len() as u64, &What::MayEnd)));
+    // Its body may be anything, until it is answered.
+    framing.call(Requests, whole(b"GET /next HTTP/1.1\r\n\r\n"), &mut parts);
+    assert_eq!(ends(&parts), []);
+    framing.call(Responses, whole(b"HTTP/1.1 204 No\r\n\r\n"), &mut Vec::new());
     framing.call(Requests, whole(b"GET /next HTTP/1.1\r\n\r\n"), &mut parts);
     assert_eq!(ends(&parts).len(), 2);
 }
@@ -251,6 +270,10 @@ proptest! {
             }
             let fed = &mut fed[usize::from(responses)];
             for part in &parts {
+                if part.what == What::Begin {
+                    prop_assert!(part.offset <= *fed);
+                    continue;
+                }
                 prop_assert_eq!(part.offset, *fed);
                 *fed += part.length;
             }
@@ -302,7 +325,12 @@ proptest! {
         let markers = |parts: &[Part]| (begins_at(parts), ends(parts), statuses(parts));
         prop_assert_eq!(markers(&parts), markers(&frame(&[(direction, bytes)])));
         prop_assert_eq!(markers(&frame(&single)), markers(&parts));
-        if headers.iter().all(|(name, ..)| names::header(name.as_bytes(), name.len()).0) && !target.contains(['?', ';']) {
+        // What is doubtful is blank from where that is seen.
+        let doubtful = |name: &str, value: &str| name.eq_ignore_ascii_case("host") || value.contains('\r');
+        let harmless = |(name, _, value, _): &(String, String, String, String)| {
+            names::header(name.as_bytes(), name.len()).0 && !doubtful(name, value)
+        };
+        if headers.iter().all(harmless) && !target.contains(['?', ';']) {
             prop_assert_eq!(&whole_text, &kept(bytes, &frame(&single)));
         }
     }

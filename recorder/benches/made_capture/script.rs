@@ -175,6 +175,7 @@ impl Chain {
             tcp_seq,
             flags: bits,
             errno: 0,
+            more_records: 0,
             head_bytes,
             tail_bytes,
         };
@@ -191,6 +192,7 @@ impl Chain {
             tcp_seq: 0,
             flags: flags::NO_SEQ,
             errno: 0,
+            more_records: 0,
             head_bytes: 0,
             tail_bytes: 0,
         };

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use aya::maps::{MapData, RingBuf};
-use retrospan_formats::event::{Call, Header, Kind, Process, Record, Sched, Socket, State, Tcp};
+use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp};
 use retrospan_recorder::probes::{self, LossCounters, Options, Probes};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -25,6 +25,7 @@ pub enum Body {
     Process { process: Process, exe: Vec<u8>, argv: Vec<u8> },
     Tcp(Tcp),
     Sched(Sched),
+    More { more: More, bytes: Vec<u8> },
 }
 
 impl Recorded {
@@ -50,6 +51,10 @@ impl Recorded {
             Body::Tcp(take::<Tcp>(rest).0)
         } else if header.record == Record::Sched as u8 {
             Body::Sched(take::<Sched>(rest).0)
+        } else if header.record == Record::More as u8 {
+            let (more, bytes) = take::<More>(rest);
+            assert_eq!(bytes.len(), more.bytes as usize);
+            Body::More { more, bytes: bytes.to_vec() }
         } else {
             panic!("unknown record {}", header.record);
         };
@@ -66,6 +71,7 @@ impl Recorded {
             Body::State(state) => state.socket_id,
             Body::Socket(socket) => socket.socket_id,
             Body::Tcp(tcp) => tcp.socket_id,
+            Body::More { more, .. } => more.socket_id,
             Body::Process { .. } | Body::Sched(_) => 0,
         }
     }
@@ -221,6 +227,8 @@ pub struct Event {
     pub call: Call,
     pub head: Vec<u8>,
     pub tail: Vec<u8>,
+    /// What follows `head` of a long message head.
+    pub more: Vec<u8>,
     pub tid: u32,
     pub pid: u32,
 }
@@ -242,12 +250,31 @@ pub fn calls_of(records: &[Recorded], socket_id: u64) -> Vec<Event> {
                 call: *call,
                 head: head.clone(),
                 tail: tail.clone(),
+                more: more_of(records, record),
                 tid: record.header.tid,
                 pid: record.header.pid,
             }),
             _ => None,
         })
         .collect()
+}
+
+/// The bytes that further records of a call hold.
+fn more_of(records: &[Recorded], call: &Recorded) -> Vec<u8> {
+    let Body::Call { call: body, .. } = &call.body else { return Vec::new() };
+    let mut found = 0;
+    let mut all = Vec::new();
+    for record in records {
+        if let Body::More { more, bytes } = &record.body
+            && (record.header.cpu, more.call_seq) == (call.header.cpu, call.header.seq)
+        {
+            assert_eq!((record.header.boot_ns, record.header.tid), (call.header.boot_ns, call.header.tid));
+            found += 1;
+            all.extend_from_slice(bytes);
+        }
+    }
+    assert_eq!(found, body.more_records, "each record that a call tells of is there");
+    all
 }
 
 /// The state changes of one socket as (old, new).

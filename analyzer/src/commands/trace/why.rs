@@ -135,6 +135,6 @@ fn thread(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
     let tid = node.row.tid.map_or("?".to_owned(), |tid| tid.to_string());
     let wait = parent.map(|parent| duration(node.row.start_ns - parent.row.start_ns)).unwrap_or_default();
     format!(
-        "thread {tid} of {process} took the parent's request and sent this one {wait} later, with nothing else in flight"
+        "thread {tid} of {process} took the parent's request and sent this one {wait} later; it works on one request after the other"
     )
 }
