@@ -14,6 +14,8 @@ pub mod directory;
 #[cfg(feature = "capture")]
 pub mod error;
 #[cfg(feature = "capture")]
+pub mod fault;
+#[cfg(feature = "capture")]
 pub mod http1;
 #[cfg(feature = "capture")]
 pub mod manifest;

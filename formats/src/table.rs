@@ -14,6 +14,9 @@ use parquet::schema::types::ColumnPath;
 /// Version of the capture format that this code writes; older ones stay readable.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// No time or length is beyond it, ns, 73 years, from boot or from 1970 either way: sums and differences of a few are safe.
+pub const MOST_NS: i64 = 1 << 61;
+
 /// Rows of a full row group: few enough that readers can share the groups of one file out evenly among cores.
 const ROW_GROUP_ROWS: usize = 1 << 17;
 
@@ -123,7 +126,26 @@ pub struct Table {
     pub key: Option<&'static str>,
 }
 
+impl Column {
+    /// The least and the greatest value of a column of nanoseconds (its name ends in `_ns`), where `latest_ns` is the latest
+    /// boot time that may be.
+    pub fn bounds_ns(&self, latest_ns: i64) -> (i64, i64) {
+        match self.name {
+            "wall_ns" => (-MOST_NS, MOST_NS),
+            // Of several threads at once.
+            "cpu_ns" => (0, MOST_NS),
+            _ => (0, latest_ns.min(MOST_NS)),
+        }
+    }
+}
+
 impl Table {
+    /// Position of the time column where a whole file is sorted by it.
+    pub fn sorted_by(&self) -> Option<usize> {
+        let first = self.order.first().copied()?;
+        self.time_column.filter(|&time| time == first).and_then(|time| self.index_of(time))
+    }
+
     /// The Arrow schema.
     pub fn schema(&self) -> SchemaRef {
         let fields: Vec<Field> =
