@@ -29,10 +29,15 @@ pub fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| message(payload.as_ref()))
 }
 
+/// Whether this thread is within a [`guarded`] step.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// From now on a panic of any thread, unless it is [`guarded`], says one line on stderr and ends the program with exit code 2.
 pub fn install(program: &'static str) {
     panic::set_hook(Box::new(move |panic| {
-        if GUARDED.get() {
+        if is_guarded() {
             return;
         }
         // Where stderr is closed nobody wants it.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -27,8 +27,9 @@ pub use self::merge::EventStream;
 use self::part::PartBatches;
 pub use self::part::{PartBytes, absurd_time};
 use crate::directory::Directory;
-use crate::error::{CaptureError, io, table as table_error};
+use crate::error::{CaptureError, io};
 use crate::fault::{self, guarded};
+use crate::layout;
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
 use crate::table::{FORMAT_VERSION, MOST_NS, Table};
 use crate::tables;
@@ -257,8 +258,9 @@ fn verify(directory: &Path, file: &manifest::File, opened: &File) -> Result<(), 
         return Err(damaged("its content is not what was recorded (xxh3 differs)".to_owned()));
     }
     let bytes = PartBytes::new(copy, file.bytes);
-    let footer = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&bytes)).map_err(damaged)?;
-    match contradiction(&footer.map_err(table_error(&path))?, file) {
+    let table = tables::by_name(&file.table);
+    let footer = guarded(|| layout::check(&bytes, table)).map_err(damaged)?.map_err(damaged)?;
+    match contradiction(&footer, file) {
         Some(reason) => Err(damaged(reason)),
         None => Ok(()),
     }

@@ -5,10 +5,18 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow::datatypes::Field;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::WriterPropertiesBuilder;
+use parquet::schema::types::ColumnPath;
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::manifest::{Cost, LOCK, MANIFEST, State};
 use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -236,4 +244,95 @@ fn a_capture_whose_small_files_are_put_together_is_read_all_the_same() {
         // What was opened before is still there for whoever opened it.
         assert_eq!(numbers(reading.read(&tables::SOCKETS)), [1]);
     }
+}
+
+/// A capture with one file of a table, whose rows and properties are made by hand.
+fn made(
+    table: &'static Table,
+    rows: &RecordBatch,
+    change: impl Fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
+) -> Written {
+    let written = Written::empty();
+    let mut writer = CaptureWriter::create(&written.path, manifest()).unwrap();
+    writer.append(table, &batch(table, &[1])).unwrap();
+    writer.rotate(5, Vec::new()).unwrap();
+    writer.complete(Cost::default()).unwrap();
+    let properties = change(table.writer_properties(1, Vec::new()).into_builder()).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
+    let path = written.path.join(format!("{}/000000.parquet", table.name));
+    fs::write(path, writer.into_inner().unwrap()).unwrap();
+    reseal(&written.path);
+    written
+}
+
+/// The rows with a column replaced or added.
+fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+    let mut columns: Vec<(String, ArrayRef)> =
+        rows.schema().fields().iter().map(|f| f.name().clone()).zip(rows.columns().to_vec()).collect();
+    columns.retain(|(other, _)| other != name);
+    columns.push((name.to_owned(), column));
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[test]
+fn values_that_are_longer_than_any_are_refused() {
+    let rows = batch(&tables::PROCESSES, &(0..20).collect::<Vec<_>>());
+    let long = "a".repeat(1 << 20);
+    // A megabyte a row in memory, some bytes on the disk.
+    let exe: ArrayRef = Arc::new(StringArray::from(vec![long.as_str(); 20]));
+    let dictionary = made(&tables::PROCESSES, &with(&rows, "exe", exe), |properties| {
+        properties
+            .set_column_dictionary_enabled(ColumnPath::from("exe"), true)
+            .set_dictionary_page_size_limit(1 << 30)
+    });
+    let size = fs::metadata(dictionary.path.join("processes/000000.parquet")).unwrap().len();
+    assert!(size < 20_000, "{size}");
+    let error = dictionary.refuses("processes/000000.parquet").to_string();
+    assert!(error.contains("exe: ") && error.contains("bytes"), "{error}");
+    let rows = batch(&tables::EVENTS, &[1]);
+    let payload: ArrayRef = Arc::new(BinaryArray::from(vec![&vec![0; 8 << 20][..]]));
+    let plain = made(&tables::EVENTS, &with(&rows, "payload", payload), |properties| properties);
+    let error = plain.refuses("events/000000.parquet").to_string();
+    assert!(error.contains("payload: a page of 1 values has"), "{error}");
+}
+
+#[test]
+fn more_rows_than_a_file_of_its_size_can_have_are_refused() {
+    let rows = batch(&tables::CLOCK, &vec![1; 10_000_000]);
+    let written = made(&tables::CLOCK, &rows, |properties| properties.set_compression(zstd()));
+    let error = written.refuses("clock/000000.parquet").to_string();
+    assert!(error.contains("10000000 rows in "), "{error}");
+}
+
+fn zstd() -> Compression {
+    Compression::ZSTD(ZstdLevel::try_new(9).unwrap())
+}
+
+#[test]
+fn columns_and_encodings_that_no_recorder_writes_are_refused() {
+    let rows = batch(&tables::CLOCK, &[1]);
+    let mut nested: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    for _ in 0..40 {
+        let field = Arc::new(Field::new("f", nested.data_type().clone(), false));
+        nested = Arc::new(StructArray::from(vec![(field, nested)]));
+    }
+    let deep = made(&tables::CLOCK, &with(&rows, "extra", nested), |properties| properties);
+    assert!(deep.refuses("clock/000000.parquet").to_string().contains("a column of columns"));
+    // Text that shares prefixes: a few bytes are any length.
+    let rows = batch(&tables::PROCESSES, &[1, 2]);
+    let prefixes = made(&tables::PROCESSES, &rows, |properties| {
+        let comm = ColumnPath::from("comm");
+        properties
+            .set_column_dictionary_enabled(comm.clone(), false)
+            .set_column_encoding(comm, Encoding::DELTA_BYTE_ARRAY)
+    });
+    assert!(prefixes.refuses("processes/000000.parquet").to_string().contains("comm: it has a page"));
+    // A column more is none of our business, as long as it is flat.
+    let rows = batch(&tables::CLOCK, &[1]);
+    let more =
+        made(&tables::CLOCK, &with(&rows, "extra", Arc::new(Int64Array::from(vec![1]))), |properties| {
+            properties
+        });
+    assert_eq!(numbers(more.open().unwrap().read(&tables::CLOCK)), [1]);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::Int64Type;
+use parquet::file::metadata::ParquetMetaDataReader;
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::manifest::{Cost, Host, MANIFEST, Manifest, State};
 use retrospan_formats::reader::Capture;
@@ -134,6 +135,10 @@ pub fn reseal(capture: &Path) {
     let mut manifest: Manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     for file in &mut manifest.files {
         let Ok(bytes) = fs::read(capture.join(&file.path)) else { continue };
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::copy_from_slice(&bytes));
+        if let Ok(footer) = footer {
+            file.rows = footer.file_metadata().num_rows() as u64;
+        }
         file.bytes = bytes.len() as u64;
         file.xxh3 = format!("{:016x}", xxh3_64(&bytes));
     }
