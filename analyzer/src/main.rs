@@ -8,6 +8,7 @@ use retrospan_analyzer::commands;
 use retrospan_analyzer::print::note;
 
 fn main() -> ExitCode {
+    retrospan_formats::fault::install("retrospan");
     let cli = Cli::parse();
     match commands::run(cli.command) {
         Ok(code) => code,

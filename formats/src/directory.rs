@@ -135,11 +135,6 @@ impl Directory {
         Ok(FileType::from_raw_mode(found.st_mode) == ty)
     }
 
-    /// When its content last changed.
-    pub fn modified(&self) -> io::Result<std::time::SystemTime> {
-        File::from(self.handle.try_clone()?).metadata()?.modified()
-    }
-
     /// Waits until its names are on the disk.
     pub fn sync(&self) -> io::Result<()> {
         Ok(fs::fsync(self.handle.as_fd())?)
@@ -148,6 +143,17 @@ impl Directory {
     /// Another handle on the same directory.
     pub fn try_clone(&self) -> io::Result<Directory> {
         Ok(Directory { handle: self.handle.try_clone()?, path: self.path.clone() })
+    }
+
+    /// The same, under another name in messages.
+    pub fn called(self, path: &Path) -> Directory {
+        Directory { path: path.to_owned(), ..self }
+    }
+
+    /// Whether both are handles on one directory.
+    pub fn is_same(&self, other: &Directory) -> bool {
+        let id = |directory: &Directory| fs::fstat(&directory.handle).map(|s| (s.st_dev, s.st_ino));
+        matches!((id(self), id(other)), (Ok(one), Ok(two)) if one == two)
     }
 
     /// What it was called when it was opened: for messages.

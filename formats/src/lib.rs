@@ -14,7 +14,11 @@ pub mod directory;
 #[cfg(feature = "capture")]
 pub mod error;
 #[cfg(feature = "capture")]
+pub mod fault;
+#[cfg(feature = "capture")]
 pub mod http1;
+#[cfg(feature = "capture")]
+mod layout;
 #[cfg(feature = "capture")]
 pub mod manifest;
 #[cfg(feature = "capture")]

@@ -3,52 +3,127 @@
 //! Nothing is ever written. Every listed file is checked against its xxh3 when the capture is opened,
 //! because a flipped bit in a zstd Parquet file usually reads back without an error, and what the manifest says of it
 //! against its footer, because counts and time ranges are answered from there.
+//!
+//! A capture may come from anywhere. The directory is held open, only regular files in it are opened, sizes are compared before
+//! anything is read, and never more is read than the manifest says.
 
-use std::collections::{HashSet, VecDeque};
+mod merge;
+mod part;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use arrow::array::RecordBatch;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::error::{CaptureError, io, table as table_error};
+pub use self::merge::EventStream;
+use self::part::PartBatches;
+pub use self::part::{PartBytes, absurd_time};
+use crate::directory::Directory;
+use crate::error::{CaptureError, io};
+use crate::fault::{self, guarded};
+use crate::layout;
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
-use crate::table::{FORMAT_VERSION, Table};
+use crate::table::{FORMAT_VERSION, MOST_NS, Table};
 use crate::tables;
+
+/// The largest manifest that is read.
+const MOST_MANIFEST_BYTES: u64 = 64 << 20;
+/// A live recording is looked at anew this many times where it changed meanwhile.
+const LOOKS: u32 = 20;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Times may be that much later than what the manifest says to be whole: rows are made after the moment that they tell of.
+const SLACK_NS: i64 = 24 * 3600 * 1_000_000_000;
+/// No recording is longer: 400 days.
+const LONGEST_NS: i64 = 400 * 24 * 3600 * 1_000_000_000;
 
 /// An opened, checked capture.
 #[derive(Clone, Debug)]
 pub struct Capture {
-    /// The directory.
+    /// What it was called when it was opened, for messages; it may have been moved since.
     pub directory: PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
     /// `Complete`; `Recording` while its recorder lives; else `Interrupted`.
     pub state: State,
+    handle: Arc<Directory>,
+    /// Files that the recorder may remove while this is open.
+    held: Arc<BTreeMap<String, File>>,
 }
 
 impl Capture {
     /// Opens and verifies. See [`CaptureError`] for what can be wrong.
     pub fn open(directory: &Path) -> Result<Capture, CaptureError> {
-        match fs::metadata(directory) {
+        fault::reading(directory);
+        let handle = match Directory::open(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(CaptureError::Missing(directory.to_owned()));
             }
-            Err(e) => return Err(io(directory)(e)),
-            Ok(m) if !m.is_dir() => return Err(not_a_capture(directory, "it is not a directory")),
-            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                return Err(not_a_capture(directory, "it is not a directory"));
+            }
+            other => other.map_err(io(directory))?,
+        };
+        let mut verified = HashSet::new();
+        let mut text = manifest_text(&handle)?;
+        for _ in 1..LOOKS {
+            let opened = Capture::look(&handle, &text, &mut verified);
+            if opened.is_ok() {
+                return opened;
+            }
+            // A recorder that ends puts its small files together: then the manifest is another one.
+            let before = std::mem::replace(&mut text, manifest_text(&handle)?);
+            if before == text {
+                return opened;
+            }
+            std::thread::sleep(PAUSE);
         }
-        let manifest = read_manifest(directory)?;
+        Capture::look(&handle, &text, &mut verified)
+    }
+
+    /// As the manifest has it. `verified`: what was found good already.
+    fn look(
+        handle: &Directory,
+        text: &[u8],
+        verified: &mut HashSet<(String, String)>,
+    ) -> Result<Capture, CaptureError> {
+        let manifest = parse_manifest(handle.path(), text)?;
+        let may_change = manifest.state == State::Recording && recorder_lives(handle);
+        let room = if may_change { fault::descriptors() / 2 } else { 0 };
+        let mut held = BTreeMap::new();
         for file in &manifest.files {
-            verify(directory, file)?;
+            let key = (file.path.clone(), file.xxh3.clone());
+            let hold = held.len() < room && file.table != tables::EVENTS.name;
+            if !hold && verified.contains(&key) {
+                continue;
+            }
+            let opened = open_listed(handle, file)?;
+            if !verified.contains(&key) {
+                verify(handle.path(), file, &opened)?;
+                verified.insert(key);
+            }
+            if hold {
+                held.insert(file.path.clone(), opened);
+            }
         }
-        let state = current_state(directory, &manifest)?;
-        Ok(Capture { directory: directory.to_owned(), manifest, state })
+        let state = current_state(handle, &manifest)?;
+        let handle = handle.try_clone().map_err(io(handle.path()))?;
+        let held = Arc::new(held);
+        Ok(Capture { directory: handle.path().to_owned(), manifest, state, handle: Arc::new(handle), held })
+    }
+
+    /// Our own files, which need no checking.
+    pub(crate) fn unchecked(directory: Directory, manifest: Manifest, state: State) -> Capture {
+        let (path, handle) = (directory.path().to_owned(), Arc::new(directory));
+        Capture { directory: path, manifest, state, handle, held: Arc::default() }
     }
 
     /// The finished files of a table, by part.
@@ -63,202 +138,83 @@ impl Capture {
         self.files(table).iter().map(|f| self.directory.join(&f.path)).collect()
     }
 
+    /// Opens a file that the manifest lists, wherever the directory is by now.
+    pub fn open_file(&self, file: &manifest::File) -> io::Result<File> {
+        match self.held.get(&file.path) {
+            Some(held) => held.try_clone(),
+            None => self.handle.open_file(Path::new(&file.path)),
+        }
+    }
+
+    /// The latest boot time that any row may have, ns.
+    pub fn latest_ns(&self) -> i64 {
+        self.manifest.whole_until_boot_ns.max(self.manifest.started_boot_ns).saturating_add(SLACK_NS)
+    }
+
     /// All rows of a table in file order.
     pub fn read(
         &self,
         table: &'static Table,
     ) -> impl Iterator<Item = Result<RecordBatch, CaptureError>> + use<> {
-        self.paths(table.name).into_iter().flat_map(move |path| match open_part(&path, table) {
-            Ok(batches) => Batches { path, table, batches: Some(batches), error: None },
-            Err(error) => Batches { path, table, batches: None, error: Some(error) },
+        let capture = self.clone();
+        let files: Vec<manifest::File> = self.files(table.name).into_iter().cloned().collect();
+        files.into_iter().flat_map(move |file| {
+            let (batches, error) = match PartBatches::open(&capture, &file, table) {
+                Ok(batches) => (Some(batches), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            error.into_iter().chain(batches.into_iter().flatten())
         })
     }
 
     /// All events in order of emission. Two parts are merged at a time, because a part may overlap
     /// in time only its neighbours.
     pub fn events(&self) -> EventStream {
-        let pending = self.paths(tables::EVENTS.name).into();
-        EventStream { pending, current: None, next: None }
+        EventStream::new(self)
     }
 }
 
-/// Events of a capture as batches, sorted over all of it by `boot_ns`.
-pub struct EventStream {
-    pending: VecDeque<PathBuf>,
-    current: Option<Cursor>,
-    next: Option<Cursor>,
-}
-
-impl EventStream {
-    /// The next batch; its rows are not earlier than those of the batch before.
-    fn advance(&mut self) -> Result<Option<RecordBatch>, CaptureError> {
-        self.fill()?;
-        let Some(current) = &mut self.current else { return Ok(None) };
-        let Some(next) = &mut self.next else {
-            return Ok(Some(current.take_all()));
-        };
-        if current.head() <= next.head() {
-            return Ok(Some(current.take_until(next.head())));
-        }
-        Ok(Some(next.take_before(current.head())))
-    }
-
-    /// Puts a non-empty cursor into each place as long as there are files.
-    fn fill(&mut self) -> Result<(), CaptureError> {
-        if let Some(cursor) = &mut self.current
-            && !cursor.refill()?
-        {
-            self.current = self.next.take();
-        }
-        if let Some(cursor) = &mut self.next
-            && !cursor.refill()?
-        {
-            self.next = None;
-        }
-        while self.current.is_none() || self.next.is_none() {
-            let Some(path) = self.pending.pop_front() else { break };
-            let mut cursor = Cursor::open(path)?;
-            if cursor.refill()? {
-                let place = if self.current.is_none() { &mut self.current } else { &mut self.next };
-                *place = Some(cursor);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for EventStream {
-    type Item = Result<RecordBatch, CaptureError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.advance().transpose()
-    }
-}
-
-/// A place in one sorted events file.
-struct Cursor {
-    path: PathBuf,
-    batches: ParquetRecordBatchReader,
-    batch: RecordBatch,
-    row: usize,
-}
-
-impl Cursor {
-    fn open(path: PathBuf) -> Result<Cursor, CaptureError> {
-        let batches = open_part(&path, &tables::EVENTS)?;
-        Ok(Cursor { path, batches, batch: RecordBatch::new_empty(tables::EVENTS.schema()), row: 0 })
-    }
-
-    /// Loads the next batch where this one is used up; false at the end of the file.
-    fn refill(&mut self) -> Result<bool, CaptureError> {
-        while self.row >= self.batch.num_rows() {
-            match self.batches.next() {
-                None => return Ok(false),
-                Some(batch) => {
-                    self.batch =
-                        conform(batch.map_err(table_error(&self.path))?, &tables::EVENTS, &self.path)?;
-                    self.row = 0;
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn times(&self) -> &[i64] {
-        self.batch.column(0).as_primitive::<Int64Type>().values()
-    }
-
-    fn head(&self) -> i64 {
-        self.times()[self.row]
-    }
-
-    fn take_all(&mut self) -> RecordBatch {
-        self.take(self.batch.num_rows())
-    }
-
-    /// Rows up to and including `limit`; at least one, as the head is not later than `limit`.
-    fn take_until(&mut self, limit: i64) -> RecordBatch {
-        let end = self.row + self.times()[self.row..].partition_point(|&t| t <= limit);
-        self.take(end)
-    }
-
-    fn take_before(&mut self, limit: i64) -> RecordBatch {
-        let end = self.row + self.times()[self.row..].partition_point(|&t| t < limit);
-        self.take(end)
-    }
-
-    fn take(&mut self, end: usize) -> RecordBatch {
-        let batch = self.batch.slice(self.row, end - self.row);
-        self.row = end;
-        batch
-    }
-}
-
-/// Batches of one file, with its path in errors.
-struct Batches {
-    path: PathBuf,
-    table: &'static Table,
-    batches: Option<ParquetRecordBatchReader>,
-    error: Option<CaptureError>,
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch, CaptureError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.error.take() {
-            return Some(Err(error));
-        }
-        let batch = self.batches.as_mut()?.next()?;
-        Some(batch.map_err(table_error(&self.path)).and_then(|b| conform(b, self.table, &self.path)))
-    }
-}
-
-fn open_part(path: &Path, table: &Table) -> Result<ParquetRecordBatchReader, CaptureError> {
-    let file = File::open(path).map_err(io(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(table_error(path))?;
-    for column in table.columns.iter().filter(|c| !c.nullable) {
-        if builder.schema().index_of(column.name).is_err() {
-            let reason = format!("column {} is missing", column.name);
-            return Err(CaptureError::Damaged { path: path.to_owned(), reason });
-        }
-    }
-    builder.with_batch_size(8192).build().map_err(table_error(path))
-}
-
-/// Gives a batch exactly the table's columns, whatever older version wrote it: columns that it does
-/// not have are null.
-fn conform(batch: RecordBatch, table: &Table, path: &Path) -> Result<RecordBatch, CaptureError> {
-    let schema = table.schema();
-    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
-        Some(column) => arrow::compute::cast(column, field.data_type()).map_err(table_error(path)),
-        None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(schema.clone(), columns).map_err(table_error(path))
-}
-
-fn read_manifest(directory: &Path) -> Result<Manifest, CaptureError> {
-    let path = directory.join(MANIFEST);
-    let text = match fs::read(&path) {
+/// The bytes of the manifest; sizes are looked at before anything is read.
+fn manifest_text(directory: &Directory) -> Result<Vec<u8>, CaptureError> {
+    let path = directory.path().join(MANIFEST);
+    let bad = |reason: String| CaptureError::BadManifest { path: path.clone(), reason };
+    let file = match directory.open_file(Path::new(MANIFEST)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(not_a_capture(directory, "it has no manifest.json"));
+            return Err(not_a_capture(directory.path(), "it has no manifest.json"));
         }
+        Err(e) if e.kind() == io::ErrorKind::Other => return Err(bad(e.to_string())),
         other => other.map_err(io(&path))?,
     };
+    let mut text = Vec::new();
+    file.take(MOST_MANIFEST_BYTES + 1).read_to_end(&mut text).map_err(io(&path))?;
+    if text.len() as u64 > MOST_MANIFEST_BYTES {
+        return Err(bad(format!("it has more than {MOST_MANIFEST_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+fn parse_manifest(directory: &Path, text: &[u8]) -> Result<Manifest, CaptureError> {
+    let path = directory.join(MANIFEST);
     let bad = |reason: String| CaptureError::BadManifest { path: path.clone(), reason };
-    let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
     let Some(version) = value.get("format_version").and_then(serde_json::Value::as_u64) else {
         return Err(bad("it has no format_version".to_owned()));
     };
     if version == 0 || version > u64::from(FORMAT_VERSION) {
         return Err(CaptureError::Version { path, found: version, known: FORMAT_VERSION });
     }
-    if !manifest::is_intact(&text) {
+    if !manifest::is_intact(text) {
         return Err(bad("it is not what was written (xxh3 differs)".to_owned()));
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    let times = [manifest.started_boot_ns, manifest.whole_until_boot_ns];
+    let length_ns = manifest.whole_until_boot_ns.saturating_sub(manifest.started_boot_ns);
+    if times.iter().any(|ns| !(0..=MOST_NS).contains(ns)) || length_ns > LONGEST_NS {
+        return Err(bad(format!("it is not from {} to {} ns", times[0], times[1])));
+    }
+    if !(-MOST_NS..=MOST_NS).contains(&manifest.started_wall_ns) {
+        return Err(bad(format!("it did not begin at {} ns", manifest.started_wall_ns)));
+    }
     let mut paths = HashSet::new();
     for file in &manifest.files {
         if !stays_inside(&file.path) {
@@ -276,34 +232,50 @@ fn stays_inside(path: &str) -> bool {
     Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)))
 }
 
-fn verify(directory: &Path, file: &manifest::File) -> Result<(), CaptureError> {
-    let path = directory.join(&file.path);
+/// Opens a listed file. Its kind and size are looked at before anything is read.
+fn open_listed(directory: &Directory, file: &manifest::File) -> Result<File, CaptureError> {
+    let path = directory.path().join(&file.path);
     let damaged = |reason: String| CaptureError::Damaged { path: path.clone(), reason };
-    let mut source = match File::open(&path) {
+    let opened = match directory.open_file(Path::new(&file.path)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             return Err(damaged("the file is missing".to_owned()));
         }
+        Err(e) if e.kind() == io::ErrorKind::Other => return Err(damaged(e.to_string())),
         other => other.map_err(io(&path))?,
     };
-    let bytes = source.metadata().map_err(io(&path))?.len();
+    let bytes = opened.metadata().map_err(io(&path))?.len();
     if bytes != file.bytes {
         return Err(damaged(format!("{bytes} bytes instead of {}", file.bytes)));
     }
-    let mut hash = Xxh3::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match source.read(&mut buffer).map_err(io(&path))? {
-            0 => break,
-            n => hash.update(&buffer[..n]),
-        }
-    }
-    if format!("{:016x}", hash.digest()) != file.xxh3 {
+    Ok(opened)
+}
+
+fn verify(directory: &Path, file: &manifest::File, opened: &File) -> Result<(), CaptureError> {
+    let path = directory.join(&file.path);
+    let damaged = |reason: String| CaptureError::Damaged { path: path.clone(), reason };
+    let copy = opened.try_clone().map_err(io(&path))?;
+    if hash(&copy, file.bytes).map_err(io(&path))? != file.xxh3 {
         return Err(damaged("its content is not what was recorded (xxh3 differs)".to_owned()));
     }
-    let footer = ParquetMetaDataReader::new().parse_and_finish(&source).map_err(table_error(&path))?;
+    let bytes = PartBytes::new(copy, file.bytes);
+    let table = tables::by_name(&file.table);
+    let footer = guarded(|| layout::check(&bytes, table)).map_err(damaged)?.map_err(damaged)?;
     match contradiction(&footer, file) {
         Some(reason) => Err(damaged(reason)),
         None => Ok(()),
+    }
+}
+
+/// xxh3 of the first `bytes` bytes, and no more, however the file grows.
+fn hash(source: &File, bytes: u64) -> io::Result<String> {
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut source = source.take(bytes);
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(format!("{:016x}", hash.digest())),
+            n => hash.update(&buffer[..n]),
+        }
     }
 }
 
@@ -331,7 +303,7 @@ fn time_range(footer: &ParquetMetaData, column: &str) -> Option<(i64, i64)> {
     ranges?.into_iter().reduce(|all, group| (all.0.min(group.0), all.1.max(group.1)))
 }
 
-fn current_state(directory: &Path, manifest: &Manifest) -> Result<State, CaptureError> {
+fn current_state(directory: &Directory, manifest: &Manifest) -> Result<State, CaptureError> {
     if manifest.state == State::Recording && recorder_lives(directory) {
         return Ok(State::Recording);
     }
@@ -341,24 +313,26 @@ fn current_state(directory: &Path, manifest: &Manifest) -> Result<State, Capture
     Ok(State::Complete)
 }
 
-fn recorder_lives(directory: &Path) -> bool {
-    match File::open(directory.join(LOCK)) {
+fn recorder_lives(directory: &Directory) -> bool {
+    match directory.open_file(Path::new(LOCK)) {
         Ok(lock) => matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)),
         Err(_) => false,
     }
 }
 
-fn has_temporary_files(directory: &Path) -> Result<bool, CaptureError> {
-    let folders = tables::ALL.iter().map(|t| directory.join(t.name)).chain([directory.to_owned()]);
-    for folder in folders.filter(|f| f.is_dir()) {
-        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
-            let name = entry.map_err(io(&folder))?.file_name();
-            if name.to_string_lossy().ends_with(TEMPORARY) {
-                return Ok(true);
-            }
+fn has_temporary_files(directory: &Directory) -> Result<bool, CaptureError> {
+    let is_temporary = |directory: &Directory| {
+        let names = directory.names().map_err(io(directory.path()))?;
+        Ok(names.iter().any(|name| name.to_string_lossy().ends_with(TEMPORARY)))
+    };
+    // A folder that cannot be opened holds no listed file.
+    let folders = tables::ALL.iter().filter_map(|table| directory.child(OsStr::new(table.name)).ok());
+    for folder in folders {
+        if is_temporary(&folder)? {
+            return Ok(true);
         }
     }
-    Ok(false)
+    is_temporary(directory)
 }
 
 fn not_a_capture(path: &Path, reason: &str) -> CaptureError {

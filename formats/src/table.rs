@@ -11,8 +11,13 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
+use crate::event::MAX_SNAP_BYTES;
+
 /// Version of the capture format that this code writes; older ones stay readable.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// No time or length is beyond it, ns, 73 years, from boot or from 1970 either way: sums and differences of a few are safe.
+pub const MOST_NS: i64 = 1 << 61;
 
 /// Rows of a full row group: few enough that readers can share the groups of one file out evenly among cores.
 const ROW_GROUP_ROWS: usize = 1 << 17;
@@ -60,6 +65,11 @@ impl Type {
             Type::Bytes => DataType::Binary,
             Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         }
+    }
+
+    /// Whether its values are of varying length.
+    pub const fn is_of_bytes(self) -> bool {
+        matches!(self, Type::Text | Type::Name | Type::Bytes)
     }
 
     fn describe(self) -> &'static str {
@@ -123,7 +133,46 @@ pub struct Table {
     pub key: Option<&'static str>,
 }
 
+impl Column {
+    /// Bytes of its longest value as a file holds it, the length before text and bytes included. Readers refuse files with longer ones,
+    /// so that a small file cannot need much memory.
+    pub const fn most_bytes(&self) -> usize {
+        match self.ty {
+            Type::Bool => 1,
+            Type::U8 | Type::U16 | Type::U32 | Type::I32 => 4,
+            Type::I64 | Type::F64 | Type::Time => 8,
+            Type::Name => 1 << 10,
+            // A path of the kernel is at most 4 KiB, and three times that where none of it is text.
+            Type::Text => 16 << 10,
+            Type::Bytes => 2 * MAX_SNAP_BYTES,
+        }
+    }
+
+    /// The least and the greatest value of a column of nanoseconds (its name ends in `_ns`), where `latest_ns` is the latest
+    /// boot time that may be.
+    pub fn bounds_ns(&self, latest_ns: i64) -> (i64, i64) {
+        match self.name {
+            "wall_ns" => (-MOST_NS, MOST_NS),
+            // Of several threads at once.
+            "cpu_ns" => (0, MOST_NS),
+            _ => (0, latest_ns.min(MOST_NS)),
+        }
+    }
+}
+
 impl Table {
+    /// Rows that a byte of a file may stand for at most, where there are many. Rows of a dimension stay in memory and each has an id
+    /// of its own.
+    pub const fn most_rows_a_byte(&self) -> u64 {
+        if self.key.is_some() { 8 } else { 64 }
+    }
+
+    /// Position of the time column where a whole file is sorted by it.
+    pub fn sorted_by(&self) -> Option<usize> {
+        let first = self.order.first().copied()?;
+        self.time_column.filter(|&time| time == first).and_then(|time| self.index_of(time))
+    }
+
     /// The Arrow schema.
     pub fn schema(&self) -> SchemaRef {
         let fields: Vec<Field> =

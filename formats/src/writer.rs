@@ -3,11 +3,16 @@
 //! A part is written to temporary names and renamed into place at [`CaptureWriter::rotate`],
 //! dimensions before facts, then the manifest is rewritten. So a kill at any moment loses at most
 //! the part that was being written.
+//!
+//! The recorder is root and the folder it writes into may be anybody's. So the capture and its tables' folders are held open, every file is
+//! made new under a name that nothing had, and no link is followed: whoever renames the capture meanwhile moves it and nothing else.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -15,8 +20,10 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::directory::Directory;
 use crate::error::{CaptureError, io, table as table_error};
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
+use crate::reader::Capture;
 use crate::table::Table;
 use crate::tables;
 
@@ -25,7 +32,9 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one capture.
 pub struct CaptureWriter {
-    directory: PathBuf,
+    directory: Directory,
+    /// The folders of the tables that have files.
+    folders: BTreeMap<&'static str, Directory>,
     manifest: Manifest,
     /// Held, and locked, as long as the recorder lives.
     _lock: File,
@@ -35,8 +44,9 @@ pub struct CaptureWriter {
 
 /// One table's file of the part being written.
 struct PartWriter {
-    path: PathBuf,
-    temporary: PathBuf,
+    folder: Directory,
+    name: OsString,
+    temporary: OsString,
     writer: ArrowWriter<HashingFile>,
     rows: u64,
     times: Option<(i64, i64)>,
@@ -44,16 +54,28 @@ struct PartWriter {
 
 impl CaptureWriter {
     /// Creates the directory (or takes an empty one), locks it and writes the first manifest in
-    /// state `recording`. Fails with [`CaptureError::NotEmpty`] where something is there already.
+    /// state `recording`. Fails with [`CaptureError::NotEmpty`] where something is there already, be it another recorder
+    /// that was faster.
     pub fn create(directory: &Path, manifest: Manifest) -> Result<CaptureWriter, CaptureError> {
-        if !check_unused(directory)? {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io(directory))?;
-        }
+        let exists = check_unused(directory)?;
+        let opened = if exists { Directory::open(directory) } else { make(directory) };
+        let handle = opened.map_err(io(directory))?;
         let lock_path = directory.join(LOCK);
-        let lock = private_file(&lock_path)?;
+        let lock = match handle.new_file(OsStr::new(LOCK)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(CaptureError::NotEmpty(directory.to_owned()));
+            }
+            other => other.map_err(io(&lock_path))?,
+        };
+        // A recorder that began and ended in between has left a capture.
+        if handle.names().map_err(io(directory))? != [LOCK] {
+            handle.remove_file(OsStr::new(LOCK)).map_err(io(&lock_path))?;
+            return Err(CaptureError::NotEmpty(directory.to_owned()));
+        }
         lock.lock().map_err(io(&lock_path))?;
         let mut writer = CaptureWriter {
-            directory: directory.to_owned(),
+            directory: handle,
+            folders: BTreeMap::new(),
             manifest,
             _lock: lock,
             part: 0,
@@ -62,6 +84,12 @@ impl CaptureWriter {
         writer.manifest.state = State::Recording;
         writer.write_manifest()?;
         Ok(writer)
+    }
+
+    /// The finished files so far, for reading; they are our own and need no checking.
+    pub fn view(&self) -> Result<Capture, CaptureError> {
+        let directory = self.directory.try_clone().map_err(io(self.directory.path()))?;
+        Ok(Capture::unchecked(directory, self.manifest.clone(), State::Recording))
     }
 
     /// The manifest as it stands.
@@ -83,7 +111,7 @@ impl CaptureWriter {
         let position = match self.open.iter().position(|(t, _)| t.name == table.name) {
             Some(position) => position,
             None => {
-                let part = PartWriter::create(&self.directory, table, self.part, &self.manifest)?;
+                let part = self.new_part(table)?;
                 self.open.push((table, part));
                 self.open.len() - 1
             }
@@ -101,10 +129,11 @@ impl CaptureWriter {
         for table in tables::ALL {
             if let Some(position) = self.open.iter().position(|(t, _)| t.name == table.name) {
                 let (_, part) = self.open.swap_remove(position);
-                let file = part.finish(&self.directory, table, self.part)?;
+                let file = part.finish(table, self.part)?;
                 self.manifest.files.push(file);
             }
         }
+        self.check_places()?;
         self.part += 1;
         self.manifest.whole_until_boot_ns = whole_until_boot_ns;
         self.manifest.losses = losses;
@@ -118,65 +147,109 @@ impl CaptureWriter {
         table: &'static Table,
         rows: impl Iterator<Item = Result<RecordBatch, CaptureError>>,
     ) -> Result<(), CaptureError> {
-        let mut part = PartWriter::create(&self.directory, table, self.part, &self.manifest)?;
+        let mut part = self.new_part(table)?;
         for batch in rows {
             part.append(table, &batch?)?;
         }
-        let file = part.finish(&self.directory, table, self.part)?;
+        let file = part.finish(table, self.part)?;
         self.part += 1;
         let (old, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.manifest.files).into_iter().partition(|f| f.table == table.name);
         self.manifest.files = kept;
         self.manifest.files.push(file);
         self.write_manifest()?;
+        let folder = self.folder(table)?;
         for file in old {
-            let path = self.directory.join(&file.path);
-            fs::remove_file(&path).map_err(io(&path))?;
+            let name = file_name(file.part);
+            folder.remove_file(&name).map_err(io(&folder.path().join(&name)))?;
+        }
+        Ok(())
+    }
+
+    fn new_part(&mut self, table: &'static Table) -> Result<PartWriter, CaptureError> {
+        let part = self.part;
+        let metadata = file_metadata(table, part, &self.manifest);
+        PartWriter::create(self.folder(table)?, table, part, metadata)
+    }
+
+    fn folder(&mut self, table: &'static Table) -> Result<Directory, CaptureError> {
+        let path = self.directory.path().join(table.name);
+        if !self.folders.contains_key(table.name) {
+            let folder = self.directory.child_or_new(OsStr::new(table.name)).map_err(io(&path))?;
+            self.folders.insert(table.name, folder);
+        }
+        self.folders[table.name].try_clone().map_err(io(&path))
+    }
+
+    /// Fails where a folder that files were written into is not in the capture any more: what is written from now on could not be
+    /// read, and that is to be said now.
+    fn check_places(&self) -> Result<(), CaptureError> {
+        for (name, folder) in &self.folders {
+            let there = self.directory.child(OsStr::new(name));
+            if !there.is_ok_and(|there| there.is_same(folder)) {
+                return Err(gone(&self.directory.path().join(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where a finished file is not there any more.
+    fn check_files(&self) -> Result<(), CaptureError> {
+        for file in &self.manifest.files {
+            let opened = self.directory.open_file(Path::new(&file.path));
+            if !opened.and_then(|opened| opened.metadata()).is_ok_and(|m| m.len() == file.bytes) {
+                return Err(gone(&self.directory.path().join(&file.path)));
+            }
         }
         Ok(())
     }
 
     /// Marks the capture complete and unlocks it. Call [`CaptureWriter::rotate`] before.
     pub fn complete(mut self, cost: manifest::Cost) -> Result<Manifest, CaptureError> {
+        self.check_files()?;
         self.manifest.state = State::Complete;
         self.manifest.cost = Some(cost);
         self.write_manifest()?;
-        let lock = self.directory.join(LOCK);
-        fs::remove_file(&lock).map_err(io(&lock))?;
+        self.directory.remove_file(OsStr::new(LOCK)).map_err(io(&self.directory.path().join(LOCK)))?;
         Ok(self.manifest)
     }
 
     fn write_manifest(&self) -> Result<(), CaptureError> {
-        let path = self.directory.join(MANIFEST);
-        let temporary = self.directory.join(format!("{MANIFEST}{TEMPORARY}"));
+        let path = self.directory.path().join(MANIFEST);
+        let temporary = OsString::from(format!("{MANIFEST}{TEMPORARY}"));
         let text = self.manifest.to_bytes().map_err(table_error(&path))?;
-        let mut file = private_file(&temporary)?;
-        file.write_all(&text).map_err(io(&temporary))?;
-        file.sync_all().map_err(io(&temporary))?;
-        rename(&temporary, &path)
+        let write = || {
+            let mut file = new_temporary(&self.directory, &temporary)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            self.directory.rename(&temporary, OsStr::new(MANIFEST))?;
+            self.directory.sync()
+        };
+        write().map_err(io(&path))
     }
 }
 
 impl PartWriter {
     fn create(
-        directory: &Path,
+        folder: Directory,
         table: &'static Table,
         part: u32,
-        manifest: &Manifest,
+        metadata: Vec<KeyValue>,
     ) -> Result<PartWriter, CaptureError> {
-        let folder = directory.join(table.name);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io(&folder))?;
-        let path = PathBuf::from(table.name).join(format!("{part:06}.parquet"));
-        let temporary = directory.join(format!("{}{TEMPORARY}", path.display()));
-        let file = HashingFile { file: private_file(&temporary)?, hash: Xxh3::new(), bytes: 0 };
-        let properties = table.writer_properties(ZSTD_LEVEL, file_metadata(table, part, manifest));
+        let name = file_name(part);
+        let mut temporary = name.clone();
+        temporary.push(TEMPORARY);
+        let path = folder.path().join(&temporary);
+        let file = new_temporary(&folder, &temporary).map_err(io(&path))?;
+        let file = HashingFile { file, hash: Xxh3::new(), bytes: 0 };
+        let properties = table.writer_properties(ZSTD_LEVEL, metadata);
         let writer =
-            ArrowWriter::try_new(file, table.schema(), Some(properties)).map_err(table_error(&temporary))?;
-        Ok(PartWriter { path, temporary, writer, rows: 0, times: None })
+            ArrowWriter::try_new(file, table.schema(), Some(properties)).map_err(table_error(&path))?;
+        Ok(PartWriter { folder, name, temporary, writer, rows: 0, times: None })
     }
 
     fn append(&mut self, table: &Table, batch: &RecordBatch) -> Result<(), CaptureError> {
-        self.writer.write(batch).map_err(table_error(&self.temporary))?;
+        self.writer.write(batch).map_err(table_error(&self.folder.path().join(&self.temporary)))?;
         self.rows += batch.num_rows() as u64;
         if let Some(index) = table.time_column.and_then(|name| table.index_of(name)) {
             for &time in batch.column(index).as_primitive::<Int64Type>().values() {
@@ -187,14 +260,20 @@ impl PartWriter {
         Ok(())
     }
 
-    fn finish(self, directory: &Path, table: &Table, part: u32) -> Result<manifest::File, CaptureError> {
-        let inner = self.writer.into_inner().map_err(table_error(&self.temporary))?;
-        inner.file.sync_all().map_err(io(&self.temporary))?;
-        rename(&self.temporary, &directory.join(&self.path))?;
+    /// Gives the file its name, which survives a power cut.
+    fn finish(self, table: &Table, part: u32) -> Result<manifest::File, CaptureError> {
+        let path = self.folder.path().join(&self.temporary);
+        let inner = self.writer.into_inner().map_err(table_error(&path))?;
+        let rename = || {
+            inner.file.sync_all()?;
+            self.folder.rename(&self.temporary, &self.name)?;
+            self.folder.sync()
+        };
+        rename().map_err(io(&path))?;
         Ok(manifest::File {
             table: table.name.to_owned(),
             part,
-            path: self.path.display().to_string(),
+            path: format!("{}/{}", table.name, self.name.display()),
             rows: self.rows,
             bytes: inner.bytes,
             first_boot_ns: self.times.map(|t| t.0),
@@ -202,6 +281,34 @@ impl PartWriter {
             xxh3: format!("{:016x}", inner.hash.digest()),
         })
     }
+}
+
+fn file_name(part: u32) -> OsString {
+    format!("{part:06}.parquet").into()
+}
+
+/// Makes the directory and holds what was made, whatever its name leads to by then.
+fn make(directory: &Path) -> io::Result<Directory> {
+    let Some(name) = directory.file_name() else { return Directory::open(directory) };
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    Ok(Directory::open(parent)?.child_or_new(name)?.called(directory))
+}
+
+/// A new file under a temporary name. What a failed attempt left there goes; only whoever holds the capture's lock asks.
+fn new_temporary(folder: &Directory, name: &OsStr) -> io::Result<File> {
+    match folder.new_file(name) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            folder.remove_file(name)?;
+            folder.new_file(name)
+        }
+        other => other,
+    }
+}
+
+fn gone(path: &Path) -> CaptureError {
+    let reason = "it was moved or removed while the capture was being written".to_owned();
+    CaptureError::Damaged { path: path.to_owned(), reason }
 }
 
 /// Fails with [`CaptureError::NotEmpty`] where a capture cannot be made because something is there already. True if
@@ -252,15 +359,4 @@ impl Write for HashingFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-fn private_file(path: &Path) -> Result<File, CaptureError> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(io(path))
-}
-
-/// Renames and syncs the directory, so that the new name survives a power cut.
-fn rename(from: &Path, to: &Path) -> Result<(), CaptureError> {
-    fs::rename(from, to).map_err(io(to))?;
-    let parent = to.parent().unwrap_or(Path::new("."));
-    File::open(parent).and_then(|d| d.sync_all()).map_err(io(parent))
 }

@@ -1,129 +1,19 @@
 //! Captures as a crash, a disk or somebody else left them.
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
-use arrow::datatypes::Int64Type;
+use arrow::array::Array;
 use proptest::prelude::*;
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{Cost, Host, MANIFEST, Manifest, State};
+use retrospan_formats::manifest::{Cost, MANIFEST, State};
 use retrospan_formats::reader::Capture;
-use retrospan_formats::table::{FORMAT_VERSION, Table};
+use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 use retrospan_formats::writer::{CaptureWriter, check_unused};
-
-fn manifest() -> Manifest {
-    Manifest {
-        format_version: FORMAT_VERSION,
-        capture_id: "0".repeat(32),
-        state: State::Recording,
-        host: Host::default(),
-        options: serde_json::Map::new(),
-        probe_set: "syscalls".into(),
-        recorder_version: "0".into(),
-        started_boot_ns: 0,
-        started_wall_ns: 0,
-        whole_until_boot_ns: 0,
-        files: Vec::new(),
-        losses: Vec::new(),
-        cost: None,
-    }
-}
-
-/// Rows of a table whose first column holds these numbers, and whose others are as empty as they may be.
-fn batch(table: &'static Table, numbers: &[i64]) -> RecordBatch {
-    let schema = table.schema();
-    let columns = schema.fields().iter().enumerate().map(|(index, field)| -> ArrayRef {
-        if index == 0 {
-            return Arc::new(Int64Array::from(numbers.to_vec()));
-        }
-        if field.is_nullable() {
-            return new_null_array(field.data_type(), numbers.len());
-        }
-        let zeros = Int64Array::from(vec![0; numbers.len()]);
-        let text = arrow::compute::cast(&zeros, &arrow::datatypes::DataType::Utf8).unwrap();
-        arrow::compute::cast(&zeros, field.data_type())
-            .or_else(|_| arrow::compute::cast(&text, field.data_type()))
-            .unwrap()
-    });
-    let columns = columns.collect();
-    RecordBatch::try_new(schema, columns).unwrap()
-}
-
-fn numbers(batches: impl Iterator<Item = Result<RecordBatch, CaptureError>>) -> Vec<i64> {
-    batches.flat_map(|b| b.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
-}
-
-/// A capture of two parts in a fresh directory.
-struct Written {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Written {
-    fn complete() -> Written {
-        let written = Written::empty();
-        let writer = written.write();
-        writer.complete(Cost::default()).unwrap();
-        written
-    }
-
-    fn empty() -> Written {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.cap");
-        Written { _folder: folder, path }
-    }
-
-    fn write(&self) -> CaptureWriter {
-        let mut writer = CaptureWriter::create(&self.path, manifest()).unwrap();
-        writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &[1, 2, 5])).unwrap();
-        writer.append(&tables::CLOCK, &batch(&tables::CLOCK, &[5])).unwrap();
-        writer.rotate(5, Vec::new()).unwrap();
-        writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &[4, 6, 7])).unwrap();
-        writer.append(&tables::SOCKETS, &batch(&tables::SOCKETS, &[1])).unwrap();
-        writer.rotate(7, Vec::new()).unwrap();
-        writer
-    }
-
-    fn open(&self) -> Result<Capture, CaptureError> {
-        Capture::open(&self.path)
-    }
-
-    /// One line that names the file, and nothing changed.
-    fn refuses(&self, file: &str) -> CaptureError {
-        let before = tree(&self.path);
-        let error = self.open().unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(file) && !text.contains('\n'), "{text}");
-        assert_eq!(tree(&self.path), before);
-        error
-    }
-}
-
-/// A manifest as the first versions wrote it, so that what it says is looked at.
-fn without_checksum(manifest: &str) -> String {
-    let at = manifest.rfind(",\n  \"xxh3\": \"").unwrap();
-    format!("{}\n}}\n", &manifest[..at])
-}
-
-/// Every file below, with its content.
-fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut all = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return all };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(tree(&path));
-        } else {
-            all.push((path.clone(), fs::read(path).unwrap()));
-        }
-    }
-    all.sort();
-    all
-}
+use support::*;
 
 #[test]
 fn what_was_written_is_read_in_time_order() {

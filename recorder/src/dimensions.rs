@@ -1,13 +1,11 @@
 //! At a clean end: one row an id, where several parts had one, and one file a small table.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::Int64Type;
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::State;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
@@ -15,16 +13,16 @@ use retrospan_formats::writer::CaptureWriter;
 /// Merges the files of a dimension. `repeated`: ids that have a row in more than one part; their last row
 /// takes the place of their first. Memory is bounded by the number of those.
 pub fn merge(
-    directory: &Path,
     writer: &mut CaptureWriter,
     table: &'static Table,
     repeated: Vec<i64>,
 ) -> Result<(), CaptureError> {
-    let capture = view(directory, writer);
+    let capture = writer.view()?;
     if capture.files(table.name).len() < 2 {
         return Ok(());
     }
-    let failed = |reason| CaptureError::Table { path: directory.join(table.name), reason };
+    let path = capture.directory.join(table.name);
+    let failed = |reason| CaptureError::Table { path: path.clone(), reason };
     let repeated: HashSet<i64> = repeated.into_iter().collect();
     let last = Last::read(&capture, table, &repeated).map_err(failed)?;
     let mut replaced = HashSet::new();
@@ -36,17 +34,12 @@ pub fn merge(
 }
 
 /// Puts the files of a table without key into one, as they are.
-pub fn join(directory: &Path, writer: &mut CaptureWriter, table: &'static Table) -> Result<(), CaptureError> {
-    let capture = view(directory, writer);
+pub fn join(writer: &mut CaptureWriter, table: &'static Table) -> Result<(), CaptureError> {
+    let capture = writer.view()?;
     if capture.files(table.name).len() < 2 {
         return Ok(());
     }
     writer.replace_dimension(table, capture.read(table))
-}
-
-/// Our own files, which need no checking.
-fn view(directory: &Path, writer: &CaptureWriter) -> Capture {
-    Capture { directory: directory.to_owned(), manifest: writer.manifest().clone(), state: State::Recording }
 }
 
 /// The last row of each repeated id.

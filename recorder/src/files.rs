@@ -46,8 +46,11 @@ impl Files {
         Ok(Files { queue, thread, finished_bytes })
     }
 
-    /// Adds rows to the current part. Waits where the writer is behind.
+    /// Adds rows to the current part. Waits where the writer is behind. Fails as soon as it has given up, rows or not.
     pub fn rows(&self, table: &'static Table, batch: RecordBatch) -> Result<(), PipelineError> {
+        if self.thread.is_finished() {
+            return Err(PipelineError::WriterGone);
+        }
         if batch.num_rows() == 0 {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use retrospan_recorder::options::Options;
 use retrospan_recorder::{record, report};
 
 fn main() -> ExitCode {
+    retrospan_formats::fault::install("retrospan-record");
     let options = Options::from(Cli::parse());
     match record::run(&options) {
         Ok(recorded) => {

@@ -2,7 +2,6 @@
 //! the probes are attached, and nobody is told `recording` before the snapshot is taken.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -126,7 +125,6 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
 
 /// A recording under way.
 struct Recording {
-    output: PathBuf,
     started: Instant,
     duration: Option<Duration>,
     rotation: Rotation,
@@ -169,7 +167,6 @@ impl Recording {
         let now = Instant::now();
         let mut jitter = Jitter::default();
         Ok(Recording {
-            output: options.output.clone(),
             started: now,
             duration: options.duration,
             rotation: Rotation::new(options.rotate, now, &mut jitter),
@@ -343,10 +340,10 @@ impl Recording {
         let repeated = [self.pipeline.processes.take_repeated(), self.pipeline.sockets.take_repeated()];
         let mut writer = self.files.finish()?;
         for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            dimensions::merge(&self.output, &mut writer, table, repeated)?;
+            dimensions::merge(&mut writer, table, repeated)?;
         }
         for table in [&tables::CLOCK, &tables::USAGE, &tables::RECORDER, &tables::LOSS] {
-            dimensions::join(&self.output, &mut writer, table)?;
+            dimensions::join(&mut writer, table)?;
         }
         let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
         let mut cost = host::own_cost();

@@ -104,9 +104,9 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
     let mut writer = files.finish()?;
     for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-        dimensions::merge(directory, &mut writer, table, repeated)?;
+        dimensions::merge(&mut writer, table, repeated)?;
     }
-    dimensions::join(directory, &mut writer, &tables::CLOCK)?;
+    dimensions::join(&mut writer, &tables::CLOCK)?;
     let bytes = writer.finished_bytes();
     let wall = started.elapsed();
     let cost = Cost { events: made, elapsed_s: wall.as_secs_f64(), ..host::own_cost() };

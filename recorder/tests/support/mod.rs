@@ -168,10 +168,10 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
     if complete {
         let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
         for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            dimensions::merge(directory, &mut writer, table, repeated).unwrap();
+            dimensions::merge(&mut writer, table, repeated).unwrap();
         }
         for table in [&tables::CLOCK, &tables::LOSS] {
-            dimensions::join(directory, &mut writer, table).unwrap();
+            dimensions::join(&mut writer, table).unwrap();
         }
     }
     writer

@@ -1,0 +1,196 @@
+//! One finished file of a table: its bytes through a handle, its rows as the table's definition has them.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::Int64Type;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::Capture;
+use crate::error::{CaptureError, io, table as table_error};
+use crate::fault::guarded;
+use crate::manifest;
+use crate::table::{Table, Type};
+
+/// Rows of a batch at most.
+const BATCH_ROWS: usize = 8192;
+
+/// The bytes of a file of a capture, read by position: however many read it, none moves another's place.
+#[derive(Clone, Debug)]
+pub struct PartBytes {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl PartBytes {
+    /// The first `bytes` bytes of a file.
+    pub fn new(file: File, bytes: u64) -> PartBytes {
+        PartBytes { file: Arc::new(file), bytes }
+    }
+
+    /// Fills the buffer from that position.
+    pub fn read_exact_at(&self, buffer: &mut [u8], start: u64) -> io::Result<()> {
+        let end = start.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.bytes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.read_exact_at(buffer, start)
+    }
+}
+
+impl Length for PartBytes {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for PartBytes {
+    type T = BufReader<FromHere>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(FromHere { bytes: self.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
+            return Err(ParquetError::EOF("a column lies beyond the end of the file".to_owned()));
+        }
+        let mut buffer = vec![0; length];
+        self.read_exact_at(&mut buffer, start)?;
+        Ok(buffer.into())
+    }
+}
+
+/// Reads on from a position.
+pub struct FromHere {
+    bytes: PartBytes,
+    at: u64,
+}
+
+impl Read for FromHere {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.bytes.bytes.saturating_sub(self.at);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.bytes.file.read_at(&mut buffer[..most], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// The rows of one file, checked: in order where the table has one, their times within reason.
+pub(super) struct PartBatches {
+    path: PathBuf,
+    table: &'static Table,
+    batches: ParquetRecordBatchReader,
+    /// The column by whose values the rows come in order.
+    sorted_by: Option<usize>,
+    reached: i64,
+    latest_ns: i64,
+}
+
+impl PartBatches {
+    pub(super) fn open(
+        capture: &Capture,
+        file: &manifest::File,
+        table: &'static Table,
+    ) -> Result<PartBatches, CaptureError> {
+        let path = capture.directory.join(&file.path);
+        let bytes = PartBytes::new(capture.open_file(file).map_err(io(&path))?, file.bytes);
+        let batches = guarded(|| batches(bytes, table)).map_err(panicked(&path))?;
+        let batches = batches.map_err(|reason| damaged(&path, &reason))?;
+        let sorted_by = table.sorted_by();
+        let latest_ns = capture.latest_ns();
+        Ok(PartBatches { path, table, batches, sorted_by, reached: i64::MIN, latest_ns })
+    }
+
+    /// An error that names the file.
+    pub(super) fn damaged(&self, reason: &str) -> CaptureError {
+        damaged(&self.path, reason)
+    }
+
+    fn check(&mut self, batch: &RecordBatch) -> Result<(), CaptureError> {
+        if let Some(reason) = absurd_time(self.table, batch.columns(), self.latest_ns) {
+            return Err(self.damaged(&reason));
+        }
+        let Some(times) = self.sorted_by.map(|index| batch.column(index).as_primitive::<Int64Type>()) else {
+            return Ok(());
+        };
+        let times = times.values();
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
+        if first < self.reached || !times.is_sorted() {
+            return Err(self.damaged("its rows are not in order of time"));
+        }
+        self.reached = last;
+        Ok(())
+    }
+}
+
+impl Iterator for PartBatches {
+    type Item = Result<RecordBatch, CaptureError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match guarded(|| self.batches.next()).map_err(panicked(&self.path)) {
+            Ok(batch) => batch?,
+            Err(error) => return Some(Err(error)),
+        };
+        let conformed =
+            batch.map_err(table_error(&self.path)).and_then(|b| conform(b, self.table, &self.path));
+        Some(conformed.and_then(|batch| self.check(&batch).map(|()| batch)))
+    }
+}
+
+fn damaged(path: &Path, reason: &str) -> CaptureError {
+    CaptureError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// The decoder is not ours and trusts what it reads.
+fn panicked(path: &Path) -> impl Fn(String) -> CaptureError {
+    move |message| damaged(path, &format!("it cannot be decoded ({message})"))
+}
+
+/// Those columns of the file that the table has.
+fn batches(bytes: PartBytes, table: &Table) -> Result<ParquetRecordBatchReader, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| e.to_string())?;
+    for column in table.columns.iter().filter(|c| !c.nullable) {
+        if builder.schema().index_of(column.name).is_err() {
+            return Err(format!("column {} is missing", column.name));
+        }
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), table.columns.iter().map(|c| c.name));
+    builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| e.to_string())
+}
+
+/// Gives a batch exactly the table's columns, whatever older version wrote it: columns that it does
+/// not have are null.
+fn conform(batch: RecordBatch, table: &Table, path: &Path) -> Result<RecordBatch, CaptureError> {
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+        Some(column) => compute::cast(column, field.data_type()).map_err(table_error(path)),
+        None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(schema.clone(), columns).map_err(table_error(path))
+}
+
+/// What is wrong with the times of some columns of a table, by their names; None where all is well. Sums and
+/// differences of times that pass are far from overflowing, and no interval is longer than what the recorded host lived.
+pub fn absurd_time(table: &Table, columns: &[ArrayRef], latest_ns: i64) -> Option<String> {
+    let of_time =
+        table.columns.iter().zip(columns).filter(|(c, _)| c.ty == Type::I64 && c.name.ends_with("_ns"));
+    of_time.into_iter().find_map(|(column, values)| {
+        let values = values.as_primitive_opt::<Int64Type>()?;
+        let (least, most) = (compute::min(values)?, compute::max(values)?);
+        let (from, to) = column.bounds_ns(latest_ns);
+        let odd = if least < from { least } else { most };
+        (least < from || most > to).then(|| format!("{} is {odd}, which cannot be", column.name))
+    })
+}

@@ -1,0 +1,53 @@
+//! Bytes as calls of a connection, and what must hold of the parts that framing makes of them.
+
+use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part, What};
+
+/// Feeds a connection as the bytes tell, and checks that the parts of every call cover it, without gap or overlap, and that familiar
+/// lines change nothing.
+pub fn check(data: &[u8]) {
+    let (mut plain, mut remembering) = (Framing::new(), Framing::new());
+    let mut familiar = FamiliarLines::default();
+    let mut offsets = [0u64; 2];
+    let mut rest = data;
+    while let Some((&[what, head, tail], after)) = rest.split_first_chunk() {
+        let direction = if what & 1 == 0 { Direction::Requests } else { Direction::Responses };
+        let (head, after) = after.split_at(after.len().min(usize::from(head)));
+        let (tail, after) = after.split_at(after.len().min(usize::from(tail) % 9));
+        rest = after;
+        let (mut parts, mut same) = (Vec::new(), Vec::new());
+        let offset = &mut offsets[usize::from(what & 1)];
+        let begin = *offset;
+        match what >> 1 & 7 {
+            0 => {
+                let length = 1 + u64::from(what) * 1_000;
+                plain.gap(direction, length, &mut parts);
+                remembering.gap(direction, length, &mut same);
+                *offset += length;
+            }
+            1 => {
+                plain.close(direction, &mut parts);
+                remembering.close(direction, &mut same);
+            }
+            kind => {
+                let hole = if kind == 2 { u64::from(what) * 100 } else { 0 };
+                let length = (head.len() + tail.len()) as u64 + hole;
+                let call = Call { length, head, tail };
+                plain.call(direction, call, &mut parts);
+                remembering.call_like(&mut familiar, direction, call, &mut same);
+                *offset += length;
+            }
+        }
+        assert_eq!(parts, same, "familiar lines change nothing");
+        covers(&parts, begin, *offset);
+    }
+}
+
+fn covers(parts: &[Part], begin: u64, end: u64) {
+    let mut at = begin;
+    for part in parts {
+        let marker = matches!(part.what, What::Begin | What::HeadEnd(_) | What::End { .. });
+        assert_eq!((part.offset, marker), (at, part.length == 0), "{parts:?}");
+        at += part.length;
+    }
+    assert_eq!(at, end, "{parts:?}");
+}
