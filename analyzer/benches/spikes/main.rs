@@ -1,12 +1,15 @@
 //! How often periodic spikes are found, and how often where there are none.
 //!
-//!     cargo bench --profile dev --bench spikes -- [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [speed]
+//!     cargo bench --profile dev --bench spikes -- [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [busy]
+//!         [busy-alarms] [speed] [--spans FILE]
 //!
 //! Makes series, finds episodes, searches combs, asks for the false-alarm probability; prints Markdown tables. Without a
-//! table's name all are printed.
+//! table's name all are printed. With a file of client spans the default search of those alone.
 
 mod baselines;
 mod binning;
+mod busy;
+mod recorded;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -38,7 +41,16 @@ fn main() -> ExitCode {
                 Some(value) => seed = value,
                 None => return usage(),
             },
-            "power" | "cycles" | "alarms" | "factors" | "speed" => tables.push(argument),
+            "--spans" => match arguments.next() {
+                Some(path) => {
+                    recorded::table(&path);
+                    return ExitCode::SUCCESS;
+                }
+                None => return usage(),
+            },
+            "power" | "cycles" | "alarms" | "factors" | "busy" | "busy-alarms" | "speed" => {
+                tables.push(argument)
+            }
             _ => return usage(),
         }
     }
@@ -47,6 +59,8 @@ fn main() -> ExitCode {
         ("power", power as fn(usize, u64)),
         ("cycles", cycles),
         ("alarms", alarms),
+        ("busy", busy::power),
+        ("busy-alarms", busy::alarms),
         ("factors", factors),
         ("speed", speed),
     ] {
@@ -58,7 +72,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("spikes: [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [speed]");
+    eprintln!(
+        "spikes: [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [busy] [busy-alarms] [speed] [--spans FILE]"
+    );
     ExitCode::from(2)
 }
 

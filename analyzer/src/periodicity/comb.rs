@@ -48,6 +48,19 @@ impl Grid {
         }
     }
 
+    /// Shortest period of so many events, s: with fewer than `min_share` of the teeth there is nothing to find.
+    fn shortest_with_s(&self, count: usize) -> f64 {
+        let most_teeth = count as f64 / self.min_share.max(1e-9) + 1.0;
+        self.horizon_ns as f64 * 1e-9 / most_teeth
+    }
+
+    /// Whether two scales that join onsets to `counts` events each, a finer one's to the second number, are one: the same events
+    /// and periods.
+    pub fn is_same_scale(&self, finer: &Grid, counts: (usize, usize)) -> bool {
+        let shortest_ns = (self.shortest_with_s(counts.0) * 1e9) as i64;
+        counts.0 == counts.1 && self.min_period_ns.max(shortest_ns) == finer.min_period_ns.max(shortest_ns)
+    }
+
     /// The same periods at every scale, finest first: onsets joined at gaps that do not depend on the shortest period asked for
     /// (unless that is short), and at each the periods of four gaps or more.
     pub fn scales(&self) -> Vec<Grid> {
@@ -191,9 +204,7 @@ impl Search {
         if count < 3 || horizon <= 0.0 {
             return None;
         }
-        // With fewer events than `min_share` of the teeth there is nothing to find.
-        let most_teeth = count as f64 / grid.min_share.max(1e-9) + 1.0;
-        let shortest = (shortest_ns as f64 * 1e-9).max(horizon / most_teeth);
+        let shortest = (shortest_ns as f64 * 1e-9).max(grid.shortest_with_s(count));
         if shortest > longest {
             return None;
         }

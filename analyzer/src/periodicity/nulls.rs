@@ -61,6 +61,8 @@ const FEWEST: f64 = 200.0;
 const CLEAR: f64 = 0.1;
 /// So many times the probability that matters is clearly above it, even where it is one scale's of several.
 const ABOVE: f64 = 5.0;
+/// A factor from the probability that matters to what is not near it.
+const NEAR: f64 = 3.0;
 /// As good trials that are enough to say so.
 const FEWEST_ABOVE: usize = 8;
 /// No probability below this is claimed.
@@ -127,6 +129,13 @@ fn sequential(
     null: Null,
     mut draw: impl FnMut(usize) -> f64,
 ) -> FalseAlarm {
+    let known = |above: usize, scores: &[f64]| {
+        if above < FEW {
+            return tail(score, scores, null);
+        }
+        let p = (1 + above) as f64 / (scores.len() + 1) as f64;
+        FalseAlarm { p, extrapolated: false, null, trials: scores.len() }
+    };
     let (mut above, mut look) = (0, FEWEST as usize);
     let mut scores = Vec::new();
     for trial in 0..trials {
@@ -147,12 +156,15 @@ fn sequential(
             }
             look += look / 2;
         }
+        // More trials than that are for what may yet be below the probability that matters.
+        if done == TRIALS.0 as usize && done < trials {
+            let found = known(above, &scores);
+            if found.p <= CLEAR * want || found.p > NEAR * want {
+                return found;
+            }
+        }
     }
-    if above < FEW {
-        return tail(score, &scores, null);
-    }
-    let p = (1 + above) as f64 / (trials + 1) as f64;
-    FalseAlarm { p, extrapolated: false, null, trials }
+    known(above, &scores)
 }
 
 /// Beyond all trials, or nearly all: a generalised Pareto distribution fitted to the highest tenth by probability-weighted moments

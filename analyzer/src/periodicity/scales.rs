@@ -22,8 +22,8 @@ pub struct Scaled {
 impl Scaled {
     /// Whether a finer scale joins the same onsets and looks at the same periods.
     fn is_same_test(&self, finer: &Scaled, onsets_ns: &[f64]) -> bool {
-        self.grid.min_period_ns == finer.grid.min_period_ns
-            && merged(onsets_ns, self.grid.gap_ns).len() == merged(onsets_ns, finer.grid.gap_ns).len()
+        let events = |scaled: &Scaled| merged(onsets_ns, scaled.grid.gap_ns).len();
+        self.grid.is_same_scale(&finer.grid, (events(self), events(finer)))
     }
 }
 
