@@ -10,7 +10,7 @@ use retrospan_analyzer::periodicity::synthetic::{Made, Scenario, Teeth};
 use super::{SECOND_NS, grid, load, random, share, upper_bound};
 
 /// Shortest periods of the searches at one scale, s.
-const KNOBS: [f64; 6] = [10.0, 20.0, 40.0, 80.0, 160.0, 300.0];
+const KNOBS: [f64; 4] = [10.0, 30.0, 90.0, 270.0];
 const DEFAULT_S: f64 = 10.0;
 const LEVEL: f64 = 0.01;
 
@@ -38,15 +38,14 @@ fn surest(made: &[Made], test: impl Fn(&Made) -> Option<(Comb, FalseAlarm)>) -> 
     tested.min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
-fn onsets_ns(made: &Made, grid: &Grid) -> Vec<f64> {
-    let options = Options::new(grid.min_period_ns, grid.max_period_ns);
-    episodes::find(&made.series, &options).iter().map(|episode| episode.onset_ns as f64).collect()
+fn onsets_ns(made: &Made, options: &Options) -> Vec<f64> {
+    episodes::find(&made.series, options).iter().map(|episode| episode.onset_ns as f64).collect()
 }
 
 fn by_default(busy: &Busy, made: &[Made]) -> Option<(Comb, f64)> {
     let grid = grid(&busy.scenario, DEFAULT_S);
     surest(made, |made| {
-        let onsets = onsets_ns(made, &grid);
+        let onsets = onsets_ns(made, &Options::new(grid.min_period_ns, grid.max_period_ns));
         let want = LEVEL / 3.0;
         Scales::search(&onsets, &grid).surest(&onsets, &load(made), 1, want)
     })
@@ -54,8 +53,11 @@ fn by_default(busy: &Busy, made: &[Made]) -> Option<(Comb, f64)> {
 
 fn at_one_scale(busy: &Busy, made: &[Made], shortest_s: f64) -> Option<(Comb, f64)> {
     let grid = grid(&busy.scenario, shortest_s);
+    // Episodes of that scale, too.
+    let options =
+        Options { min_period_ns: grid.min_period_ns, ..Options::new(grid.min_period_ns, grid.max_period_ns) };
     surest(made, |made| {
-        let onsets = onsets_ns(made, &grid);
+        let onsets = onsets_ns(made, &options);
         let comb = search(&onsets, &grid)?;
         let alarm = false_alarm(&onsets, &comb, &grid, &load(made), 1, LEVEL / 3.0);
         Some((comb, alarm))
