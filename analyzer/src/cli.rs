@@ -281,7 +281,7 @@ pub struct SearchArgs {
     /// What requests are grouped by; may be repeated.
     #[arg(long, value_enum)]
     pub by: Vec<By>,
-    /// Shortest period looked for.
+    /// Shortest period looked for; longer ones are found alike whatever it is.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub min_period: i64,
     /// Longest period looked for; without it the length of the recording over 2.9.

@@ -1,21 +1,25 @@
 //! How often periodic spikes are found, and how often where there are none.
 //!
-//!     cargo bench --profile dev --bench spikes -- [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [speed]
+//!     cargo bench --profile dev --bench spikes -- [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [busy]
+//!         [busy-alarms] [speed] [--spans FILE]
 //!
 //! Makes series, finds episodes, searches combs, asks for the false-alarm probability; prints Markdown tables. Without a
-//! table's name all are printed.
+//! table's name all are printed. With a file of client spans the default search of those alone.
 
 mod baselines;
 mod binning;
+mod busy;
+mod recorded;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use retrospan_analyzer::periodicity::comb::{Comb, Grid, merged, search};
+use retrospan_analyzer::periodicity::comb::{Comb, Grid, merged};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
-use retrospan_analyzer::periodicity::nulls::{FalseAlarm, false_alarm, uniform};
+use retrospan_analyzer::periodicity::nulls::{FalseAlarm, uniform};
 use retrospan_analyzer::periodicity::random::Random;
+use retrospan_analyzer::periodicity::scales::Scales;
 use retrospan_analyzer::periodicity::synthetic::{
     Load, Made, Ordinary, Scenario, Shape, Teeth, Unrelated, make,
 };
@@ -37,7 +41,16 @@ fn main() -> ExitCode {
                 Some(value) => seed = value,
                 None => return usage(),
             },
-            "power" | "cycles" | "alarms" | "factors" | "speed" => tables.push(argument),
+            "--spans" => match arguments.next() {
+                Some(path) => {
+                    recorded::table(&path);
+                    return ExitCode::SUCCESS;
+                }
+                None => return usage(),
+            },
+            "power" | "cycles" | "alarms" | "factors" | "busy" | "busy-alarms" | "speed" => {
+                tables.push(argument)
+            }
             _ => return usage(),
         }
     }
@@ -46,6 +59,8 @@ fn main() -> ExitCode {
         ("power", power as fn(usize, u64)),
         ("cycles", cycles),
         ("alarms", alarms),
+        ("busy", busy::power),
+        ("busy-alarms", busy::alarms),
         ("factors", factors),
         ("speed", speed),
     ] {
@@ -57,7 +72,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("spikes: [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [speed]");
+    eprintln!(
+        "spikes: [--trials N] [--seed N] [power] [cycles] [alarms] [factors] [busy] [busy-alarms] [speed] [--spans FILE]"
+    );
     ExitCode::from(2)
 }
 
@@ -80,10 +97,7 @@ fn look(made: &Made, grid: &Grid, want: f64, seed: u64) -> Outcome {
     let options = Options::new(grid.min_period_ns, grid.max_period_ns);
     let episodes = episodes::find(&made.series, &options);
     let onsets_ns: Vec<f64> = episodes.iter().map(|episode| episode.onset_ns as f64).collect();
-    let best = search(&onsets_ns, grid).map(|comb| {
-        let alarm = false_alarm(&onsets_ns, &comb, grid, &load(made), seed, want);
-        (comb, alarm)
-    });
+    let best = Scales::search(&onsets_ns, grid).surest(&onsets_ns, &load(made), seed, want);
     Outcome { episodes, onsets_ns, best }
 }
 
@@ -387,7 +401,7 @@ fn several(trials: usize, seed: u64) {
         for trial in 0..trials {
             let made = make(&scenario, &mut random(seed, 5, row, trial));
             let outcome = look(&made, &grid, 0.01, 1);
-            let found = peel::all(&outcome.onsets_ns, &grid, &load(&made), 1, 0.01);
+            let found = peel::all(&outcome.onsets_ns, &grid, &load(&made), 1, 0.01).found;
             let is = |found: f64, period: f64| (found / (period * SECOND_NS) - 1.0).abs() < 0.02;
             let has = |&period: &f64| found.iter().any(|found| is(found.comb.period_ns, period));
             all += usize::from(periods.iter().all(has));
@@ -407,8 +421,8 @@ fn speed(_: usize, seed: u64) {
             .map(|index| uniform(if most == 10 { 10 } else { 3 + index % 8 }, &grid, &mut random))
             .collect();
         let begin = Instant::now();
-        let best =
-            streams.iter().filter_map(|onsets| search(onsets, &grid)).fold(0.0f64, |b, c| b.max(c.score));
+        let combs = streams.iter().flat_map(|onsets| Scales::search(onsets, &grid).combs);
+        let best = combs.fold(0.0f64, |best, scaled| best.max(scaled.comb.score));
         let kept: usize = streams.iter().map(|onsets| merged(onsets, grid.gap_ns).len()).sum();
         println!(
             "| 1,000 streams of an hour, {} onsets in all, 60 s to T/2.9 (best score {best:.1}) | {:.2} s |",

@@ -7,8 +7,11 @@
 //! What the mechanism explains (the process was kept from running for as long as requests waited) goes before what merely
 //! comes at the same time.
 
+mod doubt;
+
 use std::collections::BTreeSet;
 
+pub use self::doubt::nearest as nearest_to_a_cause;
 use super::Cause;
 use super::happenings::{Happening, Kind, Train};
 use super::joined::{Joined, coarsely, joined};
@@ -22,6 +25,8 @@ pub struct Subject<'a> {
     pub hits: &'a [(i64, i64, i64)],
     /// Where episodes were expected and did not come.
     pub misses: &'a [i64],
+    /// Where the series' other episodes begin, in order.
+    pub others: &'a [i64],
     /// Excess of each hit, s.
     pub excess_s: &'a [f64],
     /// Period, ns.
@@ -48,6 +53,8 @@ const CHANCE: f64 = 0.05;
 const AT_ONCE_NS: i64 = 20_000_000;
 /// Share of the hits in which a cause must be seen.
 const SHARE: f64 = 0.7;
+/// Most of the hits, in twentieths: all but those whose onsets are known badly.
+const MOST_OF_20: usize = 17;
 /// So many times as far off as before an onset is what begins after it.
 const AFTER_COUNTS: i64 = 3;
 /// Share of the wait that a delay must account for to explain it.
@@ -169,8 +176,7 @@ fn nearest(bursts: &[Joined], onset_ns: i64, (before, after): (i64, i64)) -> Opt
 
 fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'_>) -> Option<(f64, Cause)> {
     let Part { train, involved, bursts } = part;
-    let hits = subject.hits.len();
-    let seen = met.leads_ns.len();
+    let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
     let lead_ns = median(&met.leads_ns);
     if follows(part, lead_ns, subject) {
         return None;
@@ -192,7 +198,7 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
     let cause = Cause {
         kind: train.kind.name().to_owned(),
         subject: train.subject.clone(),
-        claim: claim(train, met, elsewhere, lead_ns, hits),
+        claim: claim(train, met, lead_ns, &cycles(bursts, met, subject)),
         coincidences: seen,
         hits,
         elsewhere,
@@ -242,14 +248,20 @@ fn weight(kind: Kind, accounted: Option<f64>, cause: &Cause) -> f64 {
     10.0 * explains + agrees + program + 0.1 * seen
 }
 
-/// Bursts that are not at an onset.
+/// Bursts that are neither at an onset nor where one was expected, nor at another episode: a stop that hit too few requests to
+/// be an episode is no stop elsewhere.
 fn elsewhere(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> usize {
     let (before, after) = (met.farthest(subject).0 * 3 / 2, met.reach_ns.1);
-    let at_an_onset = |burst: &&Joined| {
-        let next = subject.hits.partition_point(|hit| hit.0 + after < burst.from_ns);
-        subject.hits.get(next).is_some_and(|hit| hit.0 - before <= burst.from_ns)
+    let onsets: Vec<i64> = subject.hits.iter().map(|hit| hit.0).collect();
+    let begins = |onsets: &[i64], burst: &Joined, before: i64| {
+        let next = onsets.partition_point(|onset| onset + after < burst.from_ns);
+        onsets.get(next).is_some_and(|onset| onset - before <= burst.from_ns)
     };
-    bursts.len() - bursts.iter().filter(at_an_onset).count()
+    let expected = |burst: &Joined| begins(subject.misses, burst, met.reach_ns.0);
+    let at_one = |burst: &&Joined| {
+        begins(&onsets, burst, before) || expected(burst) || begins(subject.others, burst, before)
+    };
+    bursts.len() - bursts.iter().filter(at_one).count()
 }
 
 /// Median share of the longest wait for which a delay kept one thread: many short waits side by side delay nobody for long.
@@ -270,20 +282,39 @@ impl Met {
     /// be nearer than what begins before. These stretches grow with one number only, so that what is as near is what
     /// chance would have to bring as near, whichever side this one is on.
     fn farthest(&self, subject: &Subject<'_>) -> (i64, i64) {
+        self.farthest_of(self.leads_ns.len(), subject)
+    }
+
+    /// The same for so many of the hits, those that it comes nearest to.
+    fn farthest_of(&self, count: usize, subject: &Subject<'_>) -> (i64, i64) {
         let far = |&lead: &i64| match lead {
             0.. => lead,
             _ if -lead <= subject.resolution_ns => 0,
             _ => -lead * AFTER_COUNTS,
         };
-        let farthest = self.leads_ns.iter().map(far).max().unwrap_or_default().max(subject.resolution_ns);
+        let mut distances: Vec<i64> = self.leads_ns.iter().map(far).collect();
+        distances.sort_unstable();
+        let farthest = distances[..count.min(distances.len())].last().copied().unwrap_or_default();
+        let farthest = farthest.max(subject.resolution_ns);
         let after = (farthest / AFTER_COUNTS).max(subject.resolution_ns);
         (farthest.min(self.reach_ns.0), after.min(self.reach_ns.1))
     }
 }
 
-/// How often a shifted train comes as near in as many cycles.
+/// How often a shifted train comes as near in as many cycles: in all those that this one meets, or in most of them, as one onset
+/// that is known badly would make every distance a large one. Both questions are paid for.
 fn chance(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> f64 {
-    let reach = met.farthest(subject);
+    let all = met.leads_ns.len();
+    let fewest = (SHARE * subject.hits.len() as f64).ceil() as usize;
+    let most = (all * MOST_OF_20 / 20).max(fewest).min(all);
+    let of_all = chance_of(bursts, met.farthest(subject), all, subject);
+    if most == all {
+        return of_all;
+    }
+    (2.0 * of_all.min(chance_of(bursts, met.farthest_of(most, subject), most, subject))).min(1.0)
+}
+
+fn chance_of(bursts: &[Joined], reach: (i64, i64), met: usize, subject: &Subject<'_>) -> f64 {
     let (begin_ns, end_ns) = subject.recording;
     // Around whole periods: else a train of the spike's period would be out of step with itself beyond the seam, and no shift
     // of it would be found as good.
@@ -298,7 +329,7 @@ fn chance(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> f64 {
         subject.hits.iter().filter(near).count()
     };
     let shift_ns = |i: usize| ((i as f64 * TURN).fract() * around_ns as f64) as i64;
-    let as_good = (1..SHIFTS).filter(|&i| count(shift_ns(i)) >= met.leads_ns.len()).count();
+    let as_good = (1..SHIFTS).filter(|&i| count(shift_ns(i)) >= met).count();
     (1 + as_good) as f64 / SHIFTS as f64
 }
 
@@ -339,19 +370,32 @@ fn ranks(values: Vec<f64>) -> Vec<f64> {
     ranks
 }
 
-fn claim(train: &Train, met: &Met, elsewhere: usize, lead_ns: i64, hits: usize) -> String {
-    let seen = met.leads_ns.len();
+/// In how many cycles it was seen, and where else.
+fn cycles(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> String {
+    let is_met = |at: &&i64| nearest(bursts, **at, met.reach_ns).is_some();
+    let without = match subject.misses.iter().filter(is_met).count() {
+        0 => String::new(),
+        n => format!(", in {n} of {} without an episode", subject.misses.len()),
+    };
+    let others = match subject.others.iter().filter(is_met).count() {
+        0 => String::new(),
+        n => format!(", at {n} other episodes"),
+    };
+    let elsewhere = match elsewhere(bursts, met, subject) {
+        0 => "never elsewhere".to_owned(),
+        n => format!("{n} x elsewhere"),
+    };
+    let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
+    format!("in {seen} of {hits} cycles{without}{others}, {elsewhere}")
+}
+
+fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
     let size = |(_, burst): &(usize, Joined)| match train.kind.delays() {
         true => burst.longest_ns,
         false => burst.size as i64,
     };
     let typical = median(&met.bursts.iter().map(size).collect::<Vec<i64>>());
     let subject = &train.subject;
-    let elsewhere = match elsewhere {
-        0 => "never elsewhere".to_owned(),
-        n => format!("{n} x elsewhere"),
-    };
-    let cycles = format!("in {seen} of {hits} cycles, {elsewhere}");
     let when = words::lead(lead_ns);
     match train.kind {
         Kind::Stopped => {

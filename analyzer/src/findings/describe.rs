@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::attribution::{Attribution, Window, attribute};
-use super::coincidence::{Subject, causes};
+use super::coincidence::{Subject, causes, nearest_to_a_cause};
 use super::search::{Candidate, Found};
 use super::spikes::Finder;
 use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, words};
@@ -124,7 +124,7 @@ impl Finder<'_> {
         let affected: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.affected);
         let excess: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.excess_s);
         let affected_requests: f64 = affected.iter().sum();
-        let causes = self.causes(refined, attribution, &cycle_table);
+        let (causes, doubt) = self.causes(refined, attribution, &cycle_table, &candidate.episodes);
         let top = attribution.hops.first();
         let first_tooth_ns =
             self.begin_ns + refined.cycles.first().map_or(0, |cycle| cycle.expected_ns as i64);
@@ -141,7 +141,7 @@ impl Finder<'_> {
             metric: candidate.metric,
             stream: stream.label.clone(),
             by: stream.by.name().to_owned(),
-            cause: words::cause(&causes, top),
+            cause: doubt.map_or_else(|| words::cause(&causes, top), |doubt| words::no_sure_cause(&doubt)),
             sql: String::new(),
             hop: top.map_or_else(|| stream.label.clone(), |top| top.hop.clone()),
             jitter_s: refined.jitter_ns * 1e-9,
@@ -239,29 +239,40 @@ impl Finder<'_> {
         cycles
     }
 
-    fn causes(&self, refined: &Refined, attribution: &Attribution, cycles: &[Cycle]) -> Vec<Cause> {
+    /// What coincides; where nothing does, what comes near.
+    fn causes(
+        &self,
+        refined: &Refined,
+        attribution: &Attribution,
+        cycles: &[Cycle],
+        episodes: &[Episode],
+    ) -> (Vec<Cause>, Option<String>) {
         let hits: Vec<(i64, i64, i64)> = cycles
             .iter()
             .filter_map(|cycle| Some((cycle.onset_ns?, cycle.end_ns?, (cycle.worst_s * 1e9) as i64)))
             .collect();
         let misses: Vec<i64> =
             cycles.iter().filter(|c| c.onset_ns.is_none()).map(|c| c.expected_ns).collect();
+        let is_hit = |at: &i64| hits.binary_search_by_key(at, |hit| hit.0).is_ok();
+        let onsets = episodes.iter().map(|episode| self.begin_ns + episode.onset_ns);
+        let others: Vec<i64> = onsets.filter(|at| !is_hit(at)).collect();
         let excess_s: Vec<f64> = hit_values(cycles, |cycle| cycle.excess_s);
         let (hop, processes) = self.suspects(attribution);
-        causes(
-            &self.trains,
-            &Subject {
-                hits: &hits,
-                misses: &misses,
-                excess_s: &excess_s,
-                period_ns: refined.period_ns,
-                recording: (self.begin_ns, self.end_ns),
-                resolution_ns: self.counted.bins.bin_ns,
-                hop: &hop,
-                on_the_way: attribution.hops.first().is_some_and(|top| top.part == "network"),
-                processes: &processes,
-            },
-        )
+        let subject = Subject {
+            hits: &hits,
+            misses: &misses,
+            others: &others,
+            excess_s: &excess_s,
+            period_ns: refined.period_ns,
+            recording: (self.begin_ns, self.end_ns),
+            resolution_ns: self.counted.bins.bin_ns,
+            hop: &hop,
+            on_the_way: attribution.hops.first().is_some_and(|top| top.part == "network"),
+            processes: &processes,
+        };
+        let causes = causes(&self.trains, &subject);
+        let doubt = if causes.is_empty() { nearest_to_a_cause(&self.trains, &subject) } else { None };
+        (causes, doubt)
     }
 
     /// The hop with the largest share, and whose delay would explain it: the processes whose own time it is; for time on

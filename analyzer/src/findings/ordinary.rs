@@ -18,6 +18,8 @@ const FEWEST_STRETCHES: usize = 16;
 const COARSE: i64 = 64;
 /// Most short stretches.
 const MOST_FINE: i64 = 512;
+/// Longest of the short stretches, unless the recording is very long.
+const LONGEST_STRETCH_NS: i64 = 2_500_000_000;
 /// A slow request takes this many times the median at least.
 const TIMES_MEDIAN: f64 = 2.0;
 
@@ -79,9 +81,10 @@ impl Lane {
 }
 
 impl Latencies {
-    /// Nothing yet, of a recording of that length in which periods of at least `min_period_ns` matter.
+    /// Nothing yet, of a recording of that length in which periods of at least `min_period_ns` matter. What is ordinary does
+    /// not depend on that unless they are short.
     pub fn new(length_ns: i64, min_period_ns: i64) -> Latencies {
-        let stretch_ns = (min_period_ns / 4).max(length_ns / MOST_FINE).max(1);
+        let stretch_ns = (min_period_ns.min(LONGEST_STRETCH_NS * 4) / 4).max(length_ns / MOST_FINE).max(1);
         let together = (length_ns / COARSE / stretch_ns).max(1) as usize;
         Latencies { stretch_ns, together, lanes: Vec::new() }
     }

@@ -6,8 +6,9 @@ use std::thread;
 use super::Metric;
 use super::bins::{Bad, Bins, Counted};
 use super::keys::{By, Keys, Stream};
-use crate::periodicity::comb::{self, Comb, Grid};
-use crate::periodicity::nulls::{self, FalseAlarm};
+use crate::periodicity::comb::{Comb, Grid};
+use crate::periodicity::nulls::FalseAlarm;
+use crate::periodicity::scales::Scales;
 use crate::periodicity::{Episode, Series, episodes, onset, peel};
 
 /// What is looked for.
@@ -134,21 +135,26 @@ pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Sear
     let distinct = distinct(&candidates, bins.bin_ns);
     let tests = distinct.len();
     let level = options.fap / tests.max(1) as f64;
-    let mut combs: Vec<(usize, Comb)> =
-        in_parallel(&distinct, |&index| Some((index, comb::search(&candidates[index].onsets_ns(), &grid)?)));
-    combs.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
+    let mut looked: Vec<(usize, Scales)> = in_parallel(&distinct, |&index| {
+        let scales = Scales::search(&candidates[index].onsets_ns(), &grid);
+        (!scales.combs.is_empty()).then_some((index, scales))
+    });
+    looked.sort_by_cached_key(|(index, scales)| {
+        // Ascending, finite, and in the order of what is a score.
+        (-1e6 * scales.promise(&candidates[*index].onsets_ns())) as i64
+    });
     // Probabilities are dear. The best comb's comes first: others that see the same spike need none of their own.
-    let look = |(index, comb): &(usize, Comb), known: &[peel::Found]| {
-        beside(&candidates[*index], comb, known, &grid, level)
+    let look = |(index, scales): &(usize, Scales), known: &[peel::Found]| {
+        beside(&candidates[*index], scales, known, &grid, level)
     };
-    let best: Vec<Looked> = combs.first().map(|best| look(best, &[])).into_iter().collect();
+    let best: Vec<peel::Peeled> = looked.first().map(|best| look(best, &[])).into_iter().collect();
     let known: Vec<peel::Found> = best.iter().flat_map(|best| best.found.clone()).collect();
-    let others = in_parallel(combs.get(1..).unwrap_or_default(), |other| Some(look(other, &known)));
+    let others = in_parallel(looked.get(1..).unwrap_or_default(), |other| Some(look(other, &known)));
     let paid = |p: f64| (p * tests as f64).min(1.0);
     let (mut found, mut rejected) = (Vec::new(), Vec::new());
-    for ((candidate, comb), looked) in combs.into_iter().zip(best.into_iter().chain(others)) {
-        rejected.extend(looked.rejected.map(|p| (candidate, paid(p), comb)));
-        found.extend(looked.found.into_iter().map(|peel::Found { comb, false_alarm }| Found {
+    for ((candidate, _), peeled) in looked.into_iter().zip(best.into_iter().chain(others)) {
+        rejected.extend(peeled.rejected.map(|best| (candidate, paid(best.false_alarm.p), best.comb)));
+        found.extend(peeled.found.into_iter().map(|peel::Found { comb, false_alarm }| Found {
             candidate,
             fap: paid(false_alarm.p),
             comb,
@@ -159,22 +165,20 @@ pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Sear
     Search { candidates, found, rejected, tests }
 }
 
-/// What a candidate has.
-struct Looked {
-    /// Its combs.
-    found: Vec<peel::Found>,
-    /// Without any, the probability of its best one.
-    rejected: Option<f64>,
-}
-
 /// The combs of a candidate beside those `known` from another, if any: its own comb takes the known one's probability where it is the
-/// same, and only what is left of the onsets is tested. Without any, the probability of its own comb.
-fn beside(candidate: &Candidate, comb: &Comb, known: &[peel::Found], grid: &Grid, level: f64) -> Looked {
+/// same, and only what is left of the onsets is tested. Without any, the best of its own combs is rejected.
+fn beside(
+    candidate: &Candidate,
+    scales: &Scales,
+    known: &[peel::Found],
+    grid: &Grid,
+    level: f64,
+) -> peel::Peeled {
     let onsets = candidate.onsets_ns();
-    let same = known.iter().find(|known| {
-        let turns = (comb.phase_ns - known.comb.phase_ns) / known.comb.period_ns;
-        (comb.period_ns / known.comb.period_ns - 1.0).abs() < 0.02 && (turns - turns.round()).abs() < 0.1
-    });
+    let is_known = |comb: &&Comb| known.iter().find(|known| same_comb(comb, &known.comb));
+    let combs = || scales.combs.iter().map(|scaled| &scaled.comb);
+    let same = combs().filter_map(|comb| Some((comb, is_known(&comb)?)));
+    let same = same.max_by(|a, b| a.0.llr.total_cmp(&b.0.llr));
     let on_known = |onset: f64| {
         known.iter().any(|known| {
             let turns = (onset - known.comb.phase_ns) / known.comb.period_ns;
@@ -183,10 +187,10 @@ fn beside(candidate: &Candidate, comb: &Comb, known: &[peel::Found], grid: &Grid
         })
     };
     let left: Vec<usize> = (0..onsets.len()).filter(|&index| !on_known(onsets[index])).collect();
-    let mut found: Vec<peel::Found> = same
-        .map(|known| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm })
-        .into_iter()
-        .collect();
+    let mut peeled = peel::Peeled::default();
+    peeled
+        .found
+        .extend(same.map(|(comb, known)| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm }));
     let on_it = onsets.len() - left.len();
     let left_onsets: Vec<f64> = left.iter().map(|&index| onsets[index]).collect();
     // Onsets of which few are on a known comb are tested as they are: taking a few off at random helps no comb.
@@ -194,16 +198,20 @@ fn beside(candidate: &Candidate, comb: &Comb, known: &[peel::Found], grid: &Grid
     let (tested, map): (&[f64], Vec<usize>) =
         if whole { (&onsets, (0..onsets.len()).collect()) } else { (&left_onsets, left) };
     if tested.len() < FEWEST {
-        return Looked { found, rejected: None };
+        return peeled;
     }
-    let others = peel::all(tested, grid, &candidate.load, SEED, level);
-    let nothing = others.is_empty() && found.is_empty() && whole;
-    found.extend(others.into_iter().map(|mut other| {
-        other.comb.hits.iter_mut().for_each(|hit| hit.1 = map[hit.1]);
-        other
-    }));
-    let rejected = nothing.then(|| nulls::false_alarm(&onsets, comb, grid, &candidate.load, SEED, level).p);
-    Looked { found, rejected }
+    let mut others = peel::all(tested, grid, &candidate.load, SEED, level);
+    let all = others.found.iter_mut().chain(&mut others.rejected);
+    all.for_each(|other| other.comb.hits.iter_mut().for_each(|hit| hit.1 = map[hit.1]));
+    peeled.found.extend(others.found);
+    peeled.rejected = others.rejected.filter(|_| peeled.found.is_empty() && whole);
+    peeled
+}
+
+/// Whether two combs have the same teeth.
+fn same_comb(a: &Comb, b: &Comb) -> bool {
+    let turns = (a.phase_ns - b.phase_ns) / b.period_ns;
+    (a.period_ns / b.period_ns - 1.0).abs() < 0.02 && (turns - turns.round()).abs() < 0.1
 }
 
 fn grid(bins: Bins, options: &Options) -> Grid {

@@ -52,6 +52,11 @@ pub fn cause(causes: &[Cause], top: Option<&HopShare>) -> String {
     }
 }
 
+/// That no cause is sure although something comes near.
+pub fn no_sure_cause(nearest: &str) -> String {
+    format!("nothing recorded is shown to be the cause; nearest to it: {nearest}")
+}
+
 /// What a hop's share of the excess or of the failures is.
 pub fn part(hop: &HopShare) -> String {
     match (hop.part.as_str(), hop.failures > 0) {

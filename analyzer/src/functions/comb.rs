@@ -10,9 +10,9 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, Volatility, create_udaf};
 
 use super::Recording;
-use crate::periodicity::comb::{Grid, search};
-use crate::periodicity::nulls::false_alarm;
+use crate::periodicity::comb::Grid;
 use crate::periodicity::refine::refine;
+use crate::periodicity::scales::Scales;
 
 /// Seed of the Monte Carlo.
 const SEED: u64 = 0x636f_6d62;
@@ -136,8 +136,7 @@ impl Times {
         let shortest_ns = (self.shortest_s.unwrap_or(10.0).max(1e-3) * 1e9) as i64;
         let resolution_ns = (shortest_ns / 100).clamp(1_000_000, 100_000_000);
         let grid = Grid::new(horizon_ns, shortest_ns, resolution_ns);
-        let comb = search(&times, &grid)?;
-        let alarm = false_alarm(&times, &comb, &grid, &[], SEED, LEVEL);
+        let (comb, alarm) = Scales::search(&times, &grid).surest(&times, &[], SEED, LEVEL)?;
         let refined = refine(&comb, &times, horizon_ns, resolution_ns);
         Some(Fit {
             period_s: refined.period_ns * 1e-9,

@@ -41,10 +41,42 @@ impl Grid {
             min_period_ns,
             max_period_ns: (horizon_ns as f64 / 2.9) as i64,
             resolution_ns: resolution_ns.max(1),
-            gap_ns: min_period_ns / 4,
+            gap_ns: min_period_ns / GAPS_A_PERIOD,
             min_share: 0.4,
             prior_weight: 0.5,
             widest: 0.06,
+        }
+    }
+
+    /// Shortest period of so many events, s: with fewer than `min_share` of the teeth there is nothing to find.
+    fn shortest_with_s(&self, count: usize) -> f64 {
+        let most_teeth = count as f64 / self.min_share.max(1e-9) + 1.0;
+        self.horizon_ns as f64 * 1e-9 / most_teeth
+    }
+
+    /// Whether two scales that join onsets to `counts` events each, a finer one's to the second number, are one: the same events
+    /// and periods.
+    pub fn is_same_scale(&self, finer: &Grid, counts: (usize, usize)) -> bool {
+        let shortest_ns = (self.shortest_with_s(counts.0) * 1e9) as i64;
+        counts.0 == counts.1 && self.min_period_ns.max(shortest_ns) == finer.min_period_ns.max(shortest_ns)
+    }
+
+    /// The same periods at every scale, finest first: onsets joined at gaps that do not depend on the shortest period asked for
+    /// (unless that is short), and at each the periods of four gaps or more.
+    pub fn scales(&self) -> Vec<Grid> {
+        let finest_ns = (self.min_period_ns / GAPS_A_PERIOD).clamp(1, FINEST_GAP_NS);
+        let mut gap_ns = FINEST_GAP_NS as f64;
+        while gap_ns as i64 > finest_ns {
+            gap_ns /= GAP_STEP;
+        }
+        let mut scales = Vec::new();
+        loop {
+            let shortest_ns = ((gap_ns * GAPS_A_PERIOD as f64) as i64).max(self.min_period_ns);
+            if !scales.is_empty() && (shortest_ns as f64) * LEAST_RANGE > self.max_period_ns as f64 {
+                return scales;
+            }
+            scales.push(Grid { min_period_ns: shortest_ns, gap_ns: gap_ns as i64, ..self.clone() });
+            gap_ns *= GAP_STEP;
         }
     }
 }
@@ -62,7 +94,8 @@ pub struct Comb {
     pub q: f64,
     /// Log-likelihood ratio against no comb.
     pub llr: f64,
-    /// What combs are ranked by, and false alarms counted with: the largest over the whole grid.
+    /// What combs are ranked by, and false alarms counted with: the largest over the whole grid. Those of several scales
+    /// do not compare.
     pub score: f64,
     /// Teeth within the recording.
     pub teeth: usize,
@@ -83,37 +116,40 @@ const SORTED: usize = 16;
 const PHASES: usize = 256;
 /// Combs looked at closely where phases are only counted.
 const CANDIDATES: usize = 24;
-/// Factor from one merge gap to the next.
-const GAP_STEP: i64 = 4;
+/// A period is searched where onsets are joined at this part of it or less.
+const GAPS_A_PERIOD: i64 = 4;
+/// The finest gap, unless shorter periods are asked for, and the factor from one gap to the next.
+const FINEST_GAP_NS: i64 = 2_500_000_000;
+const GAP_STEP: f64 = 3.0;
+/// A scale whose longest period is not so many times its shortest is not worth a test.
+const LEAST_RANGE: f64 = 2.0;
 
-/// The best comb through the onsets (ascending); None where none has three events.
-///
-/// Onsets are merged at `gap_ns` and, for longer periods, at four times that and so on: a spike that comes in pieces is
-/// one event at the scale of its period.
+/// The best comb through the onsets (ascending), joined at the grid's gap; None where none has three events.
 pub fn search(onsets_ns: &[f64], grid: &Grid) -> Option<Comb> {
-    let mut best: Option<Comb> = None;
-    let mut previous: Vec<usize> = Vec::new();
-    let mut gap_ns = grid.gap_ns;
-    while gap_ns.saturating_mul(4) <= grid.max_period_ns {
-        let kept = merged(onsets_ns, gap_ns);
-        if kept != previous {
-            let onsets: Vec<f64> = kept.iter().map(|&index| onsets_ns[index]).collect();
-            let shortest_ns = grid.min_period_ns.max(gap_ns * 4);
-            if let Some(mut comb) = Search::new(&onsets, grid, shortest_ns).and_then(Search::run) {
-                comb.hits.iter_mut().for_each(|hit| hit.1 = kept[hit.1]);
-                comb.gap_ns = gap_ns;
-                if best.as_ref().is_none_or(|best| comb.score > best.score) {
-                    best = Some(comb);
-                }
-            }
-            previous = kept;
-        }
-        if gap_ns == 0 {
-            break;
-        }
-        gap_ns *= GAP_STEP;
+    search_scales(onsets_ns, std::slice::from_ref(grid)).pop()?
+}
+
+/// The best comb of each scale; `scales` are those of one [`Grid::scales`], finest first.
+///
+/// Where joining changes nothing from one scale to the next, the longer periods are looked at once.
+pub fn search_scales(onsets_ns: &[f64], scales: &[Grid]) -> Vec<Option<Comb>> {
+    let mut found = vec![None; scales.len()];
+    let mut coarser: Option<(Vec<usize>, Peaks)> = None;
+    for (grid, found) in scales.iter().zip(&mut found).rev() {
+        let kept = merged(onsets_ns, grid.gap_ns);
+        let onsets: Vec<f64> = kept.iter().map(|&index| onsets_ns[index]).collect();
+        let shortest_ns = grid.min_period_ns.max(grid.gap_ns.saturating_mul(GAPS_A_PERIOD));
+        let Some(search) = Search::new(&onsets, grid, shortest_ns) else { continue };
+        let known = coarser.take().filter(|(before, _)| *before == kept).map(|(_, peaks)| peaks);
+        let peaks = search.peaks(known.unwrap_or_default());
+        *found = search.best(&peaks).map(|mut comb| {
+            comb.hits.iter_mut().for_each(|hit| hit.1 = kept[hit.1]);
+            comb.gap_ns = grid.gap_ns;
+            comb
+        });
+        coarser = Some((kept, peaks));
     }
-    best
+    found
 }
 
 /// Indices of the onsets that begin a group; onsets closer than `gap_ns` to the one before are of its group.
@@ -138,6 +174,16 @@ struct Search {
     null: f64,
 }
 
+/// What was looked at so far, of the same onsets.
+#[derive(Default)]
+struct Peaks {
+    trials: Vec<Trial>,
+    /// Periods of the grid, longest first, that were.
+    periods: usize,
+    /// The prior's range that they were scored with, as in `Search`.
+    range: f64,
+}
+
 /// A comb under trial.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
@@ -158,9 +204,7 @@ impl Search {
         if count < 3 || horizon <= 0.0 {
             return None;
         }
-        // With fewer events than `min_share` of the teeth there is nothing to find.
-        let most_teeth = count as f64 / grid.min_share.max(1e-9) + 1.0;
-        let shortest = (shortest_ns as f64 * 1e-9).max(horizon / most_teeth);
+        let shortest = (shortest_ns as f64 * 1e-9).max(grid.shortest_with_s(count));
         if shortest > longest {
             return None;
         }
@@ -179,8 +223,23 @@ impl Search {
         })
     }
 
-    fn run(self) -> Option<Comb> {
-        let peaks = if self.times.len() <= SORTED { self.sorted() } else { self.counted() };
+    /// Looks at the periods that were not looked at yet.
+    fn peaks(&self, mut known: Peaks) -> Peaks {
+        let rescored = self.prior.0 * (self.prior.1 - known.range);
+        known.trials.iter_mut().for_each(|trial| trial.score += rescored);
+        let periods = self.periods(known.periods);
+        known.periods = known.periods.max(self.period_count());
+        known.range = self.prior.1;
+        if self.times.len() <= SORTED {
+            self.sorted(periods, &mut known.trials);
+        } else {
+            known.trials.extend(self.counted(periods));
+        }
+        known
+    }
+
+    fn best(&self, peaks: &Peaks) -> Option<Comb> {
+        let peaks = &peaks.trials;
         let best = peaks.iter().map(|trial| trial.score).fold(f64::NEG_INFINITY, f64::max);
         let chosen = peaks
             .iter()
@@ -193,37 +252,42 @@ impl Search {
         Some(self.comb(&chosen, best.max(chosen.score)))
     }
 
-    /// The periods searched, longest first: frequencies an eighth of a cycle over the recording apart.
-    fn periods(&self) -> impl Iterator<Item = f64> + use<> {
-        let step = 1.0 / (8.0 * self.horizon);
-        let (first, last) = (1.0 / self.longest, 1.0 / self.shortest);
-        let count = ((last - first) / step).floor().max(0.0) as usize;
-        (0..=count).map(move |index| 1.0 / (first + index as f64 * step))
+    /// Frequencies from one period of the grid to the next: an eighth of a cycle over the recording.
+    fn step(&self) -> f64 {
+        1.0 / (8.0 * self.horizon)
     }
 
-    fn sorted(&self) -> Vec<Trial> {
-        let mut peaks: Vec<Trial> = Vec::new();
-        let mut best = f64::NEG_INFINITY;
+    fn period_count(&self) -> usize {
+        ((1.0 / self.shortest - 1.0 / self.longest) / self.step()).floor().max(0.0) as usize + 1
+    }
+
+    /// The periods searched, longest first, but for so many of the first.
+    fn periods(&self, from: usize) -> impl Iterator<Item = f64> + use<> {
+        let (first, step) = (1.0 / self.longest, self.step());
+        (from..self.period_count()).map(move |index| 1.0 / (first + index as f64 * step))
+    }
+
+    fn sorted(&self, periods: impl Iterator<Item = f64>, peaks: &mut Vec<Trial>) {
+        let mut best = peaks.iter().map(|trial| trial.score).fold(f64::NEG_INFINITY, f64::max);
         let mut phases = Vec::with_capacity(self.times.len());
-        for period in self.periods() {
+        for period in periods {
             // Ties are for the longest period, so whatever is good enough for one must be seen.
             if let Some(trial) = self.at_period(period, best - TIE, &mut phases) {
                 best = best.max(trial.score);
                 peaks.push(trial);
             }
         }
-        peaks
     }
 
     /// Many events: the windows of phase with the most improbable counts are candidates, and only those are looked at.
-    fn counted(&self) -> Vec<Trial> {
+    fn counted(&self, periods: impl Iterator<Item = f64>) -> Vec<Trial> {
         let mut candidates: Vec<(f64, f64, f64, f64)> = Vec::with_capacity(2 * CANDIDATES);
         let mut least = 0.0;
         let all = self.times.len() as f64;
         let mut counts = [0i32; PHASES];
         let mut sums = [0i32; 2 * PHASES + 1];
         let mut windows = [0i32; PHASES];
-        for period in self.periods() {
+        for period in periods {
             counts.fill(0);
             let inverse = 1.0 / period;
             for time in &self.times {

@@ -10,7 +10,7 @@ use super::{Episode, Series};
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Shortest period that will be searched: pieces closer than an eighth of it are one episode.
+    /// Shortest period that matters: pieces closer than an eighth of it are one episode.
     pub min_period_ns: i64,
     /// Longest period that will be searched: sets how far the ordinary share is averaged, and the widest window.
     pub max_period_ns: i64,
@@ -19,9 +19,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual options for a range of periods.
+    /// The usual options for a range of periods. Episodes are as fine as they are by default where only longer periods are
+    /// looked for: what belongs together at their scale is joined there (`scales`).
     pub fn new(min_period_ns: i64, max_period_ns: i64) -> Self {
-        Self { min_period_ns, max_period_ns, false_episodes: 0.2 }
+        Self { min_period_ns: min_period_ns.min(USUAL_NS), max_period_ns, false_episodes: 0.2 }
     }
 
     /// Half of what the ordinary share is averaged over, in bins.
@@ -39,6 +40,8 @@ impl Options {
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// Shortest period looked for unless shorter ones are asked for.
+const USUAL_NS: i64 = 10 * SECOND_NS;
 /// Passes: each leaves out what the one before found.
 const PASSES: usize = 5;
 /// Completions beyond the ordinary that end a freeze, as a log-likelihood ratio.

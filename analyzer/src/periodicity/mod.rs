@@ -12,6 +12,7 @@ pub mod peel;
 pub mod power;
 pub mod random;
 pub mod refine;
+pub mod scales;
 pub mod synthetic;
 
 /// One stream and metric in equal bins from the recording's begin.

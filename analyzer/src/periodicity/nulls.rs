@@ -40,7 +40,7 @@ impl Null {
 pub struct FalseAlarm {
     /// Probability of a score as high without a period.
     pub p: f64,
-    /// No trial scored as high: `p` is an upper bound from a fitted tail.
+    /// No trial scored as high: `p` is beyond what was drawn, an upper bound from a fitted tail.
     pub extrapolated: bool,
     /// The null that gave the largest probability.
     pub null: Null,
@@ -50,6 +50,8 @@ pub struct FalseAlarm {
 
 /// Once so many trials scored as high, the probability is known well enough (Besag and Clifford 1991).
 const ENOUGH: usize = 20;
+/// So few say less than the fitted tail does (Knijnenburg et al. 2009).
+const FEW: usize = 10;
 /// Fewest and most trials for a comb that looks real.
 const TRIALS: (f64, f64) = (999.0, 1_999.0);
 /// Operations worth spending on one null, and the fewest trials whatever they cost. A tail is fitted to no fewer.
@@ -57,6 +59,12 @@ const OPERATIONS: f64 = 3e9;
 const FEWEST: f64 = 200.0;
 /// Drawing stops early where the fitted tail's bound is this share of the probability that matters.
 const CLEAR: f64 = 0.1;
+/// So many times the probability that matters is clearly above it, even where it is one scale's of several.
+const ABOVE: f64 = 5.0;
+/// A factor from the probability that matters to what is not near it.
+const NEAR: f64 = 3.0;
+/// As good trials that are enough to say so.
+const FEWEST_ABOVE: usize = 8;
 /// No probability below this is claimed.
 const LEAST: f64 = 1e-12;
 /// The fitted tail's shape may be this many standard errors heavier: its one-sided 90 % bound.
@@ -69,7 +77,7 @@ const SHAPE: f64 = 4.0;
 /// The largest false-alarm probability of a comb under the four nulls.
 ///
 /// `onsets_ns` ascend, `comb` is `search` of them. `load` is requests per equal stretch of the recording (empty: even).
-/// `want` is the probability that matters: a null is given up as soon as it is clearly above.
+/// `want` is the probability that matters: nothing more is drawn for what is clearly above.
 pub fn false_alarm(
     onsets_ns: &[f64],
     comb: &Comb,
@@ -81,11 +89,11 @@ pub fn false_alarm(
     let kept = merged(onsets_ns, grid.gap_ns);
     let trials = trials(kept.len(), grid, want);
     let mut worst = cached(Null::Uniform, kept.len(), grid, comb.score, trials, want);
-    if worst.p <= want {
+    if worst.p <= ABOVE * want {
         let renewal = cached(Null::Renewal, kept.len(), grid, comb.score, trials, want);
         worst = if renewal.p > worst.p { renewal } else { worst };
     }
-    if worst.p > want {
+    if worst.p > ABOVE * want {
         return worst;
     }
     let mut consider = |null: Null, draw: &mut dyn FnMut(&mut Random) -> Vec<f64>| {
@@ -94,7 +102,7 @@ pub fn false_alarm(
         if found.p > worst.p {
             worst = found;
         }
-        worst.p > want
+        worst.p > ABOVE * want
     };
     if let Some(density) = Density::new(load)
         && consider(Null::Load, &mut |random| density.draw(random, kept.len(), grid))
@@ -121,14 +129,23 @@ fn sequential(
     null: Null,
     mut draw: impl FnMut(usize) -> f64,
 ) -> FalseAlarm {
+    let known = |above: usize, scores: &[f64]| {
+        if above < FEW {
+            return tail(score, scores, null);
+        }
+        let p = (1 + above) as f64 / (scores.len() + 1) as f64;
+        FalseAlarm { p, extrapolated: false, null, trials: scores.len() }
+    };
     let (mut above, mut look) = (0, FEWEST as usize);
     let mut scores = Vec::new();
     for trial in 0..trials {
         let drawn = draw(trial);
         above += usize::from(drawn >= score);
         let done = trial + 1;
-        if above == ENOUGH {
-            let p = ENOUGH as f64 / done as f64;
+        // The second stop is for what is above that on any count.
+        let hopeless = above >= FEWEST_ABOVE && above as f64 > 2.0 * ABOVE * want * done as f64;
+        if above == ENOUGH || hopeless {
+            let p = above as f64 / done as f64;
             return FalseAlarm { p, extrapolated: false, null, trials: done };
         }
         scores.push(drawn);
@@ -139,15 +156,18 @@ fn sequential(
             }
             look += look / 2;
         }
+        // More trials than that are for what may yet be below the probability that matters.
+        if done == TRIALS.0 as usize && done < trials {
+            let found = known(above, &scores);
+            if found.p <= CLEAR * want || found.p > NEAR * want {
+                return found;
+            }
+        }
     }
-    if above == 0 {
-        return tail(score, &scores, null);
-    }
-    let p = (1 + above) as f64 / (trials + 1) as f64;
-    FalseAlarm { p, extrapolated: false, null, trials }
+    known(above, &scores)
 }
 
-/// Beyond all trials: a generalised Pareto distribution fitted to the highest tenth by probability-weighted moments
+/// Beyond all trials, or nearly all: a generalised Pareto distribution fitted to the highest tenth by probability-weighted moments
 /// (Hosking and Wallis 1987). Its shape is an upper bound, that many standard errors above the fitted one and never lighter
 /// than exponential: few trials tell little of a far tail, and so much is claimed and no more.
 fn tail(score: f64, scores: &[f64], null: Null) -> FalseAlarm {
@@ -155,7 +175,8 @@ fn tail(score: f64, scores: &[f64], null: Null) -> FalseAlarm {
     sorted.sort_unstable_by(f64::total_cmp);
     let trials = scores.len();
     let top = (trials / 10).min(sorted.len().saturating_sub(1));
-    let at_most = 1.0 / (trials + 1) as f64;
+    let above = scores.iter().filter(|drawn| **drawn >= score).count();
+    let at_most = (1 + above) as f64 / (trials + 1) as f64;
     if trials < FEWEST as usize || top < 10 {
         return FalseAlarm { p: at_most, extrapolated: false, null, trials };
     }
@@ -171,7 +192,7 @@ fn tail(score: f64, scores: &[f64], null: Null) -> FalseAlarm {
     let z = (score - threshold) / scale.max(1e-9);
     let survival = if shape < 1e-6 { (-z).exp() } else { (1.0 + shape * z).powf(-1.0 / shape) };
     let p = (n / trials as f64 * survival).clamp(LEAST, at_most);
-    FalseAlarm { p, extrapolated: true, null, trials }
+    FalseAlarm { p, extrapolated: above == 0, null, trials }
 }
 
 /// Standard error of a shape fitted to `n` values by probability-weighted moments, for many of them (Hosking and Wallis 1987;

@@ -1,7 +1,8 @@
 //! Several periods at once: the best comb is taken off, the rest searched again.
 
 use super::comb::{Comb, Grid, search};
-use super::nulls::{FalseAlarm, false_alarm};
+use super::nulls::FalseAlarm;
+use super::scales::Scales;
 
 /// A comb that is no false alarm.
 #[derive(Clone, Debug)]
@@ -15,24 +16,38 @@ pub struct Found {
 /// Fewest onsets worth a search.
 const FEWEST: usize = 3;
 
-/// All combs with a false-alarm probability of at most `level`, in the order found.
-pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
+/// What a series holds.
+#[derive(Clone, Debug, Default)]
+pub struct Peeled {
+    /// Combs below the level, in the order found.
+    pub found: Vec<Found>,
+    /// The best comb of what was left, above it.
+    pub rejected: Option<Found>,
+}
+
+/// All combs, of any scale, with a false-alarm probability of at most `level`.
+pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) -> Peeled {
+    let mut peeled = Peeled::default();
     let mut left: Vec<usize> = (0..onsets_ns.len()).collect();
     while left.len() >= FEWEST {
         let onsets: Vec<f64> = left.iter().map(|&index| onsets_ns[index]).collect();
-        let Some(mut comb) = search(&onsets, grid) else { break };
-        let alarm = false_alarm(&onsets, &comb, grid, load, seed.wrapping_add(found.len() as u64), level);
-        if alarm.p > level {
+        let seed = seed.wrapping_add(peeled.found.len() as u64);
+        let Some((mut comb, false_alarm)) = Scales::search(&onsets, grid).surest(&onsets, load, seed, level)
+        else {
             break;
-        }
+        };
         let explained = explained(&comb, &onsets);
         comb.hits.iter_mut().for_each(|hit| hit.1 = left[hit.1]);
+        let next = Found { comb, false_alarm };
+        if next.false_alarm.p > level {
+            peeled.rejected = Some(next);
+            break;
+        }
         left = left.iter().zip(&explained).filter(|(_, taken)| !**taken).map(|(index, _)| *index).collect();
-        found.push(Found { comb, false_alarm: alarm });
+        peeled.found.push(next);
     }
-    settle(&mut found, onsets_ns, grid);
-    found
+    settle(&mut peeled.found, onsets_ns, grid);
+    peeled
 }
 
 /// Which onsets a comb accounts for: its hits, and what was merged into them.
@@ -73,6 +88,7 @@ fn settle(found: &mut [Found], onsets_ns: &[f64], grid: &Grid) {
         let near = Grid {
             min_period_ns: ((period_ns * 0.97) as i64).max(grid.min_period_ns),
             max_period_ns: ((period_ns * 1.03) as i64).min(grid.max_period_ns),
+            gap_ns: found[index].comb.gap_ns,
             ..grid.clone()
         };
         if let Some(mut comb) = search(&onsets, &near)
@@ -106,7 +122,8 @@ mod tests {
         onsets.sort_unstable_by(f64::total_cmp);
         let grid = Grid::new(7_200_000_000_000, 120_000_000_000, 100_000_000);
         let found = all(&onsets, &grid, &[], 1, 0.01);
-        let mut periods: Vec<f64> = found.iter().map(|found| (found.comb.period_ns * 1e-9).round()).collect();
+        let mut periods: Vec<f64> =
+            found.found.iter().map(|found| (found.comb.period_ns * 1e-9).round()).collect();
         periods.sort_unstable_by(f64::total_cmp);
         assert_eq!(periods, [430.0, 600.0]);
     }

@@ -3,6 +3,8 @@
 //! A scenario is a stream of requests (rate, load over time, ordinary share of bad ones), combs of spikes, and unrelated
 //! bursts. A spike makes a share of the requests that start within its width bad.
 
+pub mod busy;
+
 use std::f64::consts::TAU;
 
 use super::Series;
@@ -162,6 +164,14 @@ pub struct Made {
     pub affected: u64,
 }
 
+/// A stretch in which requests are bad that else were not.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    onset_s: f64,
+    width_s: f64,
+    share: f64,
+}
+
 /// Makes a series.
 pub fn make(scenario: &Scenario, random: &mut Random) -> Made {
     let bins = (scenario.horizon_s / scenario.bin_s).round() as usize;
@@ -169,16 +179,25 @@ pub fn make(scenario: &Scenario, random: &mut Random) -> Made {
     let spikes_s: Vec<_> =
         scenario.combs.iter().map(|comb| comb.onsets(scenario.horizon_s, random)).collect();
     let mut bursts_s = Vec::new();
-    let mut pulses: Vec<(f64, f64)> =
-        spikes_s.iter().flatten().map(|&onset| (onset, scenario.width_s)).collect();
+    let pulse = |onset_s: f64, width_s: f64| Pulse { onset_s, width_s, share: scenario.share };
+    let mut pulses: Vec<Pulse> =
+        spikes_s.iter().flatten().map(|&onset| pulse(onset, scenario.width_s)).collect();
     for unrelated in &scenario.unrelated {
         let onsets = bursts(*unrelated, scenario, &load, random);
         let width_s = scenario.width_s * if *unrelated == Unrelated::Huge { 100.0 } else { 1.0 };
-        pulses.extend(onsets.iter().map(|&onset| (onset, width_s)));
+        pulses.extend(onsets.iter().map(|&onset| pulse(onset, width_s)));
         bursts_s.extend(onsets);
     }
+    let (series, affected) = counted(scenario, &load, &pulses, random);
+    bursts_s.sort_unstable_by(f64::total_cmp);
+    Made { series, spikes_s, bursts_s, affected }
+}
+
+/// Requests with those pulses, and how many of them are bad because of them.
+fn counted(scenario: &Scenario, load: &[f64], pulses: &[Pulse], random: &mut Random) -> (Series, u64) {
+    let bins = load.len();
     let mut raised = vec![0.0f64; bins];
-    for (onset, width_s) in pulses {
+    for &Pulse { onset_s: onset, width_s, share } in pulses {
         let first = (onset / scenario.bin_s).floor() as usize;
         let last = ((onset + width_s) / scenario.bin_s).ceil() as usize;
         for (bin, raised) in raised.iter_mut().enumerate().take(last).skip(first) {
@@ -189,7 +208,7 @@ pub fn make(scenario: &Scenario, random: &mut Random) -> Made {
                 Shape::Freeze | Shape::Box => 1.0,
                 Shape::Ramp => ((from + to) / 2.0 - onset) / width_s,
             };
-            *raised = raised.max(scenario.share * height * (to - from).max(0.0) / scenario.bin_s);
+            *raised = raised.max(share * height * (to - from).max(0.0) / scenario.bin_s);
         }
     }
     let ordinary = ordinary(scenario, bins, random);
@@ -213,8 +232,7 @@ pub fn make(scenario: &Scenario, random: &mut Random) -> Made {
         series.bad.push(spiked + bad);
         series.excess_ns.push(f64::from(spiked + bad) * scenario.width_s * 0.5e9);
     }
-    bursts_s.sort_unstable_by(f64::total_cmp);
-    Made { series, spikes_s, bursts_s, affected }
+    (series, affected)
 }
 
 /// The rate of each bin over its mean.

@@ -1,9 +1,9 @@
 use super::*;
 use crate::periodicity::random::Random;
 
-const SECOND: i64 = 1_000_000_000;
+pub(super) const SECOND: i64 = 1_000_000_000;
 
-fn train(kind: Kind, subject: &str, times: impl IntoIterator<Item = (i64, i64)>) -> Train {
+pub(super) fn train(kind: Kind, subject: &str, times: impl IntoIterator<Item = (i64, i64)>) -> Train {
     let times = times.into_iter().map(|(from_ns, to_ns)| Happening {
         from_ns,
         to_ns,
@@ -26,6 +26,7 @@ fn found(trains: &[Train]) -> Vec<(String, String)> {
     let subject = Subject {
         hits: &hits,
         misses: &[],
+        others: &[],
         excess_s: &[1.0; 9],
         period_ns: 20.0 * SECOND as f64,
         recording: (0, 180 * SECOND),
@@ -95,6 +96,7 @@ fn ten_minutes(trains: &[Train], misses: &[i64], processes: &[i64]) -> Vec<Cause
     let subject = Subject {
         hits: &hits,
         misses,
+        others: &[],
         excess_s: &[1.0; 12],
         period_ns: 600.0 * SECOND as f64,
         recording: (0, 7200 * SECOND),
@@ -201,6 +203,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
         let subject = Subject {
             hits: &hits,
             misses: &[],
+            others: &[],
             excess_s: &[1.0; 12],
             period_ns: period_ns as f64,
             recording: (0, 930 * SECOND),
