@@ -126,6 +126,12 @@ impl Ending {
         self.closed_by_call |= self.fin_out_ns.is_some_and(|fin_ns| during.contains(&fin_ns));
     }
 
+    /// A change of state is missing: one that does not follow from the one before, or the end of a socket that a call
+    /// found reset.
+    fn is_holey(&self) -> bool {
+        self.hole || (self.reset_seen_ns.is_some() && self.closed.is_none())
+    }
+
     /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
     /// the call of shutdown may be among what was lost.
     fn gave_up(&self, lossy: bool) -> bool {
@@ -205,6 +211,8 @@ pub struct Exchanged<'a> {
     pub unread: bool,
     /// The other side has acknowledged all of the answer.
     pub acknowledged: bool,
+    /// The streams were seen from their first byte on, so that what is missing shows.
+    pub counted: bool,
     /// The other end, where it was recorded.
     pub other: Option<Other<'a>>,
 }
@@ -275,7 +283,7 @@ pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
 /// | whole | the client took it, or was there | `ok`, `error` |
 /// | whole | the client had left before | `client_closed` |
 /// | bytes of no protocol | | `unparsed` |
-/// | any | a change of state is missing | `lost` |
+/// | any | a change of state is missing, or bytes may be without a trace | `lost` |
 /// | of unknown length | all was taken, nothing more was tried, and it came to an apparent end | `ok`, `error` |
 /// | of unknown length | else | `lost` |
 /// | until the close | the client left first, and more was sent | `client_closed` |
@@ -298,7 +306,7 @@ pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> F
     if let Some(ns) = x.unparsed_ns {
         return fate(x, Outcome::Unparsed, ns);
     }
-    if ending.hole {
+    if ending.is_holey() || (lossy && !x.counted) {
         return fate(x, Outcome::Lost, x.last.exit_ns);
     }
     match (x.answer, length) {
@@ -330,7 +338,7 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         return answered(x, answer);
     }
     match ending.closed {
-        _ if ending.hole => fate(x, Outcome::Lost, answer.last.exit_ns),
+        _ if ending.is_holey() => fate(x, Outcome::Lost, answer.last.exit_ns),
         Some(closed) if x.acknowledged && (closed.sk_err == 0 || during_last_call) => answered(x, answer),
         // Its kernel took all of it, then it reset: what its application took is not known.
         Some(_) if x.acknowledged && ending.fin_in_ns.is_some() && x.other.is_none() => {
@@ -338,7 +346,6 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         }
         Some(_) => fate(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
-        None if ending.reset_seen_ns.is_some() => fate(x, Outcome::ClientClosed, left_ns),
         None if x.other.is_some_and(|other| other.ending.gave_up(lossy)) => {
             fate(x, Outcome::ClientClosed, left_ns)
         }
