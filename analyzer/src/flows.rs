@@ -117,6 +117,7 @@ impl Flow {
             }
             Kind::Close => self.ending.close_called(event.enter_ns(), event.boot_ns),
             Kind::Shutdown => {
+                self.ending.deaf |= event.flags & flags::SHUT_READ != 0;
                 if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
                     self.ending.half_closed_ns.get_or_insert(event.boot_ns);
                 }
@@ -239,6 +240,8 @@ impl Flow {
                 self.ending.refused_ns.get_or_insert(event.boot_ns);
             }
         }
+        let nothing = way == Way::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
+        self.ending.end_taken |= nothing && !self.ending.deaf;
         self.bytes[way as usize] += event.done_bytes;
         if !self.recognised && event.done_bytes > 0 {
             self.recognise(way, event);

@@ -65,6 +65,10 @@ pub struct Ending {
     pub closed: Option<Closed>,
     /// A call failed because the other side had reset the connection.
     pub reset_seen_ns: Option<i64>,
+    /// The application was told that nothing more comes.
+    pub end_taken: bool,
+    /// Shut down for receiving: then it is told so at any time.
+    pub deaf: bool,
     /// A send failed because nobody takes it any more: there was more to say.
     pub refused_ns: Option<i64>,
     /// Sequence number up to which the other side has acknowledged, by the last `state` row.
@@ -126,10 +130,11 @@ impl Ending {
         self.closed_by_call |= self.fin_out_ns.is_some_and(|fin_ns| during.contains(&fin_ns));
     }
 
-    /// A change of state is missing: one that does not follow from the one before, or the end of a socket that a call
-    /// found reset.
+    /// A change of state is missing: one that does not follow from the one before, or one that a call has shown: a reset,
+    /// the end of what comes.
     fn is_holey(&self) -> bool {
-        self.hole || (self.reset_seen_ns.is_some() && self.closed.is_none())
+        let open = self.closed.is_none();
+        self.hole || (open && (self.reset_seen_ns.is_some() || (self.end_taken && self.fin_in_ns.is_none())))
     }
 
     /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
@@ -137,7 +142,7 @@ impl Ending {
     fn gave_up(&self, lossy: bool) -> bool {
         match self.fin_out_ns {
             Some(_) if self.half_closed_ns.is_some() => {
-                self.close_called_ns.is_some() || self.closed.is_some()
+                self.closed.is_some() || (self.close_called_ns.is_some() && !lossy)
             }
             Some(_) => self.closed_by_call || !lossy,
             None => self.reset_out_ns().is_some(),
@@ -466,7 +471,11 @@ fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
     ending.fin_in_ns.is_none()
         || ending.closed.is_some()
         || ending.reset_seen_ns.is_some()
-        || x.other.is_some_and(|other| other.ending.gave_up(lossy))
+        || x.other.is_some_and(|other| {
+            // Who only shut down its sending half may have waited until this side's FIN.
+            let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
+            other.ending.gave_up(lossy) && !waited
+        })
 }
 
 impl Exchanged<'_> {
