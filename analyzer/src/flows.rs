@@ -4,7 +4,7 @@
 //! longer, because calls that were under way when it closed are reported afterwards.
 
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::http1::{Direction, begins_head};
+use retrospan_formats::http1::{Direction, begins_head, surely_begins_head};
 
 use crate::connections::{Role, SocketIndex, Sockets};
 use crate::events::{Event, StateChange};
@@ -32,6 +32,8 @@ pub struct Flow {
     process_id: i64,
     streams: Streams,
     http: Option<(Messages, Exchanges)>,
+    /// It was seen from its first byte.
+    from_start: bool,
     /// A message head has told which side this is.
     recognised: bool,
     /// The last change of state: what the kernel had counted by then.
@@ -81,7 +83,8 @@ impl Flow {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            http: side.map(|side| (Messages::new(side), Exchanges::new(index, side, !socket.discovered))),
+            http: side.map(|side| http(index, side, !socket.discovered, [0, 0])),
+            from_start: !socket.discovered,
             recognised: false,
             last_row: None,
         }
@@ -90,8 +93,8 @@ impl Flow {
     /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
     pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let http = Some((Messages::new(side), Exchanges::new(index, side, true)));
-        Flow { http, ..Flow::new(index, sockets, now_ns) }
+        let http = Some(http(index, side, true, [0, 0]));
+        Flow { http, from_start: true, ..Flow::new(index, sockets, now_ns) }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -114,6 +117,7 @@ impl Flow {
             }
             Kind::Close => self.ending.close_called(event.enter_ns(), event.boot_ns),
             Kind::Shutdown => {
+                self.ending.deaf |= event.flags & flags::SHUT_READ != 0;
                 if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
                     self.ending.half_closed_ns.get_or_insert(event.boot_ns);
                 }
@@ -171,7 +175,8 @@ impl Flow {
             sent: other.next_seq(Way::Out).and_then(|seq| self.streams.position(Way::In, seq)),
             taken: other.next_seq(Way::In).and_then(|seq| self.streams.position(Way::Out, seq)),
         });
-        let closing = Closing { ending: &self.ending, unread, acknowledged, other, now_ns };
+        let closing =
+            Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
         if let Some((messages, exchanges)) = &mut self.http {
             messages.finish(&mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
@@ -235,6 +240,8 @@ impl Flow {
                 self.ending.refused_ns.get_or_insert(event.boot_ns);
             }
         }
+        let nothing = way == Way::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
+        self.ending.end_taken |= nothing && !self.ending.deaf;
         self.bytes[way as usize] += event.done_bytes;
         if !self.recognised && event.done_bytes > 0 {
             self.recognise(way, event);
@@ -245,17 +252,17 @@ impl Flow {
     /// The first message head tells who asks: mostly who connected, but not with reverse HTTP, and of an older connection that
     /// is not known.
     fn recognise(&mut self, way: Way, event: &Event<'_>) {
-        let Some((side, sure)) = side_by_head(way, event) else { return };
         let supposed = self.http.as_ref().map(|(_, exchanges)| exchanges.side());
-        if supposed == Some(side) {
-            self.recognised = true;
-        } else if sure || supposed.is_none() {
-            self.recognised = true;
+        let told = side_by_head(way, event, surely_begins_head);
+        self.recognised = told.is_some();
+        let begun = || side_by_head(way, event, begins_head).filter(|_| supposed.is_none());
+        if let Some(side) = told.or_else(begun)
+            && supposed != Some(side)
+        {
             // The streams have run on without anyone reading them, or in vain.
             let positions = self.streams.positions();
-            let from_start = positions == [0, 0] && supposed.is_some();
-            let exchanges = Exchanges::new(self.socket, side, from_start);
-            self.http = Some((Messages::starting_at(side, positions), exchanges));
+            let from_start = self.from_start && positions == [0, 0];
+            self.http = Some(http(self.socket, side, from_start, positions));
         }
     }
 
@@ -300,8 +307,9 @@ impl Flow {
         sink: &mut Sink<'_>,
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
-        let Flow { streams, http, ending, missing_bytes, .. } = self;
-        let closing = Closing { ending, unread: false, acknowledged: None, other: None, now_ns };
+        let Flow { streams, http, ending, missing_bytes, from_start, .. } = self;
+        let counted = *from_start;
+        let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
         step(streams, &mut |piece| {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
@@ -312,6 +320,12 @@ impl Flow {
             });
         });
     }
+}
+
+/// The steps for messages. `positions`: of the next byte sent and received.
+fn http(socket: SocketIndex, side: Side, from_start: bool, positions: [u64; 2]) -> (Messages, Exchanges) {
+    let messages = if from_start { Messages::new(side) } else { Messages::starting_at(side, positions) };
+    (messages, Exchanges::new(socket, side, from_start))
 }
 
 /// Whether the counters of a socket in this state are those of its streams.
@@ -329,26 +343,15 @@ fn fin_may_be_in(state: u8) -> bool {
     matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
 }
 
-/// Which side a socket is on, if these bytes say so, and whether they say it beyond doubt.
-fn side_by_head(way: Way, event: &Event<'_>) -> Option<(Side, bool)> {
+/// Which side a socket is on, if the bytes of this call begin a message.
+fn side_by_head(way: Way, event: &Event<'_>, begins: fn(Direction, &[u8]) -> bool) -> Option<Side> {
     if event.flags & flags::LENGTH_ONLY != 0 {
         return None;
     }
     let (head, _) = event.head_and_tail();
-    let requests = begins_head(Direction::Requests, head);
-    let responses = begins_head(Direction::Responses, head);
-    let side = match (way, requests, responses) {
-        (Way::Out, true, false) | (Way::In, false, true) => Side::Client,
-        (Way::In, true, false) | (Way::Out, false, true) => Side::Server,
-        _ => return None,
-    };
-    let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
-    let sure = if requests { ends_request_line(line) } else { line.starts_with(b"HTTP/1.") };
-    Some((side, sure))
-}
-
-/// `... HTTP/1.1`, with or without CR.
-fn ends_request_line(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    line.len() > 9 && line[line.len() - 9..].starts_with(b" HTTP/1.")
+    match (way, begins(Direction::Requests, head), begins(Direction::Responses, head)) {
+        (Way::Out, true, false) | (Way::In, false, true) => Some(Side::Client),
+        (Way::In, true, false) | (Way::Out, false, true) => Some(Side::Server),
+        _ => None,
+    }
 }

@@ -65,6 +65,10 @@ pub struct Ending {
     pub closed: Option<Closed>,
     /// A call failed because the other side had reset the connection.
     pub reset_seen_ns: Option<i64>,
+    /// The application was told that nothing more comes.
+    pub end_taken: bool,
+    /// Shut down for receiving: then it is told so at any time.
+    pub deaf: bool,
     /// A send failed because nobody takes it any more: there was more to say.
     pub refused_ns: Option<i64>,
     /// Sequence number up to which the other side has acknowledged, by the last `state` row.
@@ -126,12 +130,19 @@ impl Ending {
         self.closed_by_call |= self.fin_out_ns.is_some_and(|fin_ns| during.contains(&fin_ns));
     }
 
+    /// A change of state is missing: one that does not follow from the one before, or one that a call has shown: a reset,
+    /// the end of what comes.
+    fn is_holey(&self) -> bool {
+        let open = self.closed.is_none();
+        self.hole || (open && (self.reset_seen_ns.is_some() || (self.end_taken && self.fin_in_ns.is_none())))
+    }
+
     /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
     /// the call of shutdown may be among what was lost.
     fn gave_up(&self, lossy: bool) -> bool {
         match self.fin_out_ns {
             Some(_) if self.half_closed_ns.is_some() => {
-                self.close_called_ns.is_some() || self.closed.is_some()
+                self.closed.is_some() || (self.close_called_ns.is_some() && !lossy)
             }
             Some(_) => self.closed_by_call || !lossy,
             None => self.reset_out_ns().is_some(),
@@ -205,6 +216,8 @@ pub struct Exchanged<'a> {
     pub unread: bool,
     /// The other side has acknowledged all of the answer.
     pub acknowledged: bool,
+    /// The streams were seen from their first byte on, so that what is missing shows.
+    pub counted: bool,
     /// The other end, where it was recorded.
     pub other: Option<Other<'a>>,
 }
@@ -275,7 +288,7 @@ pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
 /// | whole | the client took it, or was there | `ok`, `error` |
 /// | whole | the client had left before | `client_closed` |
 /// | bytes of no protocol | | `unparsed` |
-/// | any | a change of state is missing | `lost` |
+/// | any | a change of state is missing, or bytes may be without a trace | `lost` |
 /// | of unknown length | all was taken, nothing more was tried, and it came to an apparent end | `ok`, `error` |
 /// | of unknown length | else | `lost` |
 /// | until the close | the client left first, and more was sent | `client_closed` |
@@ -298,7 +311,7 @@ pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> F
     if let Some(ns) = x.unparsed_ns {
         return fate(x, Outcome::Unparsed, ns);
     }
-    if ending.hole {
+    if ending.is_holey() || (lossy && !x.counted) {
         return fate(x, Outcome::Lost, x.last.exit_ns);
     }
     match (x.answer, length) {
@@ -330,7 +343,7 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         return answered(x, answer);
     }
     match ending.closed {
-        _ if ending.hole => fate(x, Outcome::Lost, answer.last.exit_ns),
+        _ if ending.is_holey() => fate(x, Outcome::Lost, answer.last.exit_ns),
         Some(closed) if x.acknowledged && (closed.sk_err == 0 || during_last_call) => answered(x, answer),
         // Its kernel took all of it, then it reset: what its application took is not known.
         Some(_) if x.acknowledged && ending.fin_in_ns.is_some() && x.other.is_none() => {
@@ -338,7 +351,6 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         }
         Some(_) => fate(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
-        None if ending.reset_seen_ns.is_some() => fate(x, Outcome::ClientClosed, left_ns),
         None if x.other.is_some_and(|other| other.ending.gave_up(lossy)) => {
             fate(x, Outcome::ClientClosed, left_ns)
         }
@@ -459,7 +471,11 @@ fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
     ending.fin_in_ns.is_none()
         || ending.closed.is_some()
         || ending.reset_seen_ns.is_some()
-        || x.other.is_some_and(|other| other.ending.gave_up(lossy))
+        || x.other.is_some_and(|other| {
+            // Who only shut down its sending half may have waited until this side's FIN.
+            let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
+            other.ending.gave_up(lossy) && !waited
+        })
 }
 
 impl Exchanged<'_> {

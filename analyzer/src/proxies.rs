@@ -169,7 +169,9 @@ impl Proxies {
     pub fn closed(&mut self, socket: SocketIndex) {
         self.pairs.remove(&socket);
         self.opened_for.remove(&socket);
-        self.preambles.iter_mut().for_each(|preambles| drop(preambles.remove(&socket)));
+        for preambles in &mut self.preambles {
+            preambles.remove(&socket);
+        }
         self.fresh.remove(&socket);
     }
 

@@ -144,6 +144,7 @@ impl Span {
                 length: r.extent.length(&self.head),
             }),
             unread: closing.unread,
+            counted: closing.counted,
             other: closing.other,
             acknowledged: self.response.is_none_or(|r| {
                 closing.acknowledged.is_some_and(|acknowledged| acknowledged >= r.extent.end)
@@ -161,6 +162,8 @@ pub struct Closing<'a> {
     pub unread: bool,
     /// Position up to which the other side has acknowledged.
     pub acknowledged: Option<u64>,
+    /// The streams were seen from their first byte on.
+    pub counted: bool,
     /// The other end, where it was recorded.
     pub other: Option<Other<'a>>,
     /// Now, or when the recording ended, boot time ns.
@@ -352,6 +355,7 @@ impl Exchanges {
                 self.response_extent(live, |extent| {
                     extent.endless = true;
                     extent.progress(position, moment);
+                    extent.may_end = true;
                 });
             }
             (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
@@ -494,14 +498,22 @@ impl Exchanges {
         if matches!(status, Some(100 | 102..=199)) {
             return;
         }
-        extent.endless = info.is_none();
+        extent.endless |= info.is_none_or(|info| info.unclear);
         extent.until_close = info.is_some_and(|info| info.until_close);
         extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
         let response = Response { extent, status, head_ns: moment.exit_ns };
         self.response = None;
-        let waiting = self.open.iter().copied().find(|&i| live.get(i).is_some_and(|s| s.response.is_none()));
+        let answers = info.and_then(|info| info.answers);
+        let waiting = self.open.iter().copied().find(|&i| {
+            live.get(i).is_some_and(|span| {
+                span.response.is_none() && answers.is_none_or(|number| number == u64::from(span.number))
+            })
+        });
         let Some(index) = waiting else {
-            if !std::mem::take(&mut self.unknown) && self.early.len() < MAX_EARLY {
+            let unknown = std::mem::take(&mut self.unknown);
+            if unknown || answers.is_some() || self.early.len() == MAX_EARLY {
+                self.early.clear();
+            } else {
                 self.early.push_back(response);
             }
             return;
@@ -509,6 +521,8 @@ impl Exchanges {
         self.close_before(index, live, closing, changes);
         if let Some(span) = live.get_mut(index) {
             span.response = Some(response);
+            // It may answer a request that was not understood, or missed.
+            span.damaged |= info.is_some() && answers.is_none();
         }
         self.answering = Some(index);
     }
