@@ -1,0 +1,336 @@
+//! Connects in, waits out: which requests waited for a connection that was being opened on their behalf.
+//!
+//! What opens a connection for another one does so right after it has accepted that one, or has received from it, on the same
+//! thread. That order alone is no evidence. It is believed where the first request on the new connection has its parent on
+//! the old one ([`crate::links`]). A connection that never carried a byte can prove nothing of the kind: it is believed where
+//! the same process is shown to work so, from the same port to the same address, and never otherwise; or where both
+//! connections were closed one right after the other on one thread.
+
+use std::collections::{HashMap, VecDeque};
+
+use retrospan_formats::event::Kind;
+
+use crate::connections::{Endpoint, Role, SocketIndex, Sockets};
+use crate::events::Event;
+use crate::hashing::IntMap;
+use crate::links::Parent;
+use crate::messages::Side;
+use crate::openings::Opening;
+use crate::spans::{Live, Span, SpanIndex};
+
+/// Connects that requests may have waited for.
+#[derive(Debug, Default)]
+pub struct Connects {
+    threads: IntMap<u32, Last>,
+    /// By the socket that is opened.
+    opened: IntMap<SocketIndex, Opened>,
+    /// When the handshake of a connection was complete at the answering side, and when it was accepted.
+    queued: IntMap<SocketIndex, Opening>,
+    /// Sockets opened for an accepted one, perhaps.
+    opened_for: IntMap<SocketIndex, Vec<SocketIndex>>,
+    ways: HashMap<Way, Shown>,
+    /// Sockets that are gone, and until when what is known of them is kept, ns.
+    gone: VecDeque<(i64, SocketIndex)>,
+}
+
+/// A thread's last call, as far as it tells for whom the next connect is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    /// It tells nothing.
+    #[default]
+    Other,
+    /// It accepted, and had not accepted another right before.
+    Accepted(SocketIndex),
+    /// It accepted several in a row.
+    AcceptedMore,
+    /// It received from an accepted connection.
+    Received(SocketIndex),
+    /// It closed.
+    Closed(SocketIndex),
+}
+
+/// A socket that was opened.
+#[derive(Debug, Default)]
+struct Opened {
+    opening: Opening,
+    /// A connect has returned.
+    called: bool,
+    /// The accepted connection that it is for, perhaps.
+    accepted: Option<SocketIndex>,
+    /// Whether its first request says so; None without one.
+    proven: Option<bool>,
+    /// It carried bytes.
+    used: bool,
+    /// It was closed together with the other.
+    closed_with: bool,
+}
+
+/// From where to where a process opens connections for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    process_id: i64,
+    port: u16,
+    to: Endpoint,
+}
+
+/// What connections of a way that carried requests have shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    right: bool,
+    wrong: bool,
+}
+
+/// A time in which a request waited for a connection. Boot time ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Begin.
+    pub from_ns: i64,
+    /// End; `i64::MAX` where there is none yet.
+    pub to_ns: i64,
+    /// The requesting end of that connection.
+    pub socket: SocketIndex,
+}
+
+/// What a span waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Of its own time, ns; above 0.
+    pub ns: i64,
+    /// The requesting end of the connection that it waited for longest.
+    pub socket: SocketIndex,
+}
+
+/// A span may be written this long after its socket is gone, ns.
+const KEEP_NS: i64 = 35_000_000_000;
+/// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
+const MAX_REMEMBERED: usize = 1 << 16;
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+
+impl Connects {
+    /// Takes in an event. Must see every one, in order of emission.
+    pub fn event(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
+        match (event.kind, event.state) {
+            (Kind::State, Some(change)) => match (change.old, change.new) {
+                (_, SYN_SENT) => self.connecting(socket, event, true, sockets),
+                (SYN_RECV, ESTABLISHED) if !self.opened.contains_key(&socket) => {
+                    self.queued.entry(socket).or_default().event(event);
+                }
+                _ => self.of_opened(socket, |opened| opened.opening.event(event)),
+            },
+            (Kind::Connect, _) => self.connecting(socket, event, false, sockets),
+            (Kind::Accept, _) if event.errno == 0 => self.queued.entry(socket).or_default().event(event),
+            (Kind::Send | Kind::Receive, _) if event.done_bytes > 0 => {
+                self.of_opened(socket, |opened| opened.used = true);
+            }
+            _ => {}
+        }
+        if event.kind != Kind::State && event.tid != 0 {
+            self.called(socket, event, sockets);
+        }
+    }
+
+    fn of_opened(&mut self, socket: SocketIndex, change: impl FnOnce(&mut Opened)) {
+        if let Some(opened) = self.opened.get_mut(&socket) {
+            change(opened);
+        }
+    }
+
+    /// A SYN leaves, or a connect has returned.
+    fn connecting(&mut self, socket: SocketIndex, event: &Event<'_>, anew: bool, sockets: &Sockets) {
+        let candidate = self.candidate(event, sockets);
+        if anew {
+            self.opened.insert(socket, Opened::default());
+        }
+        let opened = self.opened.entry(socket).or_default();
+        // The call that begins it says for whom, and so does the SYN that it sends; later calls ask what came of it.
+        if let (Some(accepted), None, false) = (candidate, opened.accepted, opened.called) {
+            opened.accepted = candidate;
+            self.opened_for.entry(accepted).or_default().push(socket);
+        }
+        opened.called |= event.kind == Kind::Connect;
+        opened.opening.event(event);
+    }
+
+    /// The accepted connection that a connect on this thread would be for.
+    fn candidate(&self, event: &Event<'_>, sockets: &Sockets) -> Option<SocketIndex> {
+        let accepted = match *self.threads.get(&event.tid).filter(|_| event.tid != 0)? {
+            Last::Accepted(accepted) | Last::Received(accepted) => accepted,
+            // It tries again.
+            Last::Closed(before) => {
+                let before = self.opened.get(&before)?;
+                before.accepted.filter(|_| !before.used)?
+            }
+            Last::Other | Last::AcceptedMore => return None,
+        };
+        (sockets.get(accepted).role != Role::Client).then_some(accepted)
+    }
+
+    fn called(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
+        if self.threads.len() > MAX_REMEMBERED {
+            self.threads.clear();
+        }
+        let last = self.threads.entry(event.tid).or_default();
+        let before = *last;
+        *last = match event.kind {
+            Kind::Accept if matches!(before, Last::Accepted(_) | Last::AcceptedMore) => Last::AcceptedMore,
+            Kind::Accept => Last::Accepted(socket),
+            Kind::Receive if event.done_bytes > 0 && sockets.get(socket).role != Role::Client => {
+                Last::Received(socket)
+            }
+            Kind::Close => Last::Closed(socket),
+            _ => Last::Other,
+        };
+        if let (Last::Closed(other), Kind::Close) = (before, event.kind) {
+            for (opened, accepted) in [(socket, other), (other, socket)] {
+                self.of_opened(opened, |opened| opened.closed_with |= opened.accepted == Some(accepted));
+            }
+        }
+    }
+
+    /// A span may have got its parent: the first request on a connection tells for whom that was opened.
+    pub fn linked(&mut self, index: SpanIndex, live: &Live, sockets: &Sockets) {
+        let Some(span) = live.get(index).filter(|span| span.side == Side::Client && span.number == 0) else {
+            return;
+        };
+        let Parent::Live(parent) = span.link.parent else { return };
+        let Some(accepted) = live.get(parent).map(|parent| parent.socket) else { return };
+        let Some(opened) = self.opened.get_mut(&span.socket).filter(|opened| opened.proven.is_none()) else {
+            return;
+        };
+        let right = opened.accepted == Some(accepted);
+        opened.proven = Some(true);
+        if let Some(way) = opened.accepted.and_then(|guess| Way::of(guess, span.socket, sockets)) {
+            if self.ways.len() > MAX_REMEMBERED {
+                self.ways.clear();
+            }
+            let shown = self.ways.entry(way).or_default();
+            shown.right |= right;
+            shown.wrong |= !right;
+        }
+        if !right {
+            if let Some(guess) = opened.accepted.replace(accepted)
+                && let Some(all) = self.opened_for.get_mut(&guess)
+            {
+                all.retain(|&other| other != span.socket);
+            }
+            self.opened_for.entry(accepted).or_default().push(span.socket);
+        }
+    }
+
+    /// A socket is gone.
+    pub fn closed(&mut self, socket: SocketIndex, now_ns: i64) {
+        self.gone.push_back((now_ns.saturating_add(KEEP_NS), socket));
+        while let Some(&(_, socket)) = self.gone.front().filter(|(until_ns, _)| *until_ns < now_ns) {
+            self.gone.pop_front();
+            self.opened.remove(&socket);
+            self.opened_for.remove(&socket);
+            self.queued.remove(&socket);
+        }
+    }
+
+    /// What of a span's own time, `gaps`, it waited for connections.
+    pub fn waited(&self, span: &Span, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
+        waited(gaps, &self.waits(span, sockets))
+    }
+
+    /// Every connection that was opened while the span may have waited for it.
+    fn waits(&self, span: &Span, sockets: &Sockets) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        let accepted = match span.side {
+            Side::Server => Some(span.socket),
+            Side::Client => {
+                self.own_connection(span.socket, sockets, &mut waits);
+                sockets.get(span.socket).peer
+            }
+        };
+        let Some(accepted) = accepted else { return waits };
+        for &socket in self.opened_for.get(&accepted).into_iter().flatten() {
+            if let Some(opened) = self.opened.get(&socket)
+                && self.believed(socket, opened, accepted, sockets)
+                && let Some(attempt) = opened.opening.attempt()
+            {
+                let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
+                waits.push(Wait { from_ns: attempt.from_ns, to_ns, socket });
+            }
+        }
+        waits
+    }
+
+    /// A request may be sent before its own connection is established, or before it is accepted.
+    fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, waits: &mut Vec<Wait>) {
+        let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
+        if let Some(attempt) = attempt {
+            let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
+            waits.push(Wait { from_ns: attempt.from_ns, to_ns, socket });
+        }
+        let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
+        if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
+            let from_ns = attempt.and_then(|attempt| attempt.end).map_or(arrived_ns, |end| end.0);
+            let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
+            waits.push(Wait { from_ns, to_ns, socket });
+        }
+    }
+
+    fn believed(
+        &self,
+        socket: SocketIndex,
+        opened: &Opened,
+        accepted: SocketIndex,
+        sockets: &Sockets,
+    ) -> bool {
+        if let Some(proven) = opened.proven {
+            return proven && opened.accepted == Some(accepted);
+        }
+        if opened.used {
+            return false;
+        }
+        let shown = Way::of(accepted, socket, sockets).and_then(|way| self.ways.get(&way)).copied();
+        let shown = shown.unwrap_or_default();
+        !shown.wrong && (shown.right || opened.closed_with)
+    }
+}
+
+impl Way {
+    fn of(accepted: SocketIndex, opened: SocketIndex, sockets: &Sockets) -> Option<Way> {
+        let (from, to) = (sockets.get(accepted), sockets.get(opened));
+        (to.process_id != 0).then_some(())?;
+        Some(Way { process_id: to.process_id, port: from.local?.port, to: to.remote? })
+    }
+}
+
+/// The part of `gaps` (in order and apart) that is within any wait.
+fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<Waited> {
+    let within = |wait: &Wait| -> i64 {
+        gaps.iter().map(|&(from, to)| (to.min(wait.to_ns) - from.max(wait.from_ns)).max(0)).sum()
+    };
+    let longest = waits.iter().max_by_key(|wait| within(wait))?;
+    let mut intervals: Vec<(i64, i64)> = waits.iter().map(|wait| (wait.from_ns, wait.to_ns)).collect();
+    intervals.sort_unstable();
+    let mut ns = 0;
+    for &(begin, end) in gaps {
+        let mut until = begin;
+        for &(from, to) in &intervals {
+            ns += (to.min(end) - from.max(until)).max(0);
+            until = until.max(to.min(end));
+        }
+    }
+    (ns > 0).then_some(Waited { ns, socket: longest.socket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overlaps_is_waited_for_once() {
+        let wait = |from_ns, to_ns, socket| Wait { from_ns, to_ns, socket };
+        let gaps = [(0, 100), (200, 300)];
+        assert_eq!(waited(&gaps, &[]), None);
+        assert_eq!(waited(&gaps, &[wait(100, 200, 1)]), None);
+        assert_eq!(waited(&gaps, &[wait(-50, i64::MAX, 1)]), Some(Waited { ns: 200, socket: 1 }));
+        let waits = [wait(50, 220, 1), wait(60, 250, 2), wait(10, 30, 3), wait(260, 270, 3)];
+        assert_eq!(waited(&gaps, &waits), Some(Waited { ns: 20 + 50 + 50 + 10, socket: 2 }));
+    }
+}
