@@ -34,6 +34,7 @@ fn found(trains: &[Train]) -> Vec<(String, String)> {
         hop: "a -> b:1",
         on_the_way: true,
         processes: &BTreeSet::from([1]),
+        answering: &BTreeSet::from([1]),
     };
     causes(trains, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()
 }
