@@ -37,7 +37,7 @@ opened AS (
            array_sort(array_agg(connect_ns) FILTER (WHERE connect_ns IS NOT NULL)) AS lengths,
            max(accept_wait_ns) AS queued_ns
     FROM connections
-    WHERE NOT discovered AND client_socket_id IS NOT NULL AND ($port IS NULL OR dst_port = $port)
+    WHERE (connect_outcome IS NOT NULL OR syn_retransmits IS NOT NULL) AND ($port IS NULL OR dst_port = $port)
     GROUP BY hop
 )
 SELECT opened.hop,

@@ -28,7 +28,7 @@ use crate::tables;
 use crate::traces::Traces;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 6;
+pub const ALGORITHM_VERSION: u32 = 7;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,16 +229,16 @@ impl Assembly<'_> {
                     let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
                     let (sockets, proxies) = (&self.sockets, &self.proxies);
                     self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, lossy);
-                    self.connects.linked(span, &self.live, &self.sockets);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
                 }
                 Change::Headed(span) => {
                     self.links.headed(span, &mut self.live);
-                    self.connects.linked(span, &self.live, &self.sockets);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
                 }
                 Change::Answered(span) => self.links.answered(span, &self.live),
                 Change::Finished(span) => {
                     self.links.finished(span, &mut self.live, &self.sockets, &self.proxies);
-                    self.connects.linked(span, &self.live, &self.sockets);
+                    self.connects.linked(span, true, &self.live, &self.sockets);
                     self.traces.finished(span, now_ns);
                 }
             }

@@ -387,7 +387,8 @@ impl<'a> Columns<'a> {
         known: &mut HashMap<Arc<str>, u32>,
     ) -> Socket {
         let mut endpoint = |(texts, ports): (&StringArray, &PrimitiveArray<Int32Type>)| {
-            let port = value(ports, row)? as u16;
+            // Port 0 is an end that was never chosen, or that a failed connect took away again.
+            let port = value(ports, row).filter(|&port| port != 0)? as u16;
             texts
                 .is_valid(row)
                 .then(|| Endpoint { address: intern(texts.value(row), addresses, known), port })

@@ -2,9 +2,12 @@
 //!
 //! What opens a connection for another one does so right after it has accepted that one, or has received from it, on the same
 //! thread. That order alone is no evidence. It is believed where the first request on the new connection has its parent on
-//! the old one ([`crate::links`]). A connection that never carried a byte can prove nothing of the kind: it is believed where
-//! the same process is shown to work so, from the same port to the same address, and never otherwise; or where both
-//! connections were closed one right after the other on one thread.
+//! the old one ([`crate::links`]); else only where the same process is shown to work so, from the same port to the same address, and
+//! never otherwise, or where both connections were closed one right after the other on one thread.
+//!
+//! A proxy may give a new connection to whichever request has waited longest, so that it carries another one's bytes (Envoy
+//! does, where many wait at once). Who accepted and connected at once has opened it for the accepted connection all the same,
+//! which waits for one to that address. What only received before it connected may have done both for different reasons.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -56,13 +59,21 @@ struct Opened {
     /// A connect has returned.
     called: bool,
     /// The accepted connection that it is for, perhaps.
-    accepted: Option<SocketIndex>,
-    /// Whether its first request says so; None without one.
-    proven: Option<bool>,
+    guess: Option<Guess>,
+    /// The connection that its first request came by.
+    proven: Option<SocketIndex>,
     /// It carried bytes.
     used: bool,
     /// It was closed together with the other.
     closed_with: bool,
+}
+
+/// What the order of calls says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guess {
+    accepted: SocketIndex,
+    /// The thread accepted and connected, with nothing in between.
+    at_once: bool,
 }
 
 /// From where to where a process opens connections for others.
@@ -139,14 +150,14 @@ impl Connects {
 
     /// A SYN leaves, or a connect has returned.
     fn connecting(&mut self, socket: SocketIndex, event: &Event<'_>, anew: bool, sockets: &Sockets) {
-        let candidate = self.candidate(event, sockets);
+        let guess = self.guess(event, sockets);
         if anew {
             self.opened.insert(socket, Opened::default());
         }
         let opened = self.opened.entry(socket).or_default();
         // The call that begins it says for whom, and so does the SYN that it sends; later calls ask what came of it.
-        if let (Some(accepted), None, false) = (candidate, opened.accepted, opened.called) {
-            opened.accepted = candidate;
+        if let (Some(Guess { accepted, .. }), None, false) = (guess, opened.guess, opened.called) {
+            opened.guess = guess;
             self.opened_for.entry(accepted).or_default().push(socket);
         }
         opened.called |= event.kind == Kind::Connect;
@@ -154,17 +165,18 @@ impl Connects {
     }
 
     /// The accepted connection that a connect on this thread would be for.
-    fn candidate(&self, event: &Event<'_>, sockets: &Sockets) -> Option<SocketIndex> {
-        let accepted = match *self.threads.get(&event.tid).filter(|_| event.tid != 0)? {
-            Last::Accepted(accepted) | Last::Received(accepted) => accepted,
+    fn guess(&self, event: &Event<'_>, sockets: &Sockets) -> Option<Guess> {
+        let guess = match *self.threads.get(&event.tid).filter(|_| event.tid != 0)? {
+            Last::Accepted(accepted) => Guess { accepted, at_once: true },
+            Last::Received(accepted) => Guess { accepted, at_once: false },
             // It tries again.
             Last::Closed(before) => {
                 let before = self.opened.get(&before)?;
-                before.accepted.filter(|_| !before.used)?
+                before.guess.filter(|_| !before.used)?
             }
             Last::Other | Last::AcceptedMore => return None,
         };
-        (sockets.get(accepted).role != Role::Client).then_some(accepted)
+        (sockets.get(guess.accepted).role != Role::Client).then_some(guess)
     }
 
     fn called(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
@@ -184,39 +196,47 @@ impl Connects {
         };
         if let (Last::Closed(other), Kind::Close) = (before, event.kind) {
             for (opened, accepted) in [(socket, other), (other, socket)] {
-                self.of_opened(opened, |opened| opened.closed_with |= opened.accepted == Some(accepted));
+                let is_other = |guess: Guess| guess.accepted == accepted;
+                self.of_opened(opened, |opened| opened.closed_with |= opened.guess.is_some_and(is_other));
             }
         }
     }
 
-    /// A span may have got its parent: the first request on a connection tells for whom that was opened.
-    pub fn linked(&mut self, index: SpanIndex, live: &Live, sockets: &Sockets) {
+    /// A span may have got its parent: the first request on a connection tells for whom that was opened. `last`: it will
+    /// get none any more.
+    pub fn linked(&mut self, index: SpanIndex, last: bool, live: &Live, sockets: &Sockets) {
         let Some(span) = live.get(index).filter(|span| span.side == Side::Client && span.number == 0) else {
             return;
         };
-        let Parent::Live(parent) = span.link.parent else { return };
-        let Some(accepted) = live.get(parent).map(|parent| parent.socket) else { return };
         let Some(opened) = self.opened.get_mut(&span.socket).filter(|opened| opened.proven.is_none()) else {
             return;
         };
-        let right = opened.accepted == Some(accepted);
-        opened.proven = Some(true);
-        if let Some(way) = opened.accepted.and_then(|guess| Way::of(guess, span.socket, sockets)) {
-            if self.ways.len() > MAX_REMEMBERED {
-                self.ways.clear();
+        let parent = match span.link.parent {
+            Parent::Live(parent) => live.get(parent).map(|parent| parent.socket),
+            _ => None,
+        };
+        opened.proven = parent;
+        let guess = opened.guess;
+        if let Some(parent) = parent {
+            let all = self.opened_for.entry(parent).or_default();
+            if !all.contains(&span.socket) {
+                all.push(span.socket);
             }
-            let shown = self.ways.entry(way).or_default();
-            shown.right |= right;
-            shown.wrong |= !right;
         }
-        if !right {
-            if let Some(guess) = opened.accepted.replace(accepted)
-                && let Some(all) = self.opened_for.get_mut(&guess)
-            {
-                all.retain(|&other| other != span.socket);
-            }
-            self.opened_for.entry(accepted).or_default().push(span.socket);
+        let Some(guess) = guess.filter(|_| parent.is_some() || last) else { return };
+        let Some(way) = Way::of(guess.accepted, span.socket, sockets) else { return };
+        let right = parent == Some(guess.accepted);
+        // Another request of the same way may have got it where nothing lay between accept and connect.
+        let same_way = match parent {
+            Some(parent) => Way::of(parent, span.socket, sockets) == Some(way),
+            None => true,
+        };
+        if self.ways.len() > MAX_REMEMBERED {
+            self.ways.clear();
         }
+        let shown = self.ways.entry(way).or_default();
+        shown.right |= right;
+        shown.wrong |= !right && !(guess.at_once && same_way);
     }
 
     /// A socket is gone.
@@ -280,10 +300,11 @@ impl Connects {
         accepted: SocketIndex,
         sockets: &Sockets,
     ) -> bool {
-        if let Some(proven) = opened.proven {
-            return proven && opened.accepted == Some(accepted);
+        if opened.proven == Some(accepted) {
+            return true;
         }
-        if opened.used {
+        let Some(guess) = opened.guess.filter(|guess| guess.accepted == accepted) else { return false };
+        if opened.used && !guess.at_once {
             return false;
         }
         let shown = Way::of(accepted, socket, sockets).and_then(|way| self.ways.get(&way)).copied();

@@ -206,3 +206,43 @@ fn a_proxy_closes_both_where_its_connect_was_refused() {
     assert_eq!(refused(true), ("server_closed".to_owned(), Some("20020000".to_owned())));
     assert_eq!(refused(false), ("server_closed".to_owned(), None));
 }
+
+#[test]
+fn a_proxy_may_give_the_connection_to_another_request_that_waits() {
+    let mut world = World::new();
+    let chain = Chain::new(&mut world);
+    chain.quick(&mut world);
+    let requests = ["/1", "/2"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+    let waiting = requests.each_ref().map(|request| {
+        let front = world.connect(chain.client, chain.proxy, 8000);
+        world.send(front.client, request.as_bytes());
+        (front, world.connecting(chain.proxy, 8080))
+    });
+    world.wait(500 * MS);
+    let backs = waiting.map(|(_, opened)| world.established(opened, chain.server));
+    for ((front, _), request) in waiting.iter().zip(&requests) {
+        world.receive(front.server, request.as_bytes());
+    }
+    for (index, (front, _)) in waiting.iter().enumerate() {
+        // The first request goes by what was opened for the second.
+        world.request(backs[1 - index], requests[index].as_bytes());
+        world.respond(backs[1 - index], OK);
+        world.respond(*front, OK);
+    }
+    let assembled = world.assembled();
+    for (front, _) in waiting {
+        assert!(number(assembled.only(front.client), "connect_ns") > 500 * MS);
+    }
+}
+
+#[test]
+fn an_address_that_a_failed_connect_took_away_is_not_known() {
+    let mut world = World::new();
+    let client = world.process("curl");
+    let socket = world.connecting(client, 80);
+    world.sockets[socket].remote = ("0.0.0.0", 0);
+    world.gone(socket, EHOSTUNREACH);
+    let row =
+        line(connection(&world.assembled(), socket), &["dst_addr", "dst_port", "hop", "connect_outcome"]);
+    assert_eq!(row, "- - curl -> ?:? unreachable");
+}
