@@ -18,7 +18,8 @@ use crate::events::Event;
 use crate::hashing::IntMap;
 use crate::links::Parent;
 use crate::messages::Side;
-use crate::openings::Opening;
+use crate::openings::{Attempt, Connected, Opening};
+use crate::outcomes::{Fate, Outcome};
 use crate::spans::{Live, Span, SpanIndex};
 
 /// Connects that requests may have waited for.
@@ -100,14 +101,16 @@ pub struct Wait {
     pub to_ns: i64,
     /// The requesting end of that connection.
     pub socket: SocketIndex,
+    /// It was never established, and not because its caller left.
+    pub failed: bool,
 }
 
 /// What a span waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waited {
-    /// Of its own time, ns; above 0.
+    /// Of its own time, ns; 0 only where it failed with a connect that had failed before it began.
     pub ns: i64,
-    /// The requesting end of the connection that it waited for longest.
+    /// The requesting end of the connection that failed, or else that it waited for longest.
     pub socket: SocketIndex,
 }
 
@@ -251,8 +254,14 @@ impl Connects {
     }
 
     /// What of a span's own time, `gaps`, it waited for connections.
-    pub fn waited(&self, span: &Span, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
-        waited(gaps, &self.waits(span, sockets))
+    pub fn waited(&self, span: &Span, fate: &Fate, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
+        let mut waits = self.waits(span, sockets);
+        waits.retain(|wait| wait.from_ns <= fate.end_ns);
+        // A proxy may have failed with its own connect before it was asked for anything.
+        let failed = span.number == 0 && matches!(fate.outcome, Outcome::ServerClosed | Outcome::Reset);
+        waited(gaps, &waits)
+            .filter(|(waited, of_failed)| waited.ns > 0 || (failed && *of_failed))
+            .map(|w| w.0)
     }
 
     /// Every connection that was opened while the span may have waited for it.
@@ -271,8 +280,7 @@ impl Connects {
                 && self.believed(socket, opened, accepted, sockets)
                 && let Some(attempt) = opened.opening.attempt()
             {
-                let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
-                waits.push(Wait { from_ns: attempt.from_ns, to_ns, socket });
+                waits.push(Wait::of(attempt, socket));
             }
         }
         waits
@@ -282,14 +290,13 @@ impl Connects {
     fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, waits: &mut Vec<Wait>) {
         let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
         if let Some(attempt) = attempt {
-            let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
-            waits.push(Wait { from_ns: attempt.from_ns, to_ns, socket });
+            waits.push(Wait::of(attempt, socket));
         }
         let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
         if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
             let from_ns = attempt.and_then(|attempt| attempt.end).map_or(arrived_ns, |end| end.0);
             let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
-            waits.push(Wait { from_ns, to_ns, socket });
+            waits.push(Wait { from_ns, to_ns, socket, failed: false });
         }
     }
 
@@ -321,12 +328,20 @@ impl Way {
     }
 }
 
-/// The part of `gaps` (in order and apart) that is within any wait.
-fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<Waited> {
+impl Wait {
+    fn of(attempt: Attempt, socket: SocketIndex) -> Wait {
+        let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
+        let failed = attempt.end.is_some_and(|end| !matches!(end.1, Connected::Ok | Connected::Abandoned));
+        Wait { from_ns: attempt.from_ns, to_ns, socket, failed }
+    }
+}
+
+/// The part of `gaps` (in order and apart) that is within any wait, and whether the one that is named failed.
+fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<(Waited, bool)> {
     let within = |wait: &Wait| -> i64 {
         gaps.iter().map(|&(from, to)| (to.min(wait.to_ns) - from.max(wait.from_ns)).max(0)).sum()
     };
-    let longest = waits.iter().max_by_key(|wait| within(wait))?;
+    let named = waits.iter().max_by_key(|wait| (wait.failed, within(wait)))?;
     let mut intervals: Vec<(i64, i64)> = waits.iter().map(|wait| (wait.from_ns, wait.to_ns)).collect();
     intervals.sort_unstable();
     let mut ns = 0;
@@ -337,7 +352,7 @@ fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<Waited> {
             until = until.max(to.min(end));
         }
     }
-    (ns > 0).then_some(Waited { ns, socket: longest.socket })
+    Some((Waited { ns, socket: named.socket }, named.failed))
 }
 
 #[cfg(test)]
@@ -346,12 +361,15 @@ mod tests {
 
     #[test]
     fn what_overlaps_is_waited_for_once() {
-        let wait = |from_ns, to_ns, socket| Wait { from_ns, to_ns, socket };
+        let wait = |from_ns, to_ns, socket| Wait { from_ns, to_ns, socket, failed: false };
         let gaps = [(0, 100), (200, 300)];
-        assert_eq!(waited(&gaps, &[]), None);
-        assert_eq!(waited(&gaps, &[wait(100, 200, 1)]), None);
-        assert_eq!(waited(&gaps, &[wait(-50, i64::MAX, 1)]), Some(Waited { ns: 200, socket: 1 }));
-        let waits = [wait(50, 220, 1), wait(60, 250, 2), wait(10, 30, 3), wait(260, 270, 3)];
-        assert_eq!(waited(&gaps, &waits), Some(Waited { ns: 20 + 50 + 50 + 10, socket: 2 }));
+        let found = |waits: &[Wait]| waited(&gaps, waits).map(|(waited, _)| (waited.ns, waited.socket));
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[wait(100, 200, 1)]), Some((0, 1)));
+        assert_eq!(found(&[wait(-50, i64::MAX, 1)]), Some((200, 1)));
+        let mut waits = [wait(50, 220, 1), wait(60, 250, 2), wait(10, 30, 3), wait(260, 270, 3)];
+        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 2)));
+        waits[2].failed = true;
+        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 3)), "what failed is named");
     }
 }

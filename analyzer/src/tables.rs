@@ -151,13 +151,13 @@ pub const SPANS: Table = Table {
             "connect_ns",
             I64,
             ByteSplit,
-            "Part of own_ns in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted; null where none is known.",
+            "Part of own_ns in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted; 0 where that had failed before it began, and it with that; null where none is known.",
         ),
         optional(
             "connect_to",
             Name,
             Dictionary,
-            "Address and port of the listener that it waited for longest; null as `connect_ns`.",
+            "Address and port of the listener: of the connect that failed, else of the one that it waited for longest; null as `connect_ns`.",
         ),
         optional(
             "connect_connection_id",

@@ -205,7 +205,7 @@ impl Traces {
             parent_span_id,
             remote_parent_span_id: context.map(|context| context.span_id),
             own_ns: gaps.iter().map(|(from, to)| to - from).sum(),
-            waited: connects.waited(span, &gaps, sockets),
+            waited: connects.waited(span, &fate, &gaps, sockets),
             fate,
         })
     }

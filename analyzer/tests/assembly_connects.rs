@@ -142,15 +142,15 @@ fn a_proxy_that_reads_first_waits_in_its_own_span() {
     let mut world = World::new();
     let chain = Chain::new(&mut world);
     let one = world.connect(chain.client, chain.proxy, 8000);
-    world.request(one, GET);
+    world.request(one, b"GET / HTTP/1.1\r\nX-Request-Id: r1\r\n\r\n");
     let opened = world.connecting(chain.proxy, 8080);
     world.wait(300 * MS);
     let two = world.established(opened, chain.server);
-    world.request(two, b"GET /a?x=* HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1\r\n\r\n");
+    world.request(two, b"GET / HTTP/1.1\r\nX-Request-Id: r1\r\nX-Forwarded-For: 1\r\n\r\n");
     world.respond(two, OK);
     world.respond(one, OK);
     let assembled = world.assembled();
-    assert_eq!(assembled.only(two.client)["link_evidence"], "thread");
+    assert_eq!(assembled.only(two.client)["link_evidence"], "context");
     assert_eq!(waited(assembled.only(one.server)), format!("300030000 127.0.0.1:8080 {}", socket_id(opened)));
     assert_eq!(waited(assembled.only(one.client)), "- - -");
 }
@@ -181,6 +181,23 @@ fn who_gives_up_waited_where_the_proxy_is_shown_to_work_so() {
     assert_eq!(given_up(1, 1), waited("500030000"));
     assert_eq!(given_up(0, 1), unknown, "the order alone is no evidence");
     assert_eq!(given_up(1, 2), unknown, "either may be meant");
+}
+
+#[test]
+fn a_request_that_comes_when_the_connect_has_failed_fails_with_it() {
+    let mut world = World::new();
+    let chain = Chain::new(&mut world);
+    let one = world.connect(chain.client, chain.proxy, 8000);
+    let opened = world.connecting(chain.proxy, 8080);
+    world.gone(opened, ECONNREFUSED);
+    world.call(opened, Kind::Close, 0, US);
+    world.call(one.server, Kind::Close, 0, US);
+    world.send(one.client, GET);
+    world.fin(one.server, one.client);
+    let assembled = world.assembled();
+    let span = assembled.only(one.client);
+    assert_eq!((span["outcome"].as_str(), span["connect_ns"].as_str()), ("server_closed", "0"));
+    assert_eq!(span["connect_to"], "127.0.0.1:8080");
 }
 
 #[test]
