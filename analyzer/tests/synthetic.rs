@@ -64,7 +64,7 @@ fn failures_that_take_no_time_are_placed_where_they_begin() {
 fn a_full_listen_queue_is_told_by_the_wait_for_connections() {
     let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
     let place = Place { hop: 2, part: Part::Network };
-    let trouble = Trouble { place, shape: Shape::QueueFull, width_s: 1.0 };
+    let trouble = Trouble { place, shape: Shape::QueueFull, width_s: 1.6 };
     let (truth, findings) = found(&Plan { comb, trouble, cause: Some(Cause::SynAgain), ..plan(5) });
     let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
     let top = &spike.hops[0];
