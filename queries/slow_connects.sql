@@ -35,6 +35,7 @@ opened AS (
            count(*) FILTER (WHERE connect_outcome = 'abandoned') AS abandoned,
            sum(syn_retransmits) AS syn_again,
            array_sort(array_agg(connect_ns) FILTER (WHERE connect_ns IS NOT NULL)) AS lengths,
+           max(connect_ns) AS worst_ns,
            max(accept_wait_ns) AS queued_ns
     FROM connections
     WHERE (connect_outcome IS NOT NULL OR syn_retransmits IS NOT NULL) AND ($port IS NULL OR dst_port = $port)
@@ -49,10 +50,10 @@ SELECT opened.hop,
        abandoned,
        syn_again,
        lengths[CAST(ceil(0.99 * array_length(lengths)) AS BIGINT)] AS p99_ns,
-       lengths[array_length(lengths)] AS worst_ns,
+       worst_ns,
        queued_ns,
        coalesce(waited.requests, 0) AS requests_waiting,
        coalesce(waited.waiting_ns, 0) AS waiting_ns
 FROM opened
 LEFT JOIN waited ON waited.hop = opened.hop
-ORDER BY waiting_ns DESC, worst_ns DESC, hop
+ORDER BY waiting_ns DESC, worst_ns DESC, opened.hop
