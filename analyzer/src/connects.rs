@@ -135,7 +135,10 @@ impl Connects {
             },
             (Kind::Connect, _) => self.connecting(socket, event, false, sockets),
             (Kind::Accept, _) if event.errno == 0 => self.queued.entry(socket).or_default().event(event),
-            (Kind::Send | Kind::Receive, _) if event.done_bytes > 0 => {
+            // Half of all events are of accepted sockets: those were not opened here.
+            (Kind::Send | Kind::Receive, _)
+                if event.done_bytes > 0 && sockets.get(socket).role != Role::Server =>
+            {
                 self.of_opened(socket, |opened| opened.used = true);
             }
             _ => {}

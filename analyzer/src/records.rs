@@ -169,7 +169,9 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
     let clock = &known.dimensions.clock;
     let time = |ns: Option<i64>| ns.map_or(Cell::Null, |ns| Cell::Integer(clock.wall_ns(ns)));
     let ((client_id, client_process), (server_id, server_process)) = (process(client), process(server));
-    let attempt = client.and_then(|flow| flow.opening.attempt());
+    // Whoever answers: the end that connected.
+    let opener = ends.iter().copied().find(|flow| flow.opening.attempt().is_some());
+    let attempt = opener.and_then(|flow| flow.opening.attempt());
     let (server_id, server_process) = match (client, attempt) {
         (Some(flow), Some(attempt)) if server.is_none() => {
             let id = sockets.listening(socket(flow), attempt.from_ns);
@@ -177,8 +179,8 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
         }
         _ => (server_id, server_process),
     };
-    let handshake = client.filter(|_| attempt.is_some()).and_then(|flow| socket(flow).handshake);
-    let queued_ns = server.and_then(|flow| flow.opening.queued_ns());
+    let handshake = opener.and_then(|flow| socket(flow).handshake);
+    let queued_ns = ends.iter().find_map(|flow| flow.opening.queued_ns());
     let most = |value: fn(&Flow) -> u64| ends.iter().map(|flow| value(flow)).max().unwrap_or_default() as i64;
     let moved = |side| {
         let bytes = ends.iter().map(|flow| flow.bytes_of(side, sockets)).max();

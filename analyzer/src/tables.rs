@@ -271,7 +271,7 @@ pub const CONNECTIONS: Table = Table {
             "connect_ns",
             I64,
             ByteSplit,
-            "How long it took to be established or to fail, ns: from the first SYN (from the call, where no SYN was seen) as the requesting side saw it. Null where that side's begin was not recorded, or nothing was decided by the end.",
+            "How long it took to be established or to fail, ns: from the first SYN (from the call, where no SYN was seen) as the end that connected saw it. Null where its begin was not recorded, or nothing was decided by the end.",
         ),
         optional(
             "connect_outcome",
@@ -283,13 +283,13 @@ pub const CONNECTIONS: Table = Table {
             "syn_retransmits",
             I32,
             Dictionary,
-            "SYNs that the requesting side sent again; null where it was not recorded from the begin, or without `--evidence tcp`.",
+            "SYNs that the end that connected sent again; null where that was not recorded from the begin, or without `--evidence tcp`.",
         ),
         optional(
             "accept_wait_ns",
             I64,
             ByteSplit,
-            "How long it lay in the listen queue: from established to the return of accept at the answering side, ns; null where not recorded.",
+            "How long it lay in the listen queue: from established to the return of accept at the end that accepted, ns; null where not recorded.",
         ),
     ],
 };
