@@ -13,7 +13,7 @@ use datafusion::common::ScalarValue;
 use crate::print::Meaning;
 
 /// Name and text of each query.
-pub const FILES: [(&str, &str); 13] = [
+pub const FILES: [(&str, &str); 14] = [
     ("connection_churn", include_str!("../../queries/connection_churn.sql")),
     ("episodes", include_str!("../../queries/episodes.sql")),
     ("in_flight", include_str!("../../queries/in_flight.sql")),
@@ -23,6 +23,7 @@ pub const FILES: [(&str, &str); 13] = [
     ("outcomes_per_hop", include_str!("../../queries/outcomes_per_hop.sql")),
     ("periods", include_str!("../../queries/periods.sql")),
     ("phase", include_str!("../../queries/phase.sql")),
+    ("slow_connects", include_str!("../../queries/slow_connects.sql")),
     ("slowest_requests", include_str!("../../queries/slowest_requests.sql")),
     ("top_talkers", include_str!("../../queries/top_talkers.sql")),
     ("where_time_goes", include_str!("../../queries/where_time_goes.sql")),
