@@ -94,6 +94,9 @@ pub enum ProbeError {
     /// The kernel lacks something.
     #[error("{0}")]
     Kernel(String),
+    /// A limit of this process or of the machine was reached.
+    #[error("{0}")]
+    Limit(String),
     /// An option cannot be honoured.
     #[error("{0}")]
     Option(String),
