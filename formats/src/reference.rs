@@ -5,7 +5,7 @@ use crate::table::FORMAT_VERSION;
 use crate::tables;
 
 /// Bits of `events.flags` with the names that documentation uses.
-pub const FLAGS: [(u32, &str, &str); 11] = [
+pub const FLAGS: [(u32, &str, &str); 12] = [
     (
         flags::OFFSET_UNCERTAIN,
         "offset_uncertain",
@@ -21,6 +21,11 @@ pub const FLAGS: [(u32, &str, &str); 11] = [
     (flags::NO_SEQ, "no_seq", "`tcp_seq` is not known (and null)."),
     (flags::SHUT_READ, "shut_read", "shutdown: the receiving half was shut."),
     (flags::SHUT_WRITE, "shut_write", "shutdown: the sending half was shut."),
+    (
+        flags::ENTERED_BEFORE,
+        "entered_before",
+        "The call was entered before the recording began: `duration_ns` counts from there.",
+    ),
 ];
 
 /// The whole page, in Markdown.
