@@ -221,7 +221,8 @@ impl Type {
     /// A value as written on the command line or in a header; `null` is none of any type.
     pub fn value(self, text: &str) -> Result<ScalarValue, String> {
         let null = text == "null";
-        let wrong = || format!("{text:?} is not a {}", self.name());
+        let article = if self == Type::Integer { "an" } else { "a" };
+        let wrong = || format!("{text:?} is not {article} {}", self.name());
         Ok(match self {
             Type::Text => ScalarValue::Utf8View((!null).then(|| text.to_owned())),
             Type::Number | Type::Ratio if null => ScalarValue::Float64(None),

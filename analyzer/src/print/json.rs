@@ -162,7 +162,7 @@ mod tests {
         JsonWriter::new(&mut out).write(&batch).unwrap();
         let expected = r#"{"nothing":null,"number":null,"bytes":"\\xff\\x5c","list":["\\xff\\x5c"]}
 {"nothing":null,"number":null,"bytes":"\\xff\\x5c","list":null}
-{"nothing":null,"number":1e300,"bytes":"\\xff\\x5c","list":["\\xff\\x5c","\\xff\\x5c"]}
+{"nothing":null,"number":1.0e300,"bytes":"\\xff\\x5c","list":["\\xff\\x5c","\\xff\\x5c"]}
 "#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
