@@ -79,8 +79,9 @@ fn derived_files(capture: &Capture) -> BTreeMap<String, Vec<String>> {
     let key = cache::Key::new(&capture.manifest, ALGORITHM_VERSION, &format!("{:?}", Options::default()));
     let places = cache::places(&capture.directory, &capture.manifest);
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let set = places.iter().find_map(|place| cache::find(place, &key));
-    for (table, part) in set.iter().flat_map(|set| &set.files) {
+    let secret = cache::secret().ok();
+    let found = secret.and_then(|secret| places.iter().find_map(|place| cache::find(place, &key, &secret)));
+    for (table, part) in found.iter().flat_map(|set| &set.files) {
         files.entry(table.to_string()).or_default().push(part.path.display().to_string());
     }
     files

@@ -2,7 +2,7 @@
 //!
 //! A set lies in a folder named after what it was made from: the manifest, the options, the version of the
 //! algorithm. It is written under another name and renamed when it is whole; every file is checked against its
-//! xxh3 before use. The folder lies in the capture, or in the user's cache where the capture cannot be written.
+//! xxh3 before use, and the list of them was signed with the user's own key. The folder lies in the capture, or in the user's cache where the capture cannot be written.
 //!
 //! A capture may come from anywhere: nothing here follows a link within it, and nothing is removed that this module did not make.
 
@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
@@ -20,12 +21,16 @@ use retrospan_formats::table::Table;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::held::Source;
 use crate::parts::Part;
 use crate::print::note;
+use crate::secret::Secret;
 use crate::tables;
 
 /// Lists the files of a finished set.
 const INDEX: &str = "derived.json";
+/// The user's signature of that: another's set may say anything, so none is believed that came with a capture.
+const SIGNATURE: &str = "derived.mac";
 /// Ending of folders that are being written, and locked as long as they are.
 const UNFINISHED: &str = "unfinished";
 /// Ending of folders that were put aside to be removed.
@@ -64,10 +69,7 @@ impl Key {
 
 /// Where sets of this capture may lie, best first. A `derived` that leads elsewhere is no such place, and the user is told.
 pub fn places(capture: &Path, manifest: &Manifest) -> Vec<PathBuf> {
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute).or_else(home);
-    let of_user = cache.map(|cache| cache.join("retrospan").join(folder_name(&manifest.capture_id)));
+    let of_user = of_user().map(|cache| cache.join(folder_name(&manifest.capture_id)));
     let within = capture.join("derived");
     let is_link = fs::symlink_metadata(&within).is_ok_and(|m| m.is_symlink());
     if is_link {
@@ -77,6 +79,19 @@ pub fn places(capture: &Path, manifest: &Manifest) -> Vec<PathBuf> {
         ));
     }
     (!is_link).then_some(within).into_iter().chain(of_user).collect()
+}
+
+/// The user's cache folder of this program.
+fn of_user() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute).or_else(home);
+    cache.map(|cache| cache.join("retrospan"))
+}
+
+/// What tells the user's sets from others.
+pub fn secret() -> io::Result<Secret> {
+    Secret::of_user(of_user().as_deref())
 }
 
 /// The directory itself, not what a link of that name leads to.
@@ -116,30 +131,52 @@ pub struct Set {
     _lock: File,
 }
 
-/// A whole, undamaged set in `place`. None where there is none.
-pub fn find(place: &Path, key: &Key) -> Option<Set> {
+/// A whole, undamaged set of this user in `place`. None where there is none.
+pub fn find(place: &Path, key: &Key, secret: &Secret) -> Option<Set> {
     let folder = open_place(place).ok()?.child(OsStr::new(&key.folder())).ok()?;
     let lock = marked(&folder).filter(|lock| lock.try_lock_shared().is_ok())?;
-    let path = fs::canonicalize(place).ok()?.join(key.folder());
+    let files = whole_files(&folder, key, secret)?;
+    let folder = Arc::new(folder);
     let part = |file: manifest::File| {
-        let path = path.join(&file.path);
-        (file.table, Part { path, number: 0, bytes: file.bytes, rows: file.rows, range: None })
+        let path = place.join(key.folder()).join(&file.path);
+        let source = Arc::new(SetFile { folder: folder.clone(), name: file.path.into() });
+        (file.table, Part { source, path, number: 0, bytes: file.bytes, rows: file.rows, range: None })
     };
-    let files = whole_files(&folder)?.into_iter().map(part).collect();
-    Some(Set { files, _lock: lock })
+    Some(Set { files: files.into_iter().map(part).collect(), _lock: lock })
 }
 
-/// The files of a set that is whole and undamaged.
-fn whole_files(folder: &Directory) -> Option<Vec<manifest::File>> {
-    let mut text = Vec::new();
-    let index = folder.open_file(Path::new(INDEX)).ok()?;
-    index.take(MOST_INDEX_BYTES).read_to_end(&mut text).ok()?;
+/// A file of a set.
+#[derive(Debug)]
+struct SetFile {
+    folder: Arc<Directory>,
+    name: PathBuf,
+}
+
+impl Source for SetFile {
+    fn open(&self) -> io::Result<File> {
+        self.folder.open_file(&self.name)
+    }
+}
+
+/// The files of a set that this user wrote, that is whole and undamaged.
+fn whole_files(folder: &Directory, key: &Key, secret: &Secret) -> Option<Vec<manifest::File>> {
+    let read = |name: &str| {
+        let mut bytes = Vec::new();
+        let file = folder.open_file(Path::new(name)).ok()?;
+        file.take(MOST_INDEX_BYTES).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    let text = read(INDEX)?;
+    if !secret.has_signed(&key.folder(), &text, &read(SIGNATURE)?) {
+        return None;
+    }
     let index: Index = serde_json::from_slice(&text).ok()?;
     let is_whole = |file: &manifest::File| {
         let name = tables::by_name(&file.table).map(file_name);
         let opened =
             folder.open_file(Path::new(&file.path)).ok().filter(|_| name.as_ref() == Some(&file.path));
-        opened.and_then(|opened| hash(opened, file.bytes).ok()).is_some_and(|hash| hash == file.xxh3)
+        let hash = opened.and_then(|opened| hash(opened, file.bytes, secret.seed()).ok());
+        hash.is_some_and(|hash| hash == file.xxh3)
     };
     index.files.iter().all(is_whole).then_some(index.files)
 }
@@ -157,11 +194,11 @@ fn file_name(table: &Table) -> String {
 }
 
 /// xxh3 of a file that has that size.
-fn hash(file: File, bytes: u64) -> io::Result<String> {
+fn hash(file: File, bytes: u64, seed: u64) -> io::Result<String> {
     if file.metadata()?.len() != bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut hashing = Hashing { inner: io::sink(), hash: Xxh3::new(), bytes: 0 };
+    let mut hashing = Hashing { inner: io::sink(), hash: Xxh3::with_seed(seed), bytes: 0 };
     io::copy(&mut file.take(bytes), &mut hashing)?;
     Ok(format!("{:016x}", hashing.hash.digest()))
 }
@@ -170,6 +207,7 @@ fn hash(file: File, bytes: u64) -> io::Result<String> {
 pub struct SetWriter {
     place: Directory,
     key: Key,
+    secret: Arc<Secret>,
     name: OsString,
     folder: Directory,
     lock: File,
@@ -179,16 +217,16 @@ pub struct SetWriter {
 
 impl SetWriter {
     /// Begins a set in `place`, and makes room for it; fails where nothing can be written there.
-    pub fn create(place: &Path, key: &Key) -> io::Result<SetWriter> {
+    pub fn create(place: &Path, key: &Key, secret: &Arc<Secret>) -> io::Result<SetWriter> {
         let place = create_place(place)?;
         prune(&place, key);
         let name = OsString::from(format!("{}.{}.{UNFINISHED}", key.folder(), std::process::id()));
         let folder = place.new_child(&name)?;
         let mut lock = folder.new_file(OsStr::new(LOCK))?;
         lock.lock()?;
-        let key = key.clone();
+        let (key, secret) = (key.clone(), secret.clone());
         lock.write_all(MARK)?;
-        Ok(SetWriter { place, key, name, folder, lock, open: Vec::new(), finished: false })
+        Ok(SetWriter { place, key, secret, name, folder, lock, open: Vec::new(), finished: false })
     }
 
     /// Adds rows to a table.
@@ -197,7 +235,7 @@ impl SetWriter {
             Some(position) => position,
             None => {
                 let file = self.folder.new_file(OsStr::new(&file_name(table)))?;
-                let file = Hashing { inner: file, hash: Xxh3::new(), bytes: 0 };
+                let file = Hashing { inner: file, hash: Xxh3::with_seed(self.secret.seed()), bytes: 0 };
                 let properties = table.writer_properties(ZSTD_LEVEL, Vec::new());
                 let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))?;
                 self.open.push((table, writer, 0));
@@ -226,7 +264,10 @@ impl SetWriter {
             });
         }
         let mut index = self.folder.new_file(OsStr::new(INDEX))?;
-        index.write_all(&serde_json::to_vec_pretty(&Index { files })?)?;
+        let text = serde_json::to_vec_pretty(&Index { files })?;
+        index.write_all(&text)?;
+        let signature = self.secret.sign(&self.key.folder(), &text);
+        self.folder.new_file(OsStr::new(SIGNATURE))?.write_all(&signature)?;
         // Whoever finds it may read it, and nobody may take it for a left-over.
         self.lock.lock_shared()?;
         self.finished = self.publish()?;
@@ -240,7 +281,7 @@ impl SetWriter {
             return Ok(true);
         }
         let there = self.place.child(&target)?;
-        if whole_files(&there).is_some() {
+        if whole_files(&there, &self.key, &self.secret).is_some() {
             return Ok(false);
         }
         if marked(&there).is_none() {
@@ -302,7 +343,8 @@ fn remove(place: &Directory, name: &OsStr) {
     let Ok(folder) = place.child(name) else { return };
     let Some(lock) = marked(&folder) else { return };
     let Ok(names) = folder.names() else { return };
-    let ours: Vec<OsString> = tables::ALL.iter().map(|t| file_name(t).into()).chain([INDEX.into()]).collect();
+    let tables = tables::ALL.iter().map(|table| OsString::from(file_name(table)));
+    let ours: Vec<OsString> = tables.chain([INDEX.into(), SIGNATURE.into()]).collect();
     let only_ours = names.iter().all(|name| name == LOCK || ours.contains(name));
     if !only_ours || lock.try_lock().is_err() {
         return;

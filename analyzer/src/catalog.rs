@@ -4,7 +4,6 @@
 //! was written in. Derived tables are assembled when a plan first scans one.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
@@ -19,6 +18,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions_aggregate::first_last::last_value;
 use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{SessionConfig, SessionContext, cast, col, ident, lit};
+use retrospan_formats::manifest;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
@@ -26,8 +26,9 @@ use retrospan_formats::tables;
 use crate::assemble::Options;
 use crate::derived::{Derived, DerivedTable};
 use crate::dimensions;
-use crate::error::{Result, at};
+use crate::error::Result;
 use crate::functions::{self, Recording};
+use crate::held::Source;
 use crate::parts::{PART, Part, PartsTable, sql_schema};
 use crate::shift::ShiftConstants;
 use crate::tables as derived_tables;
@@ -102,36 +103,47 @@ fn raw_table(
     table: &'static Table,
     offset_ns: i64,
 ) -> Result<Arc<dyn TableProvider>> {
-    let parts = raw_parts(capture, table)?;
+    let parts = raw_parts(capture, table);
+    // DataFusion takes the declared order for granted, and findings what the times say.
+    let asked = capture.clone();
+    let check = move || asked.check_times(table);
     if table.name == tables::EVENTS.name {
-        let raw = context.read_table(Arc::new(PartsTable::new(table, parts)))?;
+        let raw = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
         return with_time(raw, offset_ns);
     }
     match table.key {
         Some(key) if parts.len() > 1 => {
-            let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)))?;
+            let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)?.checked(check)))?;
             latest(raw, table, key)
         }
-        _ => Ok(Arc::new(PartsTable::new(table, parts))),
+        _ => Ok(Arc::new(PartsTable::new(table, parts)?.checked(check))),
     }
 }
 
 /// The files of a raw table, as the manifest lists them.
-fn raw_parts(capture: &Capture, table: &Table) -> Result<Vec<Part>> {
-    let directory = absolute(&capture.directory)?;
-    let part = |file: &retrospan_formats::manifest::File| Part {
-        path: directory.join(&file.path),
+fn raw_parts(capture: &Capture, table: &Table) -> Vec<Part> {
+    let part = |file: &manifest::File| Part {
+        source: Arc::new(Listed { capture: capture.clone(), file: file.clone() }),
+        path: capture.directory.join(&file.path),
         number: file.part,
         bytes: file.bytes,
         rows: file.rows,
         range: file.first_boot_ns.zip(file.last_boot_ns),
     };
-    Ok(capture.files(table.name).into_iter().map(part).collect())
+    capture.files(table.name).into_iter().map(part).collect()
 }
 
-/// The path as the object store wants it: absolute, links resolved.
-pub fn absolute(path: &Path) -> Result<std::path::PathBuf> {
-    std::fs::canonicalize(path).map_err(at(path))
+/// A file that the manifest lists.
+#[derive(Debug)]
+struct Listed {
+    capture: Capture,
+    file: manifest::File,
+}
+
+impl Source for Listed {
+    fn open(&self) -> std::io::Result<std::fs::File> {
+        self.capture.open_file(&self.file)
+    }
 }
 
 /// Puts `time` before the other columns.
@@ -159,8 +171,15 @@ fn view(rows: DataFrame) -> Arc<dyn TableProvider> {
     Arc::new(ViewTable::new(rows.into_unoptimized_plan(), None))
 }
 
-/// Half of what is available now, so that a query spills before the machine swaps.
+/// Half of what is available now, so that a query spills before the machine swaps; a quarter of the address space where that is limited.
 fn memory_limit() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let addresses = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
+    let addresses = addresses.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    addresses.map_or(usize::MAX, |bytes| bytes / 4).min(half_of_available())
+}
+
+fn half_of_available() -> usize {
     let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
         line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()

@@ -57,11 +57,12 @@ impl Derived {
     fn load(&self) -> Result<Providers> {
         let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &format!("{:?}", self.options));
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
-        if let Some(set) = places.iter().find_map(|place| cache::find(place, &key)) {
-            return Ok(self.from_set(set));
+        let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
+        if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {
+            return self.from_set(set);
         }
         for place in &places {
-            let Ok(mut set) = SetWriter::create(place, &key) else { continue };
+            let Ok(mut set) = SetWriter::create(place, &key, &secret) else { continue };
             let written = self.assemble(&mut |table, batch| {
                 let failed =
                     |e: std::io::Error| AssembleError::Sink { table: table.name, reason: e.to_string() };
@@ -72,9 +73,9 @@ impl Derived {
                 Err(AssembleError::Sink { .. }) => continue,
                 Err(error) => return Err(DataFusionError::External(Box::new(error))),
             }
-            let finished = set.finish().ok().and_then(|()| cache::find(place, &key));
+            let finished = set.finish().ok().and_then(|()| cache::find(place, &key, &secret));
             if let Some(set) = finished {
-                return Ok(self.from_set(set));
+                return self.from_set(set);
             }
         }
         self.in_memory()
@@ -99,11 +100,12 @@ impl Derived {
     }
 
     /// The tables of a set, which is kept as long as these are.
-    fn from_set(&self, set: cache::Set) -> Providers {
+    fn from_set(&self, set: cache::Set) -> Result<Providers> {
         let set = self.set.get_or_init(|| set);
         let provider = |table: &'static Table| {
             let parts = set.files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());
-            (table.name, Arc::new(PartsTable::new(table, parts.collect())) as Arc<dyn TableProvider>)
+            let provider = PartsTable::new(table, parts.collect())?;
+            Ok((table.name, Arc::new(provider) as Arc<dyn TableProvider>))
         };
         tables::ALL.into_iter().map(provider).collect()
     }

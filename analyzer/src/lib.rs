@@ -5,6 +5,7 @@
 //! `retrospan`; `library` reads the queries; `otlp` sends spans.
 
 pub mod assemble;
+pub mod blame;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod flows;
 pub mod functions;
 pub mod hashing;
 pub mod heads;
+pub mod held;
 pub mod library;
 pub mod links;
 pub mod messages;
@@ -35,6 +37,7 @@ pub mod records;
 pub mod regimes;
 pub mod report;
 pub mod rows;
+pub mod secret;
 pub mod shift;
 pub mod span_rows;
 pub mod spans;

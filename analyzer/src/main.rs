@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use retrospan_analyzer::blame;
 use retrospan_analyzer::cli::Cli;
 use retrospan_analyzer::commands;
 use retrospan_analyzer::print::note;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            let message = error.to_string();
+            let message = blame::with_file(error).to_string();
             let line: Vec<&str> = message.split_whitespace().collect();
             note(&format!("retrospan: {}", line.join(" ")));
             ExitCode::from(2)

@@ -4,6 +4,7 @@
 //! them. A declared order is the order of each file; files that overlap in time never share a group,
 //! so the order holds for each group and a query that needs it merges instead of sorting.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,14 +19,16 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::object_store::path::Path as ObjectPath;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use retrospan_formats::error::CaptureError;
 use retrospan_formats::table::{Table, Type};
+use tokio::sync::OnceCell;
+
+use crate::held::{HeldFiles, Source};
 
 /// Name of the column that [`PartsTable::numbered`] adds.
 pub const PART: &str = "part";
@@ -33,7 +36,9 @@ pub const PART: &str = "part";
 /// One file of a table.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Where it is; absolute.
+    /// Opens it.
+    pub source: Arc<dyn Source>,
+    /// Where it was found, for messages.
     pub path: PathBuf,
     /// Its number among the parts.
     pub number: u32,
@@ -51,33 +56,72 @@ pub struct PartsTable {
     definition: Table,
     schema: TableSchema,
     parts: Vec<Part>,
+    files: Arc<HeldFiles>,
+    check: Option<Check>,
+}
+
+/// What must be true of a table before anybody scans it; asked once.
+struct Check {
+    ask: Arc<dyn Fn() -> std::result::Result<(), CaptureError> + Send + Sync>,
+    passed: OnceCell<()>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("passed", &self.passed.initialized()).finish_non_exhaustive()
+    }
+}
+
+impl Check {
+    async fn pass(&self) -> Result<()> {
+        let ask = self.ask.clone();
+        let asked = || async move {
+            let asked = tokio::task::spawn_blocking(move || ask()).await;
+            let asked = asked.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            asked.map_err(|e| DataFusionError::External(Box::new(e)))
+        };
+        self.passed.get_or_try_init(asked).await.map(|_| ())
+    }
 }
 
 impl PartsTable {
     /// A table of `definition`'s columns over `parts`.
-    pub fn new(definition: &Table, parts: Vec<Part>) -> PartsTable {
-        let schema = TableSchema::from(sql_schema(definition));
-        PartsTable { definition: *definition, schema, parts }
+    pub fn new(definition: &Table, parts: Vec<Part>) -> Result<PartsTable> {
+        PartsTable::with_schema(definition, TableSchema::from(sql_schema(definition)), parts)
     }
 
     /// The same with a last column, [`PART`], that tells which part a row came from.
-    pub fn numbered(definition: &Table, parts: Vec<Part>) -> PartsTable {
+    pub fn numbered(definition: &Table, parts: Vec<Part>) -> Result<PartsTable> {
         let part = Arc::new(Field::new(PART, DataType::UInt32, false));
         let schema =
             TableSchema::builder(sql_schema(definition)).with_table_partition_cols(vec![part]).build();
-        PartsTable { definition: *definition, schema, parts }
+        PartsTable::with_schema(definition, schema, parts)
+    }
+
+    fn with_schema(definition: &Table, schema: TableSchema, parts: Vec<Part>) -> Result<PartsTable> {
+        let files = parts.iter().map(|part| (part.source.clone(), part.path.clone(), part.bytes));
+        let files = Arc::new(HeldFiles::new(files)?);
+        Ok(PartsTable { definition: *definition, schema, parts, files, check: None })
+    }
+
+    /// The same table, which is scanned only where `ask` finds nothing wrong.
+    pub fn checked(
+        self,
+        ask: impl Fn() -> std::result::Result<(), CaptureError> + Send + Sync + 'static,
+    ) -> PartsTable {
+        PartsTable { check: Some(Check { ask: Arc::new(ask), passed: OnceCell::new() }), ..self }
     }
 
     /// At most `target` groups of about equal size, more where files overlap in time and have an order:
     /// then no two files of a group overlap.
-    fn groups(&self, target: usize) -> Result<Vec<FileGroup>> {
+    fn groups(&self, target: usize) -> Vec<FileGroup> {
         let ordered = self.is_ordered();
-        let mut parts: Vec<&Part> = self.parts.iter().collect();
-        parts.sort_by_key(|p| (p.range, p.number));
+        let mut parts: Vec<(usize, &Part)> = self.parts.iter().enumerate().collect();
+        parts.sort_by_key(|(_, p)| (p.range, p.number));
         let mut groups: Vec<Group> = Vec::new();
-        for part in parts {
+        for (index, part) in parts {
             let (first, last) = part.range.unwrap_or_default();
-            let file = self.file(part)?;
+            let file = self.file(index, part);
             let enough = groups.len() >= target;
             let fitting = groups.iter_mut().filter(|group| !ordered || group.last < first);
             match fitting.min_by_key(|group| group.bytes) {
@@ -89,18 +133,15 @@ impl PartsTable {
                 _ => groups.push(Group { bytes: part.bytes, last, files: vec![file] }),
             }
         }
-        Ok(groups.into_iter().map(|group| FileGroup::new(group.files)).collect())
+        groups.into_iter().map(|group| FileGroup::new(group.files)).collect()
     }
 
-    fn file(&self, part: &Part) -> Result<PartitionedFile> {
-        let location =
-            ObjectPath::from_absolute_path(&part.path).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let mut file = PartitionedFile::new(String::new(), part.bytes);
-        file.object_meta.location = location;
+    fn file(&self, index: usize, part: &Part) -> PartitionedFile {
+        let mut file = self.files.file(index, part.bytes);
         if !self.schema.table_partition_cols().is_empty() {
             file = file.with_partition_values(vec![ScalarValue::UInt32(Some(part.number))]);
         }
-        Ok(file.with_statistics(Arc::new(self.statistics_of(part))))
+        file.with_statistics(Arc::new(self.statistics_of(part)))
     }
 
     fn statistics_of(&self, part: &Part) -> Statistics {
@@ -207,10 +248,14 @@ impl TableProvider for PartsTable {
             let schema = datafusion::physical_plan::project_schema(&self.schema(), projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
+        if let Some(check) = &self.check {
+            check.pass().await?;
+        }
+        state.runtime_env().register_object_store(self.files.url().as_ref(), self.files.clone());
         let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(self.options(state));
         let limit = if filters.is_empty() { limit } else { None };
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
-            .with_file_groups(self.groups(state.config().target_partitions())?)
+        let config = FileScanConfigBuilder::new(self.files.url().clone(), Arc::new(source))
+            .with_file_groups(self.groups(state.config().target_partitions()))
             .with_statistics(self.statistics().unwrap_or_default())
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)

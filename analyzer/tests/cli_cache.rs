@@ -54,7 +54,9 @@ fn the_capture_keeps_them_and_is_not_changed() {
     assert_eq!(files(&path), written);
     fs::remove_dir_all(path.join("derived")).unwrap();
     assert_eq!(files(&path), before);
-    assert!(!directory.path().join("cache").exists());
+    // The user's key, and nothing else.
+    let kept: Vec<PathBuf> = files(&directory.path().join("cache")).into_keys().collect();
+    assert_eq!(kept, [directory.path().join("cache/retrospan/key")]);
     let info = stdout(directory.path(), &["info", path.to_str().unwrap()]);
     assert!(info.contains("state     complete"), "{info}");
 }
@@ -100,6 +102,21 @@ fn a_capture_whose_derived_leads_elsewhere_touches_nothing_there() {
     assert!(told.contains("derived: a link") && told.lines().count() == 1, "{told}");
     assert_eq!(files(&home), before);
     assert_eq!(sets(&directory.path().join("cache/retrospan/00112233445566778899aabbccddeeff")).len(), 1);
+}
+
+#[test]
+fn a_set_that_came_with_the_capture_is_not_believed() {
+    let theirs = tempfile::tempdir().unwrap();
+    let path = capture(theirs.path());
+    assert_eq!(ask(theirs.path(), &path), RIGHT);
+    let mine = tempfile::tempdir().unwrap();
+    let moved = mine.path().join("moved.cap");
+    fs::rename(&path, &moved).unwrap();
+    let index = sets(&moved.join("derived"))[0].join("derived.json");
+    fs::write(&index, r#"{"files": []}"#).unwrap();
+    let before = fs::read(&index).unwrap();
+    assert_eq!(ask(mine.path(), &moved), RIGHT);
+    assert_ne!(fs::read(&index).unwrap(), before);
 }
 
 #[test]

@@ -72,13 +72,14 @@ fn no_link_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     let theirs = set(&home, OLD);
+    let secret = Arc::new(Secret::of_user(None).unwrap());
     fs::create_dir(home.join("old")).unwrap();
     let capture = folder.path().join("evil.cap");
     fs::create_dir(&capture).unwrap();
     let place = capture.join("derived");
     symlink(&home, &place).unwrap();
-    assert!(open_place(&place).is_err() && SetWriter::create(&place, &key()).is_err());
-    assert!(find(&place, &Key { capture: OLD[..16].into(), rest: OLD[17..].into() }).is_none());
+    assert!(open_place(&place).is_err() && SetWriter::create(&place, &key(), &secret).is_err());
+    assert!(find(&place, &Key { capture: OLD[..16].into(), rest: OLD[17..].into() }, &secret).is_none());
     fs::remove_file(&place).unwrap();
     // A link in the place of a set, and links in a set.
     fs::create_dir(&place).unwrap();
@@ -94,6 +95,23 @@ fn no_link_is_followed() {
     assert!(!holding.exists() && marked_by_link.exists());
     fs::create_dir(home.join(key().folder())).unwrap();
     symlink(home.join(key().folder()), place.join(key().folder())).unwrap();
-    let set = SetWriter::create(&place, &key()).unwrap();
+    let set = SetWriter::create(&place, &key(), &secret).unwrap();
     assert!(set.finish().is_err() && home.join(key().folder()).exists());
+}
+
+#[test]
+fn only_what_this_user_wrote_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("derived");
+    let of = |name: &str| Arc::new(Secret::of_user(Some(&folder.path().join(name))).unwrap());
+    let (mine, theirs) = (of("mine"), of("theirs"));
+    SetWriter::create(&place, &key(), &theirs).unwrap().finish().unwrap();
+    assert!(find(&place, &key(), &theirs).is_some() && find(&place, &key(), &mine).is_none());
+    // What is not believed is replaced.
+    SetWriter::create(&place, &key(), &mine).unwrap().finish().unwrap();
+    assert!(find(&place, &key(), &mine).is_some() && find(&place, &key(), &theirs).is_none());
+    // A set of another state under this one's name is none.
+    let other = Key { rest: "e".repeat(16), ..key() };
+    fs::rename(place.join(key().folder()), place.join(other.folder())).unwrap();
+    assert!(find(&place, &other, &mine).is_none());
 }
