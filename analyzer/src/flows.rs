@@ -181,7 +181,9 @@ impl Flow {
             messages.finish(&mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
-            exchanges.finish(sink.live, &closing, lossy, sink.changes);
+            // Of an older connection, what is missing before the first byte of a stream leaves no hole.
+            let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
+            exchanges.finish(sink.live, &closing, |start_ns| lossy(since(start_ns)), sink.changes);
         }
     }
 
