@@ -14,6 +14,7 @@ use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 
 use crate::connections::{self, Role, SocketIndex, Sockets};
+use crate::connects::Connects;
 use crate::dimensions::{self, ClockStep, Dimensions};
 use crate::events::{self, Event};
 use crate::flows::{Flow, Sink};
@@ -27,7 +28,7 @@ use crate::tables;
 use crate::traces::Traces;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 6;
+pub const ALGORITHM_VERSION: u32 = 7;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,7 @@ pub fn assemble(
         live: Live::default(),
         changes: Vec::new(),
         proxies: Proxies::default(),
+        connects: Connects::default(),
         links: Links::default(),
         regimes: Regimes::new(capture),
         traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
@@ -129,6 +131,7 @@ struct Assembly<'a> {
     live: Live,
     changes: Vec<Change>,
     proxies: Proxies,
+    connects: Connects,
     links: Links,
     regimes: Regimes<'a>,
     traces: Traces,
@@ -154,6 +157,7 @@ impl Assembly<'_> {
         self.pass_time(event.boot_ns)?;
         let index = self.sockets.index(event.socket_id);
         self.proxies.call(index, event, &self.sockets);
+        self.connects.event(index, event, &self.sockets);
         if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
             return Ok(());
         }
@@ -225,11 +229,16 @@ impl Assembly<'_> {
                     let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
                     let (sockets, proxies) = (&self.sockets, &self.proxies);
                     self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, lossy);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
                 }
-                Change::Headed(span) => self.links.headed(span, &mut self.live),
+                Change::Headed(span) => {
+                    self.links.headed(span, &mut self.live);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
+                }
                 Change::Answered(span) => self.links.answered(span, &self.live),
                 Change::Finished(span) => {
                     self.links.finished(span, &mut self.live, &self.sockets, &self.proxies);
+                    self.connects.linked(span, true, &self.live, &self.sockets);
                     self.traces.finished(span, now_ns);
                 }
             }
@@ -254,6 +263,7 @@ impl Assembly<'_> {
         flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);
         self.proxies.closed(index);
+        self.connects.closed(index, now_ns);
         self.summary.missing_bytes += flow.missing_bytes;
         let socket = self.sockets.get(index);
         match self.halves.remove(&socket.connection_id) {
@@ -275,9 +285,9 @@ impl Assembly<'_> {
 
     /// Writes what cannot change any more.
     fn write(&mut self, now_ns: i64) -> Result<(), AssembleError> {
-        let Assembly { traces, live, links, sockets, dimensions, output, summary, .. } = self;
+        let Assembly { traces, live, links, connects, sockets, dimensions, output, summary, .. } = self;
         let known = Known { sockets, dimensions };
-        traces.settle(now_ns, live, links, sockets, |finished| {
+        traces.settle(now_ns, live, links, connects, sockets, |finished| {
             let labels = records::span(&mut output.spans, finished, known);
             summary.spans += 1;
             if let Some(messages) = &mut output.messages {

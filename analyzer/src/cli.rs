@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use retrospan_formats::units::duration_ns;
 
 use crate::findings::Metric;
 use crate::findings::keys::By;
-use crate::library::duration_ns;
 use crate::otlp::endpoint::Protocol;
 use crate::print::Format;
 
@@ -293,7 +293,8 @@ pub struct SearchArgs {
 }
 
 fn positive_duration(text: &str) -> Result<i64, String> {
-    duration_ns(text)
-        .filter(|&ns| ns > 0)
-        .ok_or_else(|| "a time such as 10s, 500ms or 5m is wanted".to_owned())
+    match duration_ns(text)? {
+        0 => Err("a time above 0 is wanted, such as 10s, 500ms or 5m".to_owned()),
+        ns => Ok(ns as i64),
+    }
 }

@@ -3,16 +3,17 @@
 //! Addresses alone do not say so: the same five-tuple may exist in two network namespaces at once, or one after the
 //! other. Two sockets are one connection where their addresses mirror each other *and* what one sends first is what
 //! the other receives first, by sequence number. Sockets that are older than the recording have no first
-//! byte: within one namespace their lifetimes and positions must fit, and nothing else may.
+//! byte: within one namespace their lifetimes and positions must fit, and nothing else may. A connect that nobody accepted
+//! has no other end: who listens there is told by the listening socket, or by who answered there else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt32Type};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::tables::SOCKETS;
+use retrospan_formats::tables::{SOCKETS, TCP};
 
 use crate::hashing::IntMap;
 
@@ -70,6 +71,17 @@ pub struct Socket {
     pub peer: Option<SocketIndex>,
     /// The lower `socket_id` of the connection's recorded ends.
     pub connection_id: i64,
+    /// What TCP did by itself before the connection was established; None where that was not recorded.
+    pub handshake: Option<Handshake>,
+}
+
+/// What TCP did by itself while a socket was connecting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// SYNs sent again.
+    pub again: u32,
+    /// A RST came.
+    pub reset: bool,
 }
 
 /// All watched sockets.
@@ -78,17 +90,30 @@ pub struct Sockets {
     all: Vec<Socket>,
     by_id: IntMap<i64, SocketIndex>,
     addresses: Vec<Arc<str>>,
+    /// TCP's own doings were recorded.
+    with_tcp: bool,
+    /// Listening sockets by namespace and port.
+    listeners: HashMap<(i64, u16), Vec<SocketIndex>>,
+    /// Who answered at an address of a namespace, and since when: processes as they follow each other.
+    answering: HashMap<(i64, Endpoint), Vec<(i64, i64)>>,
 }
 
-/// Reads table `sockets` and joins the ends of connections.
+/// Reads table `sockets` and joins the ends of connections; adds what `tcp` says of handshakes.
 pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
-    let mut sockets = Sockets::default();
+    let wanted = capture.manifest.options.get("evidence").and_then(|names| names.as_array());
+    let with_tcp = wanted.is_some_and(|names| names.iter().any(|name| name == TCP.name))
+        || capture.manifest.files.iter().any(|file| file.table == TCP.name);
+    let mut sockets = Sockets { with_tcp, ..Sockets::default() };
     let mut known = HashMap::new();
     for batch in capture.read(&SOCKETS) {
         sockets.add(&batch?, &mut known);
     }
     drop(known);
+    for batch in capture.read(&TCP) {
+        sockets.add_handshakes(&batch?);
+    }
     sockets.join();
+    sockets.find_listeners();
     Ok(sockets)
 }
 
@@ -124,8 +149,30 @@ impl Sockets {
             first_receive_seq: None,
             peer: None,
             connection_id: socket_id,
+            handshake: self.with_tcp.then(Handshake::default),
         });
         index
+    }
+
+    /// The process that listens where this socket connects to, or that answered there last; None where several do.
+    pub fn listening(&self, socket: &Socket, at_ns: i64) -> Option<i64> {
+        let remote = socket.remote?;
+        let is_local = remote_is_local(self, socket);
+        let there = |listener: &&Socket| {
+            let local = listener.local.is_some_and(|local| {
+                local == remote || (is_local && matches!(self.address(local), "0.0.0.0" | "::"))
+            });
+            let (from_ns, to_ns) = (listener.opened_ns.unwrap_or(0), listener.closed_ns.unwrap_or(i64::MAX));
+            local && listener.process_id != 0 && from_ns <= at_ns && at_ns <= to_ns
+        };
+        let listeners = self.listeners.get(&(socket.netns, remote.port)).map_or(&[][..], Vec::as_slice);
+        let mut found = listeners.iter().map(|&index| self.get(index)).filter(there).map(|l| l.process_id);
+        if let Some(first) = found.next() {
+            return found.all(|other| other == first).then_some(first);
+        }
+        let processes = self.answering.get(&(socket.netns, remote))?;
+        let later = processes.partition_point(|&(from_ns, _)| from_ns <= at_ns);
+        processes.get(later.saturating_sub(1)).map(|&(_, process_id)| process_id)
     }
 
     /// The address of an endpoint as text.
@@ -136,7 +183,8 @@ impl Sockets {
     fn add(&mut self, batch: &RecordBatch, known: &mut HashMap<Arc<str>, u32>) {
         let columns = Columns::of(batch);
         for row in 0..batch.num_rows() {
-            let socket = columns.socket(row, &mut self.addresses, known);
+            let mut socket = columns.socket(row, &mut self.addresses, known);
+            socket.handshake = self.with_tcp.then(Handshake::default);
             match self.by_id.get(&socket.id) {
                 Some(&index) => self.all[index as usize] = socket,
                 None => {
@@ -144,6 +192,45 @@ impl Sockets {
                     self.all.push(socket);
                 }
             }
+        }
+    }
+
+    /// Counts what TCP did by itself in state SYN_SENT.
+    fn add_handshakes(&mut self, batch: &RecordBatch) {
+        let array = |name: &str| batch.column(TCP.index_of(name).expect("a column of table tcp")).as_ref();
+        let kinds = array("kind").as_dictionary::<Int32Type>();
+        let names = kinds.values().as_string::<i32>();
+        let ids = array("socket_id").as_primitive::<Int64Type>();
+        let states = array("tcp_state").as_primitive::<UInt8Type>();
+        for row in (0..batch.num_rows()).filter(|&row| value(states, row) == Some(SYN_SENT)) {
+            let Some(&index) = value(ids, row).and_then(|id| self.by_id.get(&id)) else { continue };
+            let Some(seen) = &mut self.all[index as usize].handshake else { continue };
+            match kinds.key(row).map(|key| names.value(key)) {
+                Some("retransmit") => seen.again = seen.again.saturating_add(1),
+                Some("reset_received") => seen.reset = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes who listens, and who answered where.
+    fn find_listeners(&mut self) {
+        for (index, socket) in self.all.iter().enumerate() {
+            if let (Role::Listener, Some(local)) = (socket.role, socket.local) {
+                let of_port = self.listeners.entry((socket.netns, local.port)).or_default();
+                of_port.push(index as SocketIndex);
+            }
+            if let (Role::Client, Some(remote), Some(peer)) = (socket.role, socket.remote, socket.peer) {
+                let process_id = self.all[peer as usize].process_id;
+                let from_ns = socket.opened_ns.unwrap_or(0);
+                if process_id != 0 {
+                    self.answering.entry((socket.netns, remote)).or_default().push((from_ns, process_id));
+                }
+            }
+        }
+        for processes in self.answering.values_mut() {
+            processes.sort_unstable();
+            processes.dedup_by_key(|(_, process_id)| *process_id);
         }
     }
 
@@ -240,6 +327,17 @@ const NEAR: i32 = 1 << 24;
 /// More ends than this with one pair of addresses are not compared with each other.
 const MAX_DISCOVERED_GROUP: usize = 256;
 
+const SYN_SENT: u8 = 2;
+
+/// Whether a socket connects to an address of its own namespace: then a listener at any address may be meant.
+fn remote_is_local(sockets: &Sockets, socket: &Socket) -> bool {
+    let Some(remote) = socket.remote else { return false };
+    let text = sockets.address(remote);
+    text.starts_with("127.")
+        || text == "::1"
+        || socket.local.is_some_and(|local| local.address == remote.address)
+}
+
 fn first_bytes(socket: &Socket) -> Option<(u32, u32)> {
     if socket.discovered { None } else { socket.first_send_seq.zip(socket.first_receive_seq) }
 }
@@ -289,7 +387,8 @@ impl<'a> Columns<'a> {
         known: &mut HashMap<Arc<str>, u32>,
     ) -> Socket {
         let mut endpoint = |(texts, ports): (&StringArray, &PrimitiveArray<Int32Type>)| {
-            let port = value(ports, row)? as u16;
+            // Port 0 is an end that was never chosen, or that a failed connect took away again.
+            let port = value(ports, row).filter(|&port| port != 0)? as u16;
             texts
                 .is_valid(row)
                 .then(|| Endpoint { address: intern(texts.value(row), addresses, known), port })
@@ -309,6 +408,7 @@ impl<'a> Columns<'a> {
             first_receive_seq: value(self.first_receive_seq, row),
             peer: None,
             connection_id: id,
+            handshake: None,
         }
     }
 }

@@ -270,3 +270,60 @@ fn kinds(batch: &RecordBatch) -> Vec<Option<Kind>> {
         names.iter().map(|name| Kind::ALL.into_iter().find(|kind| Some(kind.name()) == name)).collect();
     column.keys().iter().map(|key| known.get(key? as usize).copied().flatten()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// A batch of sends with these lengths, flags, payloads and framings.
+    fn batch(rows: &[(i64, u32, &[u8], Option<&[u8]>)]) -> RecordBatch {
+        let schema = EVENTS.schema();
+        let columns = schema.fields().iter().map(|field| -> arrow::array::ArrayRef {
+            match field.name().as_str() {
+                "done_bytes" => {
+                    Arc::new(PrimitiveArray::<Int64Type>::from_iter_values(rows.iter().map(|r| r.0)))
+                }
+                "flags" => {
+                    Arc::new(PrimitiveArray::<Int32Type>::from_iter_values(rows.iter().map(|r| r.1 as i32)))
+                }
+                "payload" => Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| r.2))),
+                "framing" => Arc::new(BinaryArray::from_iter(rows.iter().map(|r| r.3))),
+                "kind" => Arc::new(
+                    rows.iter().map(|_| Some("send")).collect::<arrow::array::DictionaryArray<Int32Type>>(),
+                ),
+                _ if field.is_nullable() => arrow::array::new_null_array(field.data_type(), rows.len()),
+                _ => {
+                    let zeroes = PrimitiveArray::<Int64Type>::from_value(0, rows.len());
+                    arrow::compute::cast(&zeroes, field.data_type()).expect("a number")
+                }
+            }
+        });
+        RecordBatch::try_new(schema.clone(), columns.collect()).expect("the table's columns")
+    }
+
+    #[test]
+    fn a_head_goes_on_in_its_framing_and_the_tail_stays_behind_it() {
+        let tail = flags::PAYLOAD_TAIL;
+        let events = read(&batch(&[
+            (100, tail, b"head56789012", None),
+            (100, tail, b"head56789012", Some(b"+more")),
+            // The tail begins within the framing, or is part of it.
+            (14, tail, b"head56789012", Some(b"5678")),
+            (12, tail, b"head56789012", Some(b"56789012")),
+            (10, 0, b"head", Some(b"+more")),
+            // What no recorder writes.
+            (6, 0, b"head", Some(b"+more")),
+            (2, tail, b"head56789012", Some(b"+more")),
+        ]));
+        let found: Vec<_> = events.iter().map(|event| event.head_and_tail()).collect();
+        let text = |head: &'static str, tail: &'static str| (head.as_bytes(), tail.as_bytes());
+        assert_eq!(found[0], text("head", "56789012"));
+        assert_eq!(found[1], text("head+more", "56789012"));
+        assert_eq!(found[2], text("head5678", "789012"));
+        assert_eq!(found[3], text("head56789012", ""));
+        assert_eq!(found[4], text("head+more", ""));
+        assert_eq!(found[5], text("head+m", ""));
+        assert_eq!(found[6], text("he", ""));
+    }
+}

@@ -9,6 +9,7 @@ use retrospan_formats::http1::{Direction, begins_head, surely_begins_head};
 use crate::connections::{Role, SocketIndex, Sockets};
 use crate::events::{Event, StateChange};
 use crate::messages::{Messages, Side};
+use crate::openings::Opening;
 use crate::outcomes::{Ending, Other};
 use crate::records::side_of;
 use crate::spans::{Change, Closing, Exchanges, Live};
@@ -19,6 +20,8 @@ use crate::streams::{Piece, Streams, Way};
 pub struct Flow {
     /// Which.
     pub socket: SocketIndex,
+    /// How its connection came about.
+    pub opening: Opening,
     /// How it ended.
     pub ending: Ending,
     /// First event, boot time ns.
@@ -50,6 +53,8 @@ const FIN_WAIT2: u8 = 5;
 const TIME_WAIT: u8 = 6;
 const CLOSING: u8 = 11;
 const ECONNRESET: u32 = 104;
+const ETIMEDOUT: u32 = 110;
+const ECONNREFUSED: u32 = 111;
 const EPIPE: u32 = 32;
 /// Calls that were under way when the socket was closed are reported within this, ns.
 const LINGER_NS: i64 = 200_000_000;
@@ -64,6 +69,9 @@ pub struct Sink<'a> {
     pub changes: &'a mut Vec<Change>,
 }
 
+/// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
+pub type Leaving = (i64, Option<Side>, &'static str);
+
 impl Flow {
     /// A socket at its first event.
     pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> Flow {
@@ -76,6 +84,7 @@ impl Flow {
         };
         Flow {
             socket: index,
+            opening: Opening::default(),
             ending: Ending::default(),
             first_ns: now_ns,
             last_ns: now_ns,
@@ -105,6 +114,7 @@ impl Flow {
     /// Takes in an event. Returns whether [`Flow::tick`] must be called soon.
     pub fn event(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) -> bool {
         self.last_ns = event.boot_ns;
+        self.opening.event(event);
         if event.process_id != 0 && event.kind != Kind::State {
             self.process_id = event.process_id;
         }
@@ -216,19 +226,29 @@ impl Flow {
         self.bytes[way as usize]
     }
 
-    /// Who left first, when, and how.
-    pub fn first_leaving(&self, sockets: &Sockets) -> Option<(i64, Side, &'static str)> {
+    /// Who left first, when, and how; of a connection that never was, what ended the attempt, where anything did that could
+    /// be seen from outside.
+    pub fn first_leaving(&self, sockets: &Sockets) -> Option<Leaving> {
         let own = self.presumed_side(sockets);
         let other = if own == Side::Client { Side::Server } else { Side::Client };
         let fins = [self.ending.fin_out_ns.map(|ns| (ns, own)), self.ending.fin_in_ns.map(|ns| (ns, other))];
         if let Some((ns, side)) = fins.into_iter().flatten().min_by_key(|(ns, _)| *ns) {
-            return Some((ns, side, "fin"));
+            return Some((ns, Some(side), "fin"));
         }
         let closed = self.ending.closed?;
+        if closed.from == SYN_SENT {
+            // An ICMP message may have said the same as a RST: where TCP's own doings were recorded the RST is among them.
+            let reset = sockets.get(self.socket).handshake.is_none_or(|seen| seen.reset);
+            return match closed.sk_err {
+                ECONNREFUSED | ECONNRESET if reset => Some((closed.ns, Some(other), "rst")),
+                ETIMEDOUT => Some((closed.ns, None, "timeout")),
+                _ => None,
+            };
+        }
         Some(match closed.sk_err {
-            0 => (closed.ns, own, "rst"),
-            ECONNRESET | EPIPE => (closed.ns, other, "rst"),
-            _ => (closed.ns, other, "timeout"),
+            0 => (closed.ns, Some(own), "rst"),
+            ECONNRESET | EPIPE => (closed.ns, Some(other), "rst"),
+            _ => (closed.ns, Some(other), "timeout"),
         })
     }
 

@@ -9,11 +9,12 @@ use std::fmt::Display;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use retrospan_formats::units::duration_ns;
 
 use crate::print::Meaning;
 
 /// Name and text of each query.
-pub const FILES: [(&str, &str); 13] = [
+pub const FILES: [(&str, &str); 14] = [
     ("connection_churn", include_str!("../../queries/connection_churn.sql")),
     ("episodes", include_str!("../../queries/episodes.sql")),
     ("in_flight", include_str!("../../queries/in_flight.sql")),
@@ -23,6 +24,7 @@ pub const FILES: [(&str, &str); 13] = [
     ("outcomes_per_hop", include_str!("../../queries/outcomes_per_hop.sql")),
     ("periods", include_str!("../../queries/periods.sql")),
     ("phase", include_str!("../../queries/phase.sql")),
+    ("slow_connects", include_str!("../../queries/slow_connects.sql")),
     ("slowest_requests", include_str!("../../queries/slowest_requests.sql")),
     ("top_talkers", include_str!("../../queries/top_talkers.sql")),
     ("where_time_goes", include_str!("../../queries/where_time_goes.sql")),
@@ -38,7 +40,7 @@ pub enum Type {
     Integer,
     /// A real number.
     Number,
-    /// Integer nanoseconds; written `250us`, `100ms`, `1.5s`, `10m`, `1h`.
+    /// Integer nanoseconds; written as [`retrospan_formats::units`] says.
     Duration,
     /// An integer number of bytes.
     Bytes,
@@ -220,7 +222,8 @@ impl Type {
     /// A value as written on the command line or in a header; `null` is none of any type.
     pub fn value(self, text: &str) -> Result<ScalarValue, String> {
         let null = text == "null";
-        let wrong = || format!("{text:?} is not a {}", self.name());
+        let article = if self == Type::Integer { "an" } else { "a" };
+        let wrong = || format!("{text:?} is not {article} {}", self.name());
         Ok(match self {
             Type::Text => ScalarValue::Utf8View((!null).then(|| text.to_owned())),
             Type::Number | Type::Ratio if null => ScalarValue::Float64(None),
@@ -230,26 +233,10 @@ impl Type {
             }
             Type::Integer | Type::Bytes | Type::Duration if null => ScalarValue::Int64(None),
             Type::Integer | Type::Bytes => ScalarValue::Int64(Some(text.parse().map_err(|_| wrong())?)),
-            Type::Duration => ScalarValue::Int64(Some(duration_ns(text).ok_or_else(wrong)?)),
+            Type::Duration => ScalarValue::Int64(Some(duration_ns(text)? as i64)),
             Type::Time => return Err("a time cannot be a parameter".to_owned()),
         })
     }
-}
-
-/// Nanoseconds of `1.5s`, `20ms`, `10m`, those of a number without a unit as they are; None where it is no such text.
-pub fn duration_ns(text: &str) -> Option<i64> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
-    let scale = match &text[digits..] {
-        "" | "ns" => 1.0,
-        "us" | "µs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" | "min" => 60e9,
-        "h" => 3600e9,
-        _ => return None,
-    };
-    let ns = text[..digits].parse::<f64>().ok()? * scale;
-    (ns < i64::MAX as f64).then_some(ns.round() as i64)
 }
 
 /// Every query, sorted by name.
@@ -368,13 +355,8 @@ mod tests {
 
     #[test]
     fn values() {
-        assert_eq!(duration_ns("100ms"), Some(100_000_000));
-        assert_eq!(duration_ns("1.5s"), Some(1_500_000_000));
-        assert_eq!(duration_ns("10m"), Some(600_000_000_000));
-        assert_eq!(duration_ns("7"), Some(7));
-        for bad in ["", "ms", "-1s", "1 s", "1d", "99999999999h", "1.2.3s"] {
-            assert_eq!(duration_ns(bad), None, "{bad}");
-        }
+        assert_eq!(Type::Duration.value("1.5s").unwrap(), ScalarValue::Int64(Some(1_500_000_000)));
+        assert!(Type::Duration.value("7").unwrap_err().contains("write 7s"));
         assert!(Type::Integer.value("x").is_err());
         assert!(Type::Number.value("NaN").is_err() && Type::Number.value("inf").is_err());
         assert_eq!(Type::Text.value("null").unwrap(), ScalarValue::Utf8View(None));

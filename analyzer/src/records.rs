@@ -42,6 +42,11 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
     let clock = &known.dimensions.clock;
     let response = span.response.filter(|r| fate.outcome != Outcome::Lost || r.status.is_some());
     let ends = Ends::of(socket, span.side, known.sockets);
+    let awaited = finished.waited.map(|waited| known.sockets.get(waited.socket));
+    let awaited_listener = awaited.and_then(|socket| socket.remote).map(|remote| {
+        let (address, port) = text_of(remote, known.sockets);
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    });
     let pid = process.map(|p| p.pid).or((span.request.first.pid != 0).then_some(span.request.first.pid));
     rows.push(&[
         Cell::Text(&trace_id),
@@ -89,6 +94,9 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::Integer(socket.id),
         Cell::integer((socket.netns != 0).then_some(socket.netns)),
         span.head.path.as_ref().map_or(Cell::Null, |_| Cell::Bool(span.head.path_cut)),
+        Cell::integer(finished.waited.map(|waited| waited.ns)),
+        Cell::text(awaited_listener.as_deref()),
+        Cell::integer(awaited.map(|socket| socket.connection_id)),
     ]);
     Labels { service: process.map_or("", |p| &*p.service), name }
 }
@@ -161,6 +169,18 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
     let clock = &known.dimensions.clock;
     let time = |ns: Option<i64>| ns.map_or(Cell::Null, |ns| Cell::Integer(clock.wall_ns(ns)));
     let ((client_id, client_process), (server_id, server_process)) = (process(client), process(server));
+    // Whoever answers: the end that connected.
+    let opener = ends.iter().copied().find(|flow| flow.opening.attempt().is_some());
+    let attempt = opener.and_then(|flow| flow.opening.attempt());
+    let (server_id, server_process) = match (client, attempt) {
+        (Some(flow), Some(attempt)) if server.is_none() => {
+            let id = sockets.listening(socket(flow), attempt.from_ns);
+            (id, id.and_then(|id| known.dimensions.process(id)))
+        }
+        _ => (server_id, server_process),
+    };
+    let handshake = opener.and_then(|flow| socket(flow).handshake);
+    let queued_ns = ends.iter().find_map(|flow| flow.opening.queued_ns());
     let most = |value: fn(&Flow) -> u64| ends.iter().map(|flow| value(flow)).max().unwrap_or_default() as i64;
     let moved = |side| {
         let bytes = ends.iter().map(|flow| flow.bytes_of(side, sockets)).max();
@@ -193,10 +213,14 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
         moved(Side::Client),
         moved(Side::Server),
         Cell::Integer(most(|flow| flow.requests().into())),
-        leaving.map_or(Cell::Null, |(_, side, _)| Cell::Text(side_name(side))),
+        Cell::text(leaving.and_then(|(_, side, _)| side).map(side_name)),
         leaving.map_or(Cell::Null, |(_, _, kind)| Cell::Text(kind)),
         Cell::Integer(ends.iter().map(|flow| flow.missing_bytes as i64).sum()),
         Cell::Text(&hop),
+        Cell::integer(attempt.and_then(|attempt| Some(attempt.end?.0 - attempt.from_ns))),
+        Cell::text(attempt.and_then(|attempt| Some(attempt.end?.1.name()))),
+        Cell::integer(handshake.map(|seen| seen.again)),
+        Cell::integer(queued_ns),
     ]);
 }
 

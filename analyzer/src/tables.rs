@@ -147,6 +147,24 @@ pub const SPANS: Table = Table {
             Plain,
             "The target was longer than what was kept of it; null without a path.",
         ),
+        optional(
+            "connect_ns",
+            I64,
+            ByteSplit,
+            "Part of own_ns in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted; 0 where that had failed before it began, and it with that; null where none is known.",
+        ),
+        optional(
+            "connect_to",
+            Name,
+            Dictionary,
+            "Address and port of the listener: of the connect that failed, else of the one that it waited for longest; null as `connect_ns`.",
+        ),
+        optional(
+            "connect_connection_id",
+            I64,
+            Dictionary,
+            "`connections.connection_id` of that connection, which may never have been established; null as `connect_ns`.",
+        ),
     ],
 };
 
@@ -199,7 +217,12 @@ pub const CONNECTIONS: Table = Table {
         optional("client_netns", I64, Dictionary, "Network namespace of the requesting side."),
         optional("server_netns", I64, Dictionary, "Network namespace of the answering side."),
         optional("client_process_id", I64, Dictionary, "Process of the requesting side."),
-        optional("server_process_id", I64, Dictionary, "Process of the answering side."),
+        optional(
+            "server_process_id",
+            I64,
+            Dictionary,
+            "Process of the answering side; of a connect that nobody accepted the one that listens there.",
+        ),
         optional("client_service", Name, Dictionary, "Program of the requesting side."),
         optional("server_service", Name, Dictionary, "Program of the answering side."),
         required("discovered", Bool, Plain, "Older than the recording."),
@@ -229,7 +252,7 @@ pub const CONNECTIONS: Table = Table {
             "closed_by",
             Name,
             Dictionary,
-            "`client` or `server`: who sent the first FIN or RST; null where not known.",
+            "`client` or `server`: who sent the first FIN or RST; null where not known, and where nobody did: a connection that never was may have ended without.",
         ),
         optional("close_kind", Name, Dictionary, "`fin`, `rst` or `timeout`: what that was."),
         required(
@@ -243,6 +266,30 @@ pub const CONNECTIONS: Table = Table {
             Name,
             Dictionary,
             "Both processes and the answering port, as `inner-envoy -> nginx:8080`; an address where a process is not known.",
+        ),
+        optional(
+            "connect_ns",
+            I64,
+            ByteSplit,
+            "How long it took to be established or to fail, ns: from the first SYN (from the call, where no SYN was seen) as the end that connected saw it. Null where its begin was not recorded, or nothing was decided by the end.",
+        ),
+        optional(
+            "connect_outcome",
+            Name,
+            Dictionary,
+            "`ok`, `refused`, `timed_out`, `reset`, `unreachable`, `abandoned` (the caller closed before it was known), `failed` (no SYN left: no local port free, for example); null as `connect_ns`.",
+        ),
+        optional(
+            "syn_retransmits",
+            I32,
+            Dictionary,
+            "SYNs that the end that connected sent again; null where that was not recorded from the begin, or without `--evidence tcp`.",
+        ),
+        optional(
+            "accept_wait_ns",
+            I64,
+            ByteSplit,
+            "How long it lay in the listen queue: from established to the return of accept at the end that accepted, ns; null where not recorded.",
         ),
     ],
 };

@@ -21,6 +21,16 @@ pub fn harmless(text: &str) -> String {
     safe
 }
 
+/// As [`harmless`], but for line ends and tabs, which stay: for files.
+pub fn harmless_lines(text: &str) -> String {
+    text.split_inclusive(['\n', '\r', '\t'])
+        .map(|piece| match piece.char_indices().next_back() {
+            Some((at, end @ ('\n' | '\r' | '\t'))) => format!("{}{end}", harmless(&piece[..at])),
+            _ => harmless(piece),
+        })
+        .collect()
+}
+
 /// Whether a terminal may do something else than show the character.
 pub fn acts(c: char) -> bool {
     c.is_control()

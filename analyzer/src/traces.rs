@@ -10,6 +10,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::connections::Sockets;
+use crate::connects::{Connects, Waited};
 use crate::hashing::IntMap;
 use crate::links::{Evidence, KEEP_NS, Links, Parent, Written};
 use crate::messages::Side;
@@ -33,6 +34,8 @@ pub struct Finished<'a> {
     pub remote_parent_span_id: Option<u64>,
     /// Duration without what its children took, ns.
     pub own_ns: i64,
+    /// The part of that in which it waited for a connection.
+    pub waited: Option<Waited>,
 }
 
 /// What depends on other spans.
@@ -43,6 +46,7 @@ struct Resolved {
     parent_span_id: Option<u64>,
     remote_parent_span_id: Option<u64>,
     own_ns: i64,
+    waited: Option<Waited>,
 }
 
 /// A trace, all of whose spans are written.
@@ -127,12 +131,13 @@ impl Traces {
         now_ns: i64,
         live: &mut Live,
         links: &mut Links,
+        connects: &Connects,
         sockets: &Sockets,
         mut write: impl FnMut(&Finished<'_>) -> Result<Labels<'k>, E>,
     ) -> Result<(), E> {
         while self.settling.front().is_some_and(|(due, _)| *due <= now_ns) {
             let Some((_, index)) = self.settling.pop_front() else { break };
-            let Some(resolved) = self.resolve(index, live, sockets) else { continue };
+            let Some(resolved) = self.resolve(index, live, connects, sockets) else { continue };
             let Some(span) = live.remove(index) else { continue };
             let Resolved { fate, trace_id, span_id, .. } = resolved;
             let written = Written { trace_id, span_id, end_ns: known_end(&fate) };
@@ -146,6 +151,7 @@ impl Traces {
                 parent_span_id: resolved.parent_span_id,
                 remote_parent_span_id: resolved.remote_parent_span_id,
                 own_ns: resolved.own_ns,
+                waited: resolved.waited,
             };
             let labels = write(&finished)?;
             let wait_ns = if awaited {
@@ -176,7 +182,13 @@ impl Traces {
     }
 
     /// Everything about a decided span that depends on others.
-    fn resolve(&self, index: SpanIndex, live: &Live, sockets: &Sockets) -> Option<Resolved> {
+    fn resolve(
+        &self,
+        index: SpanIndex,
+        live: &Live,
+        connects: &Connects,
+        sockets: &Sockets,
+    ) -> Option<Resolved> {
         let span = live.get(index)?;
         let mut fate = span.fate?;
         fate.end_ns = cut_end(span, &fate, live);
@@ -186,12 +198,14 @@ impl Traces {
             Parent::Written(written) => Some(written.span_id),
         };
         let context = span.head.context.filter(|_| parent_span_id.is_none());
+        let gaps = own_time(span, &fate, live);
         Some(Resolved {
             trace_id: self.trace_id(index, live, sockets),
             span_id: self.span_id(span, sockets),
             parent_span_id,
             remote_parent_span_id: context.map(|context| context.span_id),
-            own_ns: own_ns(span, &fate, live),
+            own_ns: gaps.iter().map(|(from, to)| to - from).sum(),
+            waited: connects.waited(span, &fate, &gaps, sockets),
             fate,
         })
     }
@@ -326,8 +340,8 @@ fn known_end(fate: &Fate) -> Option<i64> {
     (fate.outcome != Outcome::Lost).then_some(fate.end_ns)
 }
 
-/// Duration less the union of the children's intervals.
-fn own_ns(span: &Span, fate: &Fate, live: &Live) -> i64 {
+/// The span without the union of its children's intervals: stretches in order and apart.
+fn own_time(span: &Span, fate: &Fate, live: &Live) -> Vec<(i64, i64)> {
     let (start, end) = (span.start_ns, fate.end_ns);
     let children = span.link.children.iter().filter_map(|&child| {
         let child = live.get(child)?;
@@ -342,12 +356,14 @@ fn own_ns(span: &Span, fate: &Fate, live: &Live) -> i64 {
         .map(|(from, to)| (from.clamp(start, end), to.clamp(start, end)))
         .collect();
     intervals.sort_unstable();
-    let (mut covered, mut until) = (0, start);
-    for (from, to) in intervals {
-        covered += (to - from.max(until)).max(0);
+    let (mut gaps, mut until) = (Vec::with_capacity(intervals.len() + 1), start);
+    for (from, to) in intervals.into_iter().chain([(end, end)]) {
+        if from > until {
+            gaps.push((until, from));
+        }
         until = until.max(to);
     }
-    end - start - covered
+    gaps
 }
 
 fn tell_relatives(index: SpanIndex, span: &Span, written: Written, end_ns: i64, live: &mut Live) {

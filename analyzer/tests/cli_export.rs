@@ -25,6 +25,15 @@ struct Post {
 
 /// An HTTP/1.1 receiver that gives these answers in turn, the last one for ever.
 fn receiver(answers: Vec<(u16, Vec<u8>)>) -> (String, mpsc::Receiver<Post>) {
+    let whole = answers.into_iter().map(|(status, body)| {
+        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
+        [head.into_bytes(), body].concat()
+    });
+    raw_receiver(whole.collect())
+}
+
+/// A receiver that writes these bytes in turn; where `connection: close` is in them, it closes after them.
+fn raw_receiver(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<Post>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (sender, posts) = mpsc::channel();
@@ -34,13 +43,15 @@ fn receiver(answers: Vec<(u16, Vec<u8>)>) -> (String, mpsc::Receiver<Post>) {
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
             while let Some(post) = read_post(&mut stream) {
-                let (status, body) = &answers[turn.min(answers.len() - 1)];
+                let answer = &answers[turn.min(answers.len() - 1)];
                 turn += 1;
-                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
-                stream.get_mut().write_all(head.as_bytes()).unwrap();
-                stream.get_mut().write_all(body).unwrap();
+                // Whoever has heard enough may close.
+                let _ = stream.get_mut().write_all(answer);
                 if sender.send(post).is_err() {
                     return;
+                }
+                if String::from_utf8_lossy(answer).contains("connection: close") {
+                    break;
                 }
             }
         }
@@ -162,11 +173,75 @@ fn only_what_was_asked_for() {
         "--where",
         condition,
     ];
-    assert!(retrospan(directory.path(), &arguments).status.success());
+    let output = retrospan(directory.path(), &arguments);
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("exported 1 spans") && said.contains("1 of them have a parent that --where"),
+        "{said}"
+    );
     let post = posts.recv().unwrap();
     assert_eq!(post.path, "/v1/traces");
     let request = ExportTraceServiceRequest::decode(post.body.as_slice()).unwrap();
-    assert_eq!(spans(&request).len(), 1);
+    let sent = spans(&request);
+    assert_eq!((sent.len(), sent[0].parent_span_id.len()), (1, 8));
+    let arguments =
+        ["export", path.to_str().unwrap(), "--otlp", &url, "--protocol", "http/protobuf", "--where", "true"];
+    let said = String::from_utf8(retrospan(directory.path(), &arguments).stderr).unwrap();
+    assert!(!said.contains("parent"), "{said}");
+    failure(
+        directory.path(),
+        &["export", path.to_str().unwrap(), "--otlp", &url, "--where", "true) OR (false"],
+        2,
+    );
+}
+
+#[test]
+fn what_is_no_answer_of_otlp_is_no_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html>log in\n";
+    let moved = "HTTP/1.1 307 Moved\r\nlocation: http://elsewhere/v1\r\ncontent-length: 0\r\n\r\n";
+    let long = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 5 << 20, "x".repeat(5 << 20));
+    for (answer, words) in [(page, "text/html"), (moved, "http://elsewhere/v1"), (&long, "more than 4 MiB")] {
+        let (url, posts) = raw_receiver(vec![answer.as_bytes().to_vec()]);
+        let url = format!("{url}/v1/traces");
+        let error = failure(directory.path(), &["export", path.to_str().unwrap(), "--otlp", &url], 2);
+        assert!(error.contains(words), "{error}");
+        // Once is enough.
+        assert!(posts.recv().is_ok() && posts.try_recv().is_err(), "{error}");
+    }
+}
+
+#[test]
+fn answers_come_in_many_ways() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let chunked = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let old = "HTTP/1.0 200 OK\r\nconnection: close\r\n\r\n";
+    let nothing = "HTTP/1.1 204 No Content\r\n\r\n";
+    let warning = ExportTracePartialSuccess { rejected_spans: 0, error_message: "slow down".to_owned() };
+    let warning = ExportTraceServiceResponse { partial_success: Some(warning) }.encode_to_vec();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", warning.len());
+    let warning = [head.into_bytes(), warning].concat();
+    // Whether the spans were taken nobody knows: they are sent again.
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{";
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    for (answers, words) in [
+        (vec![bytes(chunked)], "exported 20 spans"),
+        (vec![bytes(old)], "exported 20 spans"),
+        (vec![bytes(nothing)], "exported 20 spans"),
+        (vec![warning], "the receiver says: slow down"),
+        (vec![bytes(half), bytes(nothing)], "exported 20 spans"),
+    ] {
+        let tries = answers.len();
+        let (url, posts) = raw_receiver(answers);
+        let url = format!("{url}/v1/traces");
+        let output = retrospan(directory.path(), &["export", path.to_str().unwrap(), "--otlp", &url]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains(words), "{said}");
+        assert_eq!(posts.try_iter().count(), tries);
+    }
 }
 
 #[test]

@@ -139,6 +139,8 @@ fn hostile_bytes_do_nothing() {
             "SELECT '\u{1b}[2J' AS \"\u{1b}[31m\", 'a\nb'",
         ] {
             let text = stdout(directory.path(), &["sql", path, query, "--format", format]);
+            // Into a file or a pipe CSV has the line ends of its texts.
+            let text = if format == "csv" { text.replace('\r', "") } else { text };
             assert!(!acts_on_a_terminal(&text), "{format}: {text:?}");
         }
     }

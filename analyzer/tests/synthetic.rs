@@ -61,6 +61,24 @@ fn failures_that_take_no_time_are_placed_where_they_begin() {
 }
 
 #[test]
+fn a_full_listen_queue_is_told_by_the_wait_for_connections() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let place = Place { hop: 2, part: Part::Network };
+    let trouble = Trouble { place, shape: Shape::QueueFull, width_s: 1.6 };
+    let (truth, findings) = found(&Plan { comb, trouble, cause: Some(Cause::SynAgain), ..plan(5) });
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    let top = &spike.hops[0];
+    assert_eq!((&top.hop, top.part.as_str()), (&truth.hop, "connect"), "{}", spike.sentence);
+    assert!(top.share > 0.95, "{:#?}", spike.hops);
+    assert!(spike.sentence.contains("waiting for the connection to shop:8080"), "{}", spike.sentence);
+    let cause = &spike.causes[0];
+    assert_eq!((cause.kind.as_str(), &cause.subject), ("syn_retransmit", &truth.hop), "{}", cause.claim);
+    assert!(cause.claim.contains("sent again to shop:8080"), "{}", cause.claim);
+    let given_up: u64 = spike.cycle_table.iter().map(|cycle| cycle.client_closed).sum();
+    assert!(given_up > 10, "clients give up: {}", spike.sentence);
+}
+
+#[test]
 fn bursts_by_chance_are_no_period() {
     let (truth, findings) = found(&Plan { bursts: 5, ..plan(2) });
     assert!(truth.troubled > 20 && truth.onsets_s.is_empty(), "{truth:?}");

@@ -67,6 +67,8 @@ pub struct Offsets {
     pub tcp_mdev_us: u32,
     pub skb_seq: u32,
     pub skb_end_seq: u32,
+    pub tcp_bytes_acked: u32,
+    pub tcp_bytes_received: u32,
 }
 
 /// A closed range of ports in host byte order; `first > last` never matches.

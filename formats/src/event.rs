@@ -208,6 +208,8 @@ pub mod flags {
     pub const SHUT_READ: u32 = 1 << 9;
     /// shutdown: the sending half was shut (SHUT_WR or SHUT_RDWR).
     pub const SHUT_WRITE: u32 = 1 << 10;
+    /// The call was entered before the recording began: its duration counts from there.
+    pub const ENTERED_BEFORE: u32 = 1 << 11;
 }
 
 /// First bytes of every record.
@@ -362,9 +364,11 @@ pub mod life {
     pub const EXEC: u8 = 2;
     /// sched_process_exit of a thread-group leader.
     pub const EXIT: u8 = 3;
+    /// task_rename of a thread-group leader: only `start_boot_ns` and `comm` are told.
+    pub const RENAME: u8 = 4;
 }
 
-/// A process was born, changed its program, or ended. `Header::pid` is the process.
+/// A process was born, changed its program or name, or ended. `Header::pid` is the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 pub struct Process {
@@ -456,6 +460,8 @@ pub mod loss {
     pub const USAGE_MAP: u32 = 23;
     /// A [`super::More`] record found no room in the ring: a long head is cut there.
     pub const MORE: u32 = 24;
+    /// A call that was entered before the recording and cannot be told for certain what it did: it is not recorded.
+    pub const EARLY_CALL: u32 = 26;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

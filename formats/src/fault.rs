@@ -21,6 +21,11 @@ pub(crate) fn reading(capture: &Path) {
     }
 }
 
+/// The capture that was opened last in this process.
+pub fn last_read() -> Option<PathBuf> {
+    READING.try_lock().ok().and_then(|reading| reading.clone())
+}
+
 /// Runs a step that may panic over what it reads. The error is the panic's message.
 pub fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
@@ -48,8 +53,7 @@ pub fn install(program: &'static str) {
 
 fn line(program: &str, panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    let reading = READING.try_lock().ok().and_then(|reading| reading.clone());
-    let reading = reading.map(|path| format!(" while {} was read", path.display())).unwrap_or_default();
+    let reading = last_read().map(|path| format!(" while {} was read", path.display())).unwrap_or_default();
     let text = format!(
         "{program}: this should not have happened{reading}: {}{place}; please report it",
         message(panic.payload())

@@ -7,7 +7,10 @@
 
 pub mod thrift;
 
+use std::borrow::Cow;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use parquet::basic::Type as Physical;
 use parquet::column::page::{Page, PageReader};
@@ -26,10 +29,10 @@ const MOST_FOOTER_BYTES: u64 = 8 << 20;
 const MOST_PAGE_BYTES: i64 = 32 << 20;
 /// Values of a page.
 const MOST_PAGE_VALUES: i64 = 1 << 20;
-/// A page header is hardly ever longer.
-const HEADER_BYTES: usize = 256;
-/// And never longer.
-const MOST_HEADER_BYTES: usize = 1 << 16;
+/// A page header is never longer.
+const MOST_HEADER_BYTES: u64 = 1 << 16;
+/// Footer and indexes are hardly ever longer together.
+const LIKELY_END_BYTES: u64 = 1 << 16;
 /// Length of the footer's length and of the mark that ends the file.
 const END_BYTES: u64 = 8;
 /// What a page may have besides its values: levels, and what an encoding begins with.
@@ -37,39 +40,166 @@ const OVERHEAD_BYTES: i64 = 1 << 12;
 /// Rows that a file may have whatever its size.
 const FEW_ROWS: u64 = 1 << 17;
 
-/// Reads the footer and checks the whole file. `table`: what the file is said to be, where that is a table we know. The
-/// error is the reason.
-pub fn check(bytes: &PartBytes, table: Option<&Table>) -> Result<ParquetMetaData, String> {
-    let footer_at = check_footer(bytes)?;
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
-    let Some(table) = table else { return Ok(metadata) };
-    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(u64::MAX);
-    if rows > FEW_ROWS + bytes.len().saturating_mul(table.most_rows_a_byte()) {
-        return Err(format!("{rows} rows in {} bytes", bytes.len()));
+/// What is known of a file before its pages are looked at.
+pub struct Layout {
+    metadata: ParquetMetaData,
+    footer_at: u64,
+    /// The table that the file is said to be of, where it is one that we know.
+    table: Option<&'static Table>,
+    bytes: PartBytes,
+    /// The end of the file, where footer and indexes are.
+    end: End,
+}
+
+impl Layout {
+    /// Reads the footer and the indexes. The error is the reason.
+    pub fn read(bytes: &PartBytes, table: Option<&'static Table>) -> Result<Layout, String> {
+        let end = End::read(bytes)?;
+        let footer_at = check_footer(&end)?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(u64::MAX);
+        let most = table.map(|table| FEW_ROWS + bytes.len().saturating_mul(table.most_rows_a_byte()));
+        if most.is_some_and(|most| rows > most) {
+            return Err(format!("{rows} rows in {} bytes", bytes.len()));
+        }
+        Ok(Layout { metadata, footer_at, table, bytes: bytes.clone(), end })
     }
-    for group in metadata.row_groups() {
-        for column in group.columns() {
-            let name = column.column_descr().name();
-            let known = table.columns.iter().find(|c| c.name == name);
-            check_column(bytes, footer_at, group, column, known)
-                .map_err(|reason| format!("{name}: {reason}"))?;
+
+    /// The footer.
+    pub fn into_metadata(self) -> ParquetMetaData {
+        self.metadata
+    }
+
+    /// A check of every page, which is fed the file's bytes as they are read for another reason.
+    pub fn walk(&self) -> Result<Walk<'_>, String> {
+        let mut columns = Vec::new();
+        for group in self.metadata.row_groups() {
+            for column in group.columns() {
+                let known = self
+                    .table
+                    .and_then(|t| t.columns.iter().find(|c| c.name == column.column_descr().name()));
+                let checked = self.column(group, column, known);
+                columns.extend(checked.map_err(|reason| named(column, reason))?);
+            }
+        }
+        columns.sort_by_key(|column| column.begin);
+        Ok(Walk { layout: self, columns: columns.into_iter().peekable(), reached: 0 })
+    }
+
+    /// Checks the indexes of a column; None where it is none that we read.
+    fn column<'a>(
+        &'a self,
+        group: &RowGroupMetaData,
+        column: &'a ColumnChunkMetaData,
+        known: Option<&'static Column>,
+    ) -> Result<Option<Pages<'a>>, String> {
+        let index = |offset: Option<i64>, length: Option<i32>| {
+            let (Some(offset), Some(length)) = (offset, length) else { return Ok(None) };
+            let (Ok(offset), Ok(length)) = (u64::try_from(offset), u64::try_from(length)) else {
+                return Err("its index is nowhere".to_owned());
+            };
+            if length > MOST_FOOTER_BYTES || offset.saturating_add(length) > self.footer_at {
+                return Err("its index is nowhere".to_owned());
+            }
+            self.end.get(offset, length).map(Some)
+        };
+        let malformed = |_: Malformed| "its index is malformed".to_owned();
+        if let Some(index) = index(column.column_index_offset(), column.column_index_length())? {
+            Thrift::new(&index).fields(|_, _| Ok(false)).map_err(malformed)?;
+        }
+        let offsets = index(column.offset_index_offset(), column.offset_index_length())?;
+        let listed = offsets.map(|index| locations(&index).map_err(malformed)).transpose()?;
+        let Some(known) = known else { return Ok(None) };
+        let description = column.column_descr();
+        if description.max_rep_level() > 0 || description.max_def_level() > 1 {
+            return Err("it is no plain column".to_owned());
+        }
+        if description.physical_type() != physical(known.ty) {
+            return Err("the column is of another type".to_owned());
+        }
+        Pages::new(self, column, known, group.num_rows(), listed).map(Some)
+    }
+}
+
+fn named(column: &ColumnChunkMetaData, reason: String) -> String {
+    format!("{}: {reason}", column.column_descr().name())
+}
+
+/// The check of all pages, as far as it came.
+pub struct Walk<'a> {
+    layout: &'a Layout,
+    columns: Peekable<IntoIter<Pages<'a>>>,
+    reached: u64,
+}
+
+impl Walk<'_> {
+    /// Looks at those headers that begin in a block of the file; blocks come in order and without gaps.
+    pub fn feed(&mut self, block_at: u64, block: &[u8]) -> Result<(), String> {
+        let block = Block { at: block_at, bytes: block };
+        while let Some(column) = self.columns.peek_mut() {
+            if column.at == column.begin && column.begin < self.reached {
+                return Err(named(column.column, "it lies over another".to_owned()));
+            }
+            let whole =
+                column.pass(&self.layout.bytes, &block).map_err(|reason| named(column.column, reason))?;
+            if !whole {
+                return Ok(());
+            }
+            self.reached = column.end;
+            self.columns.next();
+        }
+        Ok(())
+    }
+
+    /// All of the file was fed.
+    pub fn finish(mut self) -> Result<(), String> {
+        match self.columns.next() {
+            Some(column) => Err(named(column.column, "its pages are nowhere".to_owned())),
+            None => Ok(()),
         }
     }
-    Ok(metadata)
+}
+
+/// Some bytes of the file.
+struct Block<'a> {
+    at: u64,
+    bytes: &'a [u8],
+}
+
+/// The last bytes of a file: read once, asked often.
+struct End {
+    bytes: PartBytes,
+    at: u64,
+    read: Vec<u8>,
+}
+
+impl End {
+    fn read(bytes: &PartBytes) -> Result<End, String> {
+        let at = bytes.len().saturating_sub(LIKELY_END_BYTES);
+        Ok(End { bytes: bytes.clone(), at, read: read(bytes, at, bytes.len() - at)? })
+    }
+
+    fn get(&self, offset: u64, length: u64) -> Result<Cow<'_, [u8]>, String> {
+        let Some(skip) = offset.checked_sub(self.at) else {
+            return read(&self.bytes, offset, length).map(Cow::Owned);
+        };
+        let range = skip as usize..(skip + length) as usize;
+        self.read.get(range).map(Cow::Borrowed).ok_or_else(|| "the file ends before".to_owned())
+    }
 }
 
 /// Checks the thrift of the footer and that its columns are flat. Where it begins.
-fn check_footer(bytes: &PartBytes) -> Result<u64, String> {
-    let file_bytes = bytes.len();
-    let end_at = file_bytes.checked_sub(END_BYTES).ok_or("it is too short")?;
-    let mut end = [0; END_BYTES as usize];
-    bytes.read_exact_at(&mut end, end_at).map_err(|e| e.to_string())?;
-    let [a, b, c, d, mark @ ..] = end;
+fn check_footer(file_end: &End) -> Result<u64, String> {
+    let end_at = file_end.bytes.len().checked_sub(END_BYTES).ok_or("it is too short")?;
+    let end = file_end.get(end_at, END_BYTES)?;
+    let Some((&[a, b, c, d], mark)) = end.split_first_chunk() else {
+        return Err("it is too short".to_owned());
+    };
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    if &mark != b"PAR1" || length > end_at.min(MOST_FOOTER_BYTES) {
+    if mark != b"PAR1" || length > end_at.min(MOST_FOOTER_BYTES) {
         return Err("it has no footer".to_owned());
     }
-    let footer = read(bytes, end_at - length, length)?;
+    let footer = file_end.get(end_at - length, length)?;
     let mut nested = false;
     let schema = |thrift: &mut Thrift<'_>, index: usize| {
         let mut children = None;
@@ -85,46 +215,6 @@ fn check_footer(bytes: &PartBytes) -> Result<u64, String> {
         return Err("it has a column of columns".to_owned());
     }
     Ok(end_at - length)
-}
-
-fn check_column(
-    bytes: &PartBytes,
-    footer_at: u64,
-    group: &RowGroupMetaData,
-    column: &ColumnChunkMetaData,
-    known: Option<&Column>,
-) -> Result<(), String> {
-    let index = |offset: Option<i64>, length: Option<i32>| match (offset, length) {
-        (Some(offset), Some(length)) => {
-            let (offset, length) = (u64::try_from(offset), u64::try_from(length));
-            let (Ok(offset), Ok(length)) = (offset, length) else { return Err("its index is nowhere") };
-            if length > MOST_FOOTER_BYTES || offset.saturating_add(length) > footer_at {
-                return Err("its index is nowhere");
-            }
-            read(bytes, offset, length).map(Some).map_err(|_| "its index cannot be read")
-        }
-        _ => Ok(None),
-    };
-    let malformed = |_: Malformed| "its index is malformed";
-    if let Some(index) = index(column.column_index_offset(), column.column_index_length())? {
-        Thrift::new(&index).fields(|_, _| Ok(false)).map_err(malformed)?;
-    }
-    let offsets = index(column.offset_index_offset(), column.offset_index_length())?;
-    let listed = offsets.map(|index| locations(&index).map_err(malformed)).transpose()?;
-    let Some(known) = known else { return Ok(()) };
-    let description = column.column_descr();
-    if description.max_rep_level() > 0 || description.max_def_level() > 1 {
-        return Err("it is no plain column".to_owned());
-    }
-    if description.physical_type() != physical(known.ty) {
-        return Err("the column is of another type".to_owned());
-    }
-    let pages = Pages { bytes, column, known, end: footer_at };
-    let found = pages.check(group.num_rows())?;
-    if listed.is_some_and(|listed| listed != found) {
-        return Err("its index names other pages than there are".to_owned());
-    }
-    Ok(())
 }
 
 const fn physical(ty: Type) -> Physical {
@@ -199,57 +289,85 @@ const DICTIONARY_PAGE: i64 = 2;
 const ENCODINGS: [i64; 6] = [0, 2, 3, 5, 8, BYTE_STREAM_SPLIT];
 const BYTE_STREAM_SPLIT: i64 = 9;
 
-/// The pages of a column in one row group.
+/// The pages of a column in one row group, and how far they were looked at.
 struct Pages<'a> {
     bytes: &'a PartBytes,
     column: &'a ColumnChunkMetaData,
-    known: &'a Column,
-    /// Pages end before it.
+    known: &'static Column,
+    begin: u64,
     end: u64,
+    rows: i64,
+    /// Where those of values are, by the index.
+    listed: Option<Vec<Location>>,
+    /// The next page.
+    at: u64,
+    values: i64,
+    found: Vec<Location>,
 }
 
-impl Pages<'_> {
-    /// Checks every page, and says where those of values are.
-    fn check(&self, rows: i64) -> Result<Vec<Location>, String> {
-        let column = self.column;
+impl<'a> Pages<'a> {
+    fn new(
+        layout: &'a Layout,
+        column: &'a ColumnChunkMetaData,
+        known: &'static Column,
+        rows: i64,
+        listed: Option<Vec<Location>>,
+    ) -> Result<Pages<'a>, String> {
+        let nowhere = "its pages are nowhere";
         let begin = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-        let (Ok(begin), Ok(length)) = (u64::try_from(begin), u64::try_from(column.compressed_size())) else {
-            return Err("its pages are nowhere".to_owned());
-        };
-        let end = begin.checked_add(length).filter(|&end| end <= self.end).ok_or("its pages are nowhere")?;
-        let (mut at, mut values, mut pages) = (begin, 0, Vec::new());
-        while at < end {
-            let (header, header_bytes) = self.header(at, end)?;
-            let compressed = header.compressed_bytes.and_then(|n| u64::try_from(n).ok());
-            let next =
-                compressed.and_then(|n| (at + header_bytes).checked_add(n)).filter(|&next| next <= end);
-            let next = next.ok_or("a page goes beyond its column")?;
-            match header.ty {
-                Some(DATA_PAGE) => {
-                    pages.push((at as i64, (next - at) as i64, values));
-                    values += self.data_page(&header)?;
-                }
-                Some(DICTIONARY_PAGE) if at == begin => self.dictionary_page(&header)?,
-                _ => return Err("it has a page that is not of this format".to_owned()),
-            }
-            at = next;
-        }
-        if values != rows || column.num_values() != rows {
-            return Err(format!("{values} values in {rows} rows"));
-        }
-        if pages.first().is_some_and(|first| first.0 != column.data_page_offset()) {
-            return Err("its pages are nowhere".to_owned());
-        }
-        Ok(pages)
+        let (begin, length) = (u64::try_from(begin), u64::try_from(column.compressed_size()));
+        let (Ok(begin), Ok(length)) = (begin, length) else { return Err(nowhere.to_owned()) };
+        let end = begin.checked_add(length).filter(|&end| end <= layout.footer_at).ok_or(nowhere)?;
+        let (bytes, at, values, found) = (&layout.bytes, begin, 0, Vec::new());
+        Ok(Pages { bytes, column, known, begin, end, rows, listed, at, values, found })
     }
 
-    fn header(&self, at: u64, end: u64) -> Result<(Header, u64), String> {
-        let mut buffer = [0; HEADER_BYTES];
-        let length = HEADER_BYTES.min((end - at) as usize);
-        self.bytes.read_exact_at(&mut buffer[..length], at).map_err(|e| e.to_string())?;
-        let mut header = Header::read(&buffer[..length]);
-        if header.as_ref().is_err_and(|e| *e == Malformed::Ends) && end - at > HEADER_BYTES as u64 {
-            header = Header::read(&read(self.bytes, at, (end - at).min(MOST_HEADER_BYTES as u64))?);
+    /// Checks the pages whose headers begin in the block; true at the end of the last.
+    fn pass(&mut self, bytes: &PartBytes, block: &Block<'_>) -> Result<bool, String> {
+        let block_end = block.at + block.bytes.len() as u64;
+        while self.at < self.end {
+            if self.at >= block_end {
+                return Ok(false);
+            }
+            let (header, header_bytes) = self.header(bytes, block)?;
+            let compressed = header.compressed_bytes.and_then(|n| u64::try_from(n).ok());
+            let next = compressed.and_then(|n| (self.at + header_bytes).checked_add(n));
+            let next = next.filter(|&next| next <= self.end).ok_or("a page goes beyond its column")?;
+            match header.ty {
+                Some(DATA_PAGE) => {
+                    self.found.push((self.at as i64, (next - self.at) as i64, self.values));
+                    self.values += self.data_page(&header)?;
+                }
+                Some(DICTIONARY_PAGE) if self.at == self.begin => self.dictionary_page(&header)?,
+                _ => return Err("it has a page that is not of this format".to_owned()),
+            }
+            self.at = next;
+        }
+        self.all().map(|()| true)
+    }
+
+    /// What must hold of all of them together.
+    fn all(&self) -> Result<(), String> {
+        if self.values != self.rows || self.column.num_values() != self.rows {
+            return Err(format!("{} values in {} rows", self.values, self.rows));
+        }
+        if self.found.first().is_some_and(|first| first.0 != self.column.data_page_offset()) {
+            return Err("its pages are nowhere".to_owned());
+        }
+        if self.listed.as_ref().is_some_and(|listed| *listed != self.found) {
+            return Err("its index names other pages than there are".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The header at the next page, from the block where all of it is there.
+    fn header(&self, bytes: &PartBytes, block: &Block<'_>) -> Result<(Header, u64), String> {
+        // Columns come in order, so nothing before the block is asked for.
+        let skip = self.at.checked_sub(block.at).ok_or("its pages are nowhere")? as usize;
+        let mut header = Header::read(&block.bytes[skip.min(block.bytes.len())..]);
+        if header.as_ref().is_err_and(|e| *e == Malformed::Ends) {
+            let length = (self.end - self.at).min(MOST_HEADER_BYTES);
+            header = Header::read(&read(bytes, self.at, length)?);
         }
         let (header, length) = header.map_err(|_| "a page's header is malformed")?;
         Ok((header, length as u64))

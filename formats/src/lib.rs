@@ -3,7 +3,7 @@
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`).
 //! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
 //!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], and [`http1`], the framing
-//!   that both the recorder's redaction and the analyzer's messages are read with.
+//!   that both the recorder's redaction and the analyzer's messages are read with; [`units`] of their command lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
@@ -29,5 +29,7 @@ pub mod reference;
 pub mod table;
 #[cfg(feature = "capture")]
 pub mod tables;
+#[cfg(feature = "capture")]
+pub mod units;
 #[cfg(feature = "capture")]
 pub mod writer;

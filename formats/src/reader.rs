@@ -25,11 +25,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use self::merge::EventStream;
 use self::part::PartBatches;
-pub use self::part::{PartBytes, absurd_time};
+pub use self::part::PartBytes;
 use crate::directory::Directory;
 use crate::error::{CaptureError, io};
 use crate::fault::{self, guarded};
-use crate::layout;
+use crate::layout::{Layout, Walk};
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
 use crate::table::{FORMAT_VERSION, MOST_NS, Table};
 use crate::tables;
@@ -167,6 +167,11 @@ impl Capture {
         })
     }
 
+    /// Whether a table's times are such as can be, and its files in the order they declare: for readers that take that for granted.
+    pub fn check_times(&self, table: &'static Table) -> Result<(), CaptureError> {
+        self.files(table.name).into_iter().try_for_each(|file| part::check_times(self, file, table))
+    }
+
     /// All events in order of emission. Two parts are merged at a time, because a part may overlap
     /// in time only its neighbours.
     pub fn events(&self) -> EventStream {
@@ -253,28 +258,41 @@ fn open_listed(directory: &Directory, file: &manifest::File) -> Result<File, Cap
 fn verify(directory: &Path, file: &manifest::File, opened: &File) -> Result<(), CaptureError> {
     let path = directory.join(&file.path);
     let damaged = |reason: String| CaptureError::Damaged { path: path.clone(), reason };
-    let copy = opened.try_clone().map_err(io(&path))?;
-    if hash(&copy, file.bytes).map_err(io(&path))? != file.xxh3 {
+    let bytes = PartBytes::new(opened.try_clone().map_err(io(&path))?, file.bytes);
+    let table = tables::by_name(&file.table);
+    // What is wrong within is said only where the content is what was recorded.
+    let layout = guarded(|| Layout::read(&bytes, table)).and_then(|layout| layout);
+    let mut walk = layout.as_ref().map_err(String::clone).and_then(|layout| guarded(|| layout.walk())?);
+    let hash = hash(opened, file.bytes, |at, block| {
+        let Ok(pages) = &mut walk else { return };
+        if let Err(reason) = guarded(|| pages.feed(at, block)).and_then(|fed| fed) {
+            walk = Err(reason);
+        }
+    });
+    if hash.map_err(io(&path))? != file.xxh3 {
         return Err(damaged("its content is not what was recorded (xxh3 differs)".to_owned()));
     }
-    let bytes = PartBytes::new(copy, file.bytes);
-    let table = tables::by_name(&file.table);
-    let footer = guarded(|| layout::check(&bytes, table)).map_err(damaged)?.map_err(damaged)?;
+    walk.and_then(Walk::finish).map_err(damaged)?;
+    let footer = layout.map_err(damaged)?.into_metadata();
     match contradiction(&footer, file) {
         Some(reason) => Err(damaged(reason)),
         None => Ok(()),
     }
 }
 
-/// xxh3 of the first `bytes` bytes, and no more, however the file grows.
-fn hash(source: &File, bytes: u64) -> io::Result<String> {
+/// xxh3 of the first `bytes` bytes, and no more, however the file grows. `each` sees every block with its place.
+fn hash(source: &File, bytes: u64, mut each: impl FnMut(u64, &[u8])) -> io::Result<String> {
     let mut hash = Xxh3::new();
     let mut buffer = vec![0; 1 << 18];
-    let mut source = source.take(bytes);
+    let (mut source, mut at) = (source.take(bytes), 0);
     loop {
         match source.read(&mut buffer)? {
             0 => return Ok(format!("{:016x}", hash.digest())),
-            n => hash.update(&buffer[..n]),
+            n => {
+                hash.update(&buffer[..n]);
+                each(at, &buffer[..n]);
+                at += n as u64;
+            }
         }
     }
 }

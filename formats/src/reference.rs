@@ -5,7 +5,7 @@ use crate::table::FORMAT_VERSION;
 use crate::tables;
 
 /// Bits of `events.flags` with the names that documentation uses.
-pub const FLAGS: [(u32, &str, &str); 11] = [
+pub const FLAGS: [(u32, &str, &str); 12] = [
     (
         flags::OFFSET_UNCERTAIN,
         "offset_uncertain",
@@ -21,6 +21,11 @@ pub const FLAGS: [(u32, &str, &str); 11] = [
     (flags::NO_SEQ, "no_seq", "`tcp_seq` is not known (and null)."),
     (flags::SHUT_READ, "shut_read", "shutdown: the receiving half was shut."),
     (flags::SHUT_WRITE, "shut_write", "shutdown: the sending half was shut."),
+    (
+        flags::ENTERED_BEFORE,
+        "entered_before",
+        "The call was entered before the recording began: `duration_ns` counts from there.",
+    ),
 ];
 
 /// The whole page, in Markdown.
@@ -57,6 +62,10 @@ Everything in it can be read by any Parquet reader; nothing needs the manifest b
 * **Checks.** `xxh3` is XXH3-64 over the file's bytes, 16 hexadecimal digits. Check it before reading: a flipped bit in compressed data
   often reads back without an error. The last field of `manifest.json`, `xxh3` too, is the same over all of that file that stands before
   the comma before it; the first captures have none. `rows` and the time range of a file are those in its Parquet footer.
+* **Safe to open.** Readers take a capture as something that came from anywhere. They open regular files only (no links, pipes, devices) and compare
+  sizes first; the manifest has at most 64 MiB. Columns are flat; pages have at most 32 MiB, dictionaries too; text has at most 16 KiB, names 1 KiB,
+  payloads twice the longest snap length; a file has at most 131,072 rows and 64 a byte (dimensions 8). Times lie between boot and a day after
+  `whole_until_boot_ns`, and a recording has at most 400 days. What is otherwise, or not in the declared order, is refused with the name of the file.
 * **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
 * **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
   complete one each id has one row.

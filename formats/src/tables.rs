@@ -180,7 +180,12 @@ pub const PROCESSES: Table = Table {
             Dictionary,
             "Path of the executable, as /proc/PID/exe has it; of a program started during the recording as it was given to exec: perhaps relative, a link, or a script, whose executable is its interpreter. Null for kernel threads and where it could not be read.",
         ),
-        required("comm", Text, Dictionary, "Name of the thread-group leader."),
+        required(
+            "comm",
+            Text,
+            Dictionary,
+            "Name of the thread-group leader; the last it had, where it gave itself others.",
+        ),
         optional(
             "argv",
             Text,
@@ -383,7 +388,7 @@ pub const LOSS: Table = Table {
             "cause",
             Name,
             Dictionary,
-            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
+            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
         ),
         required("count", I64, Plain, "How many."),
     ],

@@ -4,7 +4,7 @@
 use crate::{
     filter::{decide_in, process_matches},
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, current_task, is_compat, open_socket},
-    maps::{CLOSED, EARLY_DATA, Entry, IGNORED, IS_TCP, RECORDED, Thread, form},
+    maps::{CLOSED, Entry, IGNORED, IS_TCP, RECORDED, Thread, form},
     regs::{self, Regs},
     ring::{Actor, count_loss, now_ns},
     sockets::{Origin, announce, first_sight, forget, is_supported, known},
@@ -12,21 +12,21 @@ use crate::{
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
 
-const MSG_PEEK: u64 = 0x2;
-const MSG_TRUNC: u64 = 0x20;
-const MSG_ERRQUEUE: u64 = 0x2000;
+pub const MSG_PEEK: u64 = 0x2;
+pub const MSG_TRUNC: u64 = 0x20;
+pub const MSG_ERRQUEUE: u64 = 0x2000;
 const MSG_FASTOPEN: u64 = 0x2000_0000;
 
 /// What the arguments of a call say, apart from the socket.
 #[derive(Clone, Copy)]
-struct Wish {
-    kind: Kind,
-    form: u8,
-    address: u64,
-    length: u64,
+pub struct Wish {
+    pub kind: Kind,
+    pub form: u8,
+    pub address: u64,
+    pub length: u64,
     /// `MSG_` flags.
-    options: u64,
-    flags: u32,
+    pub options: u64,
+    pub flags: u32,
 }
 
 impl Wish {
@@ -67,11 +67,11 @@ pub fn call(regs: Regs, number: u64) {
     if socket.sk == 0 {
         return;
     }
-    watched(task, socket, number, wish);
+    watched(task, socket, number, regs.arg0() as u32, wish);
 }
 
 #[inline(always)]
-fn wish(regs: Regs, number: u64) -> Option<Wish> {
+pub fn wish(regs: Regs, number: u64) -> Option<Wish> {
     use Kind::{Accept, Close, Connect, Listen, Receive, Send, Shutdown};
     let (first, second, third) = (regs.arg1(), regs.arg2(), regs.arg3());
     Some(match number {
@@ -106,7 +106,7 @@ fn wish(regs: Regs, number: u64) -> Option<Wish> {
 
 /// A call on a socket of whatever kind.
 #[inline(always)]
-fn watched(task: *const u8, socket: OpenSocket, number: u64, wish: Wish) {
+fn watched(task: *const u8, socket: OpenSocket, number: u64, fd: u32, wish: Wish) {
     let actor = Actor::of(task);
     let sk = Sk(socket.sk);
     let found = known(socket.sk);
@@ -159,6 +159,7 @@ fn watched(task: *const u8, socket: OpenSocket, number: u64, wish: Wish) {
     call.length_only = u8::from(wish.kind == Kind::Receive && wish.options & MSG_TRUNC != 0);
     call.recorded = u8::from(recorded);
     call.established = u8::from(established);
+    call.fd = fd;
     call.actor = actor;
     call.active = 1;
 }
@@ -195,11 +196,7 @@ fn entry_for(
         _ => role::UNKNOWN,
     };
     let origin = Origin { role, discovered: state != TCP_CLOSE, file: socket.file, process: actor.pid };
-    let entry = first_sight(sk, origin, Some(process_matches(current_task(), actor.pid)))?;
-    if fast_open && state == TCP_CLOSE {
-        entry.flags |= EARLY_DATA;
-    }
-    Some(entry)
+    first_sight(sk, origin, Some(process_matches(current_task(), actor.pid)))
 }
 
 /// Counts a 32-bit call that would have been recorded had it been a 64-bit one.

@@ -1,14 +1,14 @@
 //! The exit of a system call that was noted at its entry: what came of it becomes events.
 
 use crate::{
-    data,
+    data, early,
     filter::{decide_in, process_matches},
-    kernel::{IPPROTO_TCP, Sk, TCP_SYN_SENT, current_task, open_socket, socket_inode},
-    maps::{EARLY_DATA, Entry, FROM_START, InCall, RECORDED, Thread, form},
+    kernel::{IPPROTO_TCP, Sk, TCP_SYN_RECV, current_task, open_socket, socket_inode},
+    maps::{Entry, FROM_START, InCall, RECORDED, Thread, form},
     regs::{self, Regs},
     ring::{Actor, HEADER, reserve},
     rules::is_exact,
-    sockets::{Origin, announce, first_sight, is_supported, known},
+    sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     threads,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
@@ -28,6 +28,9 @@ pub fn call(regs: Regs, result: i64) {
     }
     let actor = Actor::current();
     let Some(Thread { call, .. }) = threads::known(actor.tid) else { return };
+    if call.early != 0 {
+        early::recall(call, actor, regs, number);
+    }
     if call.active == 0 || u64::from(call.number) != number {
         return;
     }
@@ -94,7 +97,12 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
     if socket.sk == 0 || sk.protocol() != IPPROTO_TCP {
         return;
     }
-    let origin = Origin { role: role::SERVER, discovered: true, file: socket.file, process: actor.pid };
+    // Accepted with the data of its SYN, before the handshake is over: nobody has seen it.
+    let opening = sk.state() == TCP_SYN_RECV;
+    if opening && known(socket.sk).is_some_and(|entry| entry.state != TCP_SYN_RECV) {
+        forget(socket.sk);
+    }
+    let origin = Origin { role: role::SERVER, discovered: !opening, file: socket.file, process: actor.pid };
     let found = match known(socket.sk) {
         Some(entry) => Some(entry),
         None if is_supported(sk) => {
@@ -107,6 +115,10 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
     entry.owner = actor.pid;
     entry.inode = socket_inode(socket.file);
     entry.role = role::SERVER;
+    if opening {
+        note_first_seqs(entry, sk, TCP_SYN_RECV);
+        entry.state = TCP_SYN_RECV;
+    }
     decide_in(entry, sk, actor.pid);
     announce(entry, sk, true);
     if entry.verdict == RECORDED {
@@ -146,9 +158,6 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let sk = Sk(call.sk);
-    if !receives && result > 0 && call.established == 0 && sk.state() == TCP_SYN_SENT {
-        note_early_data(call);
-    }
     let after = if call.flags & flags::NO_SEQ != 0 {
         call.seq
     } else if receives {
@@ -161,17 +170,12 @@ fn moved(call: &mut InCall, result: i64) {
         return;
     }
     let done = if result > 0 { result as u64 } else { 0 };
+    if call.flags & flags::ENTERED_BEFORE != 0 && !early::is_certain(call, after, done, receives) {
+        return;
+    }
     let (seq, flags) = position(call, after, done, receives);
     let address = call.address;
     data::message(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
-}
-
-/// The data travelled with the handshake.
-#[inline(always)]
-fn note_early_data(call: &InCall) {
-    if let Some(entry) = entry_of(call) {
-        entry.flags |= EARLY_DATA;
-    }
 }
 
 /// Where the data of the whole call begins, and whether that is certain.
@@ -179,9 +183,19 @@ fn note_early_data(call: &InCall) {
 fn position(call: &InCall, after: u32, done: u64, receives: bool) -> (u32, u32) {
     if call.flags & flags::NO_SEQ != 0 || is_exact(call.seq, after, done, receives) {
         (call.seq, call.flags)
+    } else if !receives && call.established == 0 && is_first(call, after, done) {
+        (after.wrapping_sub(done as u32), call.flags)
     } else {
         (after.wrapping_sub(done as u32), call.flags | flags::OFFSET_UNCERTAIN)
     }
+}
+
+/// Whether what was sent is all that the connection has sent, for the call opened it (TCP Fast Open): before there was a
+/// connection there were no sequence numbers.
+#[inline(always)]
+fn is_first(call: &InCall, after: u32, done: u64) -> bool {
+    let client = entry_of(call).is_some_and(|entry| entry.role == role::CLIENT);
+    client && done != 0 && Sk(call.sk).first_sent_seq(true).wrapping_add(done as u32) == after
 }
 
 /// `struct mmsghdr`: a `struct msghdr` of 56 bytes, then the bytes moved.
@@ -202,6 +216,9 @@ fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
     }
     let count = result as u64;
     let total = bytes_of_messages(first, count);
+    if call.flags & flags::ENTERED_BEFORE != 0 && !early::is_certain(call, after, total, receives) {
+        return;
+    }
     let (mut seq, flags) = position(call, after, total, receives);
     let mut index = 0;
     while index < MOST_MESSAGES && index < count {

@@ -241,6 +241,18 @@ impl Sk {
     pub fn copied_seq(self) -> u32 {
         probe(self.0, config!(offsets.tcp_copied_seq))
     }
+    /// Sequence number of the first byte sent or to be sent; `opened`: by a connect, whose SYN the counter counts as well.
+    #[inline(always)]
+    pub fn first_sent_seq(self, opened: bool) -> u32 {
+        let acknowledged: u64 = probe(self.0, config!(offsets.tcp_bytes_acked));
+        self.unacknowledged_seq().wrapping_sub(acknowledged as u32).wrapping_add(opened as u32)
+    }
+    /// Sequence number of the first byte received or to be received, until a FIN arrives.
+    #[inline(always)]
+    pub fn first_received_seq(self) -> u32 {
+        let received: u64 = probe(self.0, config!(offsets.tcp_bytes_received));
+        self.received_seq().wrapping_sub(received as u32)
+    }
     #[inline(always)]
     pub fn received_seq(self) -> u32 {
         probe(self.0, config!(offsets.tcp_rcv_nxt))

@@ -11,6 +11,8 @@ mod atomics;
 #[cfg(target_arch = "bpf")]
 mod data;
 #[cfg(target_arch = "bpf")]
+mod early;
+#[cfg(target_arch = "bpf")]
 mod enter;
 #[cfg(target_arch = "bpf")]
 mod exit;

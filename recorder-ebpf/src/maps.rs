@@ -22,6 +22,8 @@ const MOST_CROWDED_SOCKETS: usize = 262_144;
 pub const THREAD_PLACES: usize = 16_384;
 /// Most threads beyond those that use watched sockets at one time.
 const MOST_CROWDED_THREADS: usize = 32_768;
+/// Most calls under way when the recording begins.
+const MOST_EARLY: usize = 16_384;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
 /// Most processes that are stopped at one time.
@@ -70,6 +72,10 @@ pub static CROWDED_THREADS: HashMap<u32, Thread, MOST_CROWDED_THREADS> = HashMap
 /// How many those are.
 #[btf_map]
 pub static CROWDED_THREADS_COUNT: Array<u64, 1> = Array::new();
+
+/// Calls that were under way when the recording began, by thread id.
+#[btf_map]
+pub static EARLY: HashMap<u32, Early, MOST_EARLY> = HashMap::new();
 
 /// Watched processes, where there is a filter by process.
 #[btf_map]
@@ -131,8 +137,6 @@ pub const PROCESS_MATCHES: u8 = 1 << 0;
 pub const ANNOUNCED: u8 = 1 << 1;
 /// [`Entry::flags`]: reached TCP_CLOSE; the address may be another socket's when it is next seen.
 pub const CLOSED: u8 = 1 << 2;
-/// [`Entry::flags`]: bytes may have been moved before the connection was established (fast open).
-pub const EARLY_DATA: u8 = 1 << 3;
 /// [`Entry::flags`]: existed before the recording.
 pub const DISCOVERED: u8 = 1 << 4;
 /// [`Entry::flags`]: the sequence numbers are those of the connection's first bytes.
@@ -199,6 +203,21 @@ pub mod form {
     pub const SPLICE: u8 = 5;
 }
 
+/// A call that was entered before the recording: what its thread's registers said, and its socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Early {
+    pub since_ns: u64,
+    pub sk: u64,
+    pub socket_id: u64,
+    pub address: u64,
+    /// write_seq or copied_seq when it was found.
+    pub seq: u32,
+    pub number: u32,
+    pub fd: u32,
+    pub reserved: u32,
+}
+
 /// A socket call in progress, from its entry to its exit.
 #[repr(C)]
 pub struct InCall {
@@ -225,7 +244,11 @@ pub struct InCall {
     pub recorded: u8,
     /// 1: the connection was known to be established at entry.
     pub established: u8,
-    pub reserved: [u8; 6],
+    /// 1: the next exit may be that of a call in [`EARLY`].
+    pub early: u8,
+    pub reserved: u8,
+    /// The descriptor.
+    pub fd: u32,
     /// Who makes the call.
     pub actor: Actor,
     pub data: Data,
@@ -246,7 +269,9 @@ const NO_CALL: InCall = InCall {
     length_only: 0,
     recorded: 0,
     established: 0,
-    reserved: [0; 6],
+    early: 0,
+    reserved: 0,
+    fd: 0,
     actor: Actor::UNKNOWN,
     data: Data::NONE,
 };

@@ -107,6 +107,19 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
     }
 }
 
+/// `task_rename(task, name)`, before the task has the name.
+#[inline(always)]
+pub fn renamed(task: *const u8, name: u64) {
+    let Actor { pid, tid } = Actor::of(task);
+    if pid != tid {
+        return;
+    }
+    let mut comm = [0_u8; 16];
+    // SAFETY: the helper writes at most as many bytes as there are, a NUL last.
+    unsafe { bpf_probe_read_kernel_str(comm.as_mut_ptr().cast(), comm.len() as u32, name as *const _) };
+    emit(Process { comm, ..describe(task, life::RENAME) }, Actor { pid, tid });
+}
+
 /// `sched_process_exit(task)`, in the thread that ends.
 #[inline(always)]
 pub fn exited() {

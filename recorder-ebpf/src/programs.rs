@@ -1,7 +1,7 @@
 //! Where the kernel calls in: one function a hook, nothing but the unpacking of its arguments.
 
 use crate::{
-    enter, exit,
+    early, enter, exit,
     kernel::{Sk, config, field, probe},
     process,
     regs::Regs,
@@ -77,6 +77,14 @@ fn sched_process_exit(_context: *mut c_void) -> i32 {
     0
 }
 
+/// The name is a number to the verifier: an address that is read as any other.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/task_rename")]
+fn task_rename(context: *mut c_void) -> i32 {
+    process::renamed(arg(context, 0) as *const u8, probe(context as u64, 8));
+    0
+}
+
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/tcp_retransmit_skb")]
 fn tcp_retransmit_skb(context: *mut c_void) -> i32 {
@@ -127,6 +135,14 @@ fn sched_wakeup(context: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 fn task_file(context: *mut c_void) -> i32 {
     snapshot::visit(arg(context, 1) as *const u8, arg(context, 3) as *const u8);
+    0
+}
+
+/// `struct bpf_iter__task`: meta, task.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn task(context: *mut c_void) -> i32 {
+    early::visit(arg(context, 1) as *const u8);
     0
 }
 

@@ -3,10 +3,13 @@
 use crate::{
     atomics::{add_to, exchange, fetch_increment, is_zero},
     filter::decide,
-    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, config, probe, socket_inode},
+    kernel::{
+        AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, TCP_SYN_SENT, config, probe,
+        socket_inode,
+    },
     maps::{
-        ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, EARLY_DATA, Entry, FROM_START, IDS,
-        IS_TCP, NO_EXIST, Place, RECORDED, SOCKETS, UNDECIDED,
+        ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, Entry, FROM_START, IDS, IS_TCP,
+        NO_EXIST, Place, RECORDED, SOCKETS, UNDECIDED,
     },
     ring::{Actor, HEADER, count_loss, now_ns, reserve},
 };
@@ -163,15 +166,21 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
     enter(sk.0, &entry)
 }
 
-/// Takes the sequence numbers of the first bytes: at the moment of the last step to ESTABLISHED both
-/// counters still stand at them, unless data travelled with the handshake.
+/// Takes the sequence numbers of the first bytes, in a step from `old` to ESTABLISHED or where a connection is accepted
+/// before that. Data may have travelled with the handshake (TCP Fast Open), so the positions of today tell only together with
+/// what was moved.
 #[inline(always)]
-pub fn note_first_seqs(entry: &mut Entry, sk: Sk) {
-    entry.first_send_seq = sk.write_seq();
-    entry.first_receive_seq = sk.copied_seq();
-    if entry.flags & EARLY_DATA == 0 {
-        entry.flags |= FROM_START;
+pub fn note_first_seqs(entry: &mut Entry, sk: Sk, old: u8) {
+    let client = entry.role == role::CLIENT;
+    if client == (old == TCP_SYN_SENT) {
+        entry.first_send_seq = sk.first_sent_seq(client);
+        entry.first_receive_seq = sk.first_received_seq();
+    } else {
+        // Both ends connected at once.
+        entry.first_send_seq = sk.write_seq();
+        entry.first_receive_seq = sk.copied_seq();
     }
+    entry.flags |= FROM_START;
 }
 
 /// Writes a `Socket` record for a recorded socket: when there is none yet, or `again` because

@@ -33,7 +33,7 @@ pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
         return;
     }
     if new == TCP_ESTABLISHED && sk.protocol() == IPPROTO_TCP {
-        note_first_seqs(entry, sk);
+        note_first_seqs(entry, sk, old);
     }
     if old != new {
         decide(entry, sk, None);
@@ -49,11 +49,11 @@ pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
 }
 
 /// The entry of an earlier socket at the same address, whose last file nobody saw closed. A client that is not
-/// closed may be here for itself: both ends connected at once.
+/// closed may be here for itself: both ends connected at once; and so may a server that was accepted before this step.
 #[inline(always)]
 fn forget_predecessor(sk: Sk) {
     if let Some(entry) = known(sk.0)
-        && (entry.role != role::CLIENT || entry.flags & CLOSED != 0)
+        && ((entry.role != role::CLIENT && entry.state != TCP_SYN_RECV) || entry.flags & CLOSED != 0)
     {
         forget(sk.0);
     }

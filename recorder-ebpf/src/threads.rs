@@ -7,7 +7,9 @@
 
 use crate::{
     atomics::{add_to, exchange, is_zero},
-    maps::{CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, THREAD_PLACES, THREADS, Thread, Wait},
+    maps::{
+        CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, NO_EXIST, THREAD_PLACES, THREADS, Thread, Wait,
+    },
 };
 
 /// Marks a place as taken, so that none is thread 0's.
@@ -42,7 +44,7 @@ pub fn known(tid: u32) -> Option<&'static mut Thread> {
     if place.owner == owner(tid) { Some(place) } else { crowded(tid) }
 }
 
-/// The same, for a thread that now makes a socket call. `None`: there is no room.
+/// The same, for a thread that now makes a socket call, or is found in one. `None`: there is no room.
 #[inline(always)]
 pub fn met(tid: u32) -> Option<&'static mut Thread> {
     let found = place(tid)?;
@@ -54,12 +56,10 @@ pub fn met(tid: u32) -> Option<&'static mut Thread> {
     }
     // SAFETY: a field of a map's value.
     if unsafe { exchange(&raw mut found.owner, 0, owner(tid)) } {
-        found.wait = Wait::NONE;
-        found.call.active = 0;
         return Some(found);
     }
     add_to(&CROWDED_THREADS_COUNT, 1);
-    if CROWDED_THREADS.insert(tid, &NEW_THREAD, 0).is_err() {
+    if CROWDED_THREADS.insert(tid, &NEW_THREAD, NO_EXIST).is_err() {
         add_to(&CROWDED_THREADS_COUNT, u64::MAX);
     }
     crowded(tid)
@@ -70,6 +70,10 @@ pub fn met(tid: u32) -> Option<&'static mut Thread> {
 pub fn forget(tid: u32) {
     let Some(place) = place(tid) else { return };
     if place.owner == owner(tid) {
+        // Whoever has it next finds nothing, even where another makes the entry for it.
+        place.wait = Wait::NONE;
+        place.call.active = 0;
+        place.call.early = 0;
         place.owner = 0;
     } else if !is_zero(&CROWDED_THREADS_COUNT) && CROWDED_THREADS.remove(tid).is_ok() {
         add_to(&CROWDED_THREADS_COUNT, u64::MAX);

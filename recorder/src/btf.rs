@@ -266,6 +266,8 @@ impl Btf {
             tcp_write_seq: at("tcp_sock", "write_seq")?,
             tcp_snd_una: at("tcp_sock", "snd_una")?,
             tcp_copied_seq: at("tcp_sock", "copied_seq")?,
+            tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
+            tcp_bytes_received: at("tcp_sock", "bytes_received")?,
             tcp_rcv_nxt: at("tcp_sock", "rcv_nxt")?,
             bprm_filename: at("linux_binprm", "filename")?,
             // Only for evidence, which may be left out.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use retrospan_formats::units;
 
 use crate::evidence::Evidence;
 use crate::options::{Options, Payload};
@@ -28,7 +29,7 @@ The capture can be read while it is recorded, and after a kill at any moment: `r
 const AFTER_HELP: &str = "\
 Filters: repeats of one filter are OR, different filters are AND. A socket is judged once, at first sight.
 Signals: Ctrl-C, SIGTERM and SIGHUP finish the files and print a summary. SIGTERM and SIGHUP are passed on to COMMAND.
-Exit status: 0 recorded, 2 not recorded (the reason is on stderr). COMMAND's own status is in the summary.
+Exit status: 0 recorded, 1 no socket matched the filters, 2 not recorded (the reason is on stderr). COMMAND's own status is in the summary.
 Privileges: root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
 
 /// Records what happens on this host's TCP sockets into a capture.
@@ -111,32 +112,8 @@ impl From<Cli> for Options {
     }
 }
 
-/// `90s`, `1h30m`, `250ms`; a bare number is seconds.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time such as 90s, 10m or 1h30m");
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit_ms: u64 = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        let part = number.checked_mul(unit_ms).ok_or_else(wrong)?;
-        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
-        rest = &rest[letters..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+    units::duration_ns(text).map(Duration::from_nanos)
 }
 
 /// `8080` or `8000-9000`.
@@ -148,20 +125,12 @@ fn parse_ports(text: &str) -> Result<(u16, u16), String> {
     if first > last || last == 0 { Err(wrong()) } else { Ok((first, last)) }
 }
 
-/// `65536`, `512k`, `8m`, `1g`.
+/// Up to 1 GiB.
 fn parse_size(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?} is not a size such as 512k or 8m (at most 1g)");
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(['k', 'm', 'g']);
-    let unit: u64 = match &lower[digits.len()..] {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(wrong)?;
-    if bytes == 0 || bytes > 1 << 30 { Err(wrong()) } else { Ok(bytes as u32) }
+    match units::size_bytes(text)? {
+        bytes @ 1..=0x4000_0000 => Ok(bytes as u32),
+        _ => Err(format!("{text:?} is not a size up to 1g")),
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +208,7 @@ mod tests {
         for words in [
             &["--duration", "1h"][..],
             &["-o", "x", "--duration", ""],
+            &["-o", "x", "--duration", "90"],
             &["-o", "x", "--duration", "1x"],
             &["-o", "x", "--duration", "h"],
             &["-o", "x", "--duration", "99999999999999999999s"],
@@ -246,7 +216,8 @@ mod tests {
             &["-o", "x", "--port", "65536"],
             &["-o", "x", "--port", "0"],
             &["-o", "x", "--pid", "0"],
-            &["-o", "x", "--ring-size", "0"],
+            &["-o", "x", "--ring-size", "0m"],
+            &["-o", "x", "--ring-size", "65536"],
             &["-o", "x", "--ring-size", "2g"],
             &["-o", "x", "--payload", "bodies"],
             &["-o", "x", "--evidence", "disk"],

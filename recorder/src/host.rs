@@ -4,21 +4,61 @@
 use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use retrospan_formats::manifest::{Cost, Host};
 
-/// CLOCK_BOOTTIME, in ns.
+/// The host's CLOCK_BOOTTIME, which the kernel programs read, in ns.
 pub fn boot_ns() -> u64 {
-    clock_ns(libc::CLOCK_BOOTTIME) as u64
+    host_boot_ns() as u64
+}
+
+fn host_boot_ns() -> i64 {
+    clock_ns(libc::CLOCK_BOOTTIME) - boot_offset_ns()
+}
+
+/// How far this process's CLOCK_BOOTTIME, and the start times in its /proc, are ahead of the host's: a time namespace may
+/// shift them (time_namespaces(7)). 0 where that is not known; see [`check_clock`].
+pub fn boot_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| read_boot_offset().unwrap_or_default())
+}
+
+/// Checks that the host's clock can be told.
+///
+/// # Errors
+/// Says why not and what to do.
+pub fn check_clock() -> Result<(), &'static str> {
+    read_boot_offset().map(drop)
+}
+
+fn read_boot_offset() -> Result<i64, &'static str> {
+    // A kernel without time namespaces has neither file.
+    let namespace = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    if namespace("time") != namespace("time_for_children") {
+        return Err(
+            "this process is about to change its time namespace (unshare --time without --fork), so its clock cannot be related to the host's: start the recorder in one namespace or the other",
+        );
+    }
+    let Ok(offsets) = fs::read_to_string("/proc/self/timens_offsets") else { return Ok(0) };
+    parse_boot_offset(&offsets).ok_or("/proc/self/timens_offsets cannot be understood, so the clock of this time namespace cannot be related to the host's: start the recorder outside of it")
+}
+
+/// The offset of CLOCK_BOOTTIME in the text of `timens_offsets`: clock, seconds, nanoseconds.
+fn parse_boot_offset(text: &str) -> Option<i64> {
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| matches!(words.first(), Some(&("boottime" | "7"))))?;
+    let number = |index: usize| line.get(index)?.parse::<i64>().ok();
+    number(1)?.checked_mul(1_000_000_000)?.checked_add(number(2)?)
 }
 
 /// CLOCK_BOOTTIME and CLOCK_REALTIME at the same moment, in ns. Of several tries the one with the
 /// least time between its readings counts, so that a preemption does not show up as a clock step.
 pub fn clock_sample() -> (i64, i64) {
     let read = || {
-        let before = clock_ns(libc::CLOCK_BOOTTIME);
+        let before = host_boot_ns();
         let wall = clock_ns(libc::CLOCK_REALTIME);
-        let after = clock_ns(libc::CLOCK_BOOTTIME);
+        let after = host_boot_ns();
         (after - before, before + (after - before) / 2, wall)
     };
     let best = (0..5).map(|_| read()).min().unwrap_or_else(read);
@@ -105,6 +145,16 @@ pub fn own_cost() -> Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let text = "monotonic           0         0\nboottime       86400 500000000\n";
+        assert_eq!(parse_boot_offset(text), Some(86_400_500_000_000));
+        assert_eq!(parse_boot_offset("monotonic 1 0\nboottime -3 999999999\n"), Some(-2_000_000_001));
+        assert_eq!(parse_boot_offset("monotonic 1 0\n"), None);
+        assert_eq!(parse_boot_offset("boottime many 0\n"), None);
+        check_clock().expect("tests run in one namespace");
+    }
 
     #[test]
     fn random_ids_are_32_hex_digits_and_differ() {

@@ -18,6 +18,7 @@ pub mod fast_map;
 pub mod files;
 pub mod host;
 pub mod jitter;
+pub mod listeners;
 pub mod long_heads;
 pub mod losses;
 pub mod options;

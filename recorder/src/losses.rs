@@ -96,6 +96,7 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::CALL_MAP => ("call", "call_map_full"),
         loss::COMPAT_CALL => ("call", "compat_call"),
         loss::STOP_MAP => ("continued", "stop_map_full"),
+        loss::EARLY_CALL => ("call", "entered_before"),
         loss::MORE => ("head", "ring_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),

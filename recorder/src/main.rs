@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use retrospan_recorder::cli::Cli;
 use retrospan_recorder::options::Options;
-use retrospan_recorder::{record, report};
+use retrospan_recorder::{listeners, record, report};
 
 fn main() -> ExitCode {
     retrospan_formats::fault::install("retrospan-record");
@@ -13,7 +13,14 @@ fn main() -> ExitCode {
     match record::run(&options) {
         Ok(recorded) => {
             report::line(&report::summary(&recorded));
-            ExitCode::SUCCESS
+            if recorded.sockets > 0 || !options.has_filter() {
+                return ExitCode::SUCCESS;
+            }
+            let listening = report::one_line(&listeners::named());
+            report::line(&format!(
+                "retrospan-record: no socket matched the filters; here listen: {listening}"
+            ));
+            ExitCode::from(1)
         }
         Err(error) => {
             report::line(&format!("retrospan-record: {}", report::one_line(&error.to_string())));

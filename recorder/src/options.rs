@@ -123,6 +123,11 @@ impl Options {
         }
     }
 
+    /// Whether the user chose sockets; those of COMMAND are no choice.
+    pub fn has_filter(&self) -> bool {
+        !(self.pids.is_empty() && self.comms.is_empty() && self.ports.is_empty())
+    }
+
     /// What the kernel programs are told.
     pub fn probes(&self) -> probes::Options {
         let filter = !self.pids.is_empty() || !self.command.is_empty();

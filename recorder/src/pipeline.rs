@@ -18,7 +18,7 @@ use crate::losses::{Losses, kind_name};
 use crate::options::Payload;
 use crate::order::{Place, Row};
 use crate::processes::Processes;
-use crate::redact::{Data, Redactor};
+use crate::redact::{Data, Redactor, Stream};
 use crate::rows;
 use crate::sockets::Sockets;
 
@@ -289,8 +289,18 @@ impl Pipeline {
             };
             let in_order = place == Place::InOrder;
             let before = self.columns.payload().len();
-            kept_flags =
-                self.redactor.keep(self.payload, &mut socket.stream, &data, in_order, self.columns.payload());
+            kept_flags = match socket.stream() {
+                Some(stream) => {
+                    self.redactor.keep(self.payload, stream, &data, in_order, self.columns.payload())
+                }
+                None => self.redactor.keep(
+                    self.payload,
+                    &mut Stream::default(),
+                    &data,
+                    false,
+                    self.columns.payload(),
+                ),
+            };
             if let Some(long) = long {
                 let kept = long.divide(&self.columns.payload()[before..], kept_flags);
                 self.columns.payload().truncate(before);
@@ -322,8 +332,7 @@ impl Pipeline {
     fn state(&mut self, header: &Header, body: &[u8]) {
         let Some(bytes) = body.get(..size_of::<event::State>()) else { return };
         let state: event::State = pod_read_unaligned(bytes);
-        let socket = self.sockets.get(state.socket_id);
-        socket.state(state.new_state, header.boot_ns);
+        let socket = self.sockets.state(state.socket_id, state.new_state, header.boot_ns);
         let event = Event {
             kind: Kind::State,
             socket_id: state.socket_id,

@@ -35,10 +35,11 @@ pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
 
 /// In the order of attaching. The exit of system calls comes before their entry: a call noted at its
 /// entry whose exit nobody sees would be taken for the next one.
-const PROGRAMS: [Hooked; 7] = [
+const PROGRAMS: [Hooked; 8] = [
     Hooked { program: "sched_process_fork", tracepoint: "sched_process_fork" },
     Hooked { program: "sched_process_exec", tracepoint: "sched_process_exec" },
     Hooked { program: "sched_process_exit", tracepoint: "sched_process_exit" },
+    Hooked { program: "task_rename", tracepoint: "task_rename" },
     Hooked { program: "inet_sock_set_state", tracepoint: "inet_sock_set_state" },
     Hooked { program: "inet_sock_set_state_again", tracepoint: "inet_sock_set_state" },
     Hooked { program: "sys_exit", tracepoint: "sys_exit" },
@@ -52,7 +53,9 @@ struct Hooked {
     tracepoint: &'static str,
 }
 
-const ITERATOR: &str = "task_file";
+/// What is walked over when a recording begins: the calls that are under way first, so that nothing is moved between
+/// their sockets' first sight and them.
+const ITERATORS: [&str; 2] = ["task", "task_file"];
 const DEFAULT_RING_BYTES: u32 = 8 << 20;
 const DEFAULT_SOCKETS: u32 = 262_144;
 
@@ -91,6 +94,9 @@ pub enum ProbeError {
     /// The kernel lacks something.
     #[error("{0}")]
     Kernel(String),
+    /// A limit of this process or of the machine was reached.
+    #[error("{0}")]
+    Limit(String),
     /// An option cannot be honoured.
     #[error("{0}")]
     Option(String),
@@ -246,10 +252,10 @@ fn load(
             .load(tracepoint, &kernel_types)
             .map_err(|error| explain(&format!("program {name}"), &error))?;
     }
-    let iterator: &mut Iter = program(&mut ebpf, ITERATOR)?;
-    iterator
-        .load(ITERATOR, &kernel_types)
-        .map_err(|error| explain(&format!("program {ITERATOR}"), &error))?;
+    for name in ITERATORS {
+        let iterator: &mut Iter = program(&mut ebpf, name)?;
+        iterator.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
+    }
     let evidence = evidence::load(&mut ebpf, &kernel_types, possible, &mut warnings);
     Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings })
 }
@@ -398,19 +404,22 @@ impl Probes {
         map.insert(tgid, 1, 0).map_err(|error| explain("the map of watched processes", &error))
     }
 
-    /// Puts a `Socket` record into the rings for every socket that is open now and passes the filters.
+    /// Puts a `Socket` record into the rings for every socket that is open now and passes the filters, and notes the calls
+    /// on them that are under way.
     /// Drain the rings while it runs: it waits for nothing.
     ///
     /// # Errors
     /// The kernel refused to run the iterator.
     pub fn snapshot_sockets(&mut self) -> Result<(), ProbeError> {
         let what = "the walk over open sockets";
-        let iterator: &mut Iter = program(&mut self.ebpf, ITERATOR)?;
-        let id = iterator.attach().map_err(|error| explain(what, &error))?;
-        let link = iterator.take_link(id).map_err(|error| explain(what, &error))?;
-        let mut file = link.into_file().map_err(|error| explain(what, &error))?;
-        let mut nothing = Vec::new();
-        file.read_to_end(&mut nothing).map_err(|error| explain(what, &error))?;
+        for name in ITERATORS {
+            let iterator: &mut Iter = program(&mut self.ebpf, name)?;
+            let id = iterator.attach().map_err(|error| explain(what, &error))?;
+            let link = iterator.take_link(id).map_err(|error| explain(what, &error))?;
+            let mut file = link.into_file().map_err(|error| explain(what, &error))?;
+            let mut nothing = Vec::new();
+            file.read_to_end(&mut nothing).map_err(|error| explain(what, &error))?;
+        }
         Ok(())
     }
 

@@ -114,7 +114,7 @@ impl Processes {
         id
     }
 
-    /// Takes a fork, exec or exit record. After an exec: what the process is now.
+    /// Takes a record of a process's life. After an exec: what the process is now.
     pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&Row> {
         self.last = None;
         let fixed = body.get(..size_of::<Process>())?;
@@ -126,6 +126,7 @@ impl Processes {
             life::FORK => self.fork(header, &process),
             life::EXEC => self.exec(header.pid, &process, exe, argv),
             life::EXIT => self.exit(header, &process),
+            life::RENAME => self.rename(header.pid, &process),
             _ => {}
         }
         if process.what != life::EXEC {
@@ -163,6 +164,15 @@ impl Processes {
             entry.row.exe = exe;
             entry.row.argv = argv;
         });
+    }
+
+    fn rename(&mut self, pid: u32, process: &Process) {
+        let Some(entry) = self.live.get_mut(&pid) else { return };
+        let name = comm(&process.comm);
+        if entry.row.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS && entry.row.comm != name {
+            entry.row.comm = name;
+            entry.changed = true;
+        }
     }
 
     fn exit(&mut self, header: &Header, process: &Process) {

@@ -39,6 +39,7 @@ pub fn process(pid: u32) -> Option<Found> {
     let folder = Path::new(&folder);
     let stat = fs::read(folder.join("stat")).ok()?;
     let mut found = parse_stat(&stat)?;
+    found.start_boot_ns = found.start_boot_ns.saturating_add_signed(-crate::host::boot_offset_ns());
     found.exe = fs::read_link(folder.join("exe")).ok().map(|p| p.to_string_lossy().into_owned());
     found.argv = fs::read(folder.join("cmdline")).unwrap_or_default();
     found.cgroup =
@@ -81,7 +82,7 @@ fn parse_stat(stat: &[u8]) -> Option<Found> {
     Some(Found {
         pid: pid.parse().ok()?,
         parent_pid: fields.get(1)?.parse().ok()?,
-        start_boot_ns: fields.get(19)?.parse::<u64>().ok()? * TICK_NS,
+        start_boot_ns: fields.get(19)?.parse::<u64>().ok()?.checked_mul(TICK_NS)?,
         comm: comm.to_owned(),
         ..Found::default()
     })

@@ -46,6 +46,9 @@ pub enum RecordError {
     /// An option cannot be honoured.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// Times could not be told.
+    #[error("{0}")]
+    Clock(&'static str),
     /// The kernel programs do not run.
     #[error(transparent)]
     Probes(#[from] ProbeError),
@@ -88,6 +91,7 @@ pub struct Recorded {
 /// Records until the duration, a signal or the command's end.
 pub fn run(options: &Options) -> Result<Recorded, RecordError> {
     options.check()?;
+    host::check_clock().map_err(RecordError::Clock)?;
     check_unused(&options.output)?;
     if let Some(program) = options.command.first()
         && command::find_program(program).is_none()

@@ -100,7 +100,7 @@ pub fn summary(recorded: &Recorded) -> String {
         text.push_str("lost nothing\n");
     }
     for loss in &manifest.losses {
-        let _ = writeln!(text, "lost {} ({})", counted(loss.count, &loss.kind), loss.cause);
+        let _ = writeln!(text, "lost {} ({})", counted(loss.count, &lost_thing(&loss.kind)), loss.cause);
     }
     let (all_s, starting_s) = (cpu_s(&cost), recorded.starting_cpu_s);
     let share = 100.0 * (all_s - starting_s) / cost.elapsed_s.max(1e-3);
@@ -122,6 +122,11 @@ pub fn summary(recorded: &Recorded) -> String {
         None => {}
     }
     text
+}
+
+/// What one loss of a kind is called; kinds are words of tables, some of which have no plural.
+fn lost_thing(kind: &str) -> String {
+    if kind == "record" { kind.to_owned() } else { format!("{kind} record") }
 }
 
 fn counted(number: u64, what: &str) -> String {
@@ -171,6 +176,14 @@ mod tests {
         }
         assert_eq!(clock(Duration::from_secs(59)), "0:59");
         assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
+    }
+
+    #[test]
+    fn every_loss_has_a_plural() {
+        let text = |count, kind: &str| counted(count, &lost_thing(kind));
+        assert_eq!(text(72, "process"), "72 process records");
+        assert_eq!(text(1, "send"), "1 send record");
+        assert_eq!(text(2, "record"), "2 records");
     }
 
     #[test]

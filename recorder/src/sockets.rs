@@ -3,8 +3,10 @@
 //! In: socket records (the latest of an id holds), calls that tell the owner, state changes that tell the
 //! end. A socket that closed is kept until the next part, because calls may still report after it.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
+use retrospan_formats::config::SOCKET_PLACES;
 use retrospan_formats::event::{self, Kind, role};
 
 use crate::fast_map::FastMap;
@@ -12,6 +14,11 @@ use crate::redact::Stream;
 
 /// TCP_CLOSE of include/net/tcp_states.h.
 const TCP_CLOSE: u8 = 7;
+
+/// Calls that were under way when a socket closed are reported within that time, ns of event time.
+const STREAM_KEPT_NS: u64 = 2_000_000_000;
+/// More sockets than the kernel programs have room for cannot be open: the closing of some was lost.
+const MOST_OPEN: usize = 262_144 + SOCKET_PLACES as usize;
 
 /// A row of `sockets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +53,12 @@ pub struct Entry {
     written: bool,
     /// Something happened on it since the last part.
     touched: bool,
-    /// What redaction knows of its data.
-    pub stream: Stream,
+    /// Number of the part that something happened on it in last.
+    last_part: u32,
+    /// What redaction knows of its data, from the first data on until a while after the socket closed.
+    stream: Option<Box<Stream>>,
+    /// It closed a while ago: nothing is known of its data any more.
+    ended: bool,
 }
 
 /// All sockets that are open, and those that closed since the last part.
@@ -57,6 +68,10 @@ pub struct Sockets {
     /// Owners found at the start, by inode.
     owners: FastMap<u64, i64>,
     repeated: Vec<i64>,
+    /// Sockets that closed, and when, in that order: their streams are kept a little.
+    closed: VecDeque<(u64, u64)>,
+    /// Number of the current part.
+    part: u32,
 }
 
 impl Entry {
@@ -86,8 +101,13 @@ impl Entry {
         self.owner_is_sure |= sure && process_id.is_some();
     }
 
+    /// What redaction knows of its data; `None` where it ended a while ago.
+    pub fn stream(&mut self) -> Option<&mut Stream> {
+        if self.ended { None } else { Some(self.stream.get_or_insert_default()) }
+    }
+
     /// The TCP state changed.
-    pub fn state(&mut self, new_state: u8, boot_ns: u64) {
+    fn state(&mut self, new_state: u8, boot_ns: u64) {
         if new_state == TCP_CLOSE {
             self.closed_boot_ns = Some(boot_ns);
             self.changed = true;
@@ -139,7 +159,32 @@ impl Sockets {
     pub fn get(&mut self, socket_id: u64) -> &mut Entry {
         let entry = self.entries.entry(socket_id).or_default();
         entry.touched = true;
+        entry.last_part = self.part;
         entry
+    }
+
+    /// The TCP state of a socket changed; the socket.
+    pub fn state(&mut self, socket_id: u64, new_state: u8, boot_ns: u64) -> &mut Entry {
+        self.end_streams(boot_ns);
+        if new_state == TCP_CLOSE {
+            self.closed.push_back((boot_ns, socket_id));
+        }
+        let entry = self.get(socket_id);
+        entry.state(new_state, boot_ns);
+        entry
+    }
+
+    /// Frees what is known of the data of sockets that closed a while ago: most of what an entry takes.
+    fn end_streams(&mut self, now_ns: u64) {
+        while let Some(&(closed_ns, socket_id)) = self.closed.front()
+            && closed_ns.saturating_add(STREAM_KEPT_NS) < now_ns
+        {
+            self.closed.pop_front();
+            if let Some(entry) = self.entries.get_mut(&socket_id) {
+                entry.stream = None;
+                entry.ended = true;
+            }
+        }
     }
 
     /// Sockets that are open.
@@ -164,8 +209,23 @@ impl Sockets {
             let ended = e.closed_boot_ns.is_some() || e.record.is_none();
             std::mem::take(&mut e.touched) || !ended
         });
+        self.forget_oldest(MOST_OPEN);
+        self.part += 1;
         rows.sort_by_key(|row| row.socket_id);
         rows
+    }
+
+    /// Leaves at most so many: those that something happened on last.
+    fn forget_oldest(&mut self, most: usize) {
+        let surplus = self.entries.len().saturating_sub(most);
+        if surplus == 0 {
+            return;
+        }
+        let mut ages: Vec<_> = self.entries.iter().map(|(&id, entry)| (entry.last_part, id)).collect();
+        ages.select_nth_unstable(surplus - 1);
+        for (_, id) in &ages[..surplus] {
+            self.entries.remove(id);
+        }
     }
 
     /// Ids that have a row in more than one part.

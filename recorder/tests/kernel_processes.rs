@@ -34,8 +34,10 @@ fn run_a_shell(read_argv: bool) -> Option<Vec<Life>> {
 fn a_process_is_born_becomes_a_program_and_ends() {
     let Some(lives) = run_a_shell(true) else { return };
     let whats: Vec<u8> = lives.iter().map(|life| life.0.what).collect();
-    assert_eq!(whats, [life::FORK, life::EXEC, life::EXIT]);
-    let [born, changed, ended] = [&lives[0], &lives[1], &lives[2]];
+    // A program that is started gives the process its name.
+    assert_eq!(whats, [life::FORK, life::RENAME, life::EXEC, life::EXIT]);
+    let [born, named, changed, ended] = [&lives[0], &lives[1], &lives[2], &lives[3]];
+    assert_eq!(&named.0.comm[..3], b"sh\0");
     assert_eq!(born.0.parent_pid, std::process::id());
     assert_eq!(changed.0.parent_pid, std::process::id());
     assert_eq!(changed.1, b"/bin/sh\0");
@@ -50,7 +52,22 @@ fn a_process_is_born_becomes_a_program_and_ends() {
 #[test]
 fn only_the_first_argument_leaves_the_kernel_unless_asked() {
     let Some(lives) = run_a_shell(false) else { return };
-    assert_eq!(lives[1].2, b"/bin/sh\0");
+    assert_eq!(lives[2].2, b"/bin/sh\0");
+}
+
+#[test]
+fn a_process_that_gives_itself_a_name_tells_it() {
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let script = "printf first > /proc/$$/comm; echo a-name-that-is-too-long > /proc/$$/comm";
+    let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("sh");
+    let pid = child.id();
+    assert!(child.wait().expect("wait").success());
+    let (records, ..) = recording.finish();
+    let renamed: Vec<_> =
+        lives(&records, pid).into_iter().filter(|life| life.0.what == life::RENAME).collect();
+    let names: Vec<_> =
+        renamed.iter().map(|life| String::from_utf8_lossy(&life.0.comm).into_owned()).collect();
+    assert_eq!(names, ["sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "first\0\0\0\0\0\0\0\0\0\0\0", "a-name-that-is-\0"]);
 }
 
 #[test]

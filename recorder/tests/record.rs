@@ -288,6 +288,22 @@ fn the_duration_ends_it() {
     assert!(Capture::open(&place.path("a.cap")).unwrap().manifest.cost.unwrap().elapsed_s >= 0.3);
 }
 
+#[test]
+fn where_no_socket_matches_it_says_who_listens() {
+    if !ebpf_or_skip("where_no_socket_matches_it_says_who_listens") {
+        return;
+    }
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = record(&place.path("a.cap"), &["--port", "1", "--duration", "300ms"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let port = listener.local_addr().unwrap().port();
+    assert!(said.contains("no socket matched the filters; here listen: "), "{said}");
+    assert!(said.contains(&format!("{port} ")) || said.contains(" more"), "{said}");
+    assert!(Capture::open(&place.path("a.cap")).is_ok());
+}
+
 /// The writer ends before the recording does, as on a full disk: its reason is told, not that it is gone.
 #[test]
 fn what_the_writer_died_of_is_told_at_the_end_too() {

@@ -3,7 +3,7 @@
 use retrospan_analyzer::periodicity::random::Random;
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble};
 
-const SHAPES: [Shape; 4] = [Shape::Freeze, Shape::Slow, Shape::Errors, Shape::GiveUp];
+const SHAPES: [Shape; 5] = [Shape::Freeze, Shape::Slow, Shape::Errors, Shape::GiveUp, Shape::QueueFull];
 
 /// A trouble that comes back every 60 to 600 s in an hour, every 10 to 60 s in ten minutes, or (one in six) every ten minutes in
 /// two and a half hours; at most 3 % jitter, at most 20 % of the teeth missing, at most 5 unrelated bursts of the same trouble, one
@@ -57,14 +57,17 @@ pub fn quiet(seed: u64, number: u64) -> Plan {
     }
 }
 
-/// Errors come from a process only: on a wire it is slow instead.
+/// Errors come from a process only: on a wire it is slow instead. A full queue is before a process that a proxy connects to.
 fn trouble(number: u64, random: &mut Random) -> Trouble {
     let part = if number.is_multiple_of(2) { Part::Server } else { Part::Network };
-    let place = Place { hop: (number / 2 % 3) as usize, part };
-    let shape = match SHAPES[(number / 6 % 4) as usize] {
+    let mut place = Place { hop: (number / 2 % 3) as usize, part };
+    let shape = match SHAPES[(number / 6 % SHAPES.len() as u64) as usize] {
         Shape::Errors if part == Part::Network => Shape::Slow,
         shape => shape,
     };
+    if shape == Shape::QueueFull {
+        place = Place { hop: place.hop.max(1), part: Part::Network };
+    }
     Trouble { place, shape, width_s: random.uniform() }
 }
 
@@ -78,6 +81,7 @@ fn cause(trouble: &Trouble, random: &mut Random) -> Option<Cause> {
         (Shape::Slow, Part::Server) => Cause::RunQueue,
         (Shape::Slow, Part::Network) => Cause::Retransmit,
         (Shape::Errors, _) => Cause::Exec,
+        (Shape::QueueFull, _) => Cause::SynAgain,
     };
     Some([Cause::Exec, other, other][random.below(3)])
 }

@@ -142,6 +142,7 @@ pub fn periodic_table(cases: &[Case]) -> String {
         ("slow", Shape::Slow),
         ("errors", Shape::Errors),
         ("give up", Shape::GiveUp),
+        ("listen queue full", Shape::QueueFull),
     ] {
         row(&mut text, name, cases, shape(of));
     }

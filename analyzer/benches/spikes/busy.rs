@@ -1,6 +1,6 @@
 //! Busy hosts: what the default search finds beside the best of the searches at one scale, and false alarms.
 
-use retrospan_analyzer::periodicity::comb::{Comb, Grid, search};
+use retrospan_analyzer::periodicity::comb::{Comb, search};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
 use retrospan_analyzer::periodicity::nulls::{FalseAlarm, false_alarm};
 use retrospan_analyzer::periodicity::scales::Scales;

@@ -11,7 +11,7 @@ use super::{block_on, spans_where};
 use crate::catalog;
 use crate::cli::ExportArgs;
 use crate::error::{Error, Result};
-use crate::otlp::convert::{Batch, Batcher};
+use crate::otlp::convert::{Batch, Batcher, Parents};
 use crate::otlp::endpoint::Endpoint;
 use crate::otlp::resource::Resources;
 use crate::otlp::send::{Delivered, Receiver};
@@ -25,18 +25,30 @@ const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM pr
 pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let endpoint = Endpoint::parse(&args.otlp, args.protocol).map_err(Error::Usage)?;
     let headers = args.header.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>>>()?;
+    let spans = spans_where(args.filter.as_deref())?;
     let capture = Capture::open(&args.capture)?;
     let url = endpoint.url();
-    let delivered = block_on(async {
+    let (delivered, orphans) = block_on(async {
         let context = catalog::open(&capture)?;
-        let spans = catalog::plan(&context, &spans_where(args.filter.as_deref())).await?;
+        let spans = catalog::plan(&context, &spans).await?;
         let processes = catalog::plan(&context, PROCESSES).await?.collect().await?;
         let resources = Resources::new(&capture.manifest, &processes)?;
         let receiver = Receiver::connect(endpoint, &headers).await?;
-        deliver(&receiver, spans, &resources, usize::from(args.in_flight), &url).await
+        // Without a condition every recorded parent is sent too.
+        let parents = args.filter.is_some().then(Parents::default);
+        deliver(&receiver, spans, &resources, parents, usize::from(args.in_flight), &url).await
     })?;
     print::note(&format!("exported {} spans to {url}", delivered.accepted));
+    if orphans > 0 {
+        print::note(&format!(
+            "{orphans} of them have a parent that --where left out; they keep its id, so that exporting it later \
+             completes their traces"
+        ));
+    }
     if delivered.rejected == 0 {
+        if let Some(message) = &delivered.message {
+            print::note(&format!("the receiver says: {message}"));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let message = delivered.message.as_deref().unwrap_or("no reason given");
@@ -44,34 +56,44 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(1))
 }
 
-/// Reads and sends at the same time, with as many requests waiting as are in flight.
+/// Reads and sends at the same time, with as many requests waiting as are in flight. Says also how many spans went without
+/// their parents, where that is asked.
 async fn deliver(
     receiver: &Receiver,
     spans: DataFrame,
     resources: &Resources,
+    mut parents: Option<Parents>,
     in_flight: usize,
     url: &str,
-) -> Result<Delivered> {
+) -> Result<(Delivered, u64)> {
     let (sender, requests) = mpsc::channel(in_flight.max(1));
     let read = async {
-        let outcome = convert(spans, resources, &sender).await;
+        let outcome = convert(spans, resources, parents.as_mut(), &sender).await;
         drop(sender);
         outcome
     };
     let (read, sent) = tokio::join!(read, receiver.send_all(received(requests), in_flight, url));
     let delivered = sent?;
     read?;
-    Ok(delivered)
+    Ok((delivered, parents.map_or(0, Parents::missing)))
 }
 
 /// Stops early, without an error of its own, where the receiving end is gone: that has the reason.
-async fn convert(spans: DataFrame, resources: &Resources, sender: &mpsc::Sender<Batch>) -> Result<()> {
+async fn convert(
+    spans: DataFrame,
+    resources: &Resources,
+    mut parents: Option<&mut Parents>,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<()> {
     let mut batcher = Batcher::new(resources);
     let mut batches = spans.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         let mut full = Vec::new();
         for row in SpanBatch::new(&batch)?.rows() {
             full.extend(batcher.push(&row));
+            if let Some(parents) = parents.as_mut() {
+                parents.add(&row);
+            }
         }
         for request in full {
             if sender.send(request).await.is_err() {

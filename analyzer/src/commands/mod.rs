@@ -13,6 +13,8 @@ pub mod trace;
 use std::future::Future;
 use std::process::ExitCode;
 
+use datafusion::sql::parser::DFParser;
+
 use crate::cli::Command;
 use crate::error::{Error, Result};
 
@@ -40,11 +42,57 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.block_on(future)
 }
 
-/// The query for spans for which a condition holds. The line end keeps a comment in the condition from
-/// swallowing the parenthesis.
-fn spans_where(condition: Option<&str>) -> String {
-    match condition {
-        Some(condition) => format!("SELECT * FROM spans WHERE ({condition}\n)"),
-        None => "SELECT * FROM spans".to_owned(),
+/// The query for spans for which a condition holds.
+///
+/// # Errors
+/// Where the condition is not exactly one SQL expression: it must not end the one it is put into. (Comments may be in it;
+/// the line end keeps them from swallowing the parenthesis.)
+fn spans_where(condition: Option<&str>) -> Result<String> {
+    let Some(condition) = condition else { return Ok("SELECT * FROM spans".to_owned()) };
+    let refused = |reason: String| Error::Usage(format!("--where takes one SQL condition: {reason}"));
+    let parsed =
+        DFParser::parse_sql_into_expr(condition).map_err(|e| refused(Error::Query(e).to_string()))?;
+    match parsed.alias {
+        Some(alias) => Err(refused(format!("what is {alias} after it?"))),
+        None => Ok(format!("SELECT * FROM spans WHERE ({condition}\n)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_one_expression() {
+        for good in [
+            "true",
+            "status >= 500 AND (path LIKE '%)%' OR \"method\" = 'GET')",
+            "1=1 -- all",
+            "/* ) */ true",
+            "trace_id IN (SELECT trace_id FROM spans WHERE outcome = 'reset')",
+        ] {
+            assert!(spans_where(Some(good)).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "-- nothing",
+            "true) OR (false",
+            "true; DROP TABLE spans",
+            "true;",
+            "true LIMIT 1",
+            "true ORDER BY path",
+            "true, false",
+            "true AS yes",
+            "true yes",
+            "true /*",
+            "'",
+            "(true",
+            "*",
+            "true) UNION ALL (SELECT * FROM spans",
+            "SELECT true",
+        ] {
+            assert!(spans_where(Some(bad)).is_err(), "{bad}");
+        }
     }
 }

@@ -18,9 +18,9 @@ use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.
 pub fn run(args: SpansArgs) -> Result<ExitCode> {
+    let query = query(&spans_where(args.filter.as_deref())?, args.limit);
     let capture = Capture::open(&args.capture)?;
     let offset_s = capture.manifest.host.utc_offset_s;
-    let query = query(&spans_where(args.filter.as_deref()), args.limit);
     block_on(async {
         let context = catalog::open(&capture)?;
         let mut batches = catalog::plan(&context, &query).await?.execute_stream().await?;

@@ -2,8 +2,10 @@
 //!
 //! In a trace the own times of the spans add up to the root's duration. So the difference between requests that began in
 //! a spike and requests that began half a period later splits over hops without a model; it is done for every cycle by
-//! itself, since a coincidence seldom repeats. Failures that take no longer than the ordinary have no excess to split: of
-//! those counts where they begin, the innermost span of the trace that failed.
+//! itself, since a coincidence seldom repeats. Of a span's own time what it waited for a connection (`connect_ns`) is a part of
+//! the hop to that listener. Failures that take no longer than the ordinary have no excess to split: of
+//! those counts where they begin, the innermost span of the trace that failed; where that had waited for a connection which
+//! failed, with that.
 
 use std::collections::HashMap;
 
@@ -15,7 +17,7 @@ use futures::StreamExt;
 use super::keys::Keys;
 use super::ordinary::Ordinary;
 use super::rows::Rows;
-use super::{DimensionShare, HopShare, Metric};
+use super::{DimensionShare, HopShare, Metric, words};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::hashing::IntMap;
@@ -65,9 +67,34 @@ struct Trace {
     rooted: bool,
     of_stream: bool,
     bad: bool,
-    /// Duration and lane of the shortest span that failed: of spans within each other the innermost.
-    failed: Option<(i64, u32)>,
-    parts: Vec<(u32, i64)>,
+    /// Duration of the shortest span that failed, and where: of spans within each other the innermost.
+    failed: Option<(i64, Piece)>,
+    parts: Vec<(Piece, i64)>,
+}
+
+/// A hop's stream and what of the hop.
+type Piece = (u32, Part);
+
+/// What a hop consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Part {
+    /// Own time of the answering process.
+    Server,
+    /// The way to it and back, and the wait until it took the request.
+    Network,
+    /// The wait for a connection to it.
+    Connect,
+}
+
+impl Part {
+    /// The name in findings.
+    fn name(self) -> &'static str {
+        match self {
+            Part::Server => "server",
+            Part::Network => "network",
+            Part::Connect => "connect",
+        }
+    }
 }
 
 /// Traces looked at; beyond them one in a few is taken, by id.
@@ -131,13 +158,14 @@ fn query(ranges: &[(i64, i64)]) -> String {
         asked = &whole;
     }
     let range = |(from, to): &(i64, i64)| {
-        format!("(start_time >= to_timestamp_nanos({from}) AND start_time < to_timestamp_nanos({to}))")
+        format!("(s.start_time >= to_timestamp_nanos({from}) AND s.start_time < to_timestamp_nanos({to}))")
     };
     let asked: Vec<String> = asked.iter().map(range).collect();
     format!(
-        "SELECT connection_id, kind, method, path, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns, own_ns,
-                trace_id, parent_span_id IS NULL AS root, pid, cpu
-         FROM spans WHERE {}",
+        "SELECT s.connection_id, s.kind, s.method, s.path, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
+                s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
+                coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
+         FROM spans s LEFT JOIN connections awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
@@ -231,6 +259,7 @@ impl Reading<'_> {
         let (pids, cpus) = (number("pid")?, number("cpu")?);
         let traces: StringViewArray = typed(batch, "trace_id", &DataType::Utf8View)?.as_string_view().clone();
         let roots: BooleanArray = typed(batch, "root", &DataType::Boolean)?.as_boolean().clone();
+        let waits = Waits::new(batch)?;
         for row in (0..rows.len()).filter(|&row| self.covered(rows.start_ns(row))).collect::<Vec<_>>() {
             let trace_id = u128::from_str_radix(traces.value(row), 16).unwrap_or_default();
             // Ids given by applications may count up; the low bits of a product do not.
@@ -251,7 +280,11 @@ impl Reading<'_> {
                 let values = self.values(&rows, row, coded.lane, (known(&pids), known(&cpus)));
                 self.tally.count(place, values, bad, span.failed);
             }
-            let part = coded.lane;
+            let own = (lane.hop, if lane.server { Part::Server } else { Part::Network });
+            let (waited_ns, awaited) = match waits.of(row) {
+                Some((ns, hop)) => (ns, Some((self.keys.hop(hop), Part::Connect))),
+                None => (0, None),
+            };
             let trace = self.traces.entry(trace_id).or_insert(Trace {
                 start_ns: i64::MAX,
                 duration_ns: 0,
@@ -264,11 +297,13 @@ impl Reading<'_> {
             if span.failed == Some(Metric::Errors)
                 && trace.failed.is_none_or(|(shortest_ns, _)| span.duration_ns < shortest_ns)
             {
-                trace.failed = Some((span.duration_ns, part));
+                let begun = awaited.filter(|_| waits.failed(row)).unwrap_or(own);
+                trace.failed = Some((span.duration_ns, begun));
             }
             trace.of_stream |= of_stream;
             trace.bad |= bad && of_stream;
-            trace.parts.push((part, own_ns.value(row)));
+            trace.parts.push((own, own_ns.value(row) - waited_ns));
+            trace.parts.extend(awaited.map(|part| (part, waited_ns)));
             let root = roots.value(row);
             if (root && !trace.rooted) || (root == trace.rooted && span.start_ns < trace.start_ns) {
                 (trace.start_ns, trace.duration_ns, trace.rooted) = (span.start_ns, span.duration_ns, root);
@@ -348,14 +383,42 @@ impl Reading<'_> {
     }
 }
 
-/// Own times of some traces, summed by lane.
+/// What spans waited for connections.
+struct Waits {
+    ns: Int64Array,
+    hops: StringViewArray,
+    failed: BooleanArray,
+}
+
+impl Waits {
+    fn new(batch: &RecordBatch) -> Result<Waits> {
+        Ok(Waits {
+            ns: typed(batch, "connect_ns", &DataType::Int64)?.as_primitive().clone(),
+            hops: typed(batch, "connect_hop", &DataType::Utf8View)?.as_string_view().clone(),
+            failed: typed(batch, "connect_failed", &DataType::Boolean)?.as_boolean().clone(),
+        })
+    }
+
+    /// How long the row's span waited, and at which hop.
+    fn of(&self, row: usize) -> Option<(i64, &str)> {
+        let known = self.ns.is_valid(row) && self.hops.is_valid(row);
+        known.then(|| (self.ns.value(row), self.hops.value(row)))
+    }
+
+    /// Whether the connection that it waited for was never established, and not for its own haste.
+    fn failed(&self, row: usize) -> bool {
+        self.failed.is_valid(row) && self.failed.value(row)
+    }
+}
+
+/// Own times of some traces, summed by part.
 #[derive(Clone, Default)]
 struct Split {
     traces: u64,
     duration_ns: i64,
-    parts: HashMap<u32, i64>,
-    /// Failed traces by the lane in which that began.
-    failed: HashMap<u32, u64>,
+    parts: HashMap<Piece, i64>,
+    /// Failed traces by the part in which that began.
+    failed: HashMap<Piece, u64>,
 }
 
 impl Split {
@@ -365,8 +428,8 @@ impl Split {
         for &(part, own_ns) in &trace.parts {
             *self.parts.entry(part).or_default() += own_ns;
         }
-        if let Some((_, lane)) = trace.failed {
-            *self.failed.entry(lane).or_default() += 1;
+        if let Some((_, part)) = trace.failed {
+            *self.failed.entry(part).or_default() += 1;
         }
     }
 
@@ -375,7 +438,7 @@ impl Split {
         (self.duration_ns as f64 - self.traces as f64 * usual) * 1e-9
     }
 
-    fn excess_of_s(&self, part: u32, ordinary: &Split) -> f64 {
+    fn excess_of_s(&self, part: Piece, ordinary: &Split) -> f64 {
         let usual =
             ordinary.parts.get(&part).copied().unwrap_or_default() as f64 / ordinary.traces.max(1) as f64;
         (self.parts.get(&part).copied().unwrap_or_default() as f64 - self.traces as f64 * usual) * 1e-9
@@ -392,38 +455,32 @@ fn quick_failures(spikes: &[Split], ordinary: &Split) -> bool {
 
 /// The excess by part of a hop, largest first; of quick failures where most of them begin.
 fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool) -> Vec<HopShare> {
-    let mut lanes: Vec<u32> =
-        spikes.iter().chain([ordinary]).flat_map(|split| split.parts.keys().copied()).collect();
-    lanes.sort_unstable();
-    lanes.dedup();
-    // Lanes of several routes and addresses are one part of a hop.
-    let mut parts: HashMap<(u32, bool), Vec<f64>> = HashMap::new();
-    let mut failed: HashMap<(u32, bool), Vec<u64>> = HashMap::new();
-    for lane_number in lanes {
-        let lane = &keys.lanes[lane_number as usize];
-        let by_cycle = parts.entry((lane.hop, lane.server)).or_insert_with(|| vec![0.0; spikes.len()]);
-        for (sum, split) in by_cycle.iter_mut().zip(spikes) {
-            *sum += split.excess_of_s(lane_number, ordinary);
-        }
-        let begun = failed.entry((lane.hop, lane.server)).or_insert_with(|| vec![0; spikes.len()]);
-        for (count, split) in begun.iter_mut().zip(spikes) {
-            *count += split.failed.get(&lane_number).copied().unwrap_or_default();
-        }
-    }
+    let of = |split: &Split| split.parts.keys().chain(split.failed.keys()).copied().collect::<Vec<_>>();
+    let mut all: Vec<Piece> = spikes.iter().chain([ordinary]).flat_map(of).collect();
+    all.sort_unstable();
+    all.dedup();
+    let by_cycle = |part: Piece| spikes.iter().map(|split| split.excess_of_s(part, ordinary)).collect();
+    let parts: Vec<(Piece, Vec<f64>)> = all.iter().map(|&part| (part, by_cycle(part))).collect();
+    let begun = |part: Piece| {
+        spikes.iter().map(|split| split.failed.get(&part).copied().unwrap_or_default()).collect()
+    };
+    let mut failed: HashMap<Piece, Vec<u64>> = all.iter().map(|&part| (part, begun(part))).collect();
     let all_failed: u64 = failed.values().flatten().sum();
-    let total: f64 = parts.values().map(|cycles| cycles.iter().sum::<f64>().max(0.0)).sum();
+    let total: f64 = parts.iter().map(|(_, cycles)| cycles.iter().sum::<f64>().max(0.0)).sum();
     let mut hops: Vec<HopShare> = parts
         .into_iter()
-        .map(|((hop, server), cycles)| {
+        .map(|(piece, cycles)| {
+            let (hop, part) = piece;
             let excess_s: f64 = cycles.iter().sum();
+            let label = &keys.streams[hop as usize].label;
             let process =
                 keys.lanes.iter().find(|lane| lane.hop == hop).map(|lane| lane.answering.to_string());
-            let begun = failed.remove(&(hop, server)).filter(|_| quick).unwrap_or_default();
+            let begun = failed.remove(&piece).filter(|_| quick).unwrap_or_default();
             let failures: u64 = begun.iter().sum();
             HopShare {
-                hop: keys.streams[hop as usize].label.clone(),
-                part: if server { "server" } else { "network" }.to_owned(),
-                process: process.unwrap_or_default(),
+                hop: label.clone(),
+                part: part.name().to_owned(),
+                process: process.unwrap_or_else(|| words::answering(label).to_owned()),
                 excess_s,
                 failures,
                 share: match (quick, total > 0.0) {
@@ -441,7 +498,7 @@ fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool) -> Vec<Hop
         .collect();
     hops.sort_by(|a, b| {
         let larger = b.failures.cmp(&a.failures).then_with(|| b.excess_s.total_cmp(&a.excess_s));
-        larger.then_with(|| a.hop.cmp(&b.hop))
+        larger.then_with(|| a.hop.cmp(&b.hop)).then_with(|| a.part.cmp(&b.part))
     });
     hops
 }

@@ -41,6 +41,8 @@ pub struct Subject<'a> {
     pub on_the_way: bool,
     /// Ids of the processes whose delay would explain that share.
     pub processes: &'a BTreeSet<i64>,
+    /// Those that answer at the hop: what one of them waits for, its requests wait for.
+    pub answering: &'a BTreeSet<i64>,
 }
 
 /// Shifts that stand for chance, and how far each goes on from the one before, as a share of the recording: the golden ratio
@@ -72,7 +74,7 @@ impl<'a> Part<'a> {
     /// The parts of a train: what happens to processes of one name may happen to others than the suspected ones.
     fn of(train: &'a Train, subject: &Subject<'_>) -> Vec<Part<'a>> {
         let sides: &[bool] = match train.kind.of_hop() {
-            true => &[train.subject == subject.hop],
+            true => &[of_the_hop(train, subject)],
             false => &[true, false],
         };
         let part = |&involved: &bool| Part { train, involved, bursts: joined(train, involved, subject) };
@@ -98,6 +100,12 @@ impl<'a> Part<'a> {
             && self.bursts.len() as f64 >= SHARE * hits as f64
             && coarsely(&self.bursts, subject) <= 2 * hits + 2
     }
+}
+
+/// Whether a hop's train is of the suspected hop, or of connections that its answering processes wait for.
+fn of_the_hop(train: &Train, subject: &Subject<'_>) -> bool {
+    let awaited = |h: &Happening| h.process_id.is_some_and(|id| subject.answering.contains(&id));
+    train.subject == subject.hop || (train.kind.of_connects() && train.times.iter().any(awaited))
 }
 
 /// How many trains could have been named wherever the onsets are: what a coincidence has to pay for.
@@ -234,6 +242,8 @@ fn weight(kind: Kind, accounted: Option<f64>, cause: &Cause) -> f64 {
             Kind::Stopped => 5.0,
             // A throttled process waits for a CPU because it is throttled.
             Kind::Throttled => 4.5 + share,
+            // That nobody accepts has itself a reason, which goes first where it is known.
+            Kind::ListenQueue => 0.0,
             kind if kind.delays() => 4.0 + share,
             _ => 3.0,
         }
@@ -415,6 +425,25 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
             )
         }
         Kind::Retransmit => format!("{typical} segments were retransmitted on {subject}, {cycles}"),
+        Kind::SynAgain => format!(
+            "{typical} SYNs were sent again to {} (its listen queue was full, or it did not answer), {cycles}",
+            words::listener(subject)
+        ),
+        Kind::ConnectFailed => {
+            let how = match train.other.as_deref() {
+                Some("refused") => "were refused",
+                Some("timed_out") => "timed out",
+                Some("reset") => "were reset",
+                Some("unreachable") => "did not reach it",
+                _ => "failed",
+            };
+            format!("{typical} connects to {} {how}, {cycles}", words::listener(subject))
+        }
+        Kind::ListenQueue => format!(
+            "connections to {} waited up to {} until they were accepted, {cycles}",
+            words::listener(subject),
+            duration(typical)
+        ),
         Kind::RoundTrip => {
             format!("the round trip of {subject} rose to {}, {cycles}", duration(typical * 1000))
         }

@@ -257,7 +257,7 @@ impl Finder<'_> {
         let onsets = episodes.iter().map(|episode| self.begin_ns + episode.onset_ns);
         let others: Vec<i64> = onsets.filter(|at| !is_hit(at)).collect();
         let excess_s: Vec<f64> = hit_values(cycles, |cycle| cycle.excess_s);
-        let (hop, processes) = self.suspects(attribution);
+        let (hop, processes, answering) = self.suspects(attribution);
         let subject = Subject {
             hits: &hits,
             misses: &misses,
@@ -267,8 +267,9 @@ impl Finder<'_> {
             recording: (self.begin_ns, self.end_ns),
             resolution_ns: self.counted.bins.bin_ns,
             hop: &hop,
-            on_the_way: attribution.hops.first().is_some_and(|top| top.part == "network"),
+            on_the_way: attribution.hops.first().is_some_and(|top| top.part != "server"),
             processes: &processes,
+            answering: &answering,
         };
         let causes = causes(&self.trains, &subject);
         let doubt = if causes.is_empty() { nearest_to_a_cause(&self.trains, &subject) } else { None };
@@ -276,15 +277,15 @@ impl Finder<'_> {
     }
 
     /// The hop with the largest share, and whose delay would explain it: the processes whose own time it is; for time on
-    /// the way also those that wait, which may be late to take the answer.
-    fn suspects(&self, attribution: &Attribution) -> (String, BTreeSet<i64>) {
-        let Some(top) = attribution.hops.first() else { return (String::new(), BTreeSet::new()) };
+    /// the way also those that wait, which may be late to take the answer. Last the processes that answer at the hop.
+    fn suspects(&self, attribution: &Attribution) -> (String, BTreeSet<i64>, BTreeSet<i64>) {
+        let Some(top) = attribution.hops.first() else { return Default::default() };
         let ends = self.processes.get(&top.hop).cloned().unwrap_or_default();
-        let mut processes = ends.answering;
-        if top.part == "network" {
+        let mut processes = ends.answering.clone();
+        if top.part != "server" {
             processes.extend(ends.requesting);
         }
-        (top.hop.clone(), processes)
+        (top.hop.clone(), processes, ends.answering)
     }
 
     /// Other series with most of their episodes on the comb.

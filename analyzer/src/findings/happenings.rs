@@ -29,6 +29,12 @@ pub enum Kind {
     Retransmit,
     /// The round trip took much longer than usual.
     RoundTrip,
+    /// SYNs were sent again: the listener did not take them, or the network lost them.
+    SynAgain,
+    /// Connects failed.
+    ConnectFailed,
+    /// Connections lay in the listen queue.
+    ListenQueue,
     /// A program was started.
     Exec,
     /// A process used much more CPU than usual.
@@ -51,6 +57,9 @@ impl Kind {
             Kind::OffCpu => "off_cpu",
             Kind::Retransmit => "retransmit",
             Kind::RoundTrip => "round_trip",
+            Kind::SynAgain => "syn_retransmit",
+            Kind::ConnectFailed => "connect_failed",
+            Kind::ListenQueue => "listen_queue",
             Kind::Exec => "exec",
             Kind::Cpu => "cpu",
             Kind::Reset => "reset",
@@ -61,7 +70,13 @@ impl Kind {
 
     /// Its subject is a hop, not a process or program.
     pub fn of_hop(self) -> bool {
-        matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Reset | Kind::Reconnect | Kind::Dns)
+        let of_data = matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Reset);
+        of_data || self.of_connects() || matches!(self, Kind::Reconnect | Kind::Dns)
+    }
+
+    /// It is how connections of a hop come about; its process is the one that waits for them.
+    pub fn of_connects(self) -> bool {
+        matches!(self, Kind::SynAgain | Kind::ConnectFailed | Kind::ListenQueue)
     }
 
     /// Two in a row are as much as both: not so for a level such as the round trip.
@@ -71,12 +86,13 @@ impl Kind {
 
     /// If it is of the suspected hop or process it may be how the time is lost.
     pub fn explains(self) -> bool {
-        self.delays() || matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Dns)
+        let by_itself = matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Dns);
+        self.delays() || self.of_connects() || by_itself
     }
 
     /// Its size is time in which the subject could not go on.
     pub fn delays(self) -> bool {
-        matches!(self, Kind::Stopped | Kind::Throttled | Kind::RunQueue | Kind::OffCpu)
+        matches!(self, Kind::Stopped | Kind::Throttled | Kind::RunQueue | Kind::OffCpu | Kind::ListenQueue)
     }
 }
 
@@ -174,6 +190,11 @@ async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Trai
     Ok(by_subject.into_iter().map(train).collect())
 }
 
+/// Connects that came to nothing, and not because their caller left.
+const FAILED: &str = "connect_outcome IN ('refused', 'timed_out', 'reset', 'unreachable', 'failed')";
+/// Connections that lay in the listen queue for longer than a busy process takes to come to them.
+const QUEUED: &str = "accept_wait_ns > 5000000";
+
 /// What happens on a hop happens to no one process.
 const OF_NO_PROCESS: &str = "CAST(NULL AS BIGINT) AS process_id, 0 AS tid";
 
@@ -203,6 +224,15 @@ fn sources() -> Vec<Source> {
              FROM connections WHERE opened_time IS NOT NULL AND {condition}"
         )
     };
+    // What happens to a connection while it is opened: how much of what, from how long after the SYN on and for how long.
+    let connects = |size: &str, other: &str, after_ns: &str, length_ns: &str, condition: &str| {
+        let from_ns = format!("CAST(opened_time AS BIGINT) + {after_ns}");
+        format!(
+            "SELECT {from_ns} AS from_ns, {from_ns} + coalesce({length_ns}, 0) AS to_ns, {size} AS size, hop AS subject,
+                    {other} AS other, client_process_id AS process_id, 0 AS tid
+             FROM connections WHERE opened_time IS NOT NULL AND {condition}"
+        )
+    };
     vec![
         Source { kind: Kind::Stopped, list: sched("continued"), show: SHOW_CONTINUED.to_owned() },
         Source { kind: Kind::Throttled, list: throttles(), show: show_throttles() },
@@ -210,10 +240,37 @@ fn sources() -> Vec<Source> {
         Source { kind: Kind::OffCpu, list: sched("off_cpu"), show: SHOW_OFF_CPU.to_owned() },
         Source {
             kind: Kind::Retransmit,
-            list: tcp("t.kind = 'retransmit'"),
+            list: tcp("t.kind = 'retransmit' AND coalesce(t.tcp_state, 0) <> 2"),
             show: SHOW_RETRANSMIT.to_owned(),
         },
         Source { kind: Kind::RoundTrip, list: slow_round_trips(), show: SHOW_ROUND_TRIP.to_owned() },
+        Source {
+            kind: Kind::SynAgain,
+            list: connects(
+                "syn_retransmits",
+                "CAST(NULL AS VARCHAR)",
+                "0",
+                "connect_ns",
+                "syn_retransmits > 0",
+            ),
+            show: SHOW_SYN_AGAIN.to_owned(),
+        },
+        Source {
+            kind: Kind::ConnectFailed,
+            list: connects("1", "connect_outcome", "0", "connect_ns", FAILED),
+            show: format!("{SHOW_CONNECTS} WHERE {FAILED} AND hop = {{}}"),
+        },
+        Source {
+            kind: Kind::ListenQueue,
+            list: connects(
+                "accept_wait_ns",
+                "CAST(NULL AS VARCHAR)",
+                "coalesce(connect_ns, 0)",
+                "accept_wait_ns",
+                QUEUED,
+            ),
+            show: format!("{SHOW_CONNECTS} WHERE {QUEUED} AND hop = {{}}"),
+        },
         Source {
             kind: Kind::Reset,
             list: tcp("t.kind IN ('reset_sent', 'reset_received')"),
@@ -296,7 +353,11 @@ const SHOW_CPU: &str = "SELECT wall_time(u.boot_ns - u.interval_ns) AS time, p.c
      FROM usage u JOIN processes p ON p.process_id = u.process_id WHERE p.comm = {}";
 const SHOW_RETRANSMIT: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.tcp_seq, t.bytes, coalesce(a.hop, b.hop) AS hop \
      FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
-     WHERE t.kind = 'retransmit' AND coalesce(a.hop, b.hop) = {}";
+     WHERE t.kind = 'retransmit' AND coalesce(t.tcp_state, 0) <> 2 AND coalesce(a.hop, b.hop) = {}";
+const SHOW_CONNECTS: &str = "SELECT opened_time AS time, connection_id, src_addr, src_port, dst_addr, dst_port, connect_ns, connect_outcome, \
+     syn_retransmits, accept_wait_ns, hop FROM connections";
+const SHOW_SYN_AGAIN: &str = "SELECT opened_time AS time, connection_id, src_addr, src_port, dst_addr, dst_port, connect_ns, connect_outcome, \
+     syn_retransmits, hop FROM connections WHERE syn_retransmits > 0 AND hop = {}";
 const SHOW_ROUND_TRIP: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.rtt_us, coalesce(a.hop, b.hop) AS hop \
      FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
      WHERE t.kind = 'rtt' AND b.hop = {}";

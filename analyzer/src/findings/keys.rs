@@ -272,6 +272,15 @@ impl Keys {
         }
     }
 
+    /// The number of a hop's stream by its name; a hop to which no connection was established may have no span.
+    pub fn hop(&mut self, label: &str) -> u32 {
+        if let Some(&number) = self.stream_numbers.get(&(By::Hop, label.to_owned())) {
+            return number;
+        }
+        let connections = format!("SELECT connection_id FROM connections WHERE hop = {}", quoted(label));
+        self.stream(By::Hop, label.to_owned(), format!("connect_connection_id IN ({connections})"))
+    }
+
     fn stream(&mut self, by: By, label: String, condition: String) -> u32 {
         if let Some(&number) = self.stream_numbers.get(&(by, label.clone())) {
             return number;

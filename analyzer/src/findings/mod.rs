@@ -218,7 +218,8 @@ pub struct Cycle {
 pub struct HopShare {
     /// The two processes and the port.
     pub hop: String,
-    /// `server` (the answering process's own time) or `network` (on the wire, and queued until it was read).
+    /// `server` (the answering process's own time), `network` (on the wire, and queued until it was read) or `connect` (waiting
+    /// for the connection).
     pub part: String,
     /// The process whose own time it is, or whom the requesting process waits for.
     pub process: String,
@@ -250,7 +251,8 @@ pub struct DimensionShare {
 /// One thing that coincides with the spikes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cause {
-    /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `reset` `reconnect` `dns` `cpu`.
+    /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed` `reset`
+    /// `reconnect` `dns` `cpu`.
     pub kind: String,
     /// The claim in one sentence with its numbers.
     pub claim: String,

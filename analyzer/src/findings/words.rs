@@ -40,6 +40,8 @@ pub fn cause(causes: &[Cause], top: Option<&HopShare>) -> String {
         let place = match (part.as_str(), *failures > 0) {
             ("server", false) => format!("{process} itself takes longer"),
             ("server", true) => format!("{process} itself fails"),
+            ("connect", false) => format!("connections to {} take longer to be established", listener(hop)),
+            ("connect", true) => format!("connects to {} fail", listener(hop)),
             (_, false) => format!("requests wait on {hop}: on the network, or until {process} takes them"),
             (_, true) => format!("connections break on {hop}"),
         };
@@ -57,11 +59,24 @@ pub fn no_sure_cause(nearest: &str) -> String {
     format!("nothing recorded is shown to be the cause; nearest to it: {nearest}")
 }
 
+/// `nginx:8080` of `inner-envoy -> nginx:8080`.
+pub fn listener(hop: &str) -> &str {
+    hop.rsplit_once(" -> ").map_or(hop, |(_, listener)| listener)
+}
+
+/// `nginx` of `inner-envoy -> nginx:8080`.
+pub fn answering(hop: &str) -> &str {
+    let listener = listener(hop);
+    listener.rsplit_once(':').map_or(listener, |(process, _)| process)
+}
+
 /// What a hop's share of the excess or of the failures is.
 pub fn part(hop: &HopShare) -> String {
     match (hop.part.as_str(), hop.failures > 0) {
         ("server", false) => format!("own time of {}", hop.process),
         ("server", true) => format!("failures that begin in {}", hop.process),
+        ("connect", false) => format!("waiting for the connection to {}", listener(&hop.hop)),
+        ("connect", true) => format!("connects to {} that fail", listener(&hop.hop)),
         (_, false) => format!("waiting for {}", hop.process),
         (_, true) => format!("connections to {} that break", hop.process),
     }
@@ -153,11 +168,20 @@ pub fn sentence(spike: &Spike) -> String {
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
     let place = match spike.hops.first() {
         Some(top) if top.failures > 0 => {
-            let place = if top.part == "server" { &top.process } else { "the connections" };
+            let place = match top.part.as_str() {
+                "server" => &top.process,
+                "connect" => "connects that fail",
+                _ => "the connections",
+            };
             format!("{:.0} % of the failures begin in {place} ({})", 100.0 * top.share, top.hop)
         }
         Some(top) if top.part == "server" => {
             format!("{:.0} % of the excess is own time of {} ({})", 100.0 * top.share, top.process, top.hop)
+        }
+        Some(top) if top.part == "connect" => {
+            let listener = listener(&top.hop);
+            let share = 100.0 * top.share;
+            format!("{share:.0} % of the excess is waiting for the connection to {listener} ({})", top.hop)
         }
         Some(top) => format!("{:.0} % of the excess is waiting in {}", 100.0 * top.share, top.hop),
         None => format!("seen in {}", spike.stream),

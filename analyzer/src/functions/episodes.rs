@@ -12,10 +12,10 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use retrospan_formats::reader::Capture;
+use retrospan_formats::units::duration_ns;
 
 use crate::findings::search::Options;
 use crate::findings::spikes::{Episodic, episodes};
-use crate::library::duration_ns;
 
 /// The table function: `episodes()`, or `episodes('2s')` and `episodes(2)` (seconds) where shorter periods than 10 s matter.
 #[derive(Debug)]
@@ -45,8 +45,10 @@ impl TableFunctionImpl for Episodes {
                 );
             }
         };
-        let Some(min_period_ns) = duration_ns(&shortest).filter(|&ns| ns > 0) else {
-            return plan_err!("episodes(): {shortest} is no time such as '10s'");
+        let min_period_ns = match duration_ns(&shortest) {
+            Ok(0) => return plan_err!("episodes(): a time above 0 is wanted, such as '10s'"),
+            Ok(ns) => ns as i64,
+            Err(wrong) => return plan_err!("episodes(): {wrong}"),
         };
         Ok(Arc::new(EpisodeTable { capture: self.capture.clone(), min_period_ns }))
     }

@@ -29,6 +29,28 @@ pub struct Batch {
     pub spans: u64,
 }
 
+/// Finds out which spans are sent without their parents. Span ids are hashes: 64 bits tell them apart.
+#[derive(Debug, Default)]
+pub struct Parents {
+    sent: Vec<u64>,
+    wanted: Vec<u64>,
+}
+
+impl Parents {
+    /// Takes note of a span that is sent.
+    pub fn add(&mut self, row: &SpanRow<'_>) {
+        let number = |hex| u64::from_str_radix(hex, 16).ok();
+        self.sent.extend(number(row.span_id));
+        self.wanted.extend(row.parent_span_id.and_then(number));
+    }
+
+    /// How many of the spans have a recorded parent that is not among them.
+    pub fn missing(mut self) -> u64 {
+        self.sent.sort_unstable();
+        self.wanted.iter().filter(|parent| self.sent.binary_search(parent).is_err()).count() as u64
+    }
+}
+
 /// Collects spans until a request is full.
 pub struct Batcher<'a> {
     resources: &'a Resources,

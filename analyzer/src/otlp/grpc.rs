@@ -2,10 +2,12 @@
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
 
+use super::answer;
 use super::convert::Batch;
 use super::endpoint::Endpoint;
 use super::http::chain;
@@ -28,7 +30,10 @@ impl Grpc {
                 channel.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| chain(&e))?;
         }
         let channel = channel.connect().await.map_err(|e| format!("cannot connect: {}", chain(&e)))?;
-        Ok(Grpc { client: TraceServiceClient::new(channel), headers })
+        let client = TraceServiceClient::new(channel)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(answer::MAX_BYTES);
+        Ok(Grpc { client, headers })
     }
 
     /// Sends one request.
@@ -42,7 +47,7 @@ impl Grpc {
     }
 }
 
-/// The codes that the OTLP specification calls retryable.
+/// The codes that the OTLP specification calls retryable, but for an answer that is too long: it is that every time.
 fn refusal(status: &Status) -> Refusal {
     let retryable = matches!(
         status.code(),
@@ -53,7 +58,7 @@ fn refusal(status: &Status) -> Refusal {
             | Code::Unavailable
             | Code::DataLoss
             | Code::ResourceExhausted
-    );
+    ) && !status.message().contains("message length too large");
     // The connection stands, but what is at its other end does not answer as gRPC does: not at all, or with an HTTP error.
     let hint = if (status.code() == Code::Unknown && std::error::Error::source(status).is_some())
         || status.message().contains("while receiving response with status")

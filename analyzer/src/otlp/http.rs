@@ -3,12 +3,11 @@
 //! Connections are kept and shared by the requests in flight.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use ::http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use ::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use ::http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -20,14 +19,10 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::answer::{self, End};
 use super::convert::Batch;
 use super::endpoint::Endpoint;
 use super::send::Refusal;
-
-/// The most that is read of an answer, bytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// How much of an error's text is shown, characters.
-const MAX_REASON: usize = 200;
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -63,10 +58,11 @@ impl Http {
         *request.headers_mut() = self.headers.clone();
         let answer = connection.send_request(request).await.map_err(|e| again(chain(&e)))?;
         let (head, body) = answer.into_parts();
-        let body =
-            Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|e| again(chain(&*e)))?.to_bytes();
-        self.keep(connection);
-        read_answer(head.status, &head.headers, &body)
+        let (body, end) = read(body).await;
+        if matches!(end, End::Whole) {
+            self.keep(connection);
+        }
+        answer::read(head.status, &head.headers, &body, &end)
     }
 
     async fn open(&self) -> Result<Connection, String> {
@@ -126,23 +122,20 @@ fn all_headers(endpoint: &Endpoint, given: &[(String, String)]) -> Result<Header
     Ok(headers)
 }
 
-/// Success, or the reason in the receiver's words.
-fn read_answer(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<ExportTraceServiceResponse, Refusal> {
-    if status.is_success() {
-        // Some receivers answer with an empty body or JSON: taken is taken.
-        return Ok(ExportTraceServiceResponse::decode(body.clone()).unwrap_or_default());
+/// As much of a body as an answer may have, and how it ended.
+async fn read(mut body: Incoming) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return (bytes, End::Broken(chain(&error))),
+        };
+        if bytes.len() + data.len() > answer::MAX_BYTES {
+            return (bytes, End::TooLong);
+        }
+        bytes.extend_from_slice(&data);
     }
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let words: String = String::from_utf8_lossy(body).chars().take(MAX_REASON).collect();
-    Err(Refusal {
-        reason: format!("{status} {words}"),
-        retryable: matches!(status.as_u16(), 429 | 502 | 503 | 504),
-        pause: seconds.map(Duration::from_secs),
-    })
+    (bytes, End::Whole)
 }
 
 /// An error with its causes, in one line.

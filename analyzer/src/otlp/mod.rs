@@ -1,8 +1,10 @@
 //! Span rows in, OTLP requests out, delivered.
 //!
 //! [`convert`] and [`resource`] turn rows into protobuf, [`attributes`] holds the semantic conventions,
-//! [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`]).
+//! [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`], whose answers
+//! [`answer`] reads).
 
+pub mod answer;
 pub mod attributes;
 pub mod convert;
 pub mod endpoint;

@@ -2,7 +2,7 @@
 //!
 //! Batches are written as they come, so the size of a result does not matter. In a table times are in the
 //! recording host's zone and durations have units; all other formats have UTC and plain numbers. In
-//! every text format, whatever would act on a terminal is escaped.
+//! every text format, whatever would act on a terminal is escaped, but for line ends in CSV that goes to a file or a pipe.
 
 mod csv;
 mod json;
@@ -27,7 +27,7 @@ use crate::text::harmless;
 pub enum Format {
     /// Columns lined up, for people.
     Table,
-    /// Comma-separated, with a header.
+    /// Comma-separated (RFC 4180), with a header; null is an empty field, an empty text `""`.
     Csv,
     /// One object a line.
     Json,
@@ -79,10 +79,15 @@ pub struct Output {
 impl Output {
     /// Checks that the format can go there: Parquet is nothing to look at.
     pub fn new(path: Option<PathBuf>, format: Format) -> Result<Output> {
-        if path.is_none() && format == Format::Parquet && io::stdout().is_terminal() {
+        let output = Output { path };
+        if format == Format::Parquet && output.is_terminal() {
             return Err(Error::Usage("parquet is not for a terminal: name a file with -o".to_owned()));
         }
-        Ok(Output { path })
+        Ok(output)
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.path.is_none() && io::stdout().is_terminal()
     }
 
     fn open(&self) -> Result<Box<dyn Write + Send>> {
@@ -99,7 +104,7 @@ pub async fn rows(frame: DataFrame, format: Format, style: &Style, output: &Outp
     let mut batches = frame.execute_stream().await?;
     let schema = batches.schema();
     let mut first = batches.next().await.transpose()?;
-    let mut writer = writer(format, schema, style, output.open()?)?;
+    let mut writer = writer(format, schema, style, output)?;
     while let Some(batch) = first.take() {
         writer.write(&batch)?;
         first = batches.next().await.transpose()?;
@@ -107,15 +112,11 @@ pub async fn rows(frame: DataFrame, format: Format, style: &Style, output: &Outp
     writer.finish()
 }
 
-fn writer(
-    format: Format,
-    schema: SchemaRef,
-    style: &Style,
-    out: Box<dyn Write + Send>,
-) -> Result<Box<dyn RowWriter>> {
+fn writer(format: Format, schema: SchemaRef, style: &Style, output: &Output) -> Result<Box<dyn RowWriter>> {
+    let out = output.open()?;
     Ok(match format {
         Format::Table => Box::new(table::TableWriter::new(schema, style.clone(), out)),
-        Format::Csv => Box::new(csv::CsvWriter::new(&schema, out)?),
+        Format::Csv => Box::new(csv::CsvWriter::new(&schema, out, output.is_terminal())?),
         Format::Json => Box::new(json::JsonWriter::new(out)),
         Format::Parquet => Box::new(parquet::ParquetWriter::new(schema, out)?),
     })

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampNanosecondType,
@@ -120,48 +120,57 @@ fn width(text: &str) -> usize {
 
 /// A column's cells as a person reads them.
 fn cells(column: &ArrayRef, meaning: Meaning, offset_s: i32) -> Result<Vec<String>> {
-    let is_null = |row: usize| column.is_null(row);
-    let show = |row: usize, text: String| if is_null(row) { "null".to_owned() } else { text };
-    let rows = 0..column.len();
+    let with_unit = with_unit(column, meaning, offset_s)?;
+    if with_unit.iter().all(Option::is_some) {
+        return Ok(with_unit.into_iter().flatten().collect());
+    }
+    let plain = texts(column)?.into_iter().map(|cell| cell.map_or("null".to_owned(), |t| text::harmless(&t)));
+    Ok(with_unit.into_iter().zip(plain).map(|(shown, plain)| shown.unwrap_or(plain)).collect())
+}
+
+/// Times in the host's zone and numbers that have a unit; nothing for other cells, for nulls, and for values beyond
+/// what 64 bits of nanoseconds or of anything else hold.
+fn with_unit(column: &ArrayRef, meaning: Meaning, offset_s: i32) -> Result<Vec<Option<String>>> {
     Ok(match (column.data_type(), meaning) {
         (DataType::Timestamp(_, Some(_)), _) => {
             let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
             let times = cast(column, &utc).map_err(arrow)?;
-            let times = times.as_primitive::<TimestampNanosecondType>();
-            rows.map(|row| show(row, text::time(times.value(row), offset_s, 9))).collect()
+            let times = times.as_primitive::<TimestampNanosecondType>().iter();
+            times.map(|ns| ns.map(|ns| text::time(ns, offset_s, 9))).collect()
         }
         (ty, Meaning::Duration | Meaning::Bytes) if ty.is_numeric() => {
             let numbers = cast(column, &DataType::Int64).map_err(arrow)?;
-            let numbers = numbers.as_primitive::<Int64Type>();
             let name = |n: i64| match meaning {
                 Meaning::Duration => text::duration(n),
                 _ => text::size(n.max(0).unsigned_abs()),
             };
-            rows.map(|row| show(row, name(numbers.value(row)))).collect()
+            numbers.as_primitive::<Int64Type>().iter().map(|n| n.map(name)).collect()
         }
         (ty, Meaning::Ratio) if ty.is_numeric() => {
             let numbers = cast(column, &DataType::Float64).map_err(arrow)?;
-            let numbers = numbers.as_primitive::<Float64Type>();
-            rows.map(|row| show(row, format!("{:.1} %", numbers.value(row) * 100.0))).collect()
+            let numbers = numbers.as_primitive::<Float64Type>().iter();
+            numbers.map(|n| n.map(|n| format!("{:.1} %", n * 100.0))).collect()
         }
-        _ => plain_cells(column, "null")?,
+        _ => vec![None; column.len()],
     })
 }
 
-/// A column's cells as text in which nothing acts on a terminal.
-pub fn plain_cells(column: &ArrayRef, null: &str) -> Result<Vec<String>> {
+/// A column's cells as text, none where there is no value; bytes as [`text::bytes_as_text`] writes them.
+pub fn texts(column: &ArrayRef) -> Result<Vec<Option<String>>> {
     if let Some(bytes) = binary(column)? {
-        let cell = |value: Option<&[u8]>| value.map_or(null.to_owned(), text::bytes_as_text);
-        return Ok(bytes.as_binary::<i32>().iter().map(cell).collect());
+        return Ok(bytes.as_binary::<i32>().iter().map(|value| value.map(text::bytes_as_text)).collect());
     }
-    let options = FormatOptions::default().with_null(null);
+    let options = FormatOptions::default().with_null("null");
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(arrow)?;
-    let cell = |row| formatter.value(row).try_to_string().map(|value| text::harmless(&value)).map_err(arrow);
+    // Columns of nulls alone and dictionaries have nulls that no bitmap of theirs shows.
+    let nulls = column.logical_nulls();
+    let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let cell = |row| (!is_null(row)).then(|| formatter.value(row).try_to_string().map_err(arrow)).transpose();
     (0..column.len()).map(cell).collect()
 }
 
 /// The column as `Binary`, where it holds bytes.
-pub fn binary(column: &ArrayRef) -> Result<Option<ArrayRef>> {
+fn binary(column: &ArrayRef) -> Result<Option<ArrayRef>> {
     match column.data_type() {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             cast(column, &DataType::Binary).map(Some).map_err(arrow)
@@ -174,7 +183,11 @@ pub fn binary(column: &ArrayRef) -> Result<Option<ArrayRef>> {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{Int64Array, StringArray, TimestampNanosecondArray};
+    use datafusion::arrow::array::{
+        DictionaryArray, Int32Array, Int64Array, NullArray, StringArray, TimestampNanosecondArray,
+        TimestampSecondArray,
+    };
+    use datafusion::arrow::datatypes::Int32Type;
 
     use super::*;
 
@@ -199,5 +212,23 @@ time                                 duration  path
 1970-01-01 01:00:00.000000001+01:00      null  /b
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    /// Their bitmaps, or casts to nanoseconds, know nothing of it.
+    #[test]
+    fn nulls_and_far_times_are_what_they_are() {
+        let far = TimestampSecondArray::from(vec![Some(32_503_680_000), None]).with_timezone("UTC");
+        let texts: DictionaryArray<Int32Type> = DictionaryArray::new(
+            Int32Array::from(vec![0, 1]),
+            Arc::new(StringArray::from(vec![Some(""), None])),
+        );
+        let columns: [(ArrayRef, [&str; 2]); 3] = [
+            (Arc::new(far), ["3000-01-01T00:00:00Z", "null"]),
+            (Arc::new(texts), ["", "null"]),
+            (Arc::new(NullArray::new(2)), ["null", "null"]),
+        ];
+        for (column, expected) in columns {
+            assert_eq!(cells(&column, Meaning::Duration, 3600).unwrap(), expected);
+        }
     }
 }

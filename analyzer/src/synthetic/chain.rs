@@ -18,6 +18,7 @@ pub struct Event {
     pub tid: i32,
     pub kind: Kind,
     pub asked: usize,
+    pub errno: i32,
     pub tcp_seq: Option<u32>,
     pub flags: u32,
     pub state: Option<Change>,
@@ -52,6 +53,8 @@ pub struct Socket {
     /// Bytes sent and taken.
     pub sent: u32,
     pub taken: u32,
+    /// It is the end that a connect did not find.
+    pub missing: bool,
     state: u8,
 }
 
@@ -83,12 +86,14 @@ pub struct Chain<'a> {
     /// Not written yet, in no order.
     pub events: Vec<Event>,
     pub held: Vec<Held>,
+    /// SYNs sent again: when, and by which socket.
+    pub syns: Vec<(i64, usize)>,
     pub requests: u64,
 }
 
-const US: i64 = 1000;
+pub const US: i64 = 1000;
 /// Threads of a process.
-const WORKERS: usize = 8;
+pub const WORKERS: usize = 8;
 /// First pid of the chain; thread ids follow in steps.
 pub const PID: i32 = 1000;
 
@@ -102,6 +107,7 @@ const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
 const LISTEN: u8 = 10;
 const EPIPE: i32 = 32;
+const EINPROGRESS: i32 = 115;
 
 /// The pid of a process of the chain.
 pub fn pid(process: usize) -> i32 {
@@ -118,6 +124,7 @@ impl<'a> Chain<'a> {
             lanes: Vec::new(),
             events: Vec::new(),
             held: Vec::new(),
+            syns: Vec::new(),
             requests: 0,
         }
     }
@@ -127,12 +134,27 @@ impl<'a> Chain<'a> {
         let first = self.sockets.len();
         let mut at_ns = at_ns;
         for hop in 0..3 {
-            at_ns = self.connect(hop, number % WORKERS, at_ns) + 20 * US;
+            at_ns = self.connect(hop, number % WORKERS, at_ns, 0) + 20 * US;
         }
         Lane { sockets: std::array::from_fn(|end| first + end), free_ns: at_ns + 1000 * US }
     }
 
-    fn connect(&mut self, hop: usize, worker: usize, at_ns: i64) -> i64 {
+    /// Opens a connection whose SYN is taken after `wait_ns`; tells when it is accepted.
+    pub fn connect(&mut self, hop: usize, worker: usize, at_ns: i64, wait_ns: i64) -> i64 {
+        let client = self.syn(hop, worker, at_ns, wait_ns > 0);
+        let server = client + 1;
+        let taken_ns = at_ns + wait_ns;
+        self.sockets[server].missing = false;
+        self.sockets[server].opened_ns = taken_ns;
+        self.change(server, SYN_RECV, taken_ns + 5 * US, 0);
+        self.change(client, ESTABLISHED, taken_ns + 10 * US, 0);
+        self.change(server, ESTABLISHED, taken_ns + 14 * US, 0);
+        self.call(server, Kind::Accept, taken_ns + 30 * US, 5 * US);
+        taken_ns + 30 * US
+    }
+
+    /// Both ends of a connection of which only the first SYN has left. Where it is not taken at once the call does not wait.
+    pub fn syn(&mut self, hop: usize, worker: usize, at_ns: i64, waits: bool) -> usize {
         let starts = [self.random.bits() as u32, self.random.bits() as u32];
         let ports = [32_768 + (self.sockets.len() % 28_000) as u16, PORTS[hop]];
         let client = self.sockets.len();
@@ -149,17 +171,31 @@ impl<'a> Chain<'a> {
                 first_receive: starts[1 - end],
                 sent: 0,
                 taken: 0,
+                missing: end == 1,
                 state: if end == 0 { CLOSE } else { LISTEN },
             });
         }
-        let server = client + 1;
         self.change(client, SYN_SENT, at_ns, 0);
-        self.change(server, SYN_RECV, at_ns + 5 * US, 0);
-        self.change(client, ESTABLISHED, at_ns + 10 * US, 0);
-        self.change(server, ESTABLISHED, at_ns + 14 * US, 0);
-        self.call(client, Kind::Connect, at_ns + 15 * US, 15 * US);
-        self.call(server, Kind::Accept, at_ns + 30 * US, 5 * US);
-        at_ns + 30 * US
+        let errno = if waits { EINPROGRESS } else { 0 };
+        self.call_failed(client, Kind::Connect, at_ns + 15 * US, 15 * US, errno);
+        client
+    }
+
+    /// The process closes what was never established.
+    pub fn abandon(&mut self, client: usize, at_ns: i64) {
+        self.change(client, CLOSE, at_ns, 0);
+        self.call(client, Kind::Close, at_ns + US, US);
+    }
+
+    /// The process closes after the other side has; what it had not taken by then nobody will.
+    pub fn close_after(&mut self, server: usize, at_ns: i64) {
+        if self.sockets[server].taken == 0 {
+            self.change(server, CLOSE, at_ns, 0);
+        } else {
+            self.change(server, LAST_ACK, at_ns, 0);
+            self.change(server, CLOSE, at_ns + 5 * US, 0);
+        }
+        self.call(server, Kind::Close, at_ns + 6 * US, 7 * US);
     }
 
     /// Bytes leave; the call begins at `at_ns`.
@@ -197,6 +233,7 @@ impl<'a> Chain<'a> {
             tid: self.sockets[socket].tid,
             kind,
             asked,
+            errno: 0,
             tcp_seq: Some(tcp_seq),
             flags: flags::TURN | flags::REDACTED,
             state: None,
@@ -205,6 +242,10 @@ impl<'a> Chain<'a> {
     }
 
     fn call(&mut self, socket: usize, kind: Kind, at_ns: i64, duration_ns: i64) {
+        self.call_failed(socket, kind, at_ns, duration_ns, 0);
+    }
+
+    fn call_failed(&mut self, socket: usize, kind: Kind, at_ns: i64, duration_ns: i64, errno: i32) {
         let tid = self.sockets[socket].tid;
         let (asked, tcp_seq, state, payload) = (0, None, None, None);
         let flags = flags::NO_SEQ;
@@ -215,6 +256,7 @@ impl<'a> Chain<'a> {
             tid,
             kind,
             asked,
+            errno,
             tcp_seq,
             flags,
             state,
@@ -243,13 +285,16 @@ impl<'a> Chain<'a> {
             if sk_err == 0 { sent } else { s.first_send.wrapping_add(s.sent.saturating_sub(1)) };
         let arrived = s.first_receive.wrapping_add(of_peer).wrapping_add(u32::from(fin_in));
         let copied = s.first_receive.wrapping_add(taken);
+        // Only a SYN leaves in the call that wants it.
+        let tid = if new == SYN_SENT { self.sockets[socket].tid } else { 0 };
         self.events.push(Event {
             at_ns,
             duration_ns: 0,
             socket,
-            tid: 0,
+            tid,
             kind: Kind::State,
             asked: 0,
+            errno: 0,
             tcp_seq: None,
             flags: 0,
             state: Some(Change { sk_err, sent, acknowledged, copied, arrived, old, new }),

@@ -40,6 +40,8 @@ pub struct Wait {
 pub struct Again {
     pub at_ns: i64,
     pub socket: usize,
+    /// It is a SYN.
+    pub syn: bool,
 }
 
 /// A row of `execs`.
@@ -132,9 +134,13 @@ impl Evidence {
             Cause::Retransmit => {
                 let row = |held: &Held| {
                     let at_ns = held.to_ns.min(held.from_ns + RESENT_NS);
-                    Again { at_ns, socket: held.socket }
+                    Again { at_ns, socket: held.socket, syn: false }
                 };
                 self.again.extend(held.map(row));
+            }
+            Cause::SynAgain => {
+                let row = |&(at_ns, socket): &(i64, usize)| Again { at_ns, socket, syn: true };
+                self.again.extend(chain.syns.iter().map(row));
             }
         }
     }
@@ -181,7 +187,7 @@ impl Evidence {
             let open = |s: &Socket| s.opened_ns < at_ns && s.closed_ns.is_none_or(|closed| closed > at_ns);
             let socket = random.below(sockets.len());
             if sockets.get(socket).is_some_and(open) {
-                self.again.push(Again { at_ns, socket });
+                self.again.push(Again { at_ns, socket, syn: false });
             }
         }
     }

@@ -22,15 +22,21 @@ const PATHS: [&str; 4] = ["/cart", "/search", "/things/7", "/users/me"];
 /// Sends all requests of the plan and writes their events.
 pub fn run(chain: &mut Chain<'_>, capture: &mut Sink) -> Result<(), CaptureError> {
     let plan = chain.plan;
+    let afresh = plan.trouble.shape == Shape::QueueFull;
     // As many as wait at one time, and a few.
     let busy = plan.requests_per_s * (plan.trouble.width_s + 2.0 * super::SLOW_S);
-    for number in 0..(1.4 * busy + 8.0).min(MOST_LANES) as usize {
+    let lanes = if afresh { 0.0 } else { (1.4 * busy + 8.0).min(MOST_LANES) };
+    for number in 0..lanes as usize {
         let lane = chain.open_lane(number, OPENING_NS * (1 + number as i64));
         chain.lanes.push(lane);
     }
     let mut at_ns = FIRST_REQUEST_NS;
     while at_ns < ns(plan.length_s) {
-        chain.request(at_ns);
+        if afresh {
+            chain.request_afresh(at_ns);
+        } else {
+            chain.request(at_ns);
+        }
         if chain.requests.is_multiple_of(AT_ONCE) {
             capture.events(chain, at_ns)?;
         }
@@ -146,13 +152,13 @@ impl Chain<'_> {
         self.lanes[number] = self.open_lane(number, until_ns + pause_ns);
     }
 
-    fn wire_ns(&mut self) -> i64 {
+    pub fn wire_ns(&mut self) -> i64 {
         let median_ms = self.plan.latency.wire_ms;
         self.lognormal_ns(median_ms).max(10_000)
     }
 
     /// Own time of a process on one message; a proxy has two of them.
-    fn own_ns(&mut self, hop: usize) -> i64 {
+    pub fn own_ns(&mut self, hop: usize) -> i64 {
         let share = if hop < 2 { 0.5 } else { 1.0 };
         let median_ms = share * self.plan.latency.own_ms[hop];
         self.lognormal_ns(median_ms).max(5_000)
@@ -162,7 +168,7 @@ impl Chain<'_> {
         ns(1e-3 * median_ms * (self.plan.latency.sigma * self.random.normal()).exp())
     }
 
-    fn request_bytes(&mut self) -> Rc<[u8]> {
+    pub fn request_bytes(&mut self) -> Rc<[u8]> {
         let path = PATHS[self.random.below(PATHS.len())];
         let id = self.random.bits();
         let head =
@@ -170,7 +176,7 @@ impl Chain<'_> {
         head.into_bytes().into()
     }
 
-    fn response_bytes(&mut self, failed: bool) -> Rc<[u8]> {
+    pub fn response_bytes(&mut self, failed: bool) -> Rc<[u8]> {
         let status = if failed { "503 Service Unavailable" } else { "200 OK" };
         let body_bytes = 20 + self.random.below(60);
         let head = format!(

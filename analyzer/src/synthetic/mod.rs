@@ -9,6 +9,7 @@
 //!
 //! `benches/attribution.rs` asks `spikes` about many of them.
 
+mod afresh;
 mod chain;
 mod evidence;
 mod exchange;
@@ -98,12 +99,20 @@ pub enum Shape {
     /// [`Shape::Freeze`], and a client that closes the connection after [`PATIENCE`] of the width. Proxies notice when
     /// they have the answer, as real ones do.
     GiveUp,
+    /// The listener's queue is full: SYNs are dropped, and sent again after [`SYN_AGAIN_S`]. Every request has connections of its
+    /// own, and its client waits for [`CONNECT_PATIENCE_S`] at most. Needs [`Part::Network`] of a hop that a proxy opens, 1 or
+    /// 2; elsewhere nothing happens.
+    QueueFull,
 }
 
 /// Median of what a slow request takes longer, s.
 pub const SLOW_S: f64 = 0.3;
 /// Share of the width that a client waits in [`Shape::GiveUp`].
 pub const PATIENCE: f64 = 0.3;
+/// When a SYN is sent again, s after the first.
+pub const SYN_AGAIN_S: [f64; 3] = [1.0, 3.0, 7.0];
+/// How long a client waits in [`Shape::QueueFull`], s.
+pub const CONNECT_PATIENCE_S: f64 = 1.5;
 
 /// When trouble comes back.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +136,8 @@ pub enum Cause {
     Exec,
     /// The delayed segments were sent again.
     Retransmit,
+    /// The dropped SYNs of [`Shape::QueueFull`] were seen to be sent again.
+    SynAgain,
 }
 
 /// Program of [`Cause::Exec`].
@@ -137,7 +148,7 @@ pub const JOB: &str = "/opt/jobs/reindex";
 pub struct Truth {
     /// The hop of the place as the analyzer names it.
     pub hop: String,
-    /// `server` or `network`.
+    /// `server`, `network` or `connect`.
     pub part: &'static str,
     /// Process whose own time it is, or that is waited for.
     pub process: &'static str,
@@ -202,6 +213,7 @@ impl Cause {
             Cause::RunQueue => ("run_queue", place.process().to_owned()),
             Cause::Exec => ("exec", JOB.to_owned()),
             Cause::Retransmit => ("retransmit", place.hop_name()),
+            Cause::SynAgain => ("syn_retransmit", place.hop_name()),
         }
     }
 }
@@ -220,7 +232,11 @@ pub fn write(directory: &Path, plan: &Plan) -> Result<Truth, CaptureError> {
     let place = plan.trouble.place;
     Ok(Truth {
         hop: place.hop_name(),
-        part: if place.part == Part::Server { "server" } else { "network" },
+        part: match (plan.trouble.shape, place.part) {
+            (Shape::QueueFull, _) => "connect",
+            (_, Part::Server) => "server",
+            (_, Part::Network) => "network",
+        },
         process: place.process(),
         cause: plan.cause.map(|cause| cause.named(place)),
         onsets_s: timeline.teeth().map(|window| window.from_ns as f64 * 1e-9).collect(),

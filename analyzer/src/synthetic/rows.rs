@@ -122,7 +122,7 @@ impl Sink {
             required::<Int64Type, _>(events, |event| event.asked as i64),
             required::<Int64Type, _>(events, done),
             optional::<UInt32Type, _>(events, |event| event.tcp_seq),
-            required::<Int32Type, _>(events, |_| 0),
+            required::<Int32Type, _>(events, |event| event.errno),
             required::<Int32Type, _>(events, |event| event.flags as i32),
             optional::<Int32Type, _>(events, |event| event.state.map(|state| state.sk_err)),
             state(|state| state.sent),
@@ -179,7 +179,7 @@ fn processes(evidence: &Evidence) -> Vec<ArrayRef> {
 
 fn sockets(sockets: &[Socket], end_ns: i64) -> Vec<ArrayRef> {
     let numbered: Vec<(usize, &Socket)> =
-        sockets.iter().enumerate().filter(|(_, socket)| socket.opened_ns < end_ns).collect();
+        sockets.iter().enumerate().filter(|(_, s)| !s.missing && s.opened_ns < end_ns).collect();
     let rows = &numbered[..];
     let closed = |socket: &Socket| socket.closed_ns.filter(|at| *at < end_ns).map(|at| STARTED_BOOT_NS + at);
     vec![
@@ -213,10 +213,10 @@ fn again(chain: &Chain<'_>, evidence: &Evidence) -> Vec<ArrayRef> {
         required::<Int64Type, _>(&rows, |(_, row)| socket_id(row.socket)),
         required::<Int64Type, _>(&rows, |(_, row)| chain_process_id(of(row.socket).process)),
         required::<UInt32Type, _>(&rows, |(_, row)| of(row.socket).first_send),
-        required::<Int32Type, _>(&rows, |_| 90),
+        required::<Int32Type, _>(&rows, |(_, row)| if row.syn { 1 } else { 90 }),
         optional::<Int32Type, _>(&rows, |_| None),
         optional::<Int32Type, _>(&rows, |_| None),
-        required::<UInt8Type, _>(&rows, |_| 1),
+        required::<UInt8Type, _>(&rows, |(_, row)| if row.syn { 2 } else { 1 }),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! A plan in, the times of trouble out, and what they do to whatever reaches the place.
 
-use super::{Plan, SLOW_S, Shape, Trouble, ns};
+use super::{Plan, SLOW_S, SYN_AGAIN_S, Shape, Trouble, ns};
 use crate::periodicity::random::Random;
 
 /// One time of trouble, ns from the begin of the recording.
@@ -99,6 +99,17 @@ impl Timeline {
                 Passed { at_ns: done_ns + longer_ns, window: Some(next) }
             }
             Shape::Errors => Passed { at_ns: done_ns, window: Some(next) },
+            Shape::QueueFull => free,
         }
+    }
+
+    /// A SYN leaves for the place: its window, where it is dropped, and when it is sent again until it is not.
+    pub fn syn(&self, at_ns: i64) -> Option<(usize, Vec<i64>)> {
+        let next = self.windows.partition_point(|window| window.to_ns <= at_ns);
+        let window = self.windows.get(next).filter(|window| window.from_ns <= at_ns)?;
+        let mut again: Vec<i64> = SYN_AGAIN_S.iter().map(|&s| at_ns + ns(s)).collect();
+        let taken = again.iter().position(|&at| at >= window.to_ns).map_or(again.len(), |index| index + 1);
+        again.truncate(taken);
+        Some((next, again))
     }
 }

@@ -91,6 +91,8 @@ pub struct World {
     pub sockets: Vec<Socket>,
     pub processes: Vec<Process>,
     pub losses: Vec<(i64, i64)>,
+    /// Rows of `tcp`: when, what, of which socket, in which state.
+    pub tcp: Vec<(i64, &'static str, usize, i64)>,
     pub next_port: u16,
     pub next_isn: u32,
 }
@@ -106,6 +108,7 @@ impl World {
             sockets: Vec::new(),
             processes: Vec::new(),
             losses: Vec::new(),
+            tcp: Vec::new(),
             next_port: 40_000,
             next_isn: 1_000_000,
         }
@@ -142,6 +145,50 @@ impl World {
         self.call(c, Kind::Connect, 0, 5 * US);
         self.call(s, Kind::Accept, 0, 5 * US);
         connection
+    }
+
+    /// A SYN leaves, and the call returns at once: nobody has answered yet.
+    pub fn connecting(&mut self, client: usize, port: u16) -> usize {
+        let Connection { client, server } = self.open(client, client, port, false);
+        self.sockets.truncate(server);
+        self.state(client, 7, 2);
+        self.call(client, Kind::Connect, 115, 5 * US);
+        client
+    }
+
+    /// The connection of a socket that is connecting is established now, and accepted.
+    pub fn established(&mut self, client: usize, server: usize) -> Connection {
+        let c = self.sockets[client].clone();
+        let (first_send, first_receive) = (c.first_receive, c.first_send);
+        self.sockets.push(Socket {
+            process: server,
+            role: "server",
+            local: c.remote,
+            remote: c.local,
+            opened_ns: Some(self.now_ns),
+            first_send,
+            first_receive,
+            send_seq: first_send,
+            receive_seq: first_receive,
+            arrived: first_receive,
+            acknowledged: first_send,
+            recorded: self.processes[server].recorded,
+            ..c
+        });
+        let server = self.sockets.len() - 1;
+        self.state(server, 3, 1);
+        self.state(client, 2, 1);
+        self.call(server, Kind::Accept, 0, 5 * US);
+        Connection { client, server }
+    }
+
+    /// A socket that listens since before the recording.
+    pub fn listener(&mut self, process: usize, port: u16) -> usize {
+        let server = self.open(process, process, port, true).server;
+        self.sockets.remove(server - 1);
+        let socket = &mut self.sockets[server - 1];
+        (socket.role, socket.local) = ("listener", ("0.0.0.0", port));
+        server - 1
     }
 
     /// A connection from before the recording: no event of its opening.
@@ -347,6 +394,7 @@ impl World {
             (&tables::SOCKETS, self.socket_rows()),
             (&tables::CLOCK, clock),
             (&tables::LOSS, self.loss_rows()),
+            (&tables::TCP, self.tcp_rows()),
         ] {
             writer.append(table, &batch(table, &rows)).expect("rows that fit");
         }
@@ -412,6 +460,25 @@ impl World {
             ]
         };
         self.losses.iter().map(row).collect()
+    }
+
+    fn tcp_rows(&self) -> Vec<Vec<Value>> {
+        let row = |(seq, &(boot_ns, kind, socket, state)): (usize, &(i64, &str, usize, i64))| {
+            vec![
+                Value::Int(boot_ns),
+                Value::Int(0),
+                Value::Int(seq as i64),
+                Value::Text(kind.to_owned()),
+                Value::Int(socket_id(socket)),
+                Value::Int(process_id(self.sockets[socket].process)),
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                Value::Int(state),
+            ]
+        };
+        self.tcp.iter().enumerate().map(row).collect()
     }
 
     fn event_row(&self, seq: usize, row: &Row) -> Vec<Value> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ProjectionMask;
@@ -18,7 +18,7 @@ use super::Capture;
 use crate::error::{CaptureError, io, table as table_error};
 use crate::fault::guarded;
 use crate::manifest;
-use crate::table::{Table, Type};
+use crate::table::{Column, Table, Type};
 
 /// Rows of a batch at most.
 const BATCH_ROWS: usize = 8192;
@@ -85,15 +85,12 @@ impl Read for FromHere {
     }
 }
 
-/// The rows of one file, checked: in order where the table has one, their times within reason.
+/// The rows of one file, checked.
 pub(super) struct PartBatches {
     path: PathBuf,
     table: &'static Table,
     batches: ParquetRecordBatchReader,
-    /// The column by whose values the rows come in order.
-    sorted_by: Option<usize>,
-    reached: i64,
-    latest_ns: i64,
+    times: Times,
 }
 
 impl PartBatches {
@@ -104,33 +101,75 @@ impl PartBatches {
     ) -> Result<PartBatches, CaptureError> {
         let path = capture.directory.join(&file.path);
         let bytes = PartBytes::new(capture.open_file(file).map_err(io(&path))?, file.bytes);
-        let batches = guarded(|| batches(bytes, table)).map_err(panicked(&path))?;
+        let batches = guarded(|| batches(bytes, table, |_| true)).map_err(panicked(&path))?;
         let batches = batches.map_err(|reason| damaged(&path, &reason))?;
-        let sorted_by = table.sorted_by();
-        let latest_ns = capture.latest_ns();
-        Ok(PartBatches { path, table, batches, sorted_by, reached: i64::MIN, latest_ns })
+        Ok(PartBatches { path, table, batches, times: Times::new(capture, table) })
     }
 
     /// An error that names the file.
     pub(super) fn damaged(&self, reason: &str) -> CaptureError {
         damaged(&self.path, reason)
     }
+}
 
-    fn check(&mut self, batch: &RecordBatch) -> Result<(), CaptureError> {
-        if let Some(reason) = absurd_time(self.table, batch.columns(), self.latest_ns) {
-            return Err(self.damaged(&reason));
+/// Checks the times of a file alone.
+pub(super) fn check_times(
+    capture: &Capture,
+    file: &manifest::File,
+    table: &'static Table,
+) -> Result<(), CaptureError> {
+    let path = capture.directory.join(&file.path);
+    let bytes = PartBytes::new(capture.open_file(file).map_err(io(&path))?, file.bytes);
+    let check = || {
+        let mut times = Times::new(capture, table);
+        for batch in batches(bytes, table, is_time)? {
+            times.check(&batch.map_err(|e| e.to_string())?)?;
         }
-        let Some(times) = self.sorted_by.map(|index| batch.column(index).as_primitive::<Int64Type>()) else {
-            return Ok(());
-        };
-        let times = times.values();
-        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
-        if first < self.reached || !times.is_sorted() {
-            return Err(self.damaged("its rows are not in order of time"));
+        Ok::<(), String>(())
+    };
+    guarded(check).map_err(panicked(&path))?.map_err(|reason| damaged(&path, &reason))
+}
+
+/// What the times of a table may be: in order where the table has one, and within reason. Sums and differences of times that pass are far
+/// from overflowing, and no interval is longer than what the recorded host lived.
+struct Times {
+    table: &'static Table,
+    latest_ns: i64,
+    /// Of the column by which the rows are sorted.
+    reached: i64,
+}
+
+impl Times {
+    fn new(capture: &Capture, table: &'static Table) -> Times {
+        Times { table, latest_ns: capture.latest_ns(), reached: i64::MIN }
+    }
+
+    /// The error is the reason.
+    fn check(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let sorted_by = self.table.sorted_by();
+        for (index, column) in self.table.columns.iter().enumerate().filter(|(_, c)| is_time(c)) {
+            let values = batch.column_by_name(column.name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let Some(values) = values else { continue };
+            let (Some(least), Some(most)) = (compute::min(values), compute::max(values)) else { continue };
+            let (from, to) = column.bounds_ns(self.latest_ns);
+            if least < from || most > to {
+                let odd = if least < from { least } else { most };
+                return Err(format!("{} is {odd}, which cannot be", column.name));
+            }
+            if sorted_by == Some(index) {
+                let values = values.values();
+                if values[0] < self.reached || !values.is_sorted() {
+                    return Err("its rows are not in order of time".to_owned());
+                }
+                self.reached = most;
+            }
         }
-        self.reached = last;
         Ok(())
     }
+}
+
+fn is_time(column: &Column) -> bool {
+    column.ty == Type::I64 && column.name.ends_with("_ns")
 }
 
 impl Iterator for PartBatches {
@@ -143,7 +182,10 @@ impl Iterator for PartBatches {
         };
         let conformed =
             batch.map_err(table_error(&self.path)).and_then(|b| conform(b, self.table, &self.path));
-        Some(conformed.and_then(|batch| self.check(&batch).map(|()| batch)))
+        Some(conformed.and_then(|batch| match self.times.check(&batch) {
+            Ok(()) => Ok(batch),
+            Err(reason) => Err(self.damaged(&reason)),
+        }))
     }
 }
 
@@ -156,15 +198,20 @@ fn panicked(path: &Path) -> impl Fn(String) -> CaptureError {
     move |message| damaged(path, &format!("it cannot be decoded ({message})"))
 }
 
-/// Those columns of the file that the table has.
-fn batches(bytes: PartBytes, table: &Table) -> Result<ParquetRecordBatchReader, String> {
+/// Those columns of the file that the table has and that are wanted.
+fn batches(
+    bytes: PartBytes,
+    table: &Table,
+    wanted: fn(&Column) -> bool,
+) -> Result<ParquetRecordBatchReader, String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| e.to_string())?;
     for column in table.columns.iter().filter(|c| !c.nullable) {
         if builder.schema().index_of(column.name).is_err() {
             return Err(format!("column {} is missing", column.name));
         }
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), table.columns.iter().map(|c| c.name));
+    let names = table.columns.iter().filter(|c| wanted(c)).map(|c| c.name);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
     builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| e.to_string())
 }
 
@@ -179,18 +226,4 @@ fn conform(batch: RecordBatch, table: &Table, path: &Path) -> Result<RecordBatch
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(schema.clone(), columns).map_err(table_error(path))
-}
-
-/// What is wrong with the times of some columns of a table, by their names; None where all is well. Sums and
-/// differences of times that pass are far from overflowing, and no interval is longer than what the recorded host lived.
-pub fn absurd_time(table: &Table, columns: &[ArrayRef], latest_ns: i64) -> Option<String> {
-    let of_time =
-        table.columns.iter().zip(columns).filter(|(c, _)| c.ty == Type::I64 && c.name.ends_with("_ns"));
-    of_time.into_iter().find_map(|(column, values)| {
-        let values = values.as_primitive_opt::<Int64Type>()?;
-        let (least, most) = (compute::min(values)?, compute::max(values)?);
-        let (from, to) = column.bounds_ns(latest_ns);
-        let odd = if least < from { least } else { most };
-        (least < from || most > to).then(|| format!("{} is {odd}, which cannot be", column.name))
-    })
 }

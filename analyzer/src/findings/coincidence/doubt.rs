@@ -89,6 +89,7 @@ mod tests {
             hop: "a -> b:1",
             on_the_way: true,
             processes: &processes,
+            answering: &processes,
         };
         let causes = causes(trains, &subject);
         let claim = causes.first().map(|cause| cause.claim.clone()).unwrap_or_default();

@@ -8,7 +8,12 @@ pub(super) fn train(kind: Kind, subject: &str, times: impl IntoIterator<Item = (
         from_ns,
         to_ns,
         size: (to_ns - from_ns) as f64,
-        process_id: (!kind.of_hop() && kind != Kind::Exec).then_some(if subject == "b" { 1 } else { 2 }),
+        process_id: (kind.of_connects() || (!kind.of_hop() && kind != Kind::Exec)).then_some(
+            match (subject, kind.of_connects()) {
+                ("b", false) | ("b -> c:2", true) => 1,
+                _ => 2,
+            },
+        ),
         tid: 1,
     });
     Train {
@@ -34,6 +39,7 @@ fn found(trains: &[Train]) -> Vec<(String, String)> {
         hop: "a -> b:1",
         on_the_way: true,
         processes: &BTreeSet::from([1]),
+        answering: &BTreeSet::from([1]),
     };
     causes(trains, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()
 }
@@ -50,6 +56,17 @@ fn a_stop_goes_before_a_program_started_at_the_same_time() {
     ];
     let expected = [("stopped", "b"), ("exec", "/bin/cron-job")].map(|(k, s)| (k.to_owned(), s.to_owned()));
     assert_eq!(found(&trains), expected);
+}
+
+#[test]
+fn what_the_answering_process_waits_for_explains_the_wait_for_it() {
+    let every = |from: i64| (0..9).map(move |i| (from + i * 20 * SECOND, from + i * 20 * SECOND + SECOND));
+    let other = train(Kind::SynAgain, "x -> c:2", every(7 * SECOND).chain(every(11 * SECOND)));
+    assert_eq!(found(std::slice::from_ref(&other)), [], "another process's connects, and elsewhere too");
+    let trains = [train(Kind::SynAgain, "b -> c:2", every(7 * SECOND).chain(every(11 * SECOND))), other];
+    assert_eq!(found(&trains), [("syn_retransmit".to_owned(), "b -> c:2".to_owned())]);
+    let of_hop = [train(Kind::ListenQueue, "a -> b:1", every(7 * SECOND))];
+    assert_eq!(found(&of_hop), [("listen_queue".to_owned(), "a -> b:1".to_owned())]);
 }
 
 #[test]
@@ -104,6 +121,7 @@ fn ten_minutes(trains: &[Train], misses: &[i64], processes: &[i64]) -> Vec<Cause
         hop: "a -> b:1",
         on_the_way: false,
         processes: &processes.iter().copied().collect(),
+        answering: &BTreeSet::new(),
     };
     causes(trains, &subject)
 }
@@ -211,6 +229,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
             hop: "a -> b:1",
             on_the_way: true,
             processes: &BTreeSet::from([1]),
+            answering: &BTreeSet::from([1]),
         };
         let phase_ns = (random.uniform() * period_ns as f64) as i64;
         let times = (0..13).map(|i| i * period_ns + phase_ns).take_while(|&at| at < 930 * SECOND);

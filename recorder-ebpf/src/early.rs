@@ -1,0 +1,164 @@
+//! Calls that were under way when the recording began: a server that waits for its next request, say. Nobody saw them
+//! entered, so they are looked for in the registers of every thread, once; at their exit they go on as any other call.
+//!
+//! Whether a thread really is in the call that its registers tell of is not asked: one that is not has left it, and the next
+//! call on that socket is seen entered. What the socket was is settled when the call is found; a descriptor may have been
+//! replaced since the call was entered, which shows in sequence numbers that do not move as the call says.
+
+use crate::{
+    enter::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Wish, wish},
+    filter::{decide, process_matches},
+    kernel::{
+        IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, current_task, is_compat,
+        open_socket,
+    },
+    maps::{EARLY, Early, InCall, RECORDED, form},
+    regs::{self, Regs},
+    ring::{Actor, count_loss, now_ns},
+    rules::is_exact,
+    sockets::{Origin, announce, first_sight, is_supported, known},
+    threads,
+};
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
+use retrospan_formats::event::{Kind, flags, loss, role};
+
+/// A thread of the host; null at the end of the walk.
+#[inline(always)]
+pub fn visit(task: *const u8) {
+    if task.is_null() || is_compat(task) {
+        return;
+    }
+    // SAFETY: a task that the verifier knows.
+    let regs = Regs(unsafe { bpf_task_pt_regs(task.cast_mut().cast()) } as *const u8);
+    let number = regs.number();
+    if !regs::is_wanted(number) || number == regs::SPLICE {
+        return;
+    }
+    let Some(wish) = wish(regs, number) else { return };
+    let waits = match wish.kind {
+        Kind::Receive => wish.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
+        Kind::Send | Kind::Accept | Kind::Connect => true,
+        _ => false,
+    };
+    let fd = regs.arg0() as u32;
+    let socket = open_socket(task, fd);
+    let sk = Sk(socket.sk);
+    if !waits || socket.sk == 0 || !is_supported(sk) {
+        return;
+    }
+    let state = sk.state();
+    let may_be = match wish.kind {
+        Kind::Accept => state == TCP_LISTEN,
+        Kind::Connect => state == TCP_SYN_SENT,
+        _ => state != TCP_LISTEN && state != TCP_CLOSE,
+    };
+    if !may_be {
+        return;
+    }
+    let actor = Actor::of(task);
+    let matches = process_matches(task, actor.pid);
+    let role = match wish.kind {
+        Kind::Accept => role::LISTENER,
+        Kind::Connect => role::CLIENT,
+        _ => role::UNKNOWN,
+    };
+    let origin = Origin { role, discovered: true, file: socket.file, process: actor.pid };
+    let found = match known(socket.sk) {
+        Some(entry) => Some(entry),
+        None => first_sight(sk, origin, Some(matches)),
+    };
+    let Some(entry) = found else { return };
+    decide(entry, sk, Some(matches));
+    announce(entry, sk, false);
+    // A listener that is not recorded may return a connection that is.
+    if entry.verdict != RECORDED && wish.kind != Kind::Accept {
+        return;
+    }
+    note(actor.tid, number, fd, sk, entry.socket_id, wish);
+}
+
+#[inline(always)]
+fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, wish: Wish) {
+    let is_tcp = sk.protocol() == IPPROTO_TCP;
+    let seq = match wish.kind {
+        Kind::Send if is_tcp => sk.write_seq(),
+        Kind::Receive if is_tcp => sk.copied_seq(),
+        _ => 0,
+    };
+    let early = Early {
+        since_ns: now_ns(),
+        sk: sk.0,
+        socket_id,
+        address: wish.address,
+        seq,
+        number: number as u32,
+        fd,
+        reserved: 0,
+    };
+    match threads::met(tid) {
+        Some(thread) if EARLY.insert(tid, &early, 0).is_ok() => thread.call.early = 1,
+        _ => count_loss(loss::CALL_MAP),
+    }
+}
+
+/// The first exit of a thread that was found in a call: makes the call what its entry would have made it, if this is its
+/// exit. A function of its own, for it is needed once a thread.
+#[inline(never)]
+pub fn recall(call: &mut InCall, actor: Actor, regs: Regs, number: u64) {
+    call.early = 0;
+    let Some(early) = EARLY.get_ptr(actor.tid) else { return };
+    // SAFETY: values of a preallocated map stay readable memory; nobody writes this one any more.
+    let early = unsafe { *early };
+    let _ = EARLY.remove(actor.tid);
+    let Some(wish) = wish(regs, number) else { return };
+    let same =
+        u64::from(early.number) == number && early.fd == regs.arg0() as u32 && early.address == wish.address;
+    // One whose entry was seen is another.
+    if call.active != 0 || !same {
+        return;
+    }
+    let Some(entry) = known(early.sk).filter(|entry| entry.socket_id == early.socket_id) else {
+        count_loss(loss::EARLY_CALL);
+        return;
+    };
+    call.enter_ns = early.since_ns;
+    call.sk = early.sk;
+    call.socket_id = early.socket_id;
+    call.address = wish.address;
+    call.length = wish.length;
+    call.number = early.number;
+    call.seq = early.seq;
+    call.flags = wish.flags | flags::ENTERED_BEFORE;
+    if Sk(early.sk).protocol() != IPPROTO_TCP {
+        call.flags |= flags::NO_SEQ;
+    }
+    call.kind = wish.kind as u8;
+    call.form = wish.form;
+    call.length_only = u8::from(wish.kind == Kind::Receive && wish.options & MSG_TRUNC != 0);
+    call.recorded = u8::from(entry.verdict == RECORDED);
+    call.established = u8::from(entry.state == TCP_ESTABLISHED);
+    call.fd = early.fd;
+    call.actor = actor;
+    call.active = 1;
+}
+
+/// Whether the call moved bytes of the socket that it was found with; where that is not so it is counted as lost. A send
+/// may have moved some of them before it was found.
+#[inline(always)]
+pub fn is_certain(call: &mut InCall, after: u32, done: u64, receives: bool) -> bool {
+    let moved = after.wrapping_sub(call.seq);
+    let certain = if call.flags & flags::NO_SEQ != 0 || done == 0 {
+        open_socket(current_task(), call.fd).sk == call.sk
+    } else if receives || call.form == form::MESSAGES {
+        is_exact(call.seq, after, done, receives)
+    } else if moved != 0 && u64::from(moved) <= done {
+        call.seq = after.wrapping_sub(done as u32);
+        true
+    } else {
+        false
+    };
+    if !certain {
+        count_loss(loss::EARLY_CALL);
+    }
+    certain
+}
