@@ -218,7 +218,8 @@ impl Assembly<'_> {
             *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
         }
         let Slot::Open(flow) = slot else { return None };
-        Some((flow, Sink { live: &mut self.live, changes: &mut self.changes }))
+        let (live, changes) = (&mut self.live, &mut self.changes);
+        Some((flow, Sink { live, changes, dimensions: &self.dimensions }))
     }
 
     /// Tells the later steps what became of spans.
@@ -258,7 +259,7 @@ impl Assembly<'_> {
             Some(Slot::Open(other)) => Some(other),
             _ => self.halves.get(&connection_id),
         };
-        let mut sink = Sink { live: &mut self.live, changes: &mut self.changes };
+        let mut sink = Sink { live: &mut self.live, changes: &mut self.changes, dimensions };
         let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
         flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);

@@ -7,8 +7,9 @@ use retrospan_formats::event::{Kind, flags};
 use retrospan_formats::http1::{Direction, begins_head, surely_begins_head};
 
 use crate::connections::{Role, SocketIndex, Sockets};
+use crate::dimensions::Dimensions;
 use crate::events::{Event, StateChange};
-use crate::messages::{Messages, Side};
+use crate::messages::{Messages, Notice, Side};
 use crate::openings::Opening;
 use crate::outcomes::{Ending, Other};
 use crate::records::side_of;
@@ -67,6 +68,8 @@ pub struct Sink<'a> {
     pub live: &'a mut Live,
     /// What became of them.
     pub changes: &'a mut Vec<Change>,
+    /// When events were lost.
+    pub dimensions: &'a Dimensions,
 }
 
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
@@ -191,7 +194,9 @@ impl Flow {
             messages.finish(&mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
-            exchanges.finish(sink.live, &closing, lossy, sink.changes);
+            // Of an older connection, what is missing before the first byte of a stream leaves no hole.
+            let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
+            exchanges.finish(sink.live, &closing, |start_ns| lossy(since(start_ns)), sink.changes);
         }
     }
 
@@ -327,14 +332,23 @@ impl Flow {
         sink: &mut Sink<'_>,
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
-        let Flow { streams, http, ending, missing_bytes, from_start, .. } = self;
-        let counted = *from_start;
+        let Flow { streams, http, ending, missing_bytes, from_start, first_ns, .. } = self;
+        let (counted, first_ns) = (*from_start, *first_ns);
         let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
         step(streams, &mut |piece| {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
             }
             let Some((messages, exchanges)) = http else { return };
+            // What an older connection moved before the first byte that was seen leaves no hole.
+            if let Piece::Data { way, position: 0, .. } = piece
+                && !counted
+                && sink.dimensions.lossy(first_ns, now_ns)
+            {
+                let direction = exchanges.side().direction(way);
+                let gap = Notice::Gap { messages: true };
+                exchanges.notice(direction, gap, sink.live, &closing, sink.changes);
+            }
             messages.piece(piece, &mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });

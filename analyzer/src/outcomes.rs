@@ -102,7 +102,11 @@ const NEAR_NS: i64 = 1_000_000;
 impl Ending {
     /// Takes in a `state` row.
     pub fn change(&mut self, ns: i64, change: &StateChange) {
-        self.hole |= self.state.is_some_and(|known| known != change.old);
+        // A socket of which no row was seen was open, or opens.
+        self.hole |= match self.state {
+            Some(known) => known != change.old,
+            None => matches!(change.old, FIN_WAIT1 | FIN_WAIT2 | TIME_WAIT | CLOSE_WAIT | LAST_ACK | CLOSING),
+        };
         self.state = Some(change.new);
         match (change.old, change.new) {
             (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {

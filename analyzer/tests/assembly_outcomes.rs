@@ -226,3 +226,78 @@ fn what_the_end_of_the_recording_cuts_is_marked() {
         assert_eq!(outcome(span), "GET /a - lost - 52 -");
     }
 }
+
+/// Where such an answer ends is not known: its head is longer than what was kept of it.
+fn long_answer() -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 2\r\n\r\nhi", "x".repeat(1100)).into_bytes()
+}
+
+#[test]
+fn what_becomes_of_the_connection_is_not_the_outcome_of_an_answer_that_may_have_been_whole() {
+    for end in ["idle", "client fin", "client rst", "server fin", "server rst"] {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        let Connection { client, server } = connection;
+        world.request(connection, GET);
+        world.respond(connection, &long_answer());
+        world.wait(500 * MS);
+        let (from, to) = if end.starts_with("client") { (client, server) } else { (server, client) };
+        match end {
+            "idle" => {}
+            "client fin" => world.close(connection),
+            "server fin" => {
+                world.call(server, Kind::Close, 0, US);
+                world.fin(server, client);
+                world.receive_end(client);
+                world.call(client, Kind::Close, 0, US);
+                world.fin(client, server);
+                world.gone(client, 0);
+            }
+            _ => {
+                world.call(from, Kind::Close, 0, US);
+                world.gone(from, 0);
+                world.gone(to, 104);
+                world.call(to, Kind::Receive, 104, US);
+            }
+        }
+        for world in [alone(&world), world] {
+            for span in world.assembled().spans() {
+                assert_eq!(line(span, &["status", "outcome"]), "200 ok", "{end}: {span:#?}");
+                assert!(span["duration_ns"].parse::<i64>().unwrap() < MS, "{end}: {span:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_unknown_length_that_was_not_all_taken_accuses_nobody() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.respond(connection, &long_answer());
+    world.wait(500 * MS);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    world.send(server, b"more of it");
+    world.gone(client, 0);
+    world.gone(server, 32);
+    for span in world.assembled().spans() {
+        assert_eq!(line(span, &["status", "outcome"]), "200 lost");
+        assert!(span["duration_ns"].parse::<i64>().unwrap() < 501 * MS);
+    }
+}
+
+#[test]
+fn as_long_as_a_half_close_is_possible_the_client_did_not_leave() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client, server } = connection;
+    world.request(connection, GET);
+    world.call(client, Kind::Close, 0, US);
+    world.fin(client, server);
+    // The server still works on it when the recording ends.
+    let served = |world: &World| outcome(world.assembled().only(server));
+    assert_eq!(served(&alone(&world)), "GET /a - timeout_cut - 52 -");
+    assert_eq!(served(&world), "GET /a - client_closed - 52 -", "the client's own socket says more");
+}

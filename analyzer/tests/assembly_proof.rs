@@ -373,8 +373,10 @@ fn told(plans: &[Plan]) -> (World, Vec<Told>) {
 }
 
 fn cut_payload(row: &mut Row, kept: usize, tail: bool) {
+    if row.flags & (flags::PAYLOAD_CUT | flags::PAYLOAD_TAIL) != 0 {
+        return;
+    }
     let Some(payload) = row.payload.take() else { return };
-    row.flags &= !(flags::PAYLOAD_CUT | flags::PAYLOAD_TAIL);
     let mut short = payload[..kept.min(payload.len())].to_vec();
     if short.len() < payload.len() {
         row.flags |= flags::PAYLOAD_CUT;

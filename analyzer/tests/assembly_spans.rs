@@ -227,6 +227,75 @@ fn an_answer_may_come_before_the_request_is_complete() {
     }
 }
 
+#[test]
+fn a_server_may_answer_before_it_reads() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let early = b"HTTP/1.1 431 Too Large\r\nContent-Length: 2\r\n\r\nno";
+    world.send(connection.client, b"GET /early HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.send(connection.server, early);
+    world.receive(connection.server, b"GET /early HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.receive(connection.client, early);
+    world.wait(MS);
+    world.request(connection, b"HEAD /next HTTP/1.1\r\n\r\n");
+    world.respond(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n");
+    world.request(connection, GET);
+    world.respond(connection, OK);
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let columns = ["method", "path", "status", "outcome"];
+        let spans: Vec<_> = assembled.of(socket).iter().map(|span| line(span, &columns)).collect();
+        assert_eq!(spans, ["GET /early 431 ok", "HEAD /next 200 ok", "GET /a 200 ok"]);
+    }
+}
+
+#[test]
+fn who_accepts_may_ask() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let Connection { client: connected, server: accepted } = connection;
+    for _ in 0..2 {
+        world.send(accepted, GET);
+        world.receive(connected, GET);
+        world.wait(5 * MS);
+        world.send(connected, OK);
+        world.receive(accepted, OK);
+    }
+    world.close(connection);
+    let assembled = world.assembled();
+    for (socket, kind) in [(accepted, "client"), (connected, "server")] {
+        let columns = ["kind", "path", "status", "outcome", "src_port", "dst_port"];
+        for span in assembled.of(socket) {
+            assert_eq!(line(span, &columns), format!("{kind} /a 200 ok 80 40001"));
+        }
+        assert_eq!(assembled.of(socket).len(), 2);
+    }
+    let [asked, answered] = [accepted, connected].map(|socket| assembled.of(socket)[1]);
+    assert_eq!(answered.get("parent_span_id"), Some(&asked["span_id"]));
+}
+
+/// What is no request may be one all the same: its answer is nobody else's.
+#[test]
+fn an_answer_without_a_request_shifts_no_other() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"\x01\x02 something else \x03");
+    world.respond(connection, OK);
+    world.wait(MS);
+    world.request(connection, b"HEAD /h HTTP/1.1\r\n\r\n");
+    world.respond(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n");
+    world.request(connection, GET);
+    world.respond(connection, b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno");
+    world.close(connection);
+    let assembled = world.assembled();
+    for socket in [connection.client, connection.server] {
+        let columns = ["method", "path", "status", "outcome"];
+        let spans: Vec<_> = assembled.of(socket).iter().map(|span| line(span, &columns)).collect();
+        assert_eq!(spans, ["HEAD /h 200 ok", "GET /a 404 ok"]);
+    }
+}
+
 /// curl --max-time: the client closes, the server answers later and is told that nobody is there.
 #[test]
 fn connections_met_in_the_middle_of_a_message_are_timed_right() {
