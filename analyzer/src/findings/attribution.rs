@@ -149,6 +149,9 @@ fn ranges(windows: &[Window]) -> Vec<(i64, i64)> {
     apart
 }
 
+/// Connections by id: one whose end was lost may have several rows.
+const AWAITED: &str = "SELECT connection_id, min(hop) AS hop, min(connect_outcome) AS connect_outcome FROM connections GROUP BY connection_id";
+
 fn query(ranges: &[(i64, i64)]) -> String {
     let whole: Vec<(i64, i64)>;
     let mut asked = ranges;
@@ -165,7 +168,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
         "SELECT s.connection_id, s.kind, s.method, s.path, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
                 s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
-         FROM spans s LEFT JOIN connections awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
+         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
