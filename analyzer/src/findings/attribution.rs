@@ -7,6 +7,8 @@
 //! those counts where they begin, the innermost span of the trace that failed; where that had waited for a connection which
 //! failed, with that.
 
+mod split;
+
 use std::collections::HashMap;
 
 use datafusion::arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
@@ -14,10 +16,11 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
+use self::split::{Part, Piece, Split, hops, quick_failures};
 use super::keys::Keys;
 use super::ordinary::Ordinary;
 use super::rows::Rows;
-use super::{DimensionShare, HopShare, Metric, words};
+use super::{DimensionShare, HopShare, Metric};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::hashing::IntMap;
@@ -72,31 +75,6 @@ struct Trace {
     parts: Vec<(Piece, i64)>,
 }
 
-/// A hop's stream and what of the hop.
-type Piece = (u32, Part);
-
-/// What a hop consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Part {
-    /// Own time of the answering process.
-    Server,
-    /// The way to it and back, and the wait until it took the request.
-    Network,
-    /// The wait for a connection to it.
-    Connect,
-}
-
-impl Part {
-    /// The name in findings.
-    fn name(self) -> &'static str {
-        match self {
-            Part::Server => "server",
-            Part::Network => "network",
-            Part::Connect => "connect",
-        }
-    }
-}
-
 /// Traces looked at; beyond them one in a few is taken, by id.
 const MOST_SPANS: f64 = 4e6;
 /// Stretches that are asked for one by one; beyond them everything between the first and the last is read.
@@ -149,6 +127,9 @@ fn ranges(windows: &[Window]) -> Vec<(i64, i64)> {
     apart
 }
 
+/// Connections by id: one whose end was lost may have several rows.
+const AWAITED: &str = "SELECT connection_id, min(hop) AS hop, min(connect_outcome) AS connect_outcome FROM connections GROUP BY connection_id";
+
 fn query(ranges: &[(i64, i64)]) -> String {
     let whole: Vec<(i64, i64)>;
     let mut asked = ranges;
@@ -165,7 +146,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
         "SELECT s.connection_id, s.kind, s.method, s.path, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
                 s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
-         FROM spans s LEFT JOIN connections awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
+         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
@@ -409,98 +390,6 @@ impl Waits {
     fn failed(&self, row: usize) -> bool {
         self.failed.is_valid(row) && self.failed.value(row)
     }
-}
-
-/// Own times of some traces, summed by part.
-#[derive(Clone, Default)]
-struct Split {
-    traces: u64,
-    duration_ns: i64,
-    parts: HashMap<Piece, i64>,
-    /// Failed traces by the part in which that began.
-    failed: HashMap<Piece, u64>,
-}
-
-impl Split {
-    fn add(&mut self, trace: &Trace) {
-        self.traces += 1;
-        self.duration_ns += trace.duration_ns;
-        for &(part, own_ns) in &trace.parts {
-            *self.parts.entry(part).or_default() += own_ns;
-        }
-        if let Some((_, part)) = trace.failed {
-            *self.failed.entry(part).or_default() += 1;
-        }
-    }
-
-    fn excess_s(&self, ordinary: &Split) -> f64 {
-        let usual = ordinary.duration_ns as f64 / ordinary.traces.max(1) as f64;
-        (self.duration_ns as f64 - self.traces as f64 * usual) * 1e-9
-    }
-
-    fn excess_of_s(&self, part: Piece, ordinary: &Split) -> f64 {
-        let usual =
-            ordinary.parts.get(&part).copied().unwrap_or_default() as f64 / ordinary.traces.max(1) as f64;
-        (self.parts.get(&part).copied().unwrap_or_default() as f64 - self.traces as f64 * usual) * 1e-9
-    }
-}
-
-/// Whether failed requests took less beyond the ordinary than an ordinary one takes: then their time tells nothing.
-fn quick_failures(spikes: &[Split], ordinary: &Split) -> bool {
-    let failed: u64 = spikes.iter().flat_map(|split| split.failed.values()).sum();
-    let excess_s: f64 = spikes.iter().map(|split| split.excess_s(ordinary)).sum();
-    let usual_s = ordinary.duration_ns as f64 * 1e-9 / ordinary.traces.max(1) as f64;
-    failed > 0 && excess_s < failed as f64 * usual_s
-}
-
-/// The excess by part of a hop, largest first; of quick failures where most of them begin.
-fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool) -> Vec<HopShare> {
-    let of = |split: &Split| split.parts.keys().chain(split.failed.keys()).copied().collect::<Vec<_>>();
-    let mut all: Vec<Piece> = spikes.iter().chain([ordinary]).flat_map(of).collect();
-    all.sort_unstable();
-    all.dedup();
-    let by_cycle = |part: Piece| spikes.iter().map(|split| split.excess_of_s(part, ordinary)).collect();
-    let parts: Vec<(Piece, Vec<f64>)> = all.iter().map(|&part| (part, by_cycle(part))).collect();
-    let begun = |part: Piece| {
-        spikes.iter().map(|split| split.failed.get(&part).copied().unwrap_or_default()).collect()
-    };
-    let mut failed: HashMap<Piece, Vec<u64>> = all.iter().map(|&part| (part, begun(part))).collect();
-    let all_failed: u64 = failed.values().flatten().sum();
-    let total: f64 = parts.iter().map(|(_, cycles)| cycles.iter().sum::<f64>().max(0.0)).sum();
-    let mut hops: Vec<HopShare> = parts
-        .into_iter()
-        .map(|(piece, cycles)| {
-            let (hop, part) = piece;
-            let excess_s: f64 = cycles.iter().sum();
-            let label = &keys.streams[hop as usize].label;
-            let process =
-                keys.lanes.iter().find(|lane| lane.hop == hop).map(|lane| lane.answering.to_string());
-            let begun = failed.remove(&piece).filter(|_| quick).unwrap_or_default();
-            let failures: u64 = begun.iter().sum();
-            HopShare {
-                hop: label.clone(),
-                part: part.name().to_owned(),
-                process: process.unwrap_or_else(|| words::answering(label).to_owned()),
-                excess_s,
-                failures,
-                share: match (quick, total > 0.0) {
-                    (true, _) => failures as f64 / all_failed.max(1) as f64,
-                    (false, true) => excess_s.max(0.0) / total,
-                    (false, false) => 0.0,
-                },
-                positive_cycles: if quick {
-                    begun.iter().filter(|&&count| count > 0).count()
-                } else {
-                    cycles.iter().filter(|&&s| s > 0.0).count()
-                },
-            }
-        })
-        .collect();
-    hops.sort_by(|a, b| {
-        let larger = b.failures.cmp(&a.failures).then_with(|| b.excess_s.total_cmp(&a.excess_s));
-        larger.then_with(|| a.hop.cmp(&b.hop)).then_with(|| a.part.cmp(&b.part))
-    });
-    hops
 }
 
 fn dimensions(tally: &Tally) -> Vec<DimensionShare> {
