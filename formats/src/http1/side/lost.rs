@@ -161,9 +161,12 @@ impl Side {
                 if self.line.certain {
                     self.lose_head(exchanges, true);
                 } else {
-                    // It may have been one, with a body behind it.
                     self.head = None;
-                    self.state = State::lost_in_message(false, false);
+                    self.state = match self.direction {
+                        // It may have been one, with a body behind it.
+                        Direction::Requests => State::lost_in_message(false, false),
+                        Direction::Responses => State::Lost,
+                    };
                 }
             }
             State::Head => self.lose_head(exchanges, true),
@@ -184,7 +187,11 @@ impl Side {
         let Some(head) = self.head.take() else { return };
         match self.direction {
             Direction::Requests => exchanges.request(head.method),
-            Direction::Responses if head.is_interim() => {}
+            Direction::Responses if head.is_interim() => {
+                // No body follows, but another head.
+                self.state = State::Lost;
+                return;
+            }
             Direction::Responses => {
                 exchanges.response(self.when);
             }

@@ -165,3 +165,17 @@ fn a_body_is_no_request_as_long_as_it_may_be_one() {
     framing.call(Requests, whole(GET), &mut parts);
     assert_eq!(begins_at(&parts), [0, (long.len() + GET.len()) as u64]);
 }
+
+#[test]
+fn the_answer_after_a_flood_of_interim_ones_is_found() {
+    let flood = b"HTTP/1.1 102 Processing\r\n\r\n".repeat(300);
+    for known in [1024, 1030, 1035] {
+        let mut framing = Framing::new();
+        let mut parts = Vec::new();
+        framing.call(Requests, whole(GET), &mut Vec::new());
+        framing.call(Responses, cut(&flood[..4096], known, 8), &mut parts);
+        framing.call(Responses, cut(&flood[4096..], 64, 8), &mut parts);
+        framing.call(Responses, whole(OK), &mut parts);
+        assert_eq!(ends(&parts).last(), Some(&((flood.len() + OK.len()) as u64, true)), "{known}");
+    }
+}
