@@ -393,23 +393,23 @@ mod tests {
     }
 
     /// A capture in which nothing was recorded.
-    fn empty_capture() -> retrospan_formats::reader::Capture {
+    fn empty_capture(directory: &std::path::Path) -> retrospan_formats::reader::Capture {
         let manifest = serde_json::json!({
-            "format_version": 1, "capture_id": "00", "state": "complete", "options": {}, "probe_set": "syscalls",
+            "format_version": 1, "capture_id": "00", "state": "recording", "options": {}, "probe_set": "syscalls",
             "host": {"name": "", "boot_id": "", "kernel": "", "machine": "", "cpus": 1, "utc_offset_s": 0},
             "recorder_version": "", "started_boot_ns": 0, "started_wall_ns": 0, "whole_until_boot_ns": 0,
             "files": [], "losses": [],
         });
-        retrospan_formats::reader::Capture {
-            directory: "/".into(),
-            manifest: serde_json::from_value(manifest).unwrap(),
-            state: retrospan_formats::manifest::State::Complete,
-        }
+        let manifest = serde_json::from_value(manifest).unwrap();
+        let writer = retrospan_formats::writer::CaptureWriter::create(directory, manifest).unwrap();
+        writer.complete(retrospan_formats::manifest::Cost::default()).unwrap();
+        retrospan_formats::reader::Capture::open(directory).unwrap()
     }
 
     #[tokio::test]
     async fn headers_say_what_the_plans_say() {
-        let context = crate::catalog::open(&empty_capture()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let context = crate::catalog::open(&empty_capture(&folder.path().join("empty.cap"))).unwrap();
         for query in all().unwrap() {
             let values: Vec<_> =
                 query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();

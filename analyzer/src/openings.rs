@@ -196,7 +196,8 @@ mod tests {
             errno: 0,
             flags: flags::NO_SEQ,
             state: None,
-            payload: &[],
+            head: &[],
+            tail: &[],
         }
     }
 
