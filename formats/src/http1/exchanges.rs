@@ -29,7 +29,7 @@ pub(super) struct Exchanges {
     /// The connection was seen from its first byte, so no request can have come before.
     from_start: bool,
     /// A request was sent while another one waited.
-    pipelined: bool,
+    pub(super) pipelined: bool,
     /// Responses may have been missed since the first of `waiting` began.
     responses_missed: bool,
     /// A final response, or what may be one, was seen since the last byte of a request.

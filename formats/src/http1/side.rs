@@ -29,6 +29,8 @@ pub(super) struct Side {
     line_ends: u8,
     /// Only what framing needs may be kept.
     sparing: bool,
+    /// The start line that goes on in another call came where we were lost in a message: if it is none, we still are.
+    after_loss: bool,
     when: When,
 }
 
@@ -137,6 +139,7 @@ impl Side {
             fresh: true,
             line_ends: 0,
             sparing: false,
+            after_loss: false,
             when: When::default(),
         }
     }

@@ -80,7 +80,7 @@ impl Side {
         if self.direction == Direction::Requests {
             exchanges.begin(self.line.when);
         }
-        self.fresh = false;
+        (self.fresh, self.after_loss) = (false, false);
         self.state = state;
     }
 
@@ -128,7 +128,7 @@ impl Side {
                     if self.direction == Direction::Requests {
                         exchanges.begin(self.line.when);
                     }
-                    self.fresh = false;
+                    (self.fresh, self.after_loss) = (false, false);
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Side {
         let what = if is_sign { What::Head } else { What::Secret };
         self.push(what, shown as u64, parts);
         self.lose_count(exchanges, true);
-        self.state = State::Lost;
+        self.state = self.lost();
         used + shown
     }
 }

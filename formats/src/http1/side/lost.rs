@@ -2,7 +2,7 @@
 
 use super::super::exchanges::Exchanges;
 use super::super::head::Head;
-use super::super::start_line::{Line, surely_begins};
+use super::super::start_line::{Line, begins_head, surely_begins};
 use super::super::{Direction, Part, What};
 use super::{Known, Side, State};
 
@@ -60,7 +60,10 @@ impl Side {
         };
         // After a loss the call may go on with a start line.
         let any_method = exchanges.answered;
-        if !may || !surely_begins(self.direction, known.bytes, known.after, any_method) {
+        let part = known.after.is_empty() && end == Some(false) && !exchanges.pipelined;
+        if may && part && begins_head(self.direction, known.bytes) {
+            self.after_loss = true;
+        } else if !may || !surely_begins(self.direction, known.bytes, known.after, any_method) {
             if requests && exchanges.answered && end == Some(false) {
                 // Perhaps the next message, of which nothing is known.
                 self.state = State::lost_in_message(false, false);
@@ -87,6 +90,11 @@ impl Side {
         self.head = None;
         self.state = State::Lost;
         self.all(What::Lost, bytes, parts)
+    }
+
+    /// The state where what began in an earlier call was no start line.
+    pub(super) fn lost(&mut self) -> State {
+        if std::mem::take(&mut self.after_loss) { State::lost_in_message(false, false) } else { State::Lost }
     }
 
     /// Messages may have come that were not understood or not seen. `seen`: some call moved them.
@@ -165,7 +173,7 @@ impl Side {
                     self.state = match self.direction {
                         // It may have been one, with a body behind it.
                         Direction::Requests => State::lost_in_message(false, false),
-                        Direction::Responses => State::Lost,
+                        Direction::Responses => self.lost(),
                     };
                 }
             }

@@ -179,3 +179,23 @@ fn the_answer_after_a_flood_of_interim_ones_is_found() {
         assert_eq!(ends(&parts).last(), Some(&((flood.len() + OK.len()) as u64, true)), "{known}");
     }
 }
+
+/// What comes after a message whose end was not seen comes in single bytes.
+#[test]
+fn a_head_in_single_bytes_is_found_behind_a_message_that_was_cut() {
+    let chunked =
+        [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..], &b"3\r\nabc\r\n".repeat(300)]
+            .concat();
+    let long = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(5000));
+    let mut framing = Framing::new();
+    let mut parts = Vec::new();
+    framing.call(Requests, cut(long.as_bytes(), 1024, 8), &mut parts);
+    framing.call(Responses, cut(&chunked, 1024, 8), &mut parts);
+    for (direction, bytes) in [(Requests, GET), (Responses, OK)] {
+        for byte in bytes.chunks(1) {
+            framing.call(direction, whole(byte), &mut parts);
+        }
+    }
+    let exact: Vec<_> = ends(&parts).into_iter().filter(|(_, exact)| *exact).map(|(at, _)| at).collect();
+    assert_eq!(exact, [(long.len() + GET.len()) as u64, (chunked.len() + OK.len()) as u64]);
+}
