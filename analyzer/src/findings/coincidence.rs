@@ -197,7 +197,7 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
         return None;
     }
     let paid = if mechanism { candidates.explain } else { candidates.coincide };
-    let chance = (chance(bursts, met, subject) * paid.max(1) as f64).min(1.0);
+    let chance = (chance(bursts, met, mechanism, subject) * paid.max(1) as f64).min(1.0);
     if chance > CHANCE {
         return None;
     }
@@ -312,13 +312,14 @@ impl Met {
 }
 
 /// How often a shifted train comes as near in as many cycles: in all those that this one meets, or in most of them, as one onset
-/// that is known badly would make every distance a large one. Both questions are paid for.
-fn chance(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> f64 {
+/// that is known badly would make every distance a large one. Both questions are paid for, and the second is asked only of what would
+/// explain the spike.
+fn chance(bursts: &[Joined], met: &Met, mechanism: bool, subject: &Subject<'_>) -> f64 {
     let all = met.leads_ns.len();
     let fewest = (SHARE * subject.hits.len() as f64).ceil() as usize;
     let most = (all * MOST_OF_20 / 20).max(fewest).min(all);
     let of_all = chance_of(bursts, met.farthest(subject), all, subject);
-    if most == all {
+    if most == all || !mechanism {
         return of_all;
     }
     (2.0 * of_all.min(chance_of(bursts, met.farthest_of(most, subject), most, subject))).min(1.0)

@@ -29,7 +29,7 @@ fn near(part: &Part<'_>, subject: &Subject<'_>) -> Option<(f64, String)> {
     if follows(part, lead_ns, subject) || (train.kind.delays() && share < ACCOUNTED) {
         return None;
     }
-    let by_chance = chance(bursts, &met, subject);
+    let by_chance = chance(bursts, &met, *involved, subject);
     // Others than the suspects are kept waiting by something on a busy host all the time.
     if !involved && (share < EXPLAINS || by_chance > CHANCE) {
         return None;

@@ -244,7 +244,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
         let bursts = joined(&job, false, &subject);
         let met = meet(&bursts, Kind::Exec, &subject);
         if met.leads_ns.len() == hits.len() {
-            let chance = chance(&bursts, &met, &subject);
+            let chance = chance(&bursts, &met, false, &subject);
             at_five += i32::from(chance <= 0.05);
             at_one += i32::from(chance <= 0.01);
         }
