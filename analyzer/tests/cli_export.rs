@@ -203,7 +203,13 @@ fn what_is_no_answer_of_otlp_is_no_success() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html>log in\n";
     let moved = "HTTP/1.1 307 Moved\r\nlocation: http://elsewhere/v1\r\ncontent-length: 0\r\n\r\n";
     let long = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 5 << 20, "x".repeat(5 << 20));
-    for (answer, words) in [(page, "text/html"), (moved, "http://elsewhere/v1"), (&long, "more than 4 MiB")] {
+    let foreign = "SSH-2.0-x\r\n\r\n";
+    for (answer, words) in [
+        (page, "text/html"),
+        (moved, "http://elsewhere/v1"),
+        (&long, "more than 4 MiB"),
+        (foreign, "--protocol grpc"),
+    ] {
         let (url, posts) = raw_receiver(vec![answer.as_bytes().to_vec()]);
         let url = format!("{url}/v1/traces");
         let error = failure(directory.path(), &["export", path.to_str().unwrap(), "--otlp", &url], 2);
@@ -240,7 +246,8 @@ fn answers_come_in_many_ways() {
         let output = retrospan(directory.path(), &["export", path.to_str().unwrap(), "--otlp", &url]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.contains(words), "{said}");
-        assert_eq!(posts.try_iter().count(), tries);
+        assert_eq!(posts.iter().take(tries).count(), tries);
+        assert!(posts.try_recv().is_err(), "{said}");
     }
 }
 

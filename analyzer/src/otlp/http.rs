@@ -56,7 +56,7 @@ impl Http {
             .body(Full::new(Bytes::from(batch.request.encode_to_vec())))
             .map_err(|e| Refusal { reason: chain(&e), retryable: false, pause: None })?;
         *request.headers_mut() = self.headers.clone();
-        let answer = connection.send_request(request).await.map_err(|e| again(chain(&e)))?;
+        let answer = connection.send_request(request).await.map_err(|e| no_answer(&e))?;
         let (head, body) = answer.into_parts();
         let (body, end) = read(body).await;
         if matches!(end, End::Whole) {
@@ -120,6 +120,12 @@ fn all_headers(endpoint: &Endpoint, given: &[(String, String)]) -> Result<Header
         headers.insert(key, HeaderValue::try_from(value).map_err(|_| bad())?);
     }
     Ok(headers)
+}
+
+/// Whoever does not speak HTTP/1.1 will not the next time either.
+fn no_answer(error: &hyper::Error) -> Refusal {
+    let hint = if error.is_parse() { " (where OTLP over gRPC is spoken, give --protocol grpc)" } else { "" };
+    Refusal { reason: format!("{}{hint}", chain(error)), retryable: !error.is_parse(), pause: None }
 }
 
 /// As much of a body as an answer may have, and how it ended.

@@ -8,6 +8,7 @@ pub fn check(data: &[u8]) {
     let (mut plain, mut remembering) = (Framing::new(), Framing::new());
     let mut familiar = FamiliarLines::default();
     let mut offsets = [0u64; 2];
+    let mut now_ns = 0;
     let mut rest = data;
     while let Some((&[what, head, tail], after)) = rest.split_first_chunk() {
         let direction = if what & 1 == 0 { Direction::Requests } else { Direction::Responses };
@@ -31,7 +32,10 @@ pub fn check(data: &[u8]) {
             kind => {
                 let hole = if kind == 2 { u64::from(what) * 100 } else { 0 };
                 let length = (head.len() + tail.len()) as u64 + hole;
-                let call = Call { length, head, tail };
+                // Calls in order, some of which overlap; on which end of the connection differs too.
+                now_ns += i64::from(what >> 5);
+                let call =
+                    Call { length, head, tail, sent: what & 16 == 0, times_ns: [now_ns, now_ns + i64::from(what >> 4)] };
                 plain.call(direction, call, &mut parts);
                 remembering.call_like(&mut familiar, direction, call, &mut same);
                 *offset += length;
