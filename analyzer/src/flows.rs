@@ -266,7 +266,9 @@ impl Flow {
             }
         }
         let nothing = way == Way::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
-        self.ending.end_taken |= nothing && !self.ending.deaf;
+        if nothing && !self.ending.deaf {
+            self.ending.end_taken(event.boot_ns);
+        }
         self.bytes[way as usize] += event.done_bytes;
         if !self.recognised && event.done_bytes > 0 {
             self.recognise(way, event);

@@ -65,7 +65,7 @@ pub struct Ending {
     pub closed: Option<Closed>,
     /// A call failed because the other side had reset the connection.
     pub reset_seen_ns: Option<i64>,
-    /// The application was told that nothing more comes.
+    /// The application was told that nothing more comes; see [`Ending::end_taken`].
     pub end_taken: bool,
     /// Shut down for receiving: then it is told so at any time.
     pub deaf: bool,
@@ -105,6 +105,7 @@ impl Ending {
         // A socket of which no row was seen was open, or opens.
         self.hole |= match self.state {
             Some(known) => known != change.old,
+            None if self.fin_in_ns.is_some() && change.old == CLOSE_WAIT => false,
             None => matches!(change.old, FIN_WAIT1 | FIN_WAIT2 | TIME_WAIT | CLOSE_WAIT | LAST_ACK | CLOSING),
         };
         self.state = Some(change.new);
@@ -124,6 +125,15 @@ impl Ending {
         }
         if matches!(change.old, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING) {
             self.acknowledged = Some(change.snd_una);
+        }
+    }
+
+    /// Takes in that the application was told that nothing more comes. Of a socket without any row of its state the FIN may have
+    /// arrived before it was recorded (a request and a FIN before accept, filtered by process): then this is when it is known of.
+    pub fn end_taken(&mut self, ns: i64) {
+        self.end_taken = true;
+        if self.state.is_none() {
+            self.fin_in_ns.get_or_insert(ns);
         }
     }
 

@@ -146,7 +146,7 @@ fn what_a_full_ring_lost_is_counted_exactly() {
         "--port".to_owned(),
         port.to_string(),
         "--ring-size".to_owned(),
-        "4096".to_owned(),
+        "4k".to_owned(),
     ]);
     let receives = flood(&listener);
     let capture = recording.finish();

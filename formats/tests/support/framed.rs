@@ -1,6 +1,6 @@
 //! Bytes as calls of a connection, and what must hold of the parts that framing makes of them.
 
-use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part, What};
+use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, Part};
 
 /// Feeds a connection as the bytes tell, and checks that the parts of every call cover it, without gap or overlap, and that familiar
 /// lines change nothing.
@@ -49,8 +49,7 @@ pub fn check(data: &[u8]) {
 fn covers(parts: &[Part], begin: u64, end: u64) {
     let mut at = begin;
     for part in parts {
-        let marker = matches!(part.what, What::Begin | What::HeadEnd(_) | What::End { .. });
-        assert_eq!((part.offset, marker), (at, part.length == 0), "{parts:?}");
+        assert_eq!((part.offset, part.what.is_marker()), (at, part.length == 0), "{parts:?}");
         at += part.length;
     }
     assert_eq!(at, end, "{parts:?}");
