@@ -242,7 +242,7 @@ impl Connects {
         }
         let shown = self.ways.entry(way).or_default();
         shown.right |= right;
-        shown.wrong |= !right && !(guess.at_once && same_way);
+        shown.wrong |= !(right || guess.at_once && same_way);
     }
 
     /// A socket is gone.

@@ -59,7 +59,7 @@ impl Derived {
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
         let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
         if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {
-            return self.from_set(set);
+            return self.providers_of(set);
         }
         for place in &places {
             let Ok(mut set) = SetWriter::create(place, &key, &secret) else { continue };
@@ -75,7 +75,7 @@ impl Derived {
             }
             let finished = set.finish().ok().and_then(|()| cache::find(place, &key, &secret));
             if let Some(set) = finished {
-                return self.from_set(set);
+                return self.providers_of(set);
             }
         }
         self.in_memory()
@@ -100,7 +100,7 @@ impl Derived {
     }
 
     /// The tables of a set, which is kept as long as these are.
-    fn from_set(&self, set: cache::Set) -> Result<Providers> {
+    fn providers_of(&self, set: cache::Set) -> Result<Providers> {
         let set = self.set.get_or_init(|| set);
         let provider = |table: &'static Table| {
             let parts = set.files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());

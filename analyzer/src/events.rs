@@ -276,8 +276,10 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// A batch of sends with these lengths, flags, payloads and framings.
-    fn batch(rows: &[(i64, u32, &[u8], Option<&[u8]>)]) -> RecordBatch {
+    /// Length, flags, payload and framing of a send.
+    type Row<'a> = (i64, u32, &'a [u8], Option<&'a [u8]>);
+
+    fn batch(rows: &[Row<'_>]) -> RecordBatch {
         let schema = EVENTS.schema();
         let columns = schema.fields().iter().map(|field| -> arrow::array::ArrayRef {
             match field.name().as_str() {

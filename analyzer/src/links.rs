@@ -161,12 +161,10 @@ impl Links {
         let alone = in_hand.len() == 1;
         let Some(server) = live.get_mut(only).filter(|s| !lossy(s.start_ns, caller.exit_ns)) else { return };
         let serial = server.link.serial;
-        if regimes.is_blocking(caller.process_id, caller.tid, sockets)
-            || (alone && is_regular(server, caller.process_id, socket, sockets, regimes))
-        {
-            if let Some(span) = live.get_mut(index) {
-                span.link.candidate = Some((only, serial));
-            }
+        let shown = regimes.is_blocking(caller.process_id, caller.tid, sockets)
+            || (alone && is_regular(server, caller.process_id, socket, sockets, regimes));
+        if let Some(span) = live.get_mut(index).filter(|_| shown) {
+            span.link.candidate = Some((only, serial));
         }
     }
 

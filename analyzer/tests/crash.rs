@@ -142,12 +142,8 @@ fn what_a_full_ring_lost_is_counted_exactly() {
     }
     let port = lab::free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a listener");
-    let recording = Recording::start(&[
-        "--port".to_owned(),
-        port.to_string(),
-        "--ring-size".to_owned(),
-        "4k".to_owned(),
-    ]);
+    let recording =
+        Recording::start(&["--port".to_owned(), port.to_string(), "--ring-size".to_owned(), "4k".to_owned()]);
     let receives = flood(&listener);
     let capture = recording.finish();
     let lost = |kind: &str| {

@@ -34,8 +34,13 @@ pub fn check(data: &[u8]) {
                 let length = (head.len() + tail.len()) as u64 + hole;
                 // Calls in order, some of which overlap; on which end of the connection differs too.
                 now_ns += i64::from(what >> 5);
-                let call =
-                    Call { length, head, tail, sent: what & 16 == 0, times_ns: [now_ns, now_ns + i64::from(what >> 4)] };
+                let call = Call {
+                    length,
+                    head,
+                    tail,
+                    sent: what & 16 == 0,
+                    times_ns: [now_ns, now_ns + i64::from(what >> 4)],
+                };
                 plain.call(direction, call, &mut parts);
                 remembering.call_like(&mut familiar, direction, call, &mut same);
                 *offset += length;
