@@ -176,7 +176,8 @@ impl Exchanges {
     pub(super) fn next(&self) -> (Method, Option<u64>) {
         match self.waiting.front() {
             Some(&Waiting::Request { method, number, may_be_answered: false }) => {
-                if !self.responses_missed {
+                // With one request alone a missed response was an interim one, or else this one answers nothing.
+                if !self.responses_missed || self.is_only_request(number) {
                     return (method, Some(number));
                 }
                 let same =
@@ -185,5 +186,10 @@ impl Exchanges {
             }
             _ => (Method::Unknown, None),
         }
+    }
+
+    /// It is the only one that waits, and the last that began: no other can be answered.
+    fn is_only_request(&self, number: u64) -> bool {
+        self.waiting.len() == 1 && !self.pipelined && number + 1 == self.begun
     }
 }
