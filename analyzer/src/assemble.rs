@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::Kind;
+use retrospan_formats::http1::FamiliarLines;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 
@@ -102,6 +103,7 @@ pub fn assemble(
         flows: Vec::new(),
         alarms: BTreeSet::new(),
         live: Live::default(),
+        familiar: Default::default(),
         changes: Vec::new(),
         proxies: Proxies::default(),
         connects: Connects::default(),
@@ -129,6 +131,8 @@ struct Assembly<'a> {
     flows: Vec<Slot>,
     alarms: BTreeSet<(i64, SocketIndex)>,
     live: Live,
+    /// Header lines of the last heads, by direction: those of different connections resemble each other too.
+    familiar: [FamiliarLines; 2],
     changes: Vec<Change>,
     proxies: Proxies,
     connects: Connects,
@@ -218,8 +222,8 @@ impl Assembly<'_> {
             *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
         }
         let Slot::Open(flow) = slot else { return None };
-        let (live, changes) = (&mut self.live, &mut self.changes);
-        Some((flow, Sink { live, changes, dimensions: &self.dimensions }))
+        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
+        Some((flow, Sink { live, changes, dimensions: &self.dimensions, familiar }))
     }
 
     /// Tells the later steps what became of spans.
@@ -259,7 +263,8 @@ impl Assembly<'_> {
             Some(Slot::Open(other)) => Some(other),
             _ => self.halves.get(&connection_id),
         };
-        let mut sink = Sink { live: &mut self.live, changes: &mut self.changes, dimensions };
+        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
+        let mut sink = Sink { live, changes, dimensions, familiar };
         let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
         flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);

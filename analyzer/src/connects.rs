@@ -258,8 +258,7 @@ impl Connects {
 
     /// What of a span's own time, `gaps`, it waited for connections.
     pub fn waited(&self, span: &Span, fate: &Fate, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
-        let mut waits = self.waits(span, sockets);
-        waits.retain(|wait| wait.from_ns <= fate.end_ns);
+        let waits = self.waits(span, fate.end_ns, sockets);
         // A proxy may have failed with its own connect before it was asked for anything.
         let failed = span.number == 0 && matches!(fate.outcome, Outcome::ServerClosed | Outcome::Reset);
         waited(gaps, &waits)
@@ -267,39 +266,45 @@ impl Connects {
             .map(|w| w.0)
     }
 
-    /// Every connection that was opened while the span may have waited for it.
-    fn waits(&self, span: &Span, sockets: &Sockets) -> Vec<Wait> {
+    /// Every connection that was opened while the span may have waited for it, or failed before its end.
+    fn waits(&self, span: &Span, end_ns: i64, sockets: &Sockets) -> Vec<Wait> {
         let mut waits = Vec::new();
+        let mut add = |wait: Wait| {
+            if wait.from_ns <= end_ns && (wait.failed || wait.to_ns > span.start_ns) {
+                waits.push(wait);
+            }
+        };
         let accepted = match span.side {
             Side::Server => Some(span.socket),
             Side::Client => {
-                self.own_connection(span.socket, sockets, &mut waits);
+                self.own_connection(span.socket, sockets, &mut add);
                 sockets.get(span.socket).peer
             }
         };
-        let Some(accepted) = accepted else { return waits };
-        for &socket in self.opened_for.get(&accepted).into_iter().flatten() {
+        let opened_for = accepted.and_then(|accepted| Some((accepted, self.opened_for.get(&accepted)?)));
+        let Some((accepted, all)) = opened_for else { return waits };
+        for &socket in all {
             if let Some(opened) = self.opened.get(&socket)
                 && self.believed(socket, opened, accepted, sockets)
                 && let Some(attempt) = opened.opening.attempt()
             {
-                waits.push(Wait::of(attempt, socket));
+                add(Wait::of(attempt, socket));
             }
         }
         waits
     }
 
     /// A request may be sent before its own connection is established, or before it is accepted.
-    fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, waits: &mut Vec<Wait>) {
+    fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
         let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
         if let Some(attempt) = attempt {
-            waits.push(Wait::of(attempt, socket));
+            add(Wait::of(attempt, socket));
         }
         let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
         if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
             let from_ns = attempt.and_then(|attempt| attempt.end).map_or(arrived_ns, |end| end.0);
             let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
-            waits.push(Wait { from_ns, to_ns, socket, failed: false });
+            add(Wait { from_ns, to_ns, socket, failed: false });
         }
     }
 

@@ -4,7 +4,7 @@
 //! longer, because calls that were under way when it closed are reported afterwards.
 
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::http1::{Direction, begins_head, surely_begins_head};
+use retrospan_formats::http1::{Direction, FamiliarLines, begins_head, surely_begins_head};
 
 use crate::connections::{Role, SocketIndex, Sockets};
 use crate::dimensions::Dimensions;
@@ -70,6 +70,8 @@ pub struct Sink<'a> {
     pub changes: &'a mut Vec<Change>,
     /// When events were lost.
     pub dimensions: &'a Dimensions,
+    /// Header lines of the last heads of any flow, by [`Direction`].
+    pub familiar: &'a mut [FamiliarLines; 2],
 }
 
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
@@ -351,7 +353,7 @@ impl Flow {
                 let gap = Notice::Gap { messages: true };
                 exchanges.notice(direction, gap, sink.live, &closing, sink.changes);
             }
-            messages.piece(piece, &mut |direction, notice| {
+            messages.piece(piece, sink.familiar, &mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
         });

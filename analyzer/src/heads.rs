@@ -100,6 +100,9 @@ fn request_line(line: &[u8], head: &mut Head, last: &Head) {
 
 /// `http://host/path` to `/path`; other forms as they are.
 fn without_authority(target: &[u8]) -> &[u8] {
+    if target.first() == Some(&b'/') {
+        return target;
+    }
     let Some(at) = target.windows(3).position(|w| w == b"://") else { return target };
     if target[..at].iter().any(|b| !b.is_ascii_alphanumeric()) {
         return target;

@@ -3,7 +3,7 @@
 //! The framing itself is `retrospan_formats::http1`, the same code by which the recorder blanked what must not be
 //! kept. Here its runs of bytes get times and positions.
 
-use retrospan_formats::http1::{Call, Direction, Framing, HeadInfo, Part, What};
+use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, HeadInfo, Part, What};
 
 use crate::streams::{Moment, Piece, Way};
 
@@ -166,14 +166,21 @@ impl Messages {
         }
     }
 
-    /// Reads the next piece of either stream.
-    pub fn piece(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Direction, Notice<'_>)) {
+    /// Reads the next piece of either stream. `familiar`: of heads read before, by [`Direction`].
+    pub fn piece(
+        &mut self,
+        piece: Piece<'_>,
+        familiar: &mut [FamiliarLines; 2],
+        out: &mut impl FnMut(Direction, Notice<'_>),
+    ) {
         let mut parts = std::mem::take(&mut self.parts);
         match piece {
             Piece::Data { way, position, seq, length, head, tail, moment } => {
                 let direction = self.side.direction(way);
                 let (sent, times_ns) = (way == Way::Out, [moment.enter_ns, moment.exit_ns]);
-                self.framing.call(direction, Call { length, head, tail, sent, times_ns }, &mut parts);
+                let familiar = &mut familiar[direction as usize];
+                let call = Call { length, head, tail, sent, times_ns };
+                self.framing.call_like(familiar, direction, call, &mut parts);
                 let data = Data { position, seq, head, moment };
                 self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
             }

@@ -310,8 +310,8 @@ impl Proxies {
     /// The first bytes of a connection leave: they are those of the only connection that brought them, if they are all that
     /// it brought.
     fn find_source(&mut self, opened: SocketIndex, moved: &Moved<'_>, process_id: i64) {
-        let telling = moved.known.iter().filter(|&&byte| byte != b'*').count() >= TELLING_BYTES;
-        if self.fresh.is_empty() || !telling || !moved.is_at(0) {
+        let is_telling = || moved.known.iter().filter(|&&byte| byte != b'*').count() >= TELLING_BYTES;
+        if self.fresh.is_empty() || !moved.is_at(0) || !is_telling() {
             return;
         }
         let Sources::One(accepted) = self.sources(moved, process_id, true) else { return };
@@ -491,7 +491,9 @@ impl Copying {
 
 /// Blanked bytes may be anything.
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    a.iter().zip(b).all(|(a, b)| a == b || *a == b'*' || *b == b'*')
+    let length = a.len().min(b.len());
+    // Mostly they are the same, which is told at once.
+    a[..length] == b[..length] || a.iter().zip(b).all(|(a, b)| a == b || *a == b'*' || *b == b'*')
 }
 
 fn known<'a>(event: &Event<'a>) -> &'a [u8] {
