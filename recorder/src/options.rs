@@ -8,8 +8,8 @@ use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
 use retrospan_formats::event::MAX_SNAP_BYTES;
 use serde_json::{Map, Value, json};
 
-use crate::evidence::Evidence;
-use crate::probes;
+use crate::kernel;
+use crate::rows::pending::Evidence;
 
 /// How much of the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +129,9 @@ impl Options {
     }
 
     /// What the kernel programs are told.
-    pub fn probes(&self) -> probes::Options {
+    pub fn probes(&self) -> kernel::Options {
         let filter = !self.pids.is_empty() || !self.command.is_empty();
-        probes::Options {
+        kernel::Options {
             snap_bytes: if self.payload == Payload::None { 0 } else { self.snap_bytes },
             ring_bytes: self.ring_bytes,
             ports: self.ports.clone(),

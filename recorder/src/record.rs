@@ -11,27 +11,27 @@ use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::{CaptureWriter, check_unused};
 
-use crate::cgroups::Cgroups;
-use crate::command::{self, Gated};
-use crate::dimensions;
-use crate::drain::{Drain, Given, Round};
-use crate::evidence_rows;
-use crate::files::Files;
 use crate::host;
-use crate::jitter::Jitter;
-use crate::losses::{Losses, without_room};
+use crate::host::cgroups::Cgroups;
+use crate::host::command::{self, Gated};
+use crate::host::jitter::Jitter;
+use crate::host::signals::Signals;
+use crate::host::throttles::{self, Throttles};
+use crate::kernel::{self, ProbeError, Probes};
 use crate::options::{OptionError, Options};
-use crate::order::Merge;
-use crate::own_work::{OwnWork, WorkKind};
+use crate::pipeline::losses::{Losses, without_room};
+use crate::pipeline::processes::Processes;
+use crate::pipeline::usage::Usage;
 use crate::pipeline::{Pipeline, PipelineError};
-use crate::probes::{self, ProbeError, Probes};
-use crate::processes::Processes;
-use crate::report::{self, CommandEnd, Progress};
+use crate::rings::drain::{Drain, Given, Round};
+use crate::rings::merge::Merge;
+use crate::rings::snapshot;
 use crate::rows;
-use crate::signals::Signals;
-use crate::snapshot;
-use crate::throttles::{self, Throttles};
-use crate::usage::Usage;
+use crate::rows::compact;
+use crate::rows::evidence;
+use crate::rows::files::Files;
+use crate::rows::self_activity::{OwnWork, WorkKind};
+use crate::summary::{self, CommandEnd, Progress};
 
 /// Rows of a part at most: one row group of a Parquet file.
 const PART_ROWS: u64 = 1 << 20;
@@ -104,11 +104,11 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
-    let mut probes = probes::start(&options.probes())?;
+    let mut probes = kernel::start(&options.probes())?;
     let mut recording = Recording::begin(options, &mut probes)?;
-    report::line(&format!("recording to {}", options.output.display()));
+    summary::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
-        report::line(&format!("retrospan-record: {warning}"));
+        summary::line(&format!("retrospan-record: {warning}"));
     }
     let mut command = start_command(options, &mut probes)?;
     let mut progress = Progress::start(options.duration);
@@ -235,7 +235,7 @@ impl Recording {
         self.release(round.watermark_ns)?;
         self.own_work.note(WorkKind::Drain, since, round.records, round.bytes);
         let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
-        self.write(&tables::USAGE, evidence_rows::usage(&usage))?;
+        self.write(&tables::USAGE, evidence::usage(&usage))?;
         Ok(round)
     }
 
@@ -299,7 +299,7 @@ impl Recording {
     /// Finishes the current part: everything emitted up to `whole_until_ns` is in it or in an earlier one.
     fn end_part(&mut self, whole_until_ns: u64) -> Result<(), RecordError> {
         self.write(&tables::CLOCK, rows::clock(&[host::clock_sample()]))?;
-        self.write(&tables::RECORDER, evidence_rows::recorder(&self.own_work.take()))?;
+        self.write(&tables::RECORDER, evidence::recorder(&self.own_work.take()))?;
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
         files.end_part(whole_until_ns, pipeline.losses.sums())?;
@@ -322,7 +322,7 @@ impl Recording {
         self.sample(probes)?;
         self.release(u64::MAX)?;
         let usage = self.usage.take_rows(u64::MAX, &mut self.pipeline.processes);
-        self.write(&tables::USAGE, evidence_rows::usage(&usage))?;
+        self.write(&tables::USAGE, evidence::usage(&usage))?;
         self.count_unexplained(probes)?;
         self.poll_losses(probes)?;
         self.own_work.end_interval();
@@ -344,10 +344,10 @@ impl Recording {
         let repeated = [self.pipeline.processes.take_repeated(), self.pipeline.sockets.take_repeated()];
         let mut writer = self.files.finish()?;
         for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            dimensions::merge(&mut writer, table, repeated)?;
+            compact::merge(&mut writer, table, repeated)?;
         }
         for table in [&tables::CLOCK, &tables::USAGE, &tables::RECORDER, &tables::LOSS] {
-            dimensions::join(&mut writer, table)?;
+            compact::join(&mut writer, table)?;
         }
         let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
         let mut cost = host::own_cost();

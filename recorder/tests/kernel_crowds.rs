@@ -4,7 +4,7 @@ mod kernel_support;
 
 use kernel_support::{Ends, Pair, Recording, calls_of, only, own_sockets, states_of};
 use retrospan_formats::event::{Kind, loss};
-use retrospan_recorder::probes::Options;
+use retrospan_recorder::kernel::Options;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Sender, channel};

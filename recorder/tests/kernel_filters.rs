@@ -4,7 +4,7 @@ mod kernel_support;
 
 use kernel_support::{Body, Ends, Pair, Recorded, Recording, only, own_sockets, states_of};
 use retrospan_formats::event::Kind;
-use retrospan_recorder::probes::Options;
+use retrospan_recorder::kernel::Options;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 

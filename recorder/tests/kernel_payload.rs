@@ -22,8 +22,8 @@ fn sends_of(snap_bytes: u32, pieces: &[Vec<u8>]) -> Option<Vec<Event>> {
     Some(sent)
 }
 
-fn probes_options(snap_bytes: u32) -> retrospan_recorder::probes::Options {
-    retrospan_recorder::probes::Options { snap_bytes, ..own_sockets() }
+fn probes_options(snap_bytes: u32) -> retrospan_recorder::kernel::Options {
+    retrospan_recorder::kernel::Options { snap_bytes, ..own_sockets() }
 }
 
 /// Bytes that differ from their neighbours and begin no message.

@@ -4,7 +4,7 @@ mod kernel_support;
 
 use kernel_support::{Body, Recorded, Recording, own_sockets};
 use retrospan_formats::event::{Process, life};
-use retrospan_recorder::probes::Options;
+use retrospan_recorder::kernel::Options;
 use std::process::Command;
 
 /// What happened, the executable and the arguments.

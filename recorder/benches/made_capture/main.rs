@@ -20,15 +20,17 @@ use retrospan_formats::manifest::{Cost, Host, Manifest, State};
 use retrospan_formats::table::FORMAT_VERSION;
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
-use retrospan_recorder::cgroups::Cgroups;
-use retrospan_recorder::files::Files;
-use retrospan_recorder::losses::Losses;
+use retrospan_recorder::host;
+use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
-use retrospan_recorder::order::Merge;
-use retrospan_recorder::own_work::OwnWork;
+use retrospan_recorder::pipeline::losses::Losses;
+use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::pipeline::{Pipeline, PipelineError};
-use retrospan_recorder::processes::Processes;
-use retrospan_recorder::{dimensions, host, rows};
+use retrospan_recorder::rings::merge::Merge;
+use retrospan_recorder::rows;
+use retrospan_recorder::rows::compact;
+use retrospan_recorder::rows::files::Files;
+use retrospan_recorder::rows::self_activity::OwnWork;
 
 use traffic::{START_NS, Traffic};
 
@@ -104,9 +106,9 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
     let mut writer = files.finish()?;
     for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-        dimensions::merge(&mut writer, table, repeated)?;
+        compact::merge(&mut writer, table, repeated)?;
     }
-    dimensions::join(&mut writer, &tables::CLOCK)?;
+    compact::join(&mut writer, &tables::CLOCK)?;
     let bytes = writer.finished_bytes();
     let wall = started.elapsed();
     let cost = Cost { events: made, elapsed_s: wall.as_secs_f64(), ..host::own_cost() };

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use bytemuck::bytes_of;
 use retrospan_formats::event::{self, Call, Header, Kind, Record, Socket};
-use retrospan_recorder::procfs::Found;
+use retrospan_recorder::host::procfs::Found;
 
 use crate::script::{Chain, Step, What};
 

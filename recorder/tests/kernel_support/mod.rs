@@ -4,7 +4,7 @@
 
 use aya::maps::{MapData, RingBuf};
 use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp};
-use retrospan_recorder::probes::{self, LossCounters, Options, Probes};
+use retrospan_recorder::kernel::{self, LossCounters, Options, Probes};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ pub fn own_sockets() -> Options {
 impl Recording {
     /// Starts recording; `None` where there is no eBPF and that is allowed.
     pub fn start(options: &Options) -> Option<Recording> {
-        match probes::start(options) {
+        match kernel::start(options) {
             Ok(mut probes) => {
                 let rings = probes.take_rings();
                 Some(Recording { probes, rings, records: Vec::new() })

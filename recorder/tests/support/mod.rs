@@ -9,14 +9,14 @@ use retrospan_formats::manifest::{Cost, Host, Manifest, State};
 use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
-use retrospan_recorder::cgroups::Cgroups;
-use retrospan_recorder::dimensions;
-use retrospan_recorder::losses::Losses;
+use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
-use retrospan_recorder::order::Merge;
+use retrospan_recorder::pipeline::losses::Losses;
+use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::pipeline::{Pipeline, PipelineError};
-use retrospan_recorder::processes::Processes;
+use retrospan_recorder::rings::merge::Merge;
 use retrospan_recorder::rows;
+use retrospan_recorder::rows::compact;
 
 /// A process that the records tell of: pid, process id.
 pub const SERVER: (u32, u64) = (4_300_100, 100_000_000);
@@ -168,10 +168,10 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
     if complete {
         let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
         for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            dimensions::merge(&mut writer, table, repeated).unwrap();
+            compact::merge(&mut writer, table, repeated).unwrap();
         }
         for table in [&tables::CLOCK, &tables::LOSS] {
-            dimensions::join(&mut writer, table).unwrap();
+            compact::join(&mut writer, table).unwrap();
         }
     }
     writer

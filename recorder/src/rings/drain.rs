@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 
-use crate::jitter::Jitter;
-use crate::order::Merge;
+use crate::host::jitter::Jitter;
+use crate::rings::merge::Merge;
 
 /// How long a record whose number is missing may be under way before it counts as late. A program needs microseconds;
 /// what needs more is an interrupted or descheduled (virtual) CPU.

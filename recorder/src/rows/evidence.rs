@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::error::ArrowError;
 use retrospan_formats::tables;
 
-use crate::own_work::Work;
 use crate::rows::names;
+use crate::rows::self_activity::Work;
 
 /// A row of `tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]

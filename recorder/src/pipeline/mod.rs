@@ -2,6 +2,13 @@
 //!
 //! In: records in order of emission. Out: batches, handed to a sink that writes them.
 
+pub mod long_heads;
+pub mod losses;
+pub mod processes;
+pub mod redact;
+pub mod sockets;
+pub mod usage;
+
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use bytemuck::pod_read_unaligned;
@@ -9,18 +16,18 @@ use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, f
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 
-use crate::columns::{Event, EventColumns};
-use crate::evidence::EvidenceRows;
-use crate::evidence_rows::{ExecRow, SchedRow, TcpRow};
 use crate::fast_map::FastMap;
-use crate::long_heads::{Held, Long};
-use crate::losses::{Losses, kind_name};
 use crate::options::Payload;
-use crate::order::{Place, Row};
-use crate::processes::Processes;
-use crate::redact::{Data, Redactor, Stream};
+use crate::pipeline::long_heads::{Held, Long};
+use crate::pipeline::losses::{Losses, kind_name};
+use crate::pipeline::processes::Processes;
+use crate::pipeline::redact::{Data, Redactor, Stream};
+use crate::pipeline::sockets::Sockets;
+use crate::rings::merge::{Place, Row};
 use crate::rows;
-use crate::sockets::Sockets;
+use crate::rows::events::{Event, EventColumns};
+use crate::rows::evidence::{ExecRow, SchedRow, TcpRow};
+use crate::rows::pending::EvidenceRows;
 
 /// Why recording cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use crate::drain::{Drain, Given};
 use crate::fast_map::FastMap;
-use crate::order::Merge;
-use crate::probes::{ProbeError, Probes};
-use crate::procfs::{self, Found};
+use crate::host::procfs::{self, Found};
+use crate::kernel::{ProbeError, Probes};
+use crate::rings::drain::{Drain, Given};
+use crate::rings::merge::Merge;
 
 /// What was found in /proc; the sockets themselves come through the rings.
 pub struct Snapshot {

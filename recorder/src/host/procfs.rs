@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cgroups;
 use crate::fast_map::FastMap;
+use crate::host::cgroups;
 
 /// Length of a clock tick of /proc/PID/stat, in ns (USER_HZ is 100 on every architecture we run on).
 const TICK_NS: u64 = 10_000_000;

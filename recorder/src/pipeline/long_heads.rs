@@ -6,7 +6,7 @@
 
 use retrospan_formats::event::{self, Header, TAIL_BYTES, flags};
 
-use crate::order::Place;
+use crate::rings::merge::Place;
 
 /// What stands for a byte that is not kept.
 const BLANK: u8 = b'*';

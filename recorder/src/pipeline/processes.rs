@@ -8,10 +8,10 @@ use std::rc::Rc;
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{Header, Process, life};
 
-use crate::cgroups::Cgroups;
 use crate::fast_map::FastMap;
-use crate::procfs::{self, Found};
-use crate::shell;
+use crate::host::cgroups::Cgroups;
+use crate::host::procfs::{self, Found};
+use crate::host::shell;
 
 /// /proc gives start times in ticks of 10 ms, records in ns.
 const TICK_NS: u64 = 10_000_000;

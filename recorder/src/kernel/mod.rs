@@ -3,6 +3,7 @@
 //! [`start`] loads the embedded object with the offsets and options it needs, and attaches it. Nothing
 //! is recorded on disk before that has worked.
 
+pub mod btf;
 mod casts;
 mod descendants;
 mod evidence;
@@ -11,9 +12,9 @@ mod usage;
 
 pub use usage::CpuTimes;
 
-use crate::btf;
-use crate::evidence::Evidence;
-use crate::report::one_line;
+use crate::kernel::btf;
+use crate::rows::pending::Evidence;
+use crate::summary::one_line;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
@@ -29,7 +30,7 @@ use retrospan_formats::{
 use std::{io::Read, path::Path};
 
 /// The built kernel programs; recorder-ebpf/build.sh makes them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../recorder-ebpf/object/retrospan.bpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../recorder-ebpf/object/retrospan.bpf.o");
 /// Names another object file to load instead, for tests of a fresh build.
 pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
 

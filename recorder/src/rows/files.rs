@@ -16,8 +16,8 @@ use retrospan_formats::manifest;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
-use crate::own_work::{OwnWork, WorkKind};
 use crate::pipeline::PipelineError;
+use crate::rows::self_activity::{OwnWork, WorkKind};
 
 /// Batches that wait at most.
 const QUEUE: usize = 24;

@@ -2,10 +2,10 @@
 
 use retrospan_formats::event::OnCpu;
 
-use crate::evidence_rows::UsageRow;
 use crate::fast_map::FastMap;
-use crate::probes::CpuTimes;
-use crate::processes::Processes;
+use crate::kernel::CpuTimes;
+use crate::pipeline::processes::Processes;
+use crate::rows::evidence::UsageRow;
 
 /// Less in one interval is no row.
 const LEAST_NS: u64 = 1_000_000;
@@ -72,7 +72,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroups::Cgroups;
+    use crate::host::cgroups::Cgroups;
 
     const S: u64 = 1_000_000_000;
     const MS: u64 = 1_000_000;

@@ -5,7 +5,7 @@
 
 use retrospan_formats::config::CAST_CALL;
 
-use crate::btf::{Btf, BtfError};
+use crate::kernel::btf::{Btf, BtfError};
 
 /// `BPF_JMP | BPF_CALL`, and the source register's values for a helper and for a kernel function (`linux/bpf.h`).
 const CALL: u8 = 0x85;

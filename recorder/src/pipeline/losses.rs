@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use retrospan_formats::event::{Kind, SchedKind, TcpKind, loss};
 use retrospan_formats::manifest;
 
-use crate::probes::LossCounters;
+use crate::kernel::LossCounters;
 
 /// A row of `loss`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use retrospan_formats::config::SOCKET_PLACES;
 use retrospan_formats::event::{self, Kind, role};
 
 use crate::fast_map::FastMap;
-use crate::redact::Stream;
+use crate::pipeline::redact::Stream;
 
 /// TCP_CLOSE of include/net/tcp_states.h.
 const TCP_CLOSE: u8 = 7;

@@ -1,5 +1,12 @@
 //! Rows of the small tables to batches, column by column in the order of their definitions.
 
+pub mod compact;
+pub mod events;
+pub mod evidence;
+pub mod files;
+pub mod pending;
+pub mod self_activity;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,8 +17,9 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use retrospan_formats::tables;
 
-use crate::losses::LossRow;
-use crate::{processes, sockets};
+use crate::pipeline::losses::LossRow;
+use crate::pipeline::processes;
+use crate::pipeline::sockets;
 
 /// Rows of `sockets`.
 pub fn sockets(rows: &[sockets::Row]) -> Result<RecordBatch, ArrowError> {

@@ -1,6 +1,15 @@
 //! The few questions to the operating system that the standard library has no answer for: clocks,
 //! zone, random bits, kernel release, own cost.
 
+pub mod cgroups;
+pub mod command;
+pub mod jitter;
+pub mod listeners;
+pub mod procfs;
+pub mod shell;
+pub mod signals;
+pub mod throttles;
+
 use std::ffi::CStr;
 use std::fs;
 use std::io;

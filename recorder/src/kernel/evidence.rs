@@ -5,9 +5,9 @@ use aya::{Btf as KernelTypes, Ebpf, programs::BtfTracePoint};
 use retrospan_formats::config::{Config, Offsets};
 
 use super::{Hooked, ProbeError, Probes, program};
-use crate::btf::{Btf, BtfError};
-use crate::evidence::Evidence;
-use crate::report::one_line;
+use crate::kernel::btf::{Btf, BtfError};
+use crate::rows::pending::Evidence;
+use crate::summary::one_line;
 
 const TCP: [Hooked; 3] = [
     Hooked { program: "tcp_retransmit_skb", tracepoint: "tcp_retransmit_skb" },
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn the_running_kernel_gives_all_evidence() {
-        if !std::path::Path::new(crate::btf::VMLINUX).exists() {
-            eprintln!("skipped: this kernel has no {}", crate::btf::VMLINUX);
+        if !std::path::Path::new(crate::kernel::btf::VMLINUX).exists() {
+            eprintln!("skipped: this kernel has no {}", crate::kernel::btf::VMLINUX);
             return;
         }
         let types = Btf::of_running_kernel().expect("readable");

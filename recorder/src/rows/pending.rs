@@ -6,7 +6,7 @@ use retrospan_formats::tables;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use crate::evidence_rows::{self as rows, ExecRow, SchedRow, TcpRow};
+use crate::rows::evidence::{self as rows, ExecRow, SchedRow, TcpRow};
 
 /// Rows of a full batch.
 const BATCH_ROWS: usize = 8192;

@@ -1,0 +1,5 @@
+//! From the rings of the CPUs to one sorted run of records.
+
+pub mod drain;
+pub mod merge;
+pub mod snapshot;
