@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use retrospan_formats::units;
 
+use crate::kernel::Evidence;
 use crate::options::{Options, Payload};
-use crate::rows::pending::Evidence;
 
 const EXAMPLES: &str = "\
 EXAMPLES

@@ -15,3 +15,4 @@ pub mod record;
 pub mod rings;
 pub mod rows;
 pub mod summary;
+pub mod text;

@@ -8,24 +8,23 @@ use retrospan_recorder::host::listeners;
 use retrospan_recorder::options::Options;
 use retrospan_recorder::record;
 use retrospan_recorder::summary;
+use retrospan_recorder::text;
 
 fn main() -> ExitCode {
     retrospan_formats::fault::install("retrospan-record");
     let options = Options::from(Cli::parse());
     match record::run(&options) {
         Ok(recorded) => {
-            summary::line(&summary::summary(&recorded));
+            text::line(&summary::summary(&recorded));
             if recorded.sockets > 0 || !options.has_filter() {
                 return ExitCode::SUCCESS;
             }
-            let listening = summary::one_line(&listeners::named());
-            summary::line(&format!(
-                "retrospan-record: no socket matched the filters; here listen: {listening}"
-            ));
+            let listening = text::one_line(&listeners::named());
+            text::line(&format!("retrospan-record: no socket matched the filters; here listen: {listening}"));
             ExitCode::from(1)
         }
         Err(error) => {
-            summary::line(&format!("retrospan-record: {}", summary::one_line(&error.to_string())));
+            text::line(&format!("retrospan-record: {}", text::one_line(&error.to_string())));
             ExitCode::from(2)
         }
     }

@@ -8,8 +8,7 @@ use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
 use retrospan_formats::event::MAX_SNAP_BYTES;
 use serde_json::{Map, Value, json};
 
-use crate::kernel;
-use crate::rows::pending::Evidence;
+use crate::kernel::{self, Evidence};
 
 /// How much of the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,19 +19,20 @@ use crate::host::signals::Signals;
 use crate::host::throttles::{self, Throttles};
 use crate::kernel::{self, ProbeError, Probes};
 use crate::options::{OptionError, Options};
+use crate::pipeline::Pipeline;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
-use crate::pipeline::{Pipeline, PipelineError};
 use crate::rings::drain::{Drain, Given, Round};
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
-use crate::rows;
 use crate::rows::compact;
 use crate::rows::evidence;
 use crate::rows::files::Files;
 use crate::rows::self_activity::{OwnWork, WorkKind};
-use crate::summary::{self, CommandEnd, Progress};
+use crate::rows::{self, RowsError};
+use crate::summary::{CommandEnd, Progress, Recorded};
+use crate::text;
 
 /// Rows of a part at most: one row group of a Parquet file.
 const PART_ROWS: u64 = 1 << 20;
@@ -55,9 +56,9 @@ pub enum RecordError {
     /// The capture cannot be written.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// A row could not be made.
+    /// Rows do not get to the disk.
     #[error(transparent)]
-    Pipeline(#[from] PipelineError),
+    Rows(#[from] RowsError),
     /// COMMAND cannot be run.
     #[error("{}: cannot be run: {reason}", .command.to_string_lossy())]
     Command {
@@ -74,18 +75,6 @@ pub enum RecordError {
         /// Its reason.
         source: std::io::Error,
     },
-}
-
-/// What a recording came to.
-pub struct Recorded {
-    /// The finished capture's manifest.
-    pub manifest: Manifest,
-    /// Sockets recorded.
-    pub sockets: u64,
-    /// CPU time spent before recording began: loading the kernel programs and the snapshot, s.
-    pub starting_cpu_s: f64,
-    /// How COMMAND ended, where there is one.
-    pub command: Option<CommandEnd>,
 }
 
 /// Records until the duration, a signal or the command's end.
@@ -106,9 +95,9 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
     let mut probes = kernel::start(&options.probes())?;
     let mut recording = Recording::begin(options, &mut probes)?;
-    summary::line(&format!("recording to {}", options.output.display()));
+    text::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
-        summary::line(&format!("retrospan-record: {warning}"));
+        text::line(&format!("retrospan-record: {warning}"));
     }
     let mut command = start_command(options, &mut probes)?;
     let mut progress = Progress::start(options.duration);
@@ -118,9 +107,9 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let ended = outcome.and_then(|()| recording.take_rest(&mut probes));
     match ended {
         // The writer knows why it ended.
-        Err(RecordError::Pipeline(PipelineError::WriterGone)) => {
+        Err(RecordError::Rows(RowsError::WriterGone)) => {
             recording.files.finish()?;
-            Err(PipelineError::WriterGone.into())
+            Err(RowsError::WriterGone.into())
         }
         Err(error) => Err(error),
         Ok(elapsed_s) => recording.finish(&mut probes, elapsed_s, command_end),
@@ -167,7 +156,7 @@ impl Recording {
             pipeline.leave_out_execs();
         }
         pipeline.sockets.set_owners(owners);
-        files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(PipelineError::from)?)?;
+        files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(RowsError::from)?)?;
         let now = Instant::now();
         let mut jitter = Jitter::default();
         Ok(Recording {
@@ -185,7 +174,7 @@ impl Recording {
             throttles: Throttles::of_host(),
             own_work,
             lost: 0,
-            starting_cpu_s: cpu_s(&host::own_cost()),
+            starting_cpu_s: host::cpu_s(&host::own_cost()),
         })
     }
 
@@ -239,7 +228,7 @@ impl Recording {
         Ok(round)
     }
 
-    fn release(&mut self, watermark_ns: u64) -> Result<(), PipelineError> {
+    fn release(&mut self, watermark_ns: u64) -> Result<(), RowsError> {
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         let mut result = Ok(());
         self.merge.release(watermark_ns, |row| {
@@ -293,7 +282,7 @@ impl Recording {
         table: &'static Table,
         batch: Result<arrow::array::RecordBatch, arrow::error::ArrowError>,
     ) -> Result<(), RecordError> {
-        Ok(self.files.rows(table, batch.map_err(PipelineError::from)?)?)
+        Ok(self.files.rows(table, batch.map_err(RowsError::from)?)?)
     }
 
     /// Finishes the current part: everything emitted up to `whole_until_ns` is in it or in an earlier one.
@@ -422,11 +411,6 @@ fn command_end(child: &mut Child) -> CommandEnd {
         Ok(Some(status)) => CommandEnd::Ended(status),
         _ => CommandEnd::Runs(child.id()),
     }
-}
-
-/// All of it.
-pub fn cpu_s(cost: &Cost) -> f64 {
-    cost.user_cpu_s + cost.system_cpu_s
 }
 
 fn manifest(

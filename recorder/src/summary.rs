@@ -1,21 +1,18 @@
 //! What the user sees on stderr: progress on a terminal, and a summary at the end.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stderr};
+use std::io::{IsTerminal, stderr};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use retrospan_formats::manifest::Manifest;
 
-use crate::record::{Recorded, cpu_s};
+use crate::host::cpu_s;
+use crate::text::{clock, counted, grouped};
 
 /// Time between two updates of the progress line.
 const UPDATE: Duration = Duration::from_millis(500);
-
-/// Writes a line to stderr. One that nobody reads any more must not end a recording.
-pub fn line(text: &str) {
-    let _ = writeln!(stderr().lock(), "{text}");
-}
 
 /// The progress line; nothing at all where stderr is no terminal.
 pub struct Progress {
@@ -83,6 +80,18 @@ pub enum CommandEnd {
     Runs(u32),
 }
 
+/// What a recording came to.
+pub struct Recorded {
+    /// The finished capture's manifest.
+    pub manifest: Manifest,
+    /// Sockets recorded.
+    pub sockets: u64,
+    /// CPU time spent before recording began: loading the kernel programs and the snapshot, s.
+    pub starting_cpu_s: f64,
+    /// How COMMAND ended, where there is one.
+    pub command: Option<CommandEnd>,
+}
+
 /// The summary of a finished recording.
 pub fn summary(recorded: &Recorded) -> String {
     let manifest = &recorded.manifest;
@@ -129,54 +138,9 @@ fn lost_thing(kind: &str) -> String {
     if kind == "record" { kind.to_owned() } else { format!("{kind} record") }
 }
 
-fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
-/// An error on one line: where it has several (the verifier tells a million instructions), the first and the last.
-pub fn one_line(error: &str) -> String {
-    const MOST: usize = 400;
-    let cut = |line: &str| line.trim_end().chars().take(MOST).collect::<String>();
-    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
-    let first = lines.next().map(cut).unwrap_or_default();
-    match lines.next_back() {
-        Some(last) => format!("{first} ... {}", cut(last)),
-        None => first,
-    }
-}
-
-/// Hours, minutes and seconds.
-fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_easy_to_read() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!(clock(Duration::from_secs(59)), "0:59");
-        assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
-    }
 
     #[test]
     fn every_loss_has_a_plural() {
@@ -184,13 +148,6 @@ mod tests {
         assert_eq!(text(72, "process"), "72 process records");
         assert_eq!(text(1, "send"), "1 send record");
         assert_eq!(text(2, "record"), "2 records");
-    }
-
-    #[test]
-    fn an_error_is_one_line() {
-        assert_eq!(one_line("a: b"), "a: b");
-        assert_eq!(one_line("a\nb\nc\n\n"), "a ... c");
-        assert_eq!(one_line(&"x".repeat(10_000)).len(), 400);
     }
 
     #[test]

@@ -4,9 +4,9 @@ mod kernel_support;
 
 use kernel_support::{Pair, Recording, own_sockets};
 use retrospan_formats::event::{Kind, Record, SchedKind, loss};
+use retrospan_recorder::kernel::Evidence;
 use retrospan_recorder::kernel::Options;
 use retrospan_recorder::pipeline::losses::without_room;
-use retrospan_recorder::rows::pending::Evidence;
 use std::io::{Read, Write};
 
 #[test]

@@ -23,14 +23,14 @@ use retrospan_formats::writer::CaptureWriter;
 use retrospan_recorder::host;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
+use retrospan_recorder::pipeline::Pipeline;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
-use retrospan_recorder::pipeline::{Pipeline, PipelineError};
 use retrospan_recorder::rings::merge::Merge;
-use retrospan_recorder::rows;
 use retrospan_recorder::rows::compact;
 use retrospan_recorder::rows::files::Files;
 use retrospan_recorder::rows::self_activity::OwnWork;
+use retrospan_recorder::rows::{self, RowsError};
 
 use traffic::{START_NS, Traffic};
 
@@ -132,7 +132,7 @@ fn release(
     watermark_ns: u64,
     pipeline: &mut Pipeline,
     files: &Files,
-) -> Result<(), PipelineError> {
+) -> Result<(), RowsError> {
     let mut result = Ok(());
     merge.release(watermark_ns, |row| {
         if result.is_ok() {

@@ -151,6 +151,11 @@ pub fn own_cost() -> Cost {
     }
 }
 
+/// CPU time in user and in kernel mode, s.
+pub fn cpu_s(cost: &Cost) -> f64 {
+    cost.user_cpu_s + cost.system_cpu_s
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

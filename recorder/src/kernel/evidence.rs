@@ -4,10 +4,66 @@
 use aya::{Btf as KernelTypes, Ebpf, programs::BtfTracePoint};
 use retrospan_formats::config::{Config, Offsets};
 
-use super::{Hooked, ProbeError, Probes, program};
+use super::error::{ProbeError, explain};
+use super::{Hooked, Probes, program};
 use crate::kernel::btf::{Btf, BtfError};
-use crate::rows::pending::Evidence;
-use crate::summary::one_line;
+use crate::text::one_line;
+
+/// Which evidence is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Retransmits, resets and round-trip times.
+    pub tcp: bool,
+    /// Waits of threads, stopped processes and throttled cgroups.
+    pub sched: bool,
+    /// CPU time by process.
+    pub usage: bool,
+    /// Programs started.
+    pub execs: bool,
+}
+
+impl Evidence {
+    /// None of it.
+    pub const NONE: Evidence = Evidence { tcp: false, sched: false, usage: false, execs: false };
+    /// All of it.
+    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true, execs: true };
+
+    /// A list such as `tcp,sched`, or `none`.
+    pub fn parse(text: &str) -> Result<Evidence, String> {
+        if text == "none" {
+            return Ok(Evidence::NONE);
+        }
+        let mut evidence = Evidence::NONE;
+        for word in text.split(',') {
+            match word.trim() {
+                "tcp" => evidence.tcp = true,
+                "sched" => evidence.sched = true,
+                "usage" => evidence.usage = true,
+                "execs" => evidence.execs = true,
+                other => {
+                    return Err(format!("{other:?} is none of tcp, sched, usage, execs; or say none alone"));
+                }
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// The words of the list.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(self.tcp, "tcp"), (self.sched, "sched"), (self.usage, "usage"), (self.execs, "execs")];
+        all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
+    }
+
+    /// What is left without `other`.
+    pub fn without(self, other: Evidence) -> Evidence {
+        Evidence {
+            tcp: self.tcp && !other.tcp,
+            sched: self.sched && !other.sched,
+            usage: self.usage && !other.usage,
+            execs: self.execs && !other.execs,
+        }
+    }
+}
 
 const TCP: [Hooked; 3] = [
     Hooked { program: "tcp_retransmit_skb", tracepoint: "tcp_retransmit_skb" },
@@ -107,7 +163,7 @@ pub fn load(ebpf: &mut Ebpf, types: &KernelTypes, on: Evidence, warnings: &mut V
     let mut load = |hooked: Hooked| -> Result<(), ProbeError> {
         let what = format!("program {}", hooked.program);
         let found: &mut BtfTracePoint = program(ebpf, hooked.program)?;
-        found.load(hooked.tracepoint, types).map_err(|error| super::explain(&what, &error))
+        found.load(hooked.tracepoint, types).map_err(|error| explain(&what, &error))
     };
     settle(on, warnings, &mut load)
 }
@@ -152,6 +208,23 @@ mod tests {
             if hooked.program == program { Err(ProbeError::Kernel("no\nreally".into())) } else { Ok(()) }
         });
         (on, warnings)
+    }
+
+    #[test]
+    fn a_list_says_what_is_wanted() {
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
+        assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
+        for wrong in ["", "none,tcp", "net", "tcp,"] {
+            assert!(Evidence::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left() {
+        let tcp = Evidence { tcp: true, ..Evidence::NONE };
+        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs"]);
+        assert_eq!(Evidence::NONE.without(tcp), Evidence::NONE);
     }
 
     #[test]

@@ -6,15 +6,16 @@
 pub mod btf;
 mod casts;
 mod descendants;
+mod error;
 mod evidence;
 mod requirements;
 mod usage;
 
+pub use error::ProbeError;
+pub use evidence::Evidence;
 pub use usage::CpuTimes;
 
-use crate::kernel::btf;
-use crate::rows::pending::Evidence;
-use crate::summary::one_line;
+use crate::text::one_line;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
@@ -22,7 +23,7 @@ use aya::{
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use casts::Cast;
-use requirements::explain;
+use error::{explain, missing_map};
 use retrospan_formats::{
     config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange, SOCKET_PLACES},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
@@ -84,31 +85,6 @@ pub struct Options {
     pub evidence: Evidence,
     /// Shorter waits of threads are no evidence, us.
     pub sched_threshold_us: u32,
-}
-
-/// Why the kernel programs are not running, with what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// A capability is missing.
-    #[error("{0}")]
-    Privilege(String),
-    /// The kernel lacks something.
-    #[error("{0}")]
-    Kernel(String),
-    /// A limit of this process or of the machine was reached.
-    #[error("{0}")]
-    Limit(String),
-    /// An option cannot be honoured.
-    #[error("{0}")]
-    Option(String),
-    /// The object is damaged or refused.
-    #[error("{what}: {reason}")]
-    Object {
-        /// The program, map or file.
-        what: String,
-        /// The kernel's or the loader's reason.
-        reason: String,
-    },
 }
 
 /// Losses of one CPU since the start: index is a [`retrospan_formats::event::Kind`] number or a constant of [`loss`].
@@ -308,10 +284,6 @@ fn make_rings(ebpf: &mut Ebpf, wanted_bytes: u32, cpus: u32) -> Result<Vec<RingB
             Ok(ring)
         })
         .collect()
-}
-
-fn missing_map(name: &str) -> ProbeError {
-    ProbeError::Object { what: format!("map {name}"), reason: "not in the object".to_owned() }
 }
 
 impl Probes {

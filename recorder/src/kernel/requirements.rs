@@ -1,6 +1,6 @@
 //! What the kernel programs need of this machine, and how to say that it is missing.
 
-use super::ProbeError;
+use super::error::ProbeError;
 
 /// The oldest kernel whose instructions and helpers the programs use.
 const OLDEST_KERNEL: (u32, u32) = (5, 15);
@@ -54,45 +54,6 @@ fn check_kernel(release: &str) -> Result<(), ProbeError> {
     }
 }
 
-/// What the kernel's refusal of a program or map means.
-pub fn explain(what: &str, error: &(dyn std::error::Error + 'static)) -> ProbeError {
-    let mut reason = error.to_string();
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            match io.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES) if !reason.contains("processed") => {
-                    return ProbeError::Privilege(format!(
-                        "the kernel refused {what} ({io}): run as root, outside of containers without CAP_BPF; kernel lockdown and kernel.unprivileged_bpf_disabled are the other usual reasons"
-                    ));
-                }
-                Some(libc::EMFILE | libc::ENFILE) => return ProbeError::Limit(too_many_files(what, io)),
-                Some(libc::ENOMEM) => {
-                    return ProbeError::Limit(format!(
-                        "there is not enough memory for {what} ({io}): the limit of a container or cgroup counts the kernel's maps and rings, too; give it more, or make the rings smaller (--ring-size)"
-                    ));
-                }
-                _ => {}
-            }
-            if !reason.contains(&io.to_string()) {
-                reason = format!("{reason}: {io}");
-            }
-        }
-        cause = inner.source();
-    }
-    ProbeError::Object { what: what.to_owned(), reason }
-}
-
-fn too_many_files(what: &str, error: &std::io::Error) -> String {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid rlimit to write to.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    format!(
-        "no file descriptor is left for {what} ({error}): this process may have {} open; allow more (ulimit -n), a hundred and one for each CPU are enough",
-        limit.rlim_cur
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,20 +67,6 @@ mod tests {
         assert!(text.starts_with("loading kernel programs needs CAP_PERFMON: run as root"), "{text}");
         let text = check_capabilities("").expect_err("nothing").to_string();
         assert!(text.contains("CAP_BPF and CAP_PERFMON:"), "{text}");
-    }
-
-    #[test]
-    fn a_limit_that_was_reached_is_named() {
-        let of = |number: i32| std::io::Error::from_raw_os_error(number);
-        let text = explain("map A", &of(libc::EMFILE)).to_string();
-        assert!(text.contains("map A") && text.contains("ulimit -n"), "{text}");
-        let text = explain("map A", &of(libc::ENOMEM)).to_string();
-        assert!(text.contains("not enough memory for map A"), "{text}");
-        let refused = aya::maps::MapError::CreateError { name: "A".to_owned(), io_error: of(libc::E2BIG) };
-        let text = explain("the programs", &refused).to_string();
-        assert!(text.contains("failed to create map `A`") && text.contains("too long"), "{text}");
-        let refused = aya::maps::MapError::CreateError { name: "A".to_owned(), io_error: of(libc::EMFILE) };
-        assert!(matches!(explain("the programs", &refused), ProbeError::Limit(_)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use retrospan_formats::event::OnCpu;
 
-use super::requirements::explain;
-use super::{ProbeError, Probes, missing_map};
+use super::Probes;
+use super::error::{ProbeError, explain, missing_map};
 
 /// `BPF_MAP_LOOKUP_BATCH` (Linux 5.6).
 const LOOKUP_BATCH: libc::c_long = 24;

@@ -6,18 +6,7 @@ use retrospan_formats::event::{Kind, SchedKind, TcpKind, loss};
 use retrospan_formats::manifest;
 
 use crate::kernel::LossCounters;
-
-/// A row of `loss`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the column of that name")]
-pub struct LossRow {
-    pub from_boot_ns: u64,
-    pub to_boot_ns: u64,
-    pub cpu: u16,
-    pub kind: &'static str,
-    pub cause: &'static str,
-    pub count: u64,
-}
+use crate::rows::LossRow;
 
 /// Counts losses and turns them into rows.
 #[derive(Debug)]

@@ -24,24 +24,10 @@ use crate::pipeline::processes::Processes;
 use crate::pipeline::redact::{Data, Redactor, Stream};
 use crate::pipeline::sockets::Sockets;
 use crate::rings::merge::{Place, Row};
-use crate::rows;
 use crate::rows::events::{Event, EventColumns};
 use crate::rows::evidence::{ExecRow, SchedRow, TcpRow};
 use crate::rows::pending::EvidenceRows;
-
-/// Why recording cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// A batch could not be built.
-    #[error("rows do not fit their table: {0}")]
-    Rows(#[from] ArrowError),
-    /// The writer has ended; it has the reason.
-    #[error("the writer has ended")]
-    WriterGone,
-}
-
-/// Takes a finished batch.
-pub type Sink<'a> = dyn FnMut(&'static Table, RecordBatch) -> Result<(), PipelineError> + 'a;
+use crate::rows::{self, RowsError, Sink};
 
 /// The state of a recording, from records to rows.
 pub struct Pipeline {
@@ -105,7 +91,7 @@ impl Pipeline {
     }
 
     /// Takes the next record.
-    pub fn record(&mut self, row: Row<'_>, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
+    pub fn record(&mut self, row: Row<'_>, sink: &mut Sink<'_>) -> Result<(), RowsError> {
         let Row { header, body, place } = row;
         if header.record == Record::More as u8 {
             self.more(&header, body);
@@ -145,7 +131,7 @@ impl Pipeline {
     }
 
     /// Hands over the rows of `events` so far.
-    pub fn flush(&mut self, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
+    pub fn flush(&mut self, sink: &mut Sink<'_>) -> Result<(), RowsError> {
         self.release_held();
         if self.columns.is_empty() {
             return Ok(());
@@ -155,7 +141,7 @@ impl Pipeline {
     }
 
     /// Hands over everything that the part which ends now must hold.
-    pub fn end_part(&mut self, sink: &mut Sink<'_>) -> Result<(), PipelineError> {
+    pub fn end_part(&mut self, sink: &mut Sink<'_>) -> Result<(), RowsError> {
         self.flush(sink)?;
         for (table, batch) in self.evidence.take_all()? {
             sink(table, batch)?;

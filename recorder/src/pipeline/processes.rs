@@ -12,38 +12,14 @@ use crate::fast_map::FastMap;
 use crate::host::cgroups::Cgroups;
 use crate::host::procfs::{self, Found};
 use crate::host::shell;
+use crate::rows::ProcessRow;
 
 /// /proc gives start times in ticks of 10 ms, records in ns.
 const TICK_NS: u64 = 10_000_000;
 
-/// A row of `processes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Start in ms since boot, times 2^22, plus pid.
-    pub process_id: i64,
-    /// Thread group id.
-    pub pid: u32,
-    /// The parent when it was born.
-    pub parent_process_id: Option<i64>,
-    /// Path of the executable.
-    pub exe: Option<Rc<str>>,
-    /// Name of the thread-group leader.
-    pub comm: Rc<str>,
-    /// Arguments as they may be kept, shell-quoted.
-    pub argv: Option<Rc<str>>,
-    /// Path of the cgroup.
-    pub cgroup: Option<Rc<str>>,
-    /// CLOCK_BOOTTIME of the start, ns.
-    pub start_boot_ns: u64,
-    /// CLOCK_BOOTTIME of the end, ns.
-    pub end_boot_ns: Option<u64>,
-    /// Wait status.
-    pub exit_code: Option<i32>,
-}
-
 #[derive(Debug)]
 struct Entry {
-    row: Row,
+    row: ProcessRow,
     cgroup_id: u64,
     /// Differs from what was last written.
     changed: bool,
@@ -115,7 +91,7 @@ impl Processes {
     }
 
     /// Takes a record of a process's life. After an exec: what the process is now.
-    pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&Row> {
+    pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&ProcessRow> {
         self.last = None;
         let fixed = body.get(..size_of::<Process>())?;
         let process: Process = pod_read_unaligned(fixed);
@@ -206,7 +182,7 @@ impl Processes {
     }
 
     fn born(&self, pid: u32, process: &Process) -> Entry {
-        let row = Row {
+        let row = ProcessRow {
             process_id: process_id(pid, process.start_boot_ns),
             pid,
             parent_process_id: self.live.get(&process.parent_pid).map(|e| e.row.process_id),
@@ -225,7 +201,7 @@ impl Processes {
         if self.live.contains_key(&found.pid) {
             return;
         }
-        let row = Row {
+        let row = ProcessRow {
             process_id: process_id(found.pid, found.start_boot_ns),
             pid: found.pid,
             parent_process_id: self.live.get(&found.parent_pid).map(|e| e.row.process_id),
@@ -243,7 +219,7 @@ impl Processes {
 
     /// The rows that are new or different since the last call, by id. Processes that had ended by the call before
     /// are forgotten: what is told of one may come a little after its end.
-    pub fn take_rows(&mut self) -> Vec<Row> {
+    pub fn take_rows(&mut self) -> Vec<ProcessRow> {
         let mut rows = Vec::new();
         for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
             if entry.written {

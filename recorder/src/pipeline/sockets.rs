@@ -11,6 +11,7 @@ use retrospan_formats::event::{self, Kind, role};
 
 use crate::fast_map::FastMap;
 use crate::pipeline::redact::Stream;
+use crate::rows::SocketRow;
 
 /// TCP_CLOSE of include/net/tcp_states.h.
 const TCP_CLOSE: u8 = 7;
@@ -19,26 +20,6 @@ const TCP_CLOSE: u8 = 7;
 const STREAM_KEPT_NS: u64 = 2_000_000_000;
 /// More sockets than the kernel programs have room for cannot be open: the closing of some was lost.
 const MOST_OPEN: usize = 262_144 + SOCKET_PLACES as usize;
-
-/// A row of `sockets`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the column of that name")]
-pub struct Row {
-    pub socket_id: i64,
-    pub process_id: Option<i64>,
-    pub netns: i64,
-    pub family: &'static str,
-    pub protocol: &'static str,
-    pub role: &'static str,
-    pub local: (IpAddr, u16),
-    pub remote: Option<(IpAddr, u16)>,
-    pub inode: Option<i64>,
-    pub discovered: bool,
-    pub opened_boot_ns: Option<i64>,
-    pub closed_boot_ns: Option<i64>,
-    pub first_send_seq: Option<u32>,
-    pub first_receive_seq: Option<u32>,
-}
 
 /// One socket.
 #[derive(Debug, Default)]
@@ -114,11 +95,11 @@ impl Entry {
         }
     }
 
-    fn row(&self, socket_id: u64) -> Option<Row> {
+    fn row(&self, socket_id: u64) -> Option<SocketRow> {
         let record = self.record.as_ref()?;
         let is_listener = record.role == role::LISTENER;
         let has_seqs = !is_listener && (record.first_send_seq, record.first_receive_seq) != (0, 0);
-        Some(Row {
+        Some(SocketRow {
             socket_id: socket_id as i64,
             process_id: self.owner,
             netns: i64::from(record.netns),
@@ -194,7 +175,7 @@ impl Sockets {
 
     /// The rows that are new or different since the last call, by id. Sockets that had closed by the call
     /// before, or whose record was lost, are forgotten once nothing happens on them.
-    pub fn take_rows(&mut self) -> Vec<Row> {
+    pub fn take_rows(&mut self) -> Vec<SocketRow> {
         let mut rows = Vec::new();
         for (&socket_id, entry) in self.entries.iter_mut().filter(|(_, e)| e.changed) {
             let Some(row) = entry.row(socket_id) else { continue };

@@ -16,7 +16,7 @@ use retrospan_formats::manifest;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
-use crate::pipeline::PipelineError;
+use crate::rows::RowsError;
 use crate::rows::self_activity::{OwnWork, WorkKind};
 
 /// Batches that wait at most.
@@ -47,24 +47,20 @@ impl Files {
     }
 
     /// Adds rows to the current part. Waits where the writer is behind. Fails as soon as it has given up, rows or not.
-    pub fn rows(&self, table: &'static Table, batch: RecordBatch) -> Result<(), PipelineError> {
+    pub fn rows(&self, table: &'static Table, batch: RecordBatch) -> Result<(), RowsError> {
         if self.thread.is_finished() {
-            return Err(PipelineError::WriterGone);
+            return Err(RowsError::WriterGone);
         }
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.queue.send(Message::Rows(table, batch)).map_err(|_| PipelineError::WriterGone)
+        self.queue.send(Message::Rows(table, batch)).map_err(|_| RowsError::WriterGone)
     }
 
     /// Finishes the current part.
-    pub fn end_part(
-        &self,
-        whole_until_boot_ns: u64,
-        losses: Vec<manifest::Loss>,
-    ) -> Result<(), PipelineError> {
+    pub fn end_part(&self, whole_until_boot_ns: u64, losses: Vec<manifest::Loss>) -> Result<(), RowsError> {
         let message = Message::EndPart { whole_until_boot_ns: whole_until_boot_ns as i64, losses };
-        self.queue.send(message).map_err(|_| PipelineError::WriterGone)
+        self.queue.send(message).map_err(|_| RowsError::WriterGone)
     }
 
     /// Bytes of finished files.

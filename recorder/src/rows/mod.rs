@@ -7,6 +7,8 @@ pub mod files;
 pub mod pending;
 pub mod self_activity;
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,14 +17,82 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
+use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 
-use crate::pipeline::losses::LossRow;
-use crate::pipeline::processes;
-use crate::pipeline::sockets;
+/// A row of `sockets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the column of that name")]
+pub struct SocketRow {
+    pub socket_id: i64,
+    pub process_id: Option<i64>,
+    pub netns: i64,
+    pub family: &'static str,
+    pub protocol: &'static str,
+    pub role: &'static str,
+    pub local: (IpAddr, u16),
+    pub remote: Option<(IpAddr, u16)>,
+    pub inode: Option<i64>,
+    pub discovered: bool,
+    pub opened_boot_ns: Option<i64>,
+    pub closed_boot_ns: Option<i64>,
+    pub first_send_seq: Option<u32>,
+    pub first_receive_seq: Option<u32>,
+}
+
+/// A row of `processes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessRow {
+    /// Start in ms since boot, times 2^22, plus pid.
+    pub process_id: i64,
+    /// Thread group id.
+    pub pid: u32,
+    /// The parent when it was born.
+    pub parent_process_id: Option<i64>,
+    /// Path of the executable.
+    pub exe: Option<Rc<str>>,
+    /// Name of the thread-group leader.
+    pub comm: Rc<str>,
+    /// Arguments as they may be kept, shell-quoted.
+    pub argv: Option<Rc<str>>,
+    /// Path of the cgroup.
+    pub cgroup: Option<Rc<str>>,
+    /// CLOCK_BOOTTIME of the start, ns.
+    pub start_boot_ns: u64,
+    /// CLOCK_BOOTTIME of the end, ns.
+    pub end_boot_ns: Option<u64>,
+    /// Wait status.
+    pub exit_code: Option<i32>,
+}
+
+/// A row of `loss`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the column of that name")]
+pub struct LossRow {
+    pub from_boot_ns: u64,
+    pub to_boot_ns: u64,
+    pub cpu: u16,
+    pub kind: &'static str,
+    pub cause: &'static str,
+    pub count: u64,
+}
+
+/// Why rows do not get to the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// A batch could not be built.
+    #[error("rows do not fit their table: {0}")]
+    Rows(#[from] ArrowError),
+    /// The writer has ended; it has the reason.
+    #[error("the writer has ended")]
+    WriterGone,
+}
+
+/// Takes a finished batch.
+pub type Sink<'a> = dyn FnMut(&'static Table, RecordBatch) -> Result<(), RowsError> + 'a;
 
 /// Rows of `sockets`.
-pub fn sockets(rows: &[sockets::Row]) -> Result<RecordBatch, ArrowError> {
+pub fn sockets(rows: &[SocketRow]) -> Result<RecordBatch, ArrowError> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|r| Some(r.socket_id)).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|r| r.process_id).collect::<Int64Array>()),
@@ -45,7 +115,7 @@ pub fn sockets(rows: &[sockets::Row]) -> Result<RecordBatch, ArrowError> {
 }
 
 /// Rows of `processes`.
-pub fn processes(rows: &[processes::Row]) -> Result<RecordBatch, ArrowError> {
+pub fn processes(rows: &[ProcessRow]) -> Result<RecordBatch, ArrowError> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|r| Some(r.process_id)).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|r| Some(r.pid as i32)).collect::<Int32Array>()),

@@ -11,12 +11,12 @@ use retrospan_formats::tables;
 use retrospan_formats::writer::CaptureWriter;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
+use retrospan_recorder::pipeline::Pipeline;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
-use retrospan_recorder::pipeline::{Pipeline, PipelineError};
 use retrospan_recorder::rings::merge::Merge;
-use retrospan_recorder::rows;
 use retrospan_recorder::rows::compact;
+use retrospan_recorder::rows::{self, RowsError};
 
 /// A process that the records tell of: pid, process id.
 pub const SERVER: (u32, u64) = (4_300_100, 100_000_000);
@@ -177,9 +177,7 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
     writer
 }
 
-fn sink(
-    writer: &mut CaptureWriter,
-) -> impl FnMut(&'static Table, RecordBatch) -> Result<(), PipelineError> + '_ {
+fn sink(writer: &mut CaptureWriter) -> impl FnMut(&'static Table, RecordBatch) -> Result<(), RowsError> + '_ {
     |table, batch| {
         writer.append(table, &batch).unwrap();
         Ok(())

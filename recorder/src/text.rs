@@ -1,0 +1,67 @@
+//! Numbers, times and errors as a person reads them, and the line that goes to stderr.
+
+use std::io::{Write as _, stderr};
+use std::time::Duration;
+
+/// Writes a line to stderr. One that nobody reads any more must not end a recording.
+pub fn line(text: &str) {
+    let _ = writeln!(stderr().lock(), "{text}");
+}
+
+/// An error on one line: where it has several (the verifier tells a million instructions), the first and the last.
+pub fn one_line(error: &str) -> String {
+    const MOST: usize = 400;
+    let cut = |line: &str| line.trim_end().chars().take(MOST).collect::<String>();
+    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().map(cut).unwrap_or_default();
+    match lines.next_back() {
+        Some(last) => format!("{first} ... {}", cut(last)),
+        None => first,
+    }
+}
+
+/// A number with what it counts.
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// Hours, minutes and seconds.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// Digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!(clock(Duration::from_secs(59)), "0:59");
+        assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(one_line("a: b"), "a: b");
+        assert_eq!(one_line("a\nb\nc\n\n"), "a ... c");
+        assert_eq!(one_line(&"x".repeat(10_000)).len(), 400);
+    }
+}
