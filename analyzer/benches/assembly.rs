@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use assembly_support::{Connection, World, new_capture};
-use retrospan_analyzer::assemble::{Options, assemble};
+use retrospan_analyzer::assembly::{Options, assemble};
 use retrospan_formats::reader::Capture;
 
 const GET: &[u8] =

@@ -13,8 +13,11 @@ use std::time::Instant;
 
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrameWriteOptions;
-use retrospan_analyzer::assemble::{ALGORITHM_VERSION, Options};
-use retrospan_analyzer::{cache, catalog, dimensions, library};
+use retrospan_analyzer::assembly::{ALGORITHM_VERSION, Options};
+use retrospan_analyzer::sql::cache;
+use retrospan_analyzer::sql::library;
+use retrospan_analyzer::sql::session;
+use retrospan_analyzer::tables::dimensions;
 use retrospan_formats::reader::Capture;
 use serde_json::{Map, Value, json};
 
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
 
 async fn run(directory: &Path, out: &Path, runs: usize) -> Result<(), Box<dyn std::error::Error>> {
     let capture = Capture::open(directory)?;
-    let context = catalog::open(&capture)?;
+    let context = session::open(&capture)?;
     // Assembles the derived tables where nobody did before: that is not what is measured here.
     context.sql("SELECT count(*) FROM spans").await?.collect().await?;
     println!(
@@ -58,7 +61,7 @@ async fn run(directory: &Path, out: &Path, runs: usize) -> Result<(), Box<dyn st
         let mut runs_ms = Vec::new();
         for _ in 0..=runs {
             let begin = Instant::now();
-            let frame = catalog::plan(&context, &query.statement(&values))
+            let frame = session::plan(&context, &query.statement(&values))
                 .await?
                 .with_param_values(values.clone())?;
             frame.collect().await?;
@@ -67,7 +70,7 @@ async fn run(directory: &Path, out: &Path, runs: usize) -> Result<(), Box<dyn st
         // The first run warms up.
         runs_ms.remove(0);
         let result = out.join(format!("{}.parquet", query.name));
-        let frame = catalog::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
+        let frame = session::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         frame.write_parquet(&result.to_string_lossy(), DataFrameWriteOptions::new(), None).await?;
         println!("{}", json!({ "query": query.name, "sql": query.sql, "values": shown, "ms": runs_ms }));
     }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use retrospan_formats::units::duration_ns;
 
 use crate::findings::Metric;
-use crate::findings::keys::By;
+use crate::findings::groups::By;
 use crate::otlp::endpoint::Protocol;
 use crate::print::Format;
 

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use retrospan_analyzer::blame;
 use retrospan_analyzer::cli::Cli;
 use retrospan_analyzer::commands;
 use retrospan_analyzer::print::note;
+use retrospan_analyzer::sql::blame;
 
 fn main() -> ExitCode {
     retrospan_formats::fault::install("retrospan");

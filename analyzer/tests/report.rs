@@ -10,8 +10,11 @@ use cli_support::*;
 use retrospan_analyzer::findings::{
     Also, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike, Unexplained,
 };
-use retrospan_analyzer::report::{gather, page, plot, text};
-use retrospan_analyzer::{catalog, report};
+use retrospan_analyzer::report;
+use retrospan_analyzer::report::data::load;
+use retrospan_analyzer::report::page;
+use retrospan_analyzer::report::pictures::{plot, terminal};
+use retrospan_analyzer::sql::session;
 use retrospan_formats::manifest::Loss;
 use retrospan_formats::reader::Capture;
 use serde_json::json;
@@ -165,19 +168,19 @@ fn gathered(path: &Path, with_findings: bool) -> report::data::Report {
     let capture = Capture::open(path).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let context = catalog::open(&capture).unwrap();
+        let context = session::open(&capture).unwrap();
         let findings = if with_findings {
             let query = "SELECT trace_id FROM traces WHERE root_duration_ns > 200000000 ORDER BY start_time";
             let batches = context.sql(query).await.unwrap().collect().await.unwrap();
             let ids = batches.iter().flat_map(|batch| {
-                let column = gather::texts(batch, "trace_id").unwrap();
+                let column = load::texts(batch, "trace_id").unwrap();
                 (0..batch.num_rows()).map(|row| column.value(row).to_owned()).collect::<Vec<_>>()
             });
             findings(ids.collect())
         } else {
             Findings { notes: vec!["Nothing comes back.".to_owned()], ..Findings::default() }
         };
-        gather::report(&context, &capture, findings).await.unwrap()
+        load::report(&context, &capture, findings).await.unwrap()
     })
 }
 
@@ -338,7 +341,7 @@ fn figures_are_those_of_the_spans() {
     assert_eq!(fold.lossy.iter().filter(|&&lossy| lossy).count(), 29);
     let slow = &report.traces[0].slow;
     assert_eq!((slow.len(), slow[0].spans.len(), slow[0].spans[1].depth), (3, 2, 1));
-    let shown = text::fold(fold, false);
+    let shown = terminal::fold(fold, false);
     // The third spike hides behind the loss.
     assert_eq!(shown.lines().filter(|line| line.contains('█')).count(), CYCLES as usize - 1, "{shown}");
     assert!(shown.contains('/'), "{shown}");

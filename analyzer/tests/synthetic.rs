@@ -1,9 +1,9 @@
 //! Made captures, looked at as the default command looks: what was put in comes out, and nothing else.
 
-use retrospan_analyzer::catalog;
 use retrospan_analyzer::findings::Findings;
+use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
-use retrospan_analyzer::findings::spikes::find;
+use retrospan_analyzer::sql::session;
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
 
@@ -28,7 +28,7 @@ fn found(plan: &Plan) -> (Truth, Findings) {
     let capture = Capture::open(&directory).expect("the capture opens");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
-        let context = catalog::open(&capture).expect("tables");
+        let context = session::open(&capture).expect("tables");
         find(&context, &capture, &Options::default(), &|_| ()).await
     });
     (truth, findings.expect("findings"))

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use judge::Case;
-use retrospan_analyzer::catalog;
 use retrospan_analyzer::findings::Findings;
+use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
-use retrospan_analyzer::findings::spikes::find;
+use retrospan_analyzer::sql::session;
 use retrospan_analyzer::synthetic::{Plan, Truth, write};
 use retrospan_formats::reader::Capture;
 
@@ -79,7 +79,7 @@ fn ask(directory: &Path) -> Findings {
     let capture = Capture::open(directory).expect("the capture opens");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
-        let context = catalog::open(&capture).expect("tables");
+        let context = session::open(&capture).expect("tables");
         find(&context, &capture, &Options::default(), &|_| ()).await
     });
     findings.expect("findings")

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewBuil
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use retrospan_analyzer::findings::bins::{Bins, count};
-use retrospan_analyzer::findings::keys::{By, Keys};
+use retrospan_analyzer::findings::groups::{By, Keys};
 
 const SPANS: i64 = 10_000_000;
 const BATCH: i64 = 8192;

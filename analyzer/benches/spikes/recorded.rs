@@ -7,7 +7,7 @@ use datafusion::arrow::array::{AsArray, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use retrospan_analyzer::findings::bins::{Bins, count};
-use retrospan_analyzer::findings::keys::Keys;
+use retrospan_analyzer::findings::groups::Keys;
 use retrospan_analyzer::findings::search::{Options, candidates, search};
 
 const SPANS: &str = "CREATE VIEW spans AS SELECT CAST(dst_port AS BIGINT) AS connection_id, 'client' AS kind,

@@ -8,7 +8,6 @@ use retrospan_formats::reader::Capture;
 use tokio::sync::mpsc;
 
 use super::{block_on, spans_where};
-use crate::catalog;
 use crate::cli::ExportArgs;
 use crate::error::{Error, Result};
 use crate::otlp::convert::{Batch, Batcher, Parents};
@@ -16,7 +15,8 @@ use crate::otlp::endpoint::Endpoint;
 use crate::otlp::resource::Resources;
 use crate::otlp::send::{Delivered, Receiver};
 use crate::print;
-use crate::span_rows::SpanBatch;
+use crate::sql::session;
+use crate::tables::spans::SpanBatch;
 
 /// What resources are made of.
 const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM processes";
@@ -29,9 +29,9 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
     let url = endpoint.url();
     let (delivered, orphans) = block_on(async {
-        let context = catalog::open(&capture)?;
-        let spans = catalog::plan(&context, &spans).await?;
-        let processes = catalog::plan(&context, PROCESSES).await?.collect().await?;
+        let context = session::open(&capture)?;
+        let spans = session::plan(&context, &spans).await?;
+        let processes = session::plan(&context, PROCESSES).await?.collect().await?;
         let resources = Resources::new(&capture.manifest, &processes)?;
         let receiver = Receiver::connect(endpoint, &headers).await?;
         // Without a condition every recorded parent is sent too.

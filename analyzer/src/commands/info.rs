@@ -9,9 +9,9 @@ use retrospan_formats::tables;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{InfoArgs, TextFormat};
-use crate::dimensions::{self, Clock, ClockStep};
 use crate::error::Result;
 use crate::print;
+use crate::tables::dimensions::{self, Clock, ClockStep};
 use crate::text::{self, count, duration, harmless, size};
 
 /// Prints it.

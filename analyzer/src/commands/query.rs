@@ -10,11 +10,11 @@ use datafusion::common::ScalarValue;
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
-use crate::catalog;
 use crate::cli::QueryCommand;
 use crate::error::{Error, Result};
-use crate::library::{self, Query};
 use crate::print::{self, Format, Output, Style};
+use crate::sql::library::{self, Query};
+use crate::sql::session;
 
 /// Lists, shows or runs.
 pub fn run(command: QueryCommand) -> Result<ExitCode> {
@@ -53,8 +53,8 @@ fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
         meanings: query.columns.iter().map(|column| column.ty.meaning()).collect(),
     };
     block_on(async {
-        let context = catalog::open(&capture)?;
-        let frame = catalog::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
+        let context = session::open(&capture)?;
+        let frame = session::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         print::rows(frame, format, &style, &output).await
     })
 }

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use retrospan_formats::reader::Capture;
 
 use super::{block_on, spikes};
-use crate::catalog;
 use crate::cli::ReportArgs;
 use crate::error::{Error, Result, at};
-use crate::report::colour::Theme;
 use crate::report::data::Report;
-use crate::report::svg::{Place, draw};
-use crate::report::{gather, page, plot};
+use crate::report::data::load;
+use crate::report::draw::colour::Theme;
+use crate::report::draw::svg::{Place, draw};
+use crate::report::page;
+use crate::report::pictures::plot;
+use crate::sql::session;
 
 /// Writes it.
 pub fn run(args: ReportArgs) -> Result<ExitCode> {
@@ -20,9 +22,9 @@ pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let options = spikes::options(&args.search)?;
     let capture = Capture::open(&args.capture)?;
     let report = block_on(async {
-        let context = catalog::open(&capture)?;
+        let context = session::open(&capture)?;
         let findings = spikes::look(&context, &capture, &options).await?;
-        gather::report(&context, &capture, findings).await
+        load::report(&context, &capture, findings).await
     })?;
     let bytes = wanted.bytes(&report)?;
     std::fs::write(&args.output, bytes).map_err(at(&args.output))?;
@@ -67,7 +69,7 @@ impl Wanted<'_> {
             Wanted::Svg(name) => {
                 draw(&scene(name)?, Place::Alone(Theme::Light), "").into_string().into_bytes()
             }
-            Wanted::Png(name) => crate::report::raster::png(&scene(name)?, Theme::Light),
+            Wanted::Png(name) => crate::report::draw::raster::png(&scene(name)?, Theme::Light),
         })
     }
 }

@@ -10,10 +10,10 @@ use futures::StreamExt;
 use retrospan_formats::reader::Capture;
 
 use super::{block_on, spans_where};
-use crate::catalog;
 use crate::cli::SpansArgs;
 use crate::error::{Error, Result};
-use crate::span_rows::{SpanBatch, SpanRow, typed};
+use crate::sql::session;
+use crate::tables::spans::{SpanBatch, SpanRow, typed};
 use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.
@@ -22,8 +22,8 @@ pub fn run(args: SpansArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
     let offset_s = capture.manifest.host.utc_offset_s;
     block_on(async {
-        let context = catalog::open(&capture)?;
-        let mut batches = catalog::plan(&context, &query).await?.execute_stream().await?;
+        let context = session::open(&capture)?;
+        let mut batches = session::plan(&context, &query).await?.execute_stream().await?;
         let mut out = BufWriter::new(io::stdout());
         while let Some(batch) = batches.next().await.transpose()? {
             let peers = Peers::new(&batch)?;

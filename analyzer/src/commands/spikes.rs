@@ -10,17 +10,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
-use crate::catalog;
 use crate::cli::{SearchArgs, SpikesArgs, TextFormat};
 use crate::error::{Error, Result};
-use crate::findings::keys::By;
+use crate::findings::find::find;
+use crate::findings::groups::By;
 use crate::findings::search::Options;
-use crate::findings::spikes::find;
-use crate::findings::{Findings, Metric, Spike, words};
+use crate::findings::{Findings, Metric, Spike, wording};
 use crate::print;
 use crate::report::data::Fold;
-use crate::report::gather;
-use crate::report::text::fold;
+use crate::report::data::load;
+use crate::report::pictures::terminal::fold;
+use crate::sql::session;
 use crate::text::{duration, harmless, time};
 
 /// Prints the findings; none is a result too.
@@ -29,9 +29,9 @@ pub fn run(args: SpikesArgs) -> Result<ExitCode> {
     let options = options(&args.search)?;
     let terminal = args.format == TextFormat::Text && std::io::stdout().is_terminal();
     let (findings, folds) = block_on(async {
-        let context = catalog::open(&capture)?;
+        let context = session::open(&capture)?;
         let findings = look(&context, &capture, &options).await?;
-        let folds = if terminal { gather::folds(&context, &capture, &findings).await? } else { Vec::new() };
+        let folds = if terminal { load::folds(&context, &capture, &findings).await? } else { Vec::new() };
         Ok((findings, folds))
     })?;
     print::text(&match args.format {
@@ -103,13 +103,15 @@ fn as_text(findings: &Findings, folds: &[Fold], capture: &str) -> String {
         let _ = writeln!(text, "{}", harmless(note));
     }
     for left in &findings.unexplained {
-        let fap =
-            left.fap.map(|fap| format!(", best period FAP {}", words::probability(fap))).unwrap_or_default();
+        let fap = left
+            .fap
+            .map(|fap| format!(", best period FAP {}", wording::probability(fap)))
+            .unwrap_or_default();
         let needed = left.needed.as_ref().map(|needed| format!("; {needed}")).unwrap_or_default();
         let line = format!(
             "not shown to be periodic: {} episodes of {} in {}{fap}{needed}",
             left.episodes,
-            words::bad(left.metric),
+            wording::bad(left.metric),
             left.stream
         );
         let _ = writeln!(text, "{}", harmless(&line));
@@ -122,11 +124,11 @@ fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, ca
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "   {name:<9} {}", harmless(&value));
     };
-    line("seen in", format!("{} of {} ({})", words::bad(spike.metric), spike.stream, spike.by));
+    line("seen in", format!("{} of {} ({})", wording::bad(spike.metric), spike.stream, spike.by));
     line("when", when(spike, offset_s));
     line("how much", how_much(spike));
     for hop in spike.hops.iter().filter(|hop| hop.share >= 0.02).take(MOST_CAUSES) {
-        let part = words::part(hop);
+        let part = wording::part(hop);
         line(
             "where",
             format!(
@@ -164,7 +166,7 @@ fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, ca
         };
         line(
             "cause",
-            format!("{}; by chance {}{dose}{misses}", cause.claim, words::probability(cause.chance)),
+            format!("{}; by chance {}{dose}{misses}", cause.claim, wording::probability(cause.chance)),
         );
     }
     let more: Vec<String> =
@@ -183,9 +185,9 @@ fn when(spike: &Spike, offset_s: i32) -> String {
     format!(
         "first at {}, jitter {}, {}, {}",
         time(spike.first_tooth_ns, offset_s, 3),
-        words::jitter(spike),
-        words::boundary(spike),
-        words::clock(spike)
+        wording::jitter(spike),
+        wording::boundary(spike),
+        wording::clock(spike)
     )
 }
 
@@ -200,7 +202,7 @@ fn how_much(spike: &Spike) -> String {
         excess.low,
         excess.high,
         100.0 * spike.share_of_bad,
-        words::bad(spike.metric),
+        wording::bad(spike.metric),
     )
 }
 

@@ -13,10 +13,10 @@ use datafusion::logical_expr::LogicalPlan;
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
-use crate::catalog;
 use crate::cli::SqlArgs;
 use crate::error::{Error, Result, at};
 use crate::print::{self, Format, Output, Style};
+use crate::sql::session;
 use crate::text::harmless;
 
 /// Runs the query of the arguments and prints its rows.
@@ -26,8 +26,8 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
     let style = Style { utc_offset_s: capture.manifest.host.utc_offset_s, meanings: Vec::new() };
     block_on(async {
-        let context = catalog::open(&capture)?;
-        let frame = catalog::plan(&context, &query).await?;
+        let context = session::open(&capture)?;
+        let frame = session::plan(&context, &query).await?;
         if args.rows.format == Format::Table && args.rows.output.is_none() && is_plan(&frame) {
             return print_plan(frame).await;
         }

@@ -11,11 +11,11 @@ use retrospan_formats::reader::Capture;
 
 use super::block_on;
 use super::spans::{Peers, query, what};
-use crate::catalog;
 use crate::cli::TraceArgs;
 use crate::error::{Error, Result};
 use crate::print;
-use crate::span_rows::{SpanBatch, SpanRow};
+use crate::sql::session;
+use crate::tables::spans::{SpanBatch, SpanRow};
 use crate::text::{count, duration, harmless, time};
 
 /// Width of the bars, characters.
@@ -31,7 +31,7 @@ pub fn run(args: TraceArgs) -> Result<ExitCode> {
         return Err(Error::Usage(format!("{}: a trace id has 32 hex digits", args.trace_id)));
     }
     let found = block_on(async {
-        let context = catalog::open(&capture)?;
+        let context = session::open(&capture)?;
         show(&context, &trace_id, args.why, capture.manifest.host.utc_offset_s).await
     })?;
     match found {
@@ -50,7 +50,7 @@ async fn show(
     offset_s: i32,
 ) -> Result<Option<String>> {
     let spans = format!("SELECT * FROM spans WHERE trace_id = '{trace_id}'");
-    let batches = catalog::plan(context, &query(&spans, Some(MAX_SPANS as u64))).await?.collect().await?;
+    let batches = session::plan(context, &query(&spans, Some(MAX_SPANS as u64))).await?.collect().await?;
     let mut columns = Vec::new();
     for batch in &batches {
         columns.push((SpanBatch::new(batch)?, Peers::new(batch)?));

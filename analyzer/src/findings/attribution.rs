@@ -17,14 +17,14 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use self::split::{Part, Piece, Split, hops, quick_failures};
-use super::keys::Keys;
-use super::ordinary::Ordinary;
+use super::baseline::Ordinary;
+use super::groups::Keys;
 use super::rows::Rows;
 use super::{DimensionShare, HopShare, Metric};
-use crate::catalog;
 use crate::error::{Error, Result};
 use crate::hashing::IntMap;
-use crate::span_rows::typed;
+use crate::sql::session;
+use crate::tables::spans::typed;
 
 /// One cycle with an episode: when its requests began, and when ordinary ones of comparison did. Ns since 1970 UTC.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ pub async fn attribute(
     let asked = query(&ranges);
     let (traces, tally) = (HashMap::new(), Tally::default());
     let mut reading = Reading { keys, ordinary, stream, sample, windows, ranges, traces, tally };
-    let mut batches = catalog::plan(context, &asked).await?.execute_stream().await?;
+    let mut batches = session::plan(context, &asked).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         reading.batch(&batch)?;
     }

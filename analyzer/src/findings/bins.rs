@@ -11,14 +11,14 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use super::Metric;
-use super::coder::Coder;
-use super::keys::{By, Coded, Keys};
-use super::ordinary::{Latencies, Ordinary};
+use super::baseline::{Latencies, Ordinary};
+use super::groups::{By, Coded, Keys};
+use super::interner::Coder;
 use super::rows::{Rows, Span};
-use crate::catalog;
 use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::periodicity::Series;
+use crate::sql::session;
 
 /// How finely time is cut.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ async fn pass<T: Send>(
     new: impl Fn() -> T + Sync,
     each: impl Fn(&mut T, &Rows, &[Option<Coded>]) + Sync,
 ) -> Result<Vec<T>> {
-    let parts = catalog::plan(context, QUERY).await?.execute_stream_partitioned().await?;
+    let parts = session::plan(context, QUERY).await?.execute_stream_partitioned().await?;
     let runtime = tokio::runtime::Handle::current();
     let threads = parts.len().min(MOST_THREADS);
     let parts = Mutex::new(parts.into_iter());

@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 
 pub use self::doubt::nearest as nearest_to_a_cause;
 use super::Cause;
-use super::happenings::{Happening, Kind, Train};
-use super::joined::{Joined, coarsely, joined};
-use super::words;
+use super::bursts::{Joined, coarsely, joined};
+use super::kernel_events::{Happening, Kind, Train};
+use super::wording;
 use crate::text::duration;
 
 /// What a spike looks like to its causes.
@@ -407,7 +407,7 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
     };
     let typical = median(&met.bursts.iter().map(size).collect::<Vec<i64>>());
     let subject = &train.subject;
-    let when = words::lead(lead_ns);
+    let when = wording::lead(lead_ns);
     match train.kind {
         Kind::Stopped => {
             format!("{subject} was stopped (SIGSTOP) for {}, beginning {when}, {cycles}", duration(typical))
@@ -428,7 +428,7 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
         Kind::Retransmit => format!("{typical} segments were retransmitted on {subject}, {cycles}"),
         Kind::SynAgain => format!(
             "{typical} SYNs were sent again to {} (its listen queue was full, or it did not answer), {cycles}",
-            words::listener(subject)
+            wording::listener(subject)
         ),
         Kind::ConnectFailed => {
             let how = match train.other.as_deref() {
@@ -438,11 +438,11 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
                 Some("unreachable") => "did not reach it",
                 _ => "failed",
             };
-            format!("{typical} connects to {} {how}, {cycles}", words::listener(subject))
+            format!("{typical} connects to {} {how}, {cycles}", wording::listener(subject))
         }
         Kind::ListenQueue => format!(
             "connections to {} waited up to {} until they were accepted, {cycles}",
-            words::listener(subject),
+            wording::listener(subject),
             duration(typical)
         ),
         Kind::RoundTrip => {
@@ -466,7 +466,7 @@ fn sql(part: &Part<'_>, subject: &Subject<'_>, met: &Met) -> String {
         "SELECT * FROM ({}{}) WHERE {} ORDER BY time",
         part.train.sql,
         of_suspects(part, subject),
-        words::in_phase("time", subject.period_ns, first, (span as f64 / subject.period_ns).min(1.0))
+        wording::in_phase("time", subject.period_ns, first, (span as f64 / subject.period_ns).min(1.0))
     )
 }
 

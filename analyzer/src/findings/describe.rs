@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::attribution::{Attribution, Window, attribute};
 use super::coincidence::{Subject, causes, nearest_to_a_cause};
+use super::find::Finder;
 use super::search::{Candidate, Found};
-use super::spikes::Finder;
-use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, words};
+use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, wording};
 use crate::error::Result;
 use crate::periodicity::Episode;
 use crate::periodicity::refine::{self, Clock, Refined};
@@ -141,7 +141,7 @@ impl Finder<'_> {
             metric: candidate.metric,
             stream: stream.label.clone(),
             by: stream.by.name().to_owned(),
-            cause: doubt.map_or_else(|| words::cause(&causes, top), |doubt| words::no_sure_cause(&doubt)),
+            cause: doubt.map_or_else(|| wording::cause(&causes, top), |doubt| wording::no_sure_cause(&doubt)),
             sql: String::new(),
             hop: top.map_or_else(|| stream.label.clone(), |top| top.hop.clone()),
             jitter_s: refined.jitter_ns * 1e-9,
@@ -170,7 +170,7 @@ impl Finder<'_> {
             Some(cause) => cause.sql.clone(),
             None => self.rows_of(&spike, &stream.condition, windows),
         };
-        spike.sentence = words::sentence(&spike);
+        spike.sentence = wording::sentence(&spike);
         spike
     }
 
@@ -194,7 +194,7 @@ impl Finder<'_> {
         let width = windows.iter().map(|w| w.to_ns - w.from_ns).max().unwrap_or_default() as f64;
         let period_ns = spike.period_s * 1e9;
         let origin_ns = windows.first().map_or(spike.first_tooth_ns, |w| w.from_ns);
-        let phase = words::in_phase("start_time", period_ns, origin_ns, (width * 1.2 / period_ns).min(1.0));
+        let phase = wording::in_phase("start_time", period_ns, origin_ns, (width * 1.2 / period_ns).min(1.0));
         format!(
             "SELECT start_time, duration_ns, own_ns, kind, process, method, path, status, outcome, trace_id \
              FROM spans WHERE {condition} AND {phase} ORDER BY duration_ns DESC"

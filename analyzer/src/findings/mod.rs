@@ -3,19 +3,19 @@
 //! Times named `_ns` are nanoseconds since 1970 UTC unless said otherwise; `_s` are seconds.
 
 pub mod attribution;
+pub mod baseline;
 pub mod bins;
-mod coder;
+mod bursts;
 pub mod coincidence;
 mod describe;
-pub mod happenings;
-mod joined;
-pub mod keys;
-mod negative;
-pub mod ordinary;
+pub mod find;
+pub mod groups;
+mod interner;
+pub mod kernel_events;
 pub mod rows;
 pub mod search;
-pub mod spikes;
-pub mod words;
+mod unexplained;
+pub mod wording;
 
 use serde::Serialize;
 

@@ -4,10 +4,10 @@ use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringVi
 use datafusion::arrow::datatypes::DataType;
 
 use super::Metric;
-use super::keys::Coded;
-use super::ordinary::Ordinary;
+use super::baseline::Ordinary;
+use super::groups::Coded;
 use crate::error::{Error, Result};
-use crate::span_rows::typed;
+use crate::tables::spans::typed;
 
 /// What counting needs of a span.
 pub struct Span {

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::Metric;
 use super::bins::{Bad, Bins, Counted};
-use super::keys::{By, Keys, Stream};
+use super::groups::{By, Keys, Stream};
 use crate::periodicity::comb::{Comb, Grid};
 use crate::periodicity::nulls::FalseAlarm;
 use crate::periodicity::scales::Scales;

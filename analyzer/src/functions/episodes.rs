@@ -14,8 +14,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::units::duration_ns;
 
+use crate::findings::find::{Episodic, episodes};
 use crate::findings::search::Options;
-use crate::findings::spikes::{Episodic, episodes};
 
 /// The table function: `episodes()`, or `episodes('2s')` and `episodes(2)` (seconds) where shorter periods than 10 s matter.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
 
-use crate::span_rows::SpanRow;
+use crate::tables::spans::SpanRow;
 
 /// Methods that the conventions know; others are `_OTHER`.
 const METHODS: [&str; 10] =

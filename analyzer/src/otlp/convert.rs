@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::attributes;
 use super::resource::Resources;
-use crate::span_rows::SpanRow;
+use crate::tables::spans::SpanRow;
 
 /// Most spans in a request.
 const MAX_SPANS: usize = 2_000;

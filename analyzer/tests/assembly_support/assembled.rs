@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use retrospan_analyzer::assemble::{Options, Summary, assemble};
+use retrospan_analyzer::assembly::{Options, Summary, assemble};
 use retrospan_formats::reader::Capture;
 
 use super::socket_id;

@@ -7,9 +7,9 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::prelude::SessionContext;
 
 use super::Node;
-use crate::catalog;
 use crate::error::Result;
-use crate::span_rows::typed;
+use crate::sql::session;
+use crate::tables::spans::typed;
 use crate::text::duration;
 
 /// Where each span's request lies in the stream of its socket.
@@ -43,7 +43,7 @@ impl Evidence {
                AND m.span_id IN (SELECT span_id FROM spans WHERE trace_id = '{trace_id}')"
         );
         let mut places = BTreeMap::new();
-        for batch in catalog::plan(context, &query).await?.collect().await? {
+        for batch in session::plan(context, &query).await?.collect().await? {
             let ids = typed(&batch, "span_id", &DataType::Utf8View)?;
             let number = |name| Ok::<_, crate::error::Error>(typed(&batch, name, &DataType::Int64)?);
             let columns =

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Trace;
-use crate::findings::keys::Keys;
-use crate::findings::{HopShare, words};
+use crate::findings::groups::Keys;
+use crate::findings::{HopShare, wording};
 
 /// A hop's stream and what of the hop.
 pub(super) type Piece = (u32, Part);
@@ -100,7 +100,7 @@ pub(super) fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool)
             HopShare {
                 hop: label.clone(),
                 part: part.name().to_owned(),
-                process: process.unwrap_or_else(|| words::answering(label).to_owned()),
+                process: process.unwrap_or_else(|| wording::answering(label).to_owned()),
                 excess_s,
                 failures,
                 share: match (quick, total > 0.0) {

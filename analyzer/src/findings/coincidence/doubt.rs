@@ -1,7 +1,7 @@
 //! What comes near a spike without being shown to be its cause: that nothing coincides is said only where nothing does.
 
 use super::{CHANCE, EXPLAINS, Met, Part, Subject, accounted, chance, claim, cycles, follows, median, meet};
-use crate::findings::happenings::Train;
+use crate::findings::kernel_events::Train;
 
 /// Share of the hits in which it must be seen to be worth a word.
 const SEEN: f64 = 1.0 / 3.0;
@@ -66,9 +66,9 @@ fn share(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> f64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::tests::{SECOND, train};
-    use super::super::{Kind, causes};
     use super::*;
+    use crate::findings::tests::{SECOND, train};
+    use crate::findings::{Kind, causes};
 
     /// Ten onsets every 8 s with waits of a second; `b` is what is suspected.
     fn every_8_s(trains: &[Train], misses: &[i64], others: &[i64]) -> (usize, String, Option<String>) {

@@ -1,6 +1,6 @@
-use super::super::nulls::uniform;
-use super::super::random::Random;
 use super::*;
+use crate::periodicity::nulls::uniform;
+use crate::periodicity::random::Random;
 
 const SECOND: f64 = 1e9;
 

@@ -1,0 +1,383 @@
+//! Connects in, waits out: which requests waited for a connection that was being opened on their behalf.
+//!
+//! What opens a connection for another one does so right after it has accepted that one, or has received from it, on the same
+//! thread. That order alone is no evidence. It is believed where the first request on the new connection has its parent on
+//! the old one ([`crate::assembly::links`]); else only where the same process is shown to work so, from the same port to the same address, and
+//! never otherwise, or where both connections were closed one right after the other on one thread.
+//!
+//! A proxy may give a new connection to whichever request has waited longest, so that it carries another one's bytes (Envoy
+//! does, where many wait at once). Who accepted and connected at once has opened it for the accepted connection all the same,
+//! which waits for one to that address. What only received before it connected may have done both for different reasons.
+
+use std::collections::{HashMap, VecDeque};
+
+use retrospan_formats::event::Kind;
+
+use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
+use crate::assembly::events::Event;
+use crate::assembly::exchanges::{Live, Span, SpanIndex};
+use crate::assembly::links::Parent;
+use crate::assembly::messages::Side;
+use crate::assembly::openings::{Attempt, Connected, Opening};
+use crate::assembly::outcomes::{Fate, Outcome};
+use crate::hashing::IntMap;
+
+/// Connects that requests may have waited for.
+#[derive(Debug, Default)]
+pub struct Connects {
+    threads: IntMap<u32, Last>,
+    /// By the socket that is opened.
+    opened: IntMap<SocketIndex, Opened>,
+    /// When the handshake of a connection was complete at the answering side, and when it was accepted.
+    queued: IntMap<SocketIndex, Opening>,
+    /// Sockets opened for an accepted one, perhaps.
+    opened_for: IntMap<SocketIndex, Vec<SocketIndex>>,
+    ways: HashMap<Way, Shown>,
+    /// Sockets that are gone, and until when what is known of them is kept, ns.
+    gone: VecDeque<(i64, SocketIndex)>,
+}
+
+/// A thread's last call, as far as it tells for whom the next connect is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    /// It tells nothing.
+    #[default]
+    Other,
+    /// It accepted, and had not accepted another right before.
+    Accepted(SocketIndex),
+    /// It accepted several in a row.
+    AcceptedMore,
+    /// It received from an accepted connection.
+    Received(SocketIndex),
+    /// It closed.
+    Closed(SocketIndex),
+}
+
+/// A socket that was opened.
+#[derive(Debug, Default)]
+struct Opened {
+    opening: Opening,
+    /// A connect has returned.
+    called: bool,
+    /// The accepted connection that it is for, perhaps.
+    guess: Option<Guess>,
+    /// The connection that its first request came by.
+    proven: Option<SocketIndex>,
+    /// It carried bytes.
+    used: bool,
+    /// It was closed together with the other.
+    closed_with: bool,
+}
+
+/// What the order of calls says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guess {
+    accepted: SocketIndex,
+    /// The thread accepted and connected, with nothing in between.
+    at_once: bool,
+}
+
+/// From where to where a process opens connections for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    process_id: i64,
+    port: u16,
+    to: Endpoint,
+}
+
+/// What connections of a way that carried requests have shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    right: bool,
+    wrong: bool,
+}
+
+/// A time in which a request waited for a connection. Boot time ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Begin.
+    pub from_ns: i64,
+    /// End; `i64::MAX` where there is none yet.
+    pub to_ns: i64,
+    /// The requesting end of that connection.
+    pub socket: SocketIndex,
+    /// It was never established, and not because its caller left.
+    pub failed: bool,
+}
+
+/// What a span waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Of its own time, ns; 0 only where it failed with a connect that had failed before it began.
+    pub ns: i64,
+    /// The requesting end of the connection that failed, or else that it waited for longest.
+    pub socket: SocketIndex,
+}
+
+/// A span may be written this long after its socket is gone, ns.
+const KEEP_NS: i64 = 35_000_000_000;
+/// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
+const MAX_REMEMBERED: usize = 1 << 16;
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+
+impl Connects {
+    /// Takes in an event. Must see every one, in order of emission.
+    pub fn event(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
+        match (event.kind, event.state) {
+            (Kind::State, Some(change)) => match (change.old, change.new) {
+                (_, SYN_SENT) => self.connecting(socket, event, true, sockets),
+                (SYN_RECV, ESTABLISHED) if !self.opened.contains_key(&socket) => {
+                    self.queued.entry(socket).or_default().event(event);
+                }
+                _ => self.of_opened(socket, |opened| opened.opening.event(event)),
+            },
+            (Kind::Connect, _) => self.connecting(socket, event, false, sockets),
+            (Kind::Accept, _) if event.errno == 0 => self.queued.entry(socket).or_default().event(event),
+            // Half of all events are of accepted sockets: those were not opened here.
+            (Kind::Send | Kind::Receive, _)
+                if event.done_bytes > 0 && sockets.get(socket).role != Role::Server =>
+            {
+                self.of_opened(socket, |opened| opened.used = true);
+            }
+            _ => {}
+        }
+        if event.kind != Kind::State && event.tid != 0 {
+            self.called(socket, event, sockets);
+        }
+    }
+
+    fn of_opened(&mut self, socket: SocketIndex, change: impl FnOnce(&mut Opened)) {
+        if let Some(opened) = self.opened.get_mut(&socket) {
+            change(opened);
+        }
+    }
+
+    /// A SYN leaves, or a connect has returned.
+    fn connecting(&mut self, socket: SocketIndex, event: &Event<'_>, anew: bool, sockets: &Sockets) {
+        let guess = self.guess(event, sockets);
+        if anew {
+            self.opened.insert(socket, Opened::default());
+        }
+        let opened = self.opened.entry(socket).or_default();
+        // The call that begins it says for whom, and so does the SYN that it sends; later calls ask what came of it.
+        if let (Some(Guess { accepted, .. }), None, false) = (guess, opened.guess, opened.called) {
+            opened.guess = guess;
+            self.opened_for.entry(accepted).or_default().push(socket);
+        }
+        opened.called |= event.kind == Kind::Connect;
+        opened.opening.event(event);
+    }
+
+    /// The accepted connection that a connect on this thread would be for.
+    fn guess(&self, event: &Event<'_>, sockets: &Sockets) -> Option<Guess> {
+        let guess = match *self.threads.get(&event.tid).filter(|_| event.tid != 0)? {
+            Last::Accepted(accepted) => Guess { accepted, at_once: true },
+            Last::Received(accepted) => Guess { accepted, at_once: false },
+            // It tries again.
+            Last::Closed(before) => {
+                let before = self.opened.get(&before)?;
+                before.guess.filter(|_| !before.used)?
+            }
+            Last::Other | Last::AcceptedMore => return None,
+        };
+        (sockets.get(guess.accepted).role != Role::Client).then_some(guess)
+    }
+
+    fn called(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
+        if self.threads.len() > MAX_REMEMBERED {
+            self.threads.clear();
+        }
+        let last = self.threads.entry(event.tid).or_default();
+        let before = *last;
+        *last = match event.kind {
+            Kind::Accept if matches!(before, Last::Accepted(_) | Last::AcceptedMore) => Last::AcceptedMore,
+            Kind::Accept => Last::Accepted(socket),
+            Kind::Receive if event.done_bytes > 0 && sockets.get(socket).role != Role::Client => {
+                Last::Received(socket)
+            }
+            Kind::Close => Last::Closed(socket),
+            _ => Last::Other,
+        };
+        if let (Last::Closed(other), Kind::Close) = (before, event.kind) {
+            for (opened, accepted) in [(socket, other), (other, socket)] {
+                let is_other = |guess: Guess| guess.accepted == accepted;
+                self.of_opened(opened, |opened| opened.closed_with |= opened.guess.is_some_and(is_other));
+            }
+        }
+    }
+
+    /// A span may have got its parent: the first request on a connection tells for whom that was opened. `last`: it will
+    /// get none any more.
+    pub fn linked(&mut self, index: SpanIndex, last: bool, live: &Live, sockets: &Sockets) {
+        let Some(span) = live.get(index).filter(|span| span.side == Side::Client && span.number == 0) else {
+            return;
+        };
+        let Some(opened) = self.opened.get_mut(&span.socket).filter(|opened| opened.proven.is_none()) else {
+            return;
+        };
+        let parent = match span.link.parent {
+            Parent::Live(parent) => live.get(parent).map(|parent| parent.socket),
+            _ => None,
+        };
+        opened.proven = parent;
+        let guess = opened.guess;
+        if let Some(parent) = parent {
+            let all = self.opened_for.entry(parent).or_default();
+            if !all.contains(&span.socket) {
+                all.push(span.socket);
+            }
+        }
+        let Some(guess) = guess.filter(|_| parent.is_some() || last) else { return };
+        let Some(way) = Way::of(guess.accepted, span.socket, sockets) else { return };
+        let right = parent == Some(guess.accepted);
+        // Another request of the same way may have got it where nothing lay between accept and connect.
+        let same_way = match parent {
+            Some(parent) => Way::of(parent, span.socket, sockets) == Some(way),
+            None => true,
+        };
+        if self.ways.len() > MAX_REMEMBERED {
+            self.ways.clear();
+        }
+        let shown = self.ways.entry(way).or_default();
+        shown.right |= right;
+        shown.wrong |= !(right || guess.at_once && same_way);
+    }
+
+    /// A socket is gone.
+    pub fn closed(&mut self, socket: SocketIndex, now_ns: i64) {
+        self.gone.push_back((now_ns.saturating_add(KEEP_NS), socket));
+        while let Some(&(_, socket)) = self.gone.front().filter(|(until_ns, _)| *until_ns < now_ns) {
+            self.gone.pop_front();
+            self.opened.remove(&socket);
+            self.opened_for.remove(&socket);
+            self.queued.remove(&socket);
+        }
+    }
+
+    /// What of a span's own time, `gaps`, it waited for connections.
+    pub fn waited(&self, span: &Span, fate: &Fate, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
+        let waits = self.waits(span, fate.end_ns, sockets);
+        // A proxy may have failed with its own connect before it was asked for anything.
+        let failed = span.number == 0 && matches!(fate.outcome, Outcome::ServerClosed | Outcome::Reset);
+        waited(gaps, &waits)
+            .filter(|(waited, of_failed)| waited.ns > 0 || (failed && *of_failed))
+            .map(|w| w.0)
+    }
+
+    /// Every connection that was opened while the span may have waited for it, or failed before its end.
+    fn waits(&self, span: &Span, end_ns: i64, sockets: &Sockets) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        let mut add = |wait: Wait| {
+            if wait.from_ns <= end_ns && (wait.failed || wait.to_ns > span.start_ns) {
+                waits.push(wait);
+            }
+        };
+        let accepted = match span.side {
+            Side::Server => Some(span.socket),
+            Side::Client => {
+                self.own_connection(span.socket, sockets, &mut add);
+                sockets.get(span.socket).peer
+            }
+        };
+        let opened_for = accepted.and_then(|accepted| Some((accepted, self.opened_for.get(&accepted)?)));
+        let Some((accepted, all)) = opened_for else { return waits };
+        for &socket in all {
+            if let Some(opened) = self.opened.get(&socket)
+                && self.believed(socket, opened, accepted, sockets)
+                && let Some(attempt) = opened.opening.attempt()
+            {
+                add(Wait::of(attempt, socket));
+            }
+        }
+        waits
+    }
+
+    /// A request may be sent before its own connection is established, or before it is accepted.
+    fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
+        let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
+        if let Some(attempt) = attempt {
+            add(Wait::of(attempt, socket));
+        }
+        let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
+        if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
+            let from_ns = attempt.and_then(|attempt| attempt.end).map_or(arrived_ns, |end| end.0);
+            let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
+            add(Wait { from_ns, to_ns, socket, failed: false });
+        }
+    }
+
+    fn believed(
+        &self,
+        socket: SocketIndex,
+        opened: &Opened,
+        accepted: SocketIndex,
+        sockets: &Sockets,
+    ) -> bool {
+        if opened.proven == Some(accepted) {
+            return true;
+        }
+        let Some(guess) = opened.guess.filter(|guess| guess.accepted == accepted) else { return false };
+        if opened.used && !guess.at_once {
+            return false;
+        }
+        let shown = Way::of(accepted, socket, sockets).and_then(|way| self.ways.get(&way)).copied();
+        let shown = shown.unwrap_or_default();
+        !shown.wrong && (shown.right || opened.closed_with)
+    }
+}
+
+impl Way {
+    fn of(accepted: SocketIndex, opened: SocketIndex, sockets: &Sockets) -> Option<Way> {
+        let (from, to) = (sockets.get(accepted), sockets.get(opened));
+        (to.process_id != 0).then_some(())?;
+        Some(Way { process_id: to.process_id, port: from.local?.port, to: to.remote? })
+    }
+}
+
+impl Wait {
+    fn of(attempt: Attempt, socket: SocketIndex) -> Wait {
+        let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
+        let failed = attempt.end.is_some_and(|end| !matches!(end.1, Connected::Ok | Connected::Abandoned));
+        Wait { from_ns: attempt.from_ns, to_ns, socket, failed }
+    }
+}
+
+/// The part of `gaps` (in order and apart) that is within any wait, and whether the one that is named failed.
+fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<(Waited, bool)> {
+    let within = |wait: &Wait| -> i64 {
+        gaps.iter().map(|&(from, to)| (to.min(wait.to_ns) - from.max(wait.from_ns)).max(0)).sum()
+    };
+    let named = waits.iter().max_by_key(|wait| (wait.failed, within(wait)))?;
+    let mut intervals: Vec<(i64, i64)> = waits.iter().map(|wait| (wait.from_ns, wait.to_ns)).collect();
+    intervals.sort_unstable();
+    let mut ns = 0;
+    for &(begin, end) in gaps {
+        let mut until = begin;
+        for &(from, to) in &intervals {
+            ns += (to.min(end) - from.max(until)).max(0);
+            until = until.max(to.min(end));
+        }
+    }
+    Some((Waited { ns, socket: named.socket }, named.failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overlaps_is_waited_for_once() {
+        let wait = |from_ns, to_ns, socket| Wait { from_ns, to_ns, socket, failed: false };
+        let gaps = [(0, 100), (200, 300)];
+        let found = |waits: &[Wait]| waited(&gaps, waits).map(|(waited, _)| (waited.ns, waited.socket));
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[wait(100, 200, 1)]), Some((0, 1)));
+        assert_eq!(found(&[wait(-50, i64::MAX, 1)]), Some((200, 1)));
+        let mut waits = [wait(50, 220, 1), wait(60, 250, 2), wait(10, 30, 3), wait(260, 270, 3)];
+        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 2)));
+        waits[2].failed = true;
+        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 3)), "what failed is named");
+    }
+}

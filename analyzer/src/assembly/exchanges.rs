@@ -1,0 +1,672 @@
+//! Messages of one socket in, spans out: every request gets one, its answer is paired with it, and it ends once.
+//!
+//! The k-th answer on a connection answers its k-th request; interim answers (1xx) are no answers. Where calls are missing,
+//! or bytes came that may be requests of another kind, that count cannot be trusted: what may be touched is `lost` until the
+//! connection is quiet again.
+
+use std::collections::VecDeque;
+
+use retrospan_formats::http1::{Direction, HeadInfo};
+
+use crate::assembly::connections::SocketIndex;
+use crate::assembly::heads::{self, Head};
+use crate::assembly::links::Link;
+use crate::assembly::messages::{Notice, Side};
+use crate::assembly::outcomes::{Answer, Ending, Exchanged, Fate, Length, Other, Outcome, decide, must_wait};
+use crate::assembly::streams::Moment;
+
+/// Place of a span in [`Live`].
+pub type SpanIndex = u32;
+
+/// How far one message is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Position of the first byte.
+    pub begin: u64,
+    /// After the last byte so far.
+    pub end: u64,
+    /// The message is complete.
+    pub complete: bool,
+    /// Where it ends is not known.
+    pub endless: bool,
+    /// It ends with the sending side's FIN.
+    pub until_close: bool,
+    /// Its last bytes are such as end a message.
+    pub may_end: bool,
+    /// Length of the head; 0 where it is not known.
+    pub head_bytes: u64,
+    /// Length of the body, where it is known.
+    pub body_bytes: Option<u64>,
+    /// The call that moved the first byte.
+    pub first: Moment,
+    /// The call that moved the last byte so far.
+    pub last: Moment,
+}
+
+impl Extent {
+    fn begin(position: u64, moment: Moment) -> Extent {
+        Extent { begin: position, end: position, first: moment, last: moment, ..Extent::default() }
+    }
+
+    fn progress(&mut self, position: u64, moment: Moment) {
+        if position > self.end {
+            self.end = position;
+            self.last = moment;
+            self.may_end = false;
+        }
+    }
+
+    fn complete(&mut self, position: u64, body_bytes: Option<u64>, moment: Moment) {
+        self.end = position;
+        self.last = moment;
+        self.body_bytes = body_bytes;
+        self.complete = true;
+    }
+
+    /// What is known of where it ends, if it is an answer to a request of this head.
+    fn length(&self, request: &Head) -> Length {
+        if self.complete {
+            return Length::Whole;
+        }
+        // An answer to HEAD has a length and no body.
+        let bare = self.head_bytes > 0 && self.end <= self.begin + self.head_bytes;
+        if self.endless || (request.method.is_none() && bare) {
+            return Length::Unknown { may_end: self.may_end };
+        }
+        if self.until_close { Length::UntilClose } else { Length::Owed }
+    }
+
+    /// Bytes on the wire.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    /// Where and when.
+    pub extent: Extent,
+    /// Status.
+    pub status: Option<u16>,
+    /// When the head was complete, ns.
+    pub head_ns: i64,
+}
+
+/// One side of one exchange.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The socket.
+    pub socket: SocketIndex,
+    /// Which side of the connection it is.
+    pub side: Side,
+    /// How many requests came before it on this socket.
+    pub number: u32,
+    /// Raw sequence number of the request's first byte.
+    pub seq: u32,
+    /// Boot time of its begin, ns.
+    pub start_ns: i64,
+    /// The request's head.
+    pub head: Head,
+    /// The request.
+    pub request: Extent,
+    /// The answer.
+    pub response: Option<Response>,
+    /// Events of it are missing.
+    pub damaged: bool,
+    /// Answering bytes that no parser took came last at, ns.
+    pub unparsed_ns: Option<i64>,
+    /// How it ended.
+    pub fate: Option<Fate>,
+    /// Its place among other spans.
+    pub link: Link,
+}
+
+impl Span {
+    /// The answer is complete; whatever happens later on this thread is not part of answering.
+    pub fn answered(&self) -> bool {
+        self.response.is_some_and(|r| r.extent.complete)
+    }
+
+    fn exchanged<'a>(&self, closing: &Closing<'a>) -> Exchanged<'a> {
+        let last = self.response.map_or(self.request.last, |r| r.extent.last);
+        Exchanged {
+            side: self.side,
+            start_ns: self.start_ns,
+            last,
+            damaged: self.damaged,
+            unparsed_ns: self.unparsed_ns,
+            answer: self.response.map(|r| Answer {
+                status: r.status,
+                head_ns: r.head_ns,
+                last: r.extent.last,
+                end: r.extent.end,
+                length: r.extent.length(&self.head),
+            }),
+            unread: closing.unread,
+            counted: closing.counted,
+            other: closing.other,
+            acknowledged: self.response.is_none_or(|r| {
+                closing.acknowledged.is_some_and(|acknowledged| acknowledged >= r.extent.end)
+            }),
+        }
+    }
+}
+
+/// What is known of the socket when spans have to be decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing<'a> {
+    /// Its end.
+    pub ending: &'a Ending,
+    /// The kernel has bytes that the application did not take.
+    pub unread: bool,
+    /// Position up to which the other side has acknowledged.
+    pub acknowledged: Option<u64>,
+    /// The streams were seen from their first byte on.
+    pub counted: bool,
+    /// The other end, where it was recorded.
+    pub other: Option<Other<'a>>,
+    /// Now, or when the recording ended, boot time ns.
+    pub now_ns: i64,
+}
+
+/// Spans that are not written yet.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    slots: Vec<Option<Box<Span>>>,
+    free: Vec<SpanIndex>,
+    serial: u64,
+}
+
+impl Live {
+    /// The span there.
+    pub fn get(&self, index: SpanIndex) -> Option<&Span> {
+        self.slots.get(index as usize)?.as_deref()
+    }
+
+    /// The span there.
+    pub fn get_mut(&mut self, index: SpanIndex) -> Option<&mut Span> {
+        self.slots.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// Takes the span out.
+    pub fn remove(&mut self, index: SpanIndex) -> Option<Box<Span>> {
+        let span = self.slots.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        Some(span)
+    }
+
+    fn insert(&mut self, mut span: Span) -> SpanIndex {
+        self.serial += 1;
+        span.link.serial = self.serial;
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(Box::new(span));
+                index
+            }
+            None => {
+                self.slots.push(Some(Box::new(span)));
+                self.slots.len() as SpanIndex - 1
+            }
+        }
+    }
+}
+
+/// Something happened to a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its first byte was seen.
+    Began(SpanIndex),
+    /// Its request's head is complete.
+    Headed(SpanIndex),
+    /// Its answer is complete.
+    Answered(SpanIndex),
+    /// Its fate is decided.
+    Finished(SpanIndex),
+}
+
+/// The exchanges of one socket.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    socket: SocketIndex,
+    side: Side,
+    /// Requests whose span is not decided, in order.
+    open: VecDeque<SpanIndex>,
+    /// Answered to a client that may have been gone.
+    doubtful: Vec<SpanIndex>,
+    /// The answer that is being read, before its head says what it is.
+    response: Option<Extent>,
+    /// The span whose answer is being read.
+    answering: Option<SpanIndex>,
+    /// Answers that came before their requests: two threads of a client may be reported so, and a server may answer before
+    /// it reads.
+    early: VecDeque<Response>,
+    /// All of the requests' bytes were understood so far, from the connection's first byte on.
+    understood: bool,
+    /// Bytes that may be a request came since the last answer.
+    unknown: bool,
+    /// Answers and requests may have been counted wrong since the last gap.
+    uncertain: bool,
+    /// A request was sent before the answer to the one before it.
+    pipelined: bool,
+    /// Requests so far.
+    pub requests: u32,
+    /// The last request's.
+    last_head: Head,
+    /// Decided last, with what tells spans at one place apart.
+    decided: VecDeque<(SpanIndex, u64)>,
+}
+
+/// Pipelined requests that one unseen event may have decided wrongly.
+const MAX_DECIDED: usize = 64;
+/// Answers that wait for their request.
+const MAX_EARLY: usize = 64;
+
+impl Exchanges {
+    /// No exchange yet. `from_start`: nor was there one before the recording.
+    pub fn new(socket: SocketIndex, side: Side, from_start: bool) -> Exchanges {
+        Exchanges {
+            socket,
+            side,
+            open: VecDeque::new(),
+            doubtful: Vec::new(),
+            response: None,
+            answering: None,
+            early: VecDeque::new(),
+            understood: from_start,
+            unknown: false,
+            uncertain: false,
+            pipelined: false,
+            requests: 0,
+            last_head: Head::default(),
+            decided: VecDeque::new(),
+        }
+    }
+
+    /// Which side of its connection the socket is on.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Takes in a notice about a message. `changes` gets what became of spans.
+    pub fn notice(
+        &mut self,
+        direction: Direction,
+        notice: Notice<'_>,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        match (direction, notice) {
+            (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, changes),
+            (Direction::Requests, Notice::Begin { position, seq, moment }) => {
+                self.request(position, seq, moment, live, closing, changes);
+            }
+            (Direction::Requests, Notice::Head { bytes, info, .. }) => {
+                let Some(&index) = self.open.back() else { return };
+                let Some(span) = live.get_mut(index) else { return };
+                span.head = heads::read(Direction::Requests, bytes, &self.last_head);
+                self.last_head = span.head.clone();
+                span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
+                changes.push(Change::Headed(index));
+            }
+            (Direction::Requests, Notice::Progress { position, moment }) => {
+                if let Some(request) = self.last_request(live) {
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Requests, Notice::Unplaced { in_message, position, moment }) => {
+                if !in_message {
+                    self.understood = false;
+                    self.unknown = true;
+                } else if let Some(request) = self.last_request(live) {
+                    request.endless = true;
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Requests, Notice::End { position, body_bytes, moment }) => {
+                let Some(&index) = self.open.back() else { return };
+                let Some(span) = live.get_mut(index) else { return };
+                span.request.complete(position, body_bytes, moment);
+                if span.answered() {
+                    self.settle(index, live, closing, changes);
+                }
+            }
+            (Direction::Responses, Notice::Begin { position, moment, .. }) => {
+                self.response = Some(Extent::begin(position, moment));
+                self.answering = None;
+            }
+            (Direction::Responses, Notice::Head { bytes, info, moment }) => {
+                self.response_head(bytes, info, moment, live, closing, changes);
+            }
+            (Direction::Responses, Notice::Progress { position, moment }) => {
+                self.response_extent(live, |extent| extent.progress(position, moment));
+            }
+            (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
+                self.unplaced(in_message, position, moment, live);
+            }
+            (Direction::Requests, Notice::MayEnd { position, moment }) => {
+                if let Some(request) = self.last_request(live) {
+                    request.endless = true;
+                    request.progress(position, moment);
+                }
+            }
+            (Direction::Responses, Notice::MayEnd { position, moment }) => {
+                self.response_extent(live, |extent| {
+                    extent.endless = true;
+                    extent.progress(position, moment);
+                    extent.may_end = true;
+                });
+            }
+            (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
+                self.response_extent(live, |extent| extent.complete(position, body_bytes, moment));
+                self.response = None;
+                if let Some(index) = self.answering.take() {
+                    self.answered(index, live, closing, changes);
+                }
+            }
+        }
+    }
+
+    /// A change of state was not seen: the other side may have left before the last answers, which only seemed to be taken.
+    pub fn distrust(&mut self, live: &mut Live) {
+        for (index, serial) in self.decided.drain(..) {
+            if let Some(span) = live.get_mut(index).filter(|span| span.link.serial == serial)
+                && let Some(fate) = &mut span.fate
+            {
+                fate.outcome = Outcome::Lost;
+            }
+        }
+    }
+
+    /// No more will come from this socket: decides what is left.
+    pub fn finish(
+        &mut self,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        lossy: impl Fn(i64) -> bool,
+        changes: &mut Vec<Change>,
+    ) {
+        let left: Vec<_> = self.open.drain(..).chain(self.doubtful.drain(..)).collect();
+        for index in left {
+            let Some(span) = live.get_mut(index) else { continue };
+            let exchanged = span.exchanged(closing);
+            span.fate = Some(decide(&exchanged, closing.ending, closing.now_ns, lossy(span.start_ns)));
+            changes.push(Change::Finished(index));
+        }
+    }
+
+    fn last_request<'a>(&self, live: &'a mut Live) -> Option<&'a mut Extent> {
+        let span = live.get_mut(*self.open.back()?)?;
+        (!span.request.complete).then_some(&mut span.request)
+    }
+
+    fn request(
+        &mut self,
+        position: u64,
+        seq: u32,
+        moment: Moment,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        self.close_endless(live, closing, changes);
+        let before = self.open.back().and_then(|&index| live.get(index));
+        self.pipelined |= before.is_some_and(|span| span.request.first == moment);
+        if self.open.is_empty() && !self.pipelined {
+            self.uncertain = false;
+        }
+        // The next answer may be that of a request which was not understood.
+        self.uncertain |= std::mem::take(&mut self.unknown);
+        let span = Span {
+            socket: self.socket,
+            side: self.side,
+            number: self.requests,
+            seq,
+            start_ns: if self.side == Side::Client { moment.enter_ns } else { moment.exit_ns },
+            head: Head::default(),
+            request: Extent::begin(position, moment),
+            response: None,
+            damaged: self.uncertain,
+            unparsed_ns: None,
+            fate: None,
+            link: Link::default(),
+        };
+        let index = live.insert(span);
+        self.requests = self.requests.saturating_add(1);
+        self.open.push_back(index);
+        changes.push(Change::Began(index));
+        let Some(early) = self.early_for(moment) else { return };
+        let Some(span) = live.get_mut(index) else { return };
+        span.response = Some(early);
+        if early.extent.complete {
+            self.answered(index, live, closing, changes);
+        } else {
+            self.answering = Some(index);
+        }
+    }
+
+    /// The answer that came before the request which this call began to move.
+    fn early_for(&mut self, moment: Moment) -> Option<Response> {
+        let early = self.early.pop_front()?;
+        // A client sends before it takes; a server that answers before it reads does so from the first request on.
+        let belongs = match self.side {
+            Side::Client => moment.enter_ns <= early.extent.first.exit_ns,
+            Side::Server => self.understood,
+        };
+        if !belongs {
+            self.early.clear();
+        }
+        belongs.then_some(early)
+    }
+
+    /// An answer whose end was not seen ended somewhere before the next request.
+    fn close_endless(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+        if self.pipelined {
+            return;
+        }
+        let Some(&index) = self.open.front() else { return };
+        let Some(span) = live.get_mut(index) else { return };
+        match &mut span.response {
+            Some(response) if response.extent.endless && !response.extent.complete => {
+                response.extent.complete = true;
+                self.answering = None;
+                self.answered(index, live, closing, changes);
+            }
+            None if span.unparsed_ns.is_some() => {
+                self.open.pop_front();
+                self.decide(index, live, closing, changes);
+            }
+            _ => {}
+        }
+    }
+
+    fn response_head(
+        &mut self,
+        bytes: &[u8],
+        info: Option<&HeadInfo>,
+        moment: Moment,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(mut extent) = self.response else { return };
+        let status = match info {
+            Some(info) => info.status,
+            None => heads::read(Direction::Responses, bytes, &self.last_head).status,
+        };
+        if matches!(status, Some(100 | 102..=199)) {
+            return;
+        }
+        extent.endless |= info.is_none_or(|info| info.unclear);
+        extent.until_close = info.is_some_and(|info| info.until_close);
+        extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
+        let response = Response { extent, status, head_ns: moment.exit_ns };
+        self.response = None;
+        let answers = info.and_then(|info| info.answers);
+        let waiting = self.open.iter().copied().find(|&i| {
+            live.get(i).is_some_and(|span| {
+                span.response.is_none() && answers.is_none_or(|number| number == u64::from(span.number))
+            })
+        });
+        let Some(index) = waiting else {
+            let unknown = std::mem::take(&mut self.unknown);
+            if unknown || answers.is_some() || self.early.len() == MAX_EARLY {
+                self.early.clear();
+            } else {
+                self.early.push_back(response);
+            }
+            return;
+        };
+        self.close_before(index, live, closing, changes);
+        if let Some(span) = live.get_mut(index) {
+            span.response = Some(response);
+            // It may answer a request that was not understood, or missed.
+            span.damaged |= info.is_some() && answers.is_none();
+        }
+        self.answering = Some(index);
+    }
+
+    /// An answer whose end was not seen ended somewhere before the next one.
+    fn close_before(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        while let Some(&first) = self.open.front() {
+            let Some(span) = live.get_mut(first).filter(|_| first != index) else { return };
+            match &mut span.response {
+                Some(response) if response.extent.endless && !response.extent.complete => {
+                    response.extent.complete = true;
+                    self.answered(first, live, closing, changes);
+                }
+                _ => return,
+            }
+            if self.open.front() == Some(&first) {
+                return;
+            }
+        }
+    }
+
+    fn response_extent(&mut self, live: &mut Live, update: impl FnOnce(&mut Extent)) {
+        if let Some(index) = self.answering {
+            if let Some(response) = live.get_mut(index).and_then(|span| span.response.as_mut()) {
+                update(&mut response.extent);
+            }
+        } else if let Some(extent) = &mut self.response {
+            update(extent);
+        } else if let Some(early) = self.early.back_mut() {
+            update(&mut early.extent);
+        }
+    }
+
+    fn unplaced(&mut self, in_message: bool, position: u64, moment: Moment, live: &mut Live) {
+        // What follows an answer of unknown end after the next request is no more of it.
+        let read = self.answering.is_some() || self.response.is_some() || !self.early.is_empty();
+        if in_message && read {
+            self.response_extent(live, |extent| {
+                extent.endless = true;
+                extent.progress(position, moment);
+            });
+        } else if let Some(span) = self.open.front().and_then(|&index| live.get_mut(index))
+            && span.response.is_none()
+        {
+            span.unparsed_ns = Some(moment.exit_ns);
+        }
+    }
+
+    /// The answer of a span is complete.
+    fn answered(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(span) = live.get(index) else { return };
+        if self.open.len() > 1 && !span.damaged {
+            self.pipelined = true;
+        }
+        changes.push(Change::Answered(index));
+        if span.request.complete || span.request.endless {
+            self.settle(index, live, closing, changes);
+        }
+    }
+
+    /// Both messages of a span are complete.
+    fn settle(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        self.open.retain(|&open| open != index);
+        let Some(span) = live.get(index) else { return };
+        if !span.damaged && must_wait(&span.exchanged(closing), closing.ending) {
+            self.doubtful.push(index);
+        } else {
+            self.decide(index, live, closing, changes);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(span) = live.get_mut(index) else { return };
+        span.fate = Some(decide(&span.exchanged(closing), closing.ending, closing.now_ns, false));
+        changes.push(Change::Finished(index));
+        if !self.pipelined || self.decided.len() == MAX_DECIDED {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((index, span.link.serial));
+    }
+
+    /// Calls are missing.
+    fn gap(
+        &mut self,
+        direction: Direction,
+        messages: bool,
+        live: &mut Live,
+        closing: &Closing<'_>,
+        changes: &mut Vec<Change>,
+    ) {
+        if !messages {
+            // Within one body: only that exchange is touched, and the count stays right.
+            let touched = match direction {
+                Direction::Requests => self.open.back().copied(),
+                Direction::Responses => self.answering,
+            };
+            if let Some(span) = touched.and_then(|index| live.get_mut(index)) {
+                span.damaged = true;
+            }
+            return;
+        }
+        self.uncertain = true;
+        self.understood = false;
+        self.early.clear();
+        if direction == Direction::Responses && self.open.is_empty() {
+            // An answer that lasts until the connection is closed seemed to end before.
+            self.distrust(live);
+        }
+        for &index in self.open.iter().chain(&self.doubtful) {
+            if let Some(span) = live.get_mut(index) {
+                span.damaged = true;
+            }
+        }
+        if direction == Direction::Responses && !self.pipelined {
+            // Their answers were in the gap: only the last request can still be waiting.
+            while self.open.len() > 1 {
+                let Some(index) = self.open.pop_front() else { return };
+                self.answering = self.answering.filter(|&answering| answering != index);
+                self.decide(index, live, closing, changes);
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Spans in, parents out: who called whom, and by what evidence.
+//!
+//! A server span's parent is the client span at the other end of the same byte. A client span's parent is a server
+//! span of the same process: by a byte-level proxy's connections ([`crate::assembly::proxies`]), by an equal trace context, or by the
+//! thread, where that is shown to work on one request after the other ([`crate::assembly::regimes`]). They are tried in that order; no
+//! evidence, no link.
+
+use std::collections::VecDeque;
+
+use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
+use crate::assembly::exchanges::{Live, Span, SpanIndex};
+use crate::assembly::heads::Context;
+use crate::assembly::messages::Side;
+use crate::assembly::proxies::Proxies;
+use crate::assembly::regimes::Regimes;
+use crate::hashing::IntMap;
+
+/// Why a span has its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Both ends of one connection.
+    Connection,
+    /// The bytes that left a proxy are the bytes that came.
+    ProxyBytes,
+    /// Equal trace context within one process.
+    Context,
+    /// The same thread, which works on one request after the other.
+    Thread,
+}
+
+impl Evidence {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Evidence::Connection => "connection",
+            Evidence::ProxyBytes => "proxy_bytes",
+            Evidence::Context => "context",
+            Evidence::Thread => "thread",
+        }
+    }
+
+    /// How sure it is: 1 where bytes prove it.
+    pub const fn confidence(self) -> f64 {
+        match self {
+            Evidence::Connection | Evidence::ProxyBytes => 1.0,
+            Evidence::Context => 0.95,
+            Evidence::Thread => 0.9,
+        }
+    }
+}
+
+/// A span that was written already, as far as its children need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its trace.
+    pub trace_id: u128,
+    /// Its id.
+    pub span_id: u64,
+    /// Its end, boot time ns, where that is known.
+    pub end_ns: Option<i64>,
+}
+
+/// A span's parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parent {
+    /// None that is known.
+    #[default]
+    None,
+    /// Not written yet.
+    Live(SpanIndex),
+    /// Written.
+    Written(Written),
+}
+
+/// A span's place among others.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// The parent.
+    pub parent: Parent,
+    /// Why.
+    pub evidence: Option<Evidence>,
+    /// Children that are not written yet.
+    pub children: Vec<SpanIndex>,
+    /// Intervals of children that are written, boot time ns.
+    pub covered: Vec<(i64, i64)>,
+    /// The server span that the thread was in, if there is no better evidence.
+    candidate: Option<(SpanIndex, u64)>,
+    /// How often each destination was called for it, by the way its process works.
+    called: Vec<(Endpoint, u32)>,
+    /// It came when its parent was written already.
+    pub late: bool,
+    /// Tells spans at the same place apart.
+    pub serial: u64,
+}
+
+/// A written client span whose server span may still come: a request may wait long to be accepted.
+pub const KEEP_NS: i64 = 60_000_000_000;
+
+/// Finds parents.
+#[derive(Debug, Default)]
+pub struct Links {
+    /// Spans by socket and first byte of the request.
+    by_byte: IntMap<(SocketIndex, u32), At>,
+    /// Keys of written spans in `by_byte`, with the time until which they stay.
+    written: VecDeque<(i64, (SocketIndex, u32))>,
+    /// Unanswered server spans of a process.
+    in_flight: IntMap<i64, Vec<SpanIndex>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Live(SpanIndex),
+    Written(Written),
+}
+
+impl Links {
+    /// A span began: looks for its other side, and for what its process was doing.
+    /// `lossy` tells whether events of an interval may be missing: then nothing is known of what else a thread did.
+    pub fn began(
+        &mut self,
+        index: SpanIndex,
+        live: &mut Live,
+        sockets: &Sockets,
+        proxies: &Proxies,
+        regimes: &Regimes<'_>,
+        lossy: impl Fn(i64, i64) -> bool,
+    ) {
+        let Some(span) = live.get(index) else { return };
+        let (socket, seq, side) = (span.socket, span.seq, span.side);
+        let caller = span.request.first;
+        self.by_byte.insert((socket, seq), At::Live(index));
+        let other = sockets.get(socket).peer.and_then(|peer| self.by_byte.get(&(peer, seq)).copied());
+        match (side, other) {
+            (Side::Server, Some(At::Live(client))) => attach(index, client, Evidence::Connection, live),
+            (Side::Client, Some(At::Live(server))) => attach(server, index, Evidence::Connection, live),
+            (Side::Server, Some(At::Written(client))) => {
+                if let Some(span) = live.get_mut(index) {
+                    span.link.parent = Parent::Written(client);
+                    span.link.late = true;
+                    span.link.evidence = Some(Evidence::Connection);
+                }
+            }
+            _ => {}
+        }
+        if side == Side::Server {
+            self.in_flight.entry(caller.process_id).or_default().push(index);
+            return;
+        }
+        self.find_proxied(index, live, sockets, proxies);
+        let unlinked = live.get(index).is_some_and(|span| span.link.evidence.is_none());
+        if caller.process_id == 0 || !unlinked || proxies.lost(socket) {
+            return;
+        }
+        let in_hand = self.in_flight.get(&caller.process_id).map(Vec::as_slice).unwrap_or_default();
+        let mut of_thread = in_hand.iter().copied().filter(|&server| {
+            live.get(server).is_some_and(|server| {
+                server.request.first.tid == caller.tid && server.start_ns <= caller.enter_ns
+            })
+        });
+        let (Some(only), None) = (of_thread.next(), of_thread.next()) else { return };
+        let alone = in_hand.len() == 1;
+        let Some(server) = live.get_mut(only).filter(|s| !lossy(s.start_ns, caller.exit_ns)) else { return };
+        let serial = server.link.serial;
+        let shown = regimes.is_blocking(caller.process_id, caller.tid, sockets)
+            || (alone && is_regular(server, caller.process_id, socket, sockets, regimes));
+        if let Some(span) = live.get_mut(index).filter(|_| shown) {
+            span.link.candidate = Some((only, serial));
+        }
+    }
+
+    /// A request's head is known: looks for a parent by context, then by thread.
+    pub fn headed(&mut self, index: SpanIndex, live: &mut Live) {
+        let Some(span) = live.get(index) else { return };
+        if span.side == Side::Server || span.link.evidence.is_some() {
+            return;
+        }
+        let process_id = span.request.first.process_id;
+        let known = span.head.context.is_some() || span.head.request_id.is_some();
+        if known && process_id != 0 {
+            let servers = self.in_flight.get(&process_id).map(Vec::as_slice).unwrap_or_default();
+            let same = servers.iter().copied().filter(|&s| {
+                live.get(s).is_some_and(|s| s.start_ns <= span.start_ns && same_context(s, span))
+            });
+            let innermost = same.max_by_key(|&s| live.get(s).map(|s| (s.start_ns, s.link.serial)));
+            if let Some(server) = innermost {
+                return attach(index, server, Evidence::Context, live);
+            }
+        }
+        self.find_by_thread(index, live);
+    }
+
+    /// A server span was answered: nothing that its process does from now on is for it.
+    pub fn answered(&mut self, index: SpanIndex, live: &Live) {
+        let Some(span) = live.get(index).filter(|span| span.side == Side::Server) else { return };
+        let process_id = span.request.first.process_id;
+        if let Some(spans) = self.in_flight.get_mut(&process_id) {
+            spans.retain(|&other| other != index);
+            if spans.is_empty() {
+                self.in_flight.remove(&process_id);
+            }
+        }
+    }
+
+    /// A span's fate is decided.
+    pub fn finished(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
+        self.answered(index, live);
+        if live.get(index).is_some_and(|span| span.side == Side::Client && span.link.evidence.is_none()) {
+            self.find_proxied(index, live, sockets, proxies);
+            self.find_by_thread(index, live);
+        }
+    }
+
+    /// A span is written. Returns whether its other side may still come.
+    pub fn written(&mut self, span: &Span, written: Written, sockets: &Sockets, now_ns: i64) -> bool {
+        let key = (span.socket, span.seq);
+        let awaited = span.side == Side::Client
+            && sockets.get(span.socket).peer.is_some()
+            && span.link.children.is_empty()
+            && span.link.covered.is_empty();
+        if awaited {
+            self.by_byte.insert(key, At::Written(written));
+            self.written.push_back((now_ns.saturating_add(KEEP_NS), key));
+        } else if matches!(self.by_byte.get(&key), Some(At::Live(_))) {
+            self.by_byte.remove(&key);
+        }
+        while self.written.front().is_some_and(|(until_ns, _)| *until_ns < now_ns) {
+            if let Some((_, key)) = self.written.pop_front()
+                && matches!(self.by_byte.get(&key), Some(At::Written(_)))
+            {
+                self.by_byte.remove(&key);
+            }
+        }
+        awaited
+    }
+
+    /// The server span at the same byte of the connection that a byte-level proxy copies from.
+    fn find_proxied(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
+        let Some(span) = live.get(index) else { return };
+        let Some((from, shift)) = proxies.source(span.socket) else { return };
+        let Some(first) = sockets.get(from).first_receive_seq else { return };
+        let Some(begin) = span.request.begin.checked_add_signed(shift) else { return };
+        let (seq, start_ns) = (first.wrapping_add(begin as u32), span.start_ns);
+        if let Some(&At::Live(server)) = self.by_byte.get(&(from, seq))
+            && live
+                .get(server)
+                .is_some_and(|s| s.side == Side::Server && s.request.begin == begin && s.start_ns <= start_ns)
+        {
+            attach(index, server, Evidence::ProxyBytes, live);
+        }
+    }
+
+    fn find_by_thread(&mut self, index: SpanIndex, live: &mut Live) {
+        let Some(span) = live.get_mut(index) else { return };
+        let Some((server, serial)) = span.link.candidate.take() else { return };
+        let context = span.head.context;
+        let Some(candidate) = live.get(server).filter(|s| s.link.serial == serial) else { return };
+        let contradicted = matches!(
+            (candidate.head.context, context),
+            (Some(a), Some(b)) if a.trace_id != b.trace_id
+        );
+        if !contradicted {
+            attach(index, server, Evidence::Thread, live);
+        }
+    }
+}
+
+/// Whether a call on `socket` is one of those that its process makes for every request.
+fn is_regular(
+    server: &mut Span,
+    process_id: i64,
+    socket: SocketIndex,
+    sockets: &Sockets,
+    regimes: &Regimes<'_>,
+) -> bool {
+    let Some(to) = sockets.get(socket).remote else { return false };
+    let called = &mut server.link.called;
+    let at = called.iter().position(|(known, _)| *known == to).unwrap_or_else(|| {
+        called.push((to, 0));
+        called.len() - 1
+    });
+    called[at].1 += 1;
+    called[at].1 <= regimes.calls_per_request(process_id, to, sockets)
+}
+
+fn same_context(server: &Span, client: &Span) -> bool {
+    let trace = |context: &Option<Context>| context.map(|c| c.trace_id);
+    match (trace(&server.head.context), trace(&client.head.context)) {
+        (Some(a), Some(b)) => a == b,
+        _ => server.head.request_id.is_some() && server.head.request_id == client.head.request_id,
+    }
+}
+
+/// Makes `parent` the parent of `child`, unless it has one or is itself above it.
+fn attach(child: SpanIndex, parent: SpanIndex, evidence: Evidence, live: &mut Live) {
+    let mut above = Some(parent);
+    while let Some(index) = above {
+        if index == child {
+            return;
+        }
+        above = match live.get(index).map(|span| span.link.parent) {
+            Some(Parent::Live(next)) => Some(next),
+            _ => None,
+        };
+    }
+    let Some(span) = live.get_mut(child).filter(|span| span.link.evidence.is_none()) else { return };
+    span.link.parent = Parent::Live(parent);
+    span.link.evidence = Some(evidence);
+    if let Some(parent) = live.get_mut(parent) {
+        parent.link.children.push(child);
+    }
+}

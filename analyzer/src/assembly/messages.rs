@@ -1,0 +1,370 @@
+//! Pieces of the two streams in, HTTP/1 messages out: where each begins, what its head says, where it ends, and when.
+//!
+//! The framing itself is `retrospan_formats::http1`, the same code by which the recorder blanked what must not be
+//! kept. Here its runs of bytes get times and positions.
+
+use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, HeadInfo, Part, What};
+
+use crate::assembly::streams::{Moment, Piece, Way};
+
+/// Which end of the connection the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// It sends requests.
+    Client,
+    /// It sends responses.
+    Server,
+}
+
+impl Side {
+    /// What flows that way on such a socket.
+    pub fn direction(self, way: Way) -> Direction {
+        match (self, way) {
+            (Side::Client, Way::Out) | (Side::Server, Way::In) => Direction::Requests,
+            (Side::Client, Way::In) | (Side::Server, Way::Out) => Direction::Responses,
+        }
+    }
+
+    /// The opposite of [`Side::direction`].
+    pub fn way(self, direction: Direction) -> Way {
+        match (self, direction) {
+            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => Way::Out,
+            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => Way::In,
+        }
+    }
+}
+
+/// Something about a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// A message begins.
+    Begin {
+        /// Position of its first byte.
+        position: u64,
+        /// Raw sequence number of it.
+        seq: u32,
+        /// The call that moved it.
+        moment: Moment,
+    },
+    /// The head of the message is there, or as much as there will be of it.
+    Head {
+        /// What it says about the body; None where the head was cut.
+        info: Option<&'a HeadInfo>,
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// When it was complete.
+        moment: Moment,
+    },
+    /// Bytes of the message up to `position` were moved.
+    Progress {
+        /// After the last of them.
+        position: u64,
+        /// The call.
+        moment: Moment,
+    },
+    /// The message is complete.
+    End {
+        /// After its last byte.
+        position: u64,
+        /// Length of the body, where it is known.
+        body_bytes: Option<u64>,
+        /// The call that moved the last byte.
+        moment: Moment,
+    },
+    /// The message may be complete with the bytes so far; see [`What::MayEnd`]. More of it takes that back.
+    MayEnd {
+        /// After its last byte so far.
+        position: u64,
+        /// The call that moved it.
+        moment: Moment,
+    },
+    /// Bytes that belong to no message, or to one whose extent is not known.
+    Unplaced {
+        /// Within a message.
+        in_message: bool,
+        /// After the last of them.
+        position: u64,
+        /// The call that moved them.
+        moment: Moment,
+    },
+    /// Calls are missing.
+    Gap {
+        /// Whole messages may be missing with them.
+        messages: bool,
+    },
+}
+
+/// The messages of one socket.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    side: Side,
+    framing: Framing,
+    parts: Vec<Part>,
+    requests: Assembly,
+    responses: Assembly,
+}
+
+/// What was read of the current message of one direction.
+#[derive(Clone, Debug, Default)]
+struct Assembly {
+    in_message: bool,
+    in_head: bool,
+    /// A start line that goes on in another call.
+    may_begin: Option<Beginning>,
+    /// Bytes of the head from earlier calls.
+    head: Vec<u8>,
+    /// What the body is as long as, by the head.
+    body: Body,
+    body_bytes: u64,
+    /// The last call of this direction.
+    last: Moment,
+}
+
+/// Where a message begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beginning {
+    position: u64,
+    seq: u32,
+    moment: Moment,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Body {
+    #[default]
+    Unknown,
+    Length(u64),
+    Counted,
+}
+
+/// Most bytes of a head that are kept.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// The data that a call's parts are cut from.
+#[derive(Clone, Copy)]
+struct Data<'a> {
+    position: u64,
+    seq: u32,
+    head: &'a [u8],
+    moment: Moment,
+}
+
+impl Messages {
+    /// No message yet, and no byte.
+    pub fn new(side: Side) -> Messages {
+        Messages { framing: Framing::new(), ..Messages::starting_at(side, [0, 0]) }
+    }
+
+    /// No message yet, but there may have been some before. `positions`: of the next byte sent and received.
+    pub fn starting_at(side: Side, positions: [u64; 2]) -> Messages {
+        let position = |direction| positions[side.way(direction) as usize];
+        Messages {
+            side,
+            framing: Framing::starting_at(position(Direction::Requests), position(Direction::Responses)),
+            parts: Vec::new(),
+            requests: Assembly::default(),
+            responses: Assembly::default(),
+        }
+    }
+
+    /// Reads the next piece of either stream. `familiar`: of heads read before, by [`Direction`].
+    pub fn piece(
+        &mut self,
+        piece: Piece<'_>,
+        familiar: &mut [FamiliarLines; 2],
+        out: &mut impl FnMut(Direction, Notice<'_>),
+    ) {
+        let mut parts = std::mem::take(&mut self.parts);
+        match piece {
+            Piece::Data { way, position, seq, length, head, tail, moment } => {
+                let direction = self.side.direction(way);
+                let (sent, times_ns) = (way == Way::Out, [moment.enter_ns, moment.exit_ns]);
+                let familiar = &mut familiar[direction as usize];
+                let call = Call { length, head, tail, sent, times_ns };
+                self.framing.call_like(familiar, direction, call, &mut parts);
+                let data = Data { position, seq, head, moment };
+                self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
+            }
+            Piece::Gap { way, length } => {
+                let direction = self.side.direction(way);
+                self.framing.gap(direction, length, &mut parts);
+                let messages = parts.iter().any(|part| part.what == What::Lost);
+                out(direction, Notice::Gap { messages });
+                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+            }
+            Piece::End { way } => {
+                let direction = self.side.direction(way);
+                self.framing.close(direction, &mut parts);
+                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+            }
+        }
+        parts.clear();
+        self.parts = parts;
+    }
+
+    /// Nothing comes any more: hands out what there is of a request's head.
+    pub fn finish(&mut self, out: &mut impl FnMut(Direction, Notice<'_>)) {
+        if self.requests.in_head {
+            let last = self.requests.last;
+            self.requests.head_cut(&[], last, &mut |notice| out(Direction::Requests, notice));
+        }
+    }
+
+    fn assembly(&mut self, direction: Direction) -> &mut Assembly {
+        match direction {
+            Direction::Requests => &mut self.requests,
+            Direction::Responses => &mut self.responses,
+        }
+    }
+}
+
+impl Data<'_> {
+    /// A message begins at this place of the call.
+    fn beginning(&self, offset: u64) -> Beginning {
+        let seq = self.seq.wrapping_add(offset.saturating_sub(self.position) as u32);
+        Beginning { position: offset, seq, moment: self.moment }
+    }
+}
+
+impl Assembly {
+    /// The parts of a call.
+    fn data(&mut self, data: &Data<'_>, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+        // Where in the call's first bytes the current head goes on.
+        let mut head_from = 0;
+        for part in parts {
+            let at = (part.offset.saturating_sub(data.position)) as usize;
+            let end = part.offset + part.length;
+            match &part.what {
+                What::MayBegin => {
+                    head_from = at;
+                    self.head.clear();
+                    self.may_begin = Some(data.beginning(part.offset));
+                }
+                What::Begin => {
+                    let before = self.may_begin.take().filter(|before| before.position == part.offset);
+                    if before.is_none() {
+                        head_from = at;
+                        self.head.clear();
+                    }
+                    self.begin();
+                    let Beginning { position, seq, moment } =
+                        before.unwrap_or_else(|| data.beginning(part.offset));
+                    out(Notice::Begin { position, seq, moment });
+                }
+                What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.moment, out),
+                What::MayEnd => {
+                    if self.in_message {
+                        out(Notice::MayEnd { position: part.offset, moment: data.moment });
+                    }
+                }
+                What::Lost => {
+                    self.may_begin = None;
+                    if self.in_head {
+                        self.head_cut(slice(data.head, head_from, at), data.moment, out);
+                    }
+                    self.body = Body::Unknown;
+                    let in_message = self.in_message;
+                    out(Notice::Unplaced { in_message, position: end, moment: data.moment });
+                }
+                What::End { .. } => {
+                    let moment = if at == 0 { self.last } else { data.moment };
+                    self.end(part.offset, moment, out);
+                }
+                What::Body => self.body_bytes += part.length,
+                What::Head | What::Secret | What::Framing | What::Tunnel => {}
+            }
+        }
+        self.last = data.moment;
+        if self.in_head || self.may_begin.is_some() {
+            self.keep(slice(data.head, head_from, data.head.len()));
+        }
+        if let Some(last) = parts.last()
+            && self.in_message
+        {
+            out(Notice::Progress { position: last.offset + last.length, moment: data.moment });
+        }
+    }
+
+    /// The parts of bytes that no call in the capture moved.
+    fn between(&mut self, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+        for part in parts {
+            match &part.what {
+                What::Begin => {
+                    // A start line that was cut, and yet is one.
+                    let Some(Beginning { position, seq, moment }) = self.may_begin.take() else { continue };
+                    self.begin();
+                    out(Notice::Begin { position, seq, moment });
+                }
+                What::Lost => {
+                    self.may_begin = None;
+                    if self.in_head {
+                        self.head_cut(&[], self.last, out);
+                    }
+                    self.body = Body::Unknown;
+                }
+                What::Body => self.body_bytes += part.length,
+                What::End { .. } => self.end(part.offset, self.last, out),
+                _ => {}
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.in_message = true;
+        self.in_head = true;
+        self.body = Body::Unknown;
+        self.body_bytes = 0;
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = MAX_HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn head_end(&mut self, info: &HeadInfo, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        if !self.in_head {
+            // The end of a head whose middle was not kept.
+            return;
+        }
+        self.in_head = false;
+        self.body_bytes = 0;
+        self.body = match info.content_length {
+            Some(length) => Body::Length(length),
+            None if info.unclear => Body::Unknown,
+            None => Body::Counted,
+        };
+        let bytes = if self.head.is_empty() {
+            rest
+        } else {
+            self.keep(rest);
+            &self.head
+        };
+        out(Notice::Head { info: Some(info), bytes, moment });
+        self.head.clear();
+    }
+
+    fn head_cut(&mut self, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        self.in_head = false;
+        self.keep(rest);
+        out(Notice::Head { info: None, bytes: &self.head, moment });
+        self.head.clear();
+    }
+
+    fn end(&mut self, position: u64, moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+        if !self.in_message {
+            return;
+        }
+        self.in_message = false;
+        self.in_head = false;
+        self.may_begin = None;
+        let body_bytes = match self.body {
+            Body::Unknown => None,
+            Body::Length(length) => Some(length),
+            Body::Counted => Some(self.body_bytes),
+        };
+        out(Notice::End { position, body_bytes, moment });
+    }
+}
+
+fn slice(bytes: &[u8], from: usize, to: usize) -> &[u8] {
+    bytes.get(from..to.min(bytes.len())).unwrap_or_default()
+}

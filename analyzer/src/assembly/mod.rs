@@ -1,0 +1,386 @@
+//! A capture in, the derived tables out: one pass over its events in time order.
+//!
+//! Runs the steps, one module each, and holds what is between them: one [`Flow`] a socket that is open, the spans that
+//! are not written yet, and the alarms of flows that wait. Nothing here depends on anything but the capture and the options, so
+//! the same capture gives the same rows.
+
+pub mod builders;
+pub mod connections;
+pub mod connects;
+pub mod events;
+pub mod exchanges;
+pub mod heads;
+pub mod links;
+pub mod messages;
+pub mod openings;
+pub mod outcomes;
+pub mod proxies;
+pub mod regimes;
+pub mod socket_pipeline;
+pub mod streams;
+pub mod table_rows;
+pub mod traces;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use retrospan_formats::error::CaptureError;
+use retrospan_formats::event::Kind;
+use retrospan_formats::http1::FamiliarLines;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+
+use crate::assembly::builders::Rows;
+use crate::assembly::connections::{Role, SocketIndex, Sockets};
+use crate::assembly::connects::Connects;
+use crate::assembly::events::Event;
+use crate::assembly::exchanges::{Change, Live};
+use crate::assembly::links::Links;
+use crate::assembly::proxies::Proxies;
+use crate::assembly::regimes::Regimes;
+use crate::assembly::socket_pipeline::{Flow, Sink};
+use crate::assembly::table_rows::Known;
+use crate::assembly::traces::Traces;
+use crate::tables;
+use crate::tables::dimensions::{self, ClockStep, Dimensions};
+
+/// Changes whenever the same capture would give other rows; part of the key of cached tables.
+pub const ALGORITHM_VERSION: u32 = 7;
+
+/// What may be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a decided span waits for its relatives, ns of event time.
+    pub settle_ns: i64,
+    /// Write table `messages`.
+    pub messages: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { settle_ns: 1_000_000_000, messages: true }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events read.
+    pub events: u64,
+    /// Rows of `spans`.
+    pub spans: u64,
+    /// Rows of `traces`.
+    pub traces: u64,
+    /// Rows of `connections`.
+    pub connections: u64,
+    /// Rows of `messages`.
+    pub messages: u64,
+    /// Bytes whose calls are not in the capture.
+    pub missing_bytes: u64,
+    /// Connections of a proxy that did not stay equal to their partner.
+    pub broken_pairs: u64,
+    /// Where the wall clock was set during the recording.
+    pub clock_steps: Vec<ClockStep>,
+}
+
+/// Why there are no tables.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The capture cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// Rows do not fit their table.
+    #[error("derived table {table}: {source}")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        source: ArrowError,
+    },
+    /// The receiver of the rows gave up.
+    #[error("writing derived table {table}: {reason}")]
+    Sink {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Reads the whole capture and hands batches of the derived tables to `sink` as they are ready.
+pub fn assemble(
+    capture: &Capture,
+    options: &Options,
+    sink: &mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), AssembleError>,
+) -> Result<Summary, AssembleError> {
+    let mut assembly = Assembly {
+        sockets: connections::read(capture)?,
+        dimensions: dimensions::read(capture)?,
+        flows: Vec::new(),
+        alarms: BTreeSet::new(),
+        live: Live::default(),
+        familiar: Default::default(),
+        changes: Vec::new(),
+        proxies: Proxies::default(),
+        connects: Connects::default(),
+        links: Links::default(),
+        regimes: Regimes::new(capture),
+        traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
+        halves: BTreeMap::new(),
+        output: Output::new(options, sink),
+        summary: Summary::default(),
+    };
+    let mut now_ns = 0;
+    for batch in capture.events() {
+        for event in events::read(&batch?).iter() {
+            now_ns = event.boot_ns;
+            assembly.event(&event)?;
+        }
+    }
+    let end_ns = now_ns.max(capture.manifest.whole_until_boot_ns);
+    assembly.finish(end_ns)
+}
+
+struct Assembly<'a> {
+    sockets: Sockets,
+    dimensions: Dimensions,
+    flows: Vec<Slot>,
+    alarms: BTreeSet<(i64, SocketIndex)>,
+    live: Live,
+    /// Header lines of the last heads, by direction: those of different connections resemble each other too.
+    familiar: [FamiliarLines; 2],
+    changes: Vec<Change>,
+    proxies: Proxies,
+    connects: Connects,
+    links: Links,
+    regimes: Regimes<'a>,
+    traces: Traces,
+    /// Ends of connections whose other end is not finished yet.
+    halves: BTreeMap<i64, Box<Flow>>,
+    output: Output<'a>,
+    summary: Summary,
+}
+
+/// The flow of a socket.
+enum Slot {
+    Unseen,
+    Open(Box<Flow>),
+    Gone,
+}
+
+/// How soon a flow that waits is looked at again, ns of event time.
+const ALARM_NS: i64 = 5_000_000;
+
+impl Assembly<'_> {
+    fn event(&mut self, event: &Event<'_>) -> Result<(), AssembleError> {
+        self.summary.events += 1;
+        self.pass_time(event.boot_ns)?;
+        let index = self.sockets.index(event.socket_id);
+        self.proxies.call(index, event, &self.sockets);
+        self.connects.event(index, event, &self.sockets);
+        if event.kind == Kind::Listen || self.sockets.get(index).role == Role::Listener {
+            return Ok(());
+        }
+        if let Some(change) = &event.state
+            && let Some(Slot::Open(flow)) = self.flows.get(index as usize)
+            && flow.is_over(change)
+        {
+            self.close(index, event.boot_ns)?;
+            let flow = Flow::reborn(index, &self.sockets, event.boot_ns, change);
+            self.flows[index as usize] = Slot::Open(Box::new(flow));
+        }
+        let Some((flow, mut sink)) = self.flow(index, event.boot_ns) else { return Ok(()) };
+        let waits = flow.event(event, &mut sink);
+        let gone_ns = flow.gone_ns();
+        if waits {
+            self.alarms.insert((event.boot_ns + ALARM_NS, index));
+        } else if let Some(gone_ns) = gone_ns {
+            self.alarms.insert((gone_ns, index));
+        }
+        self.apply(event.boot_ns);
+        Ok(())
+    }
+
+    /// Does what is due before an event of this time.
+    fn pass_time(&mut self, now_ns: i64) -> Result<(), AssembleError> {
+        while let Some(&(due, index)) = self.alarms.first().filter(|(due, _)| *due <= now_ns) {
+            self.alarms.remove(&(due, index));
+            self.alarm(due, index)?;
+        }
+        self.write(now_ns)
+    }
+
+    fn alarm(&mut self, now_ns: i64, index: SocketIndex) -> Result<(), AssembleError> {
+        let Some((flow, mut sink)) = self.flow(index, now_ns) else { return Ok(()) };
+        let waits = flow.tick(now_ns, &mut sink);
+        let gone_ns = flow.gone_ns();
+        self.apply(now_ns);
+        if gone_ns.is_some_and(|gone_ns| gone_ns <= now_ns) {
+            return self.close(index, now_ns);
+        }
+        let next_ns = now_ns.saturating_add(ALARM_NS);
+        if waits {
+            self.alarms.insert((next_ns, index));
+        } else if let Some(gone_ns) = gone_ns {
+            self.alarms.insert((gone_ns, index));
+        }
+        Ok(())
+    }
+
+    /// The flow of a socket, new where this is its first event; None where it was closed already.
+    fn flow(&mut self, index: SocketIndex, now_ns: i64) -> Option<(&mut Flow, Sink<'_>)> {
+        let place = index as usize;
+        if place >= self.flows.len() {
+            self.flows.resize_with(place + 1, || Slot::Unseen);
+        }
+        let slot = &mut self.flows[place];
+        if matches!(slot, Slot::Unseen) {
+            *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
+        }
+        let Slot::Open(flow) = slot else { return None };
+        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
+        Some((flow, Sink { live, changes, dimensions: &self.dimensions, familiar }))
+    }
+
+    /// Tells the later steps what became of spans.
+    fn apply(&mut self, now_ns: i64) {
+        for change in self.changes.drain(..) {
+            match change {
+                Change::Began(span) => {
+                    let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
+                    let (sockets, proxies) = (&self.sockets, &self.proxies);
+                    self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, lossy);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
+                }
+                Change::Headed(span) => {
+                    self.links.headed(span, &mut self.live);
+                    self.connects.linked(span, false, &self.live, &self.sockets);
+                }
+                Change::Answered(span) => self.links.answered(span, &self.live),
+                Change::Finished(span) => {
+                    self.links.finished(span, &mut self.live, &self.sockets, &self.proxies);
+                    self.connects.linked(span, true, &self.live, &self.sockets);
+                    self.traces.finished(span, now_ns);
+                }
+            }
+        }
+    }
+
+    /// A socket is gone.
+    fn close(&mut self, index: SocketIndex, now_ns: i64) -> Result<(), AssembleError> {
+        let Some(slot) = self.flows.get_mut(index as usize) else { return Ok(()) };
+        if !matches!(slot, Slot::Open(_)) {
+            return Ok(());
+        }
+        let Slot::Open(mut flow) = std::mem::replace(slot, Slot::Gone) else { return Ok(()) };
+        let dimensions = &self.dimensions;
+        let (peer, connection_id) = (self.sockets.get(index).peer, self.sockets.get(index).connection_id);
+        let other = match peer.and_then(|peer| self.flows.get(peer as usize)) {
+            Some(Slot::Open(other)) => Some(other),
+            _ => self.halves.get(&connection_id),
+        };
+        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
+        let mut sink = Sink { live, changes, dimensions, familiar };
+        let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
+        flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
+        self.apply(now_ns);
+        self.proxies.closed(index);
+        self.connects.closed(index, now_ns);
+        self.summary.missing_bytes += flow.missing_bytes;
+        let socket = self.sockets.get(index);
+        match self.halves.remove(&socket.connection_id) {
+            Some(other) => self.connection(&[&other, &flow]),
+            None if socket.peer.is_some() => {
+                self.halves.insert(socket.connection_id, flow);
+                Ok(())
+            }
+            None => self.connection(&[&flow]),
+        }
+    }
+
+    fn connection(&mut self, ends: &[&Flow]) -> Result<(), AssembleError> {
+        let known = Known { sockets: &self.sockets, dimensions: &self.dimensions };
+        table_rows::connection(&mut self.output.connections, ends, known);
+        self.summary.connections += 1;
+        self.output.flush(false)
+    }
+
+    /// Writes what cannot change any more.
+    fn write(&mut self, now_ns: i64) -> Result<(), AssembleError> {
+        let Assembly { traces, live, links, connects, sockets, dimensions, output, summary, .. } = self;
+        let known = Known { sockets, dimensions };
+        traces.settle(now_ns, live, links, connects, sockets, |finished| {
+            let labels = table_rows::span(&mut output.spans, finished, known);
+            summary.spans += 1;
+            if let Some(messages) = &mut output.messages {
+                summary.messages += 1 + u64::from(finished.span.response.is_some());
+                table_rows::messages(messages, finished, known);
+            }
+            output.flush(false)?;
+            Ok::<_, AssembleError>(labels)
+        })?;
+        while let Some(trace) = self.traces.complete(now_ns) {
+            table_rows::trace(&mut self.output.traces, &trace, &self.dimensions.clock);
+            self.summary.traces += 1;
+            self.output.flush(false)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, end_ns: i64) -> Result<Summary, AssembleError> {
+        self.pass_time(end_ns)?;
+        self.alarms.clear();
+        for index in 0..self.flows.len() as SocketIndex {
+            self.close(index, end_ns)?;
+        }
+        for (_, half) in std::mem::take(&mut self.halves) {
+            self.connection(&[&half])?;
+        }
+        self.write(i64::MAX)?;
+        for trace in self.traces.rest() {
+            table_rows::trace(&mut self.output.traces, &trace, &self.dimensions.clock);
+            self.summary.traces += 1;
+        }
+        self.output.flush(true)?;
+        self.summary.broken_pairs = self.proxies.broken;
+        self.summary.clock_steps = std::mem::take(&mut self.dimensions.clock.steps);
+        Ok(self.summary)
+    }
+}
+
+type RowSink<'a> = &'a mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), AssembleError>;
+
+/// Rows on their way out.
+struct Output<'a> {
+    spans: Rows,
+    traces: Rows,
+    connections: Rows,
+    messages: Option<Rows>,
+    sink: RowSink<'a>,
+}
+
+impl<'a> Output<'a> {
+    fn new(options: &Options, sink: RowSink<'a>) -> Output<'a> {
+        Output {
+            spans: Rows::new(&tables::SPANS),
+            traces: Rows::new(&tables::TRACES),
+            connections: Rows::new(&tables::CONNECTIONS),
+            messages: options.messages.then(|| Rows::new(&tables::MESSAGES)),
+            sink,
+        }
+    }
+
+    /// Hands out full batches; all of them at the end.
+    fn flush(&mut self, all: bool) -> Result<(), AssembleError> {
+        let rows = [&mut self.spans, &mut self.traces, &mut self.connections];
+        for rows in rows.into_iter().chain(&mut self.messages).filter(|rows| all || rows.full()) {
+            let table = rows.table;
+            let batch = rows.take().map_err(|source| AssembleError::Rows { table: table.name, source })?;
+            if let Some(batch) = batch {
+                (self.sink)(table, batch)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,545 @@
+//! How an exchange ended: what is known of the two messages and of the socket's end in, an outcome out.
+//!
+//! Each side is judged by its own socket alone, so that a recording of one side gives the rows that a recording of both
+//! would. A client that gave up is told from one that only shut down its sending half by what it did with the answer.
+
+use crate::assembly::events::StateChange;
+use crate::assembly::messages::Side;
+use crate::assembly::streams::Moment;
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The answer was complete.
+    Ok,
+    /// So it was, with a status of 500 or above.
+    Error,
+    /// The requesting side left before the answer was complete.
+    ClientClosed,
+    /// The answering side closed before it.
+    ServerClosed,
+    /// The answering side reset the connection, or it timed out.
+    Reset,
+    /// There was an answer, but not one that a parser took.
+    Unparsed,
+    /// The recording ended.
+    TimeoutCut,
+    /// Events are missing.
+    Lost,
+}
+
+impl Outcome {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Error => "error",
+            Outcome::ClientClosed => "client_closed",
+            Outcome::ServerClosed => "server_closed",
+            Outcome::Reset => "reset",
+            Outcome::Unparsed => "unparsed",
+            Outcome::TimeoutCut => "timeout_cut",
+            Outcome::Lost => "lost",
+        }
+    }
+}
+
+/// What is known of a socket's end. Times are boot time ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ending {
+    /// FIN sent.
+    pub fin_out_ns: Option<i64>,
+    /// FIN arrived.
+    pub fin_in_ns: Option<i64>,
+    /// Shut down for sending alone: it may still take what comes.
+    pub half_closed_ns: Option<i64>,
+    /// Last call of close.
+    pub close_called_ns: Option<i64>,
+    /// The FIN was sent by a call of close.
+    pub closed_by_call: bool,
+    /// State after the last `state` row.
+    pub state: Option<u8>,
+    /// A `state` row is missing.
+    pub hole: bool,
+    /// The socket's end.
+    pub closed: Option<Closed>,
+    /// A call failed because the other side had reset the connection.
+    pub reset_seen_ns: Option<i64>,
+    /// The application was told that nothing more comes; see [`Ending::end_taken`].
+    pub end_taken: bool,
+    /// Shut down for receiving: then it is told so at any time.
+    pub deaf: bool,
+    /// A send failed because nobody takes it any more: there was more to say.
+    pub refused_ns: Option<i64>,
+    /// Sequence number up to which the other side has acknowledged, by the last `state` row.
+    pub acknowledged: Option<u32>,
+}
+
+/// A change to TCP_CLOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// When.
+    pub ns: i64,
+    /// The socket's pending error.
+    pub sk_err: u32,
+    /// State before.
+    pub from: u8,
+}
+
+const ESTABLISHED: u8 = 1;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const TIME_WAIT: u8 = 6;
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const CLOSING: u8 = 11;
+const ECONNRESET: u32 = 104;
+const EPIPE: u32 = 32;
+/// A FIN this near to a call of close is its, ns.
+const NEAR_NS: i64 = 1_000_000;
+
+impl Ending {
+    /// Takes in a `state` row.
+    pub fn change(&mut self, ns: i64, change: &StateChange) {
+        // A socket of which no row was seen was open, or opens.
+        self.hole |= match self.state {
+            Some(known) => known != change.old,
+            None if self.fin_in_ns.is_some() && change.old == CLOSE_WAIT => false,
+            None => matches!(change.old, FIN_WAIT1 | FIN_WAIT2 | TIME_WAIT | CLOSE_WAIT | LAST_ACK | CLOSING),
+        };
+        self.state = Some(change.new);
+        match (change.old, change.new) {
+            (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
+                self.fin_out_ns = Some(ns);
+                self.closed_by_call |=
+                    self.close_called_ns.is_some_and(|called_ns| ns <= called_ns + NEAR_NS);
+            }
+            (ESTABLISHED, CLOSE_WAIT) | (FIN_WAIT1, CLOSING | TIME_WAIT) | (FIN_WAIT2, TIME_WAIT) => {
+                self.fin_in_ns = Some(ns);
+            }
+            _ => {}
+        }
+        if change.new == CLOSE {
+            self.closed = Some(Closed { ns, sk_err: change.sk_err, from: change.old });
+        }
+        if matches!(change.old, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING) {
+            self.acknowledged = Some(change.snd_una);
+        }
+    }
+
+    /// Takes in that the application was told that nothing more comes. Of a socket without any row of its state the FIN may have
+    /// arrived before it was recorded (a request and a FIN before accept, filtered by process): then this is when it is known of.
+    pub fn end_taken(&mut self, ns: i64) {
+        self.end_taken = true;
+        if self.state.is_none() {
+            self.fin_in_ns.get_or_insert(ns);
+        }
+    }
+
+    /// Takes in a call of close.
+    pub fn close_called(&mut self, enter_ns: i64, exit_ns: i64) {
+        self.close_called_ns = Some(exit_ns);
+        let during = enter_ns.saturating_sub(NEAR_NS)..=exit_ns.saturating_add(NEAR_NS);
+        self.closed_by_call |= self.fin_out_ns.is_some_and(|fin_ns| during.contains(&fin_ns));
+    }
+
+    /// A change of state is missing: one that does not follow from the one before, or one that a call has shown: a reset,
+    /// the end of what comes.
+    fn is_holey(&self) -> bool {
+        let open = self.closed.is_none();
+        self.hole || (open && (self.reset_seen_ns.is_some() || (self.end_taken && self.fin_in_ns.is_none())))
+    }
+
+    /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
+    /// the call of shutdown may be among what was lost.
+    fn gave_up(&self, lossy: bool) -> bool {
+        match self.fin_out_ns {
+            Some(_) if self.half_closed_ns.is_some() => {
+                self.closed.is_some() || (self.close_called_ns.is_some() && !lossy)
+            }
+            Some(_) => self.closed_by_call || !lossy,
+            None => self.reset_out_ns().is_some(),
+        }
+    }
+
+    /// When this side reset the connection.
+    fn reset_out_ns(&self) -> Option<i64> {
+        let closed = self.closed.filter(|c| c.sk_err == 0 && matches!(c.from, ESTABLISHED | CLOSE_WAIT))?;
+        Some(closed.ns)
+    }
+
+    /// When the other side reset the connection.
+    fn reset_in_ns(&self) -> Option<i64> {
+        let closed = self.closed.filter(|c| matches!(c.sk_err, ECONNRESET | EPIPE)).map(|c| c.ns);
+        closed.or(self.reset_seen_ns)
+    }
+
+    /// When the other side's FIN arrived. A socket that is only shut down for sending goes from FIN_WAIT2 to its end with it.
+    fn other_fin_ns(&self) -> Option<i64> {
+        let by_end = self.closed.filter(|closed| {
+            let held = self.close_called_ns.is_none_or(|called_ns| called_ns > closed.ns);
+            held && closed.sk_err == 0 && closed.from == FIN_WAIT2
+        });
+        self.fin_in_ns.or(by_end.map(|closed| closed.ns))
+    }
+
+    /// When the connection timed out or became unreachable.
+    fn broken_ns(&self) -> Option<i64> {
+        self.closed.filter(|c| !matches!(c.sk_err, 0 | ECONNRESET | EPIPE)).map(|c| c.ns)
+    }
+
+    /// When this side left first, by FIN or RST.
+    fn left_ns(&self) -> Option<i64> {
+        self.fin_out_ns.or(self.reset_out_ns())
+    }
+
+    /// When the other side left first, by FIN or RST.
+    fn other_left_ns(&self) -> Option<i64> {
+        self.fin_in_ns.or(self.reset_in_ns())
+    }
+}
+
+/// What the other end's socket says, where it was recorded too. Positions are those of this end's streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Other<'a> {
+    /// Its end.
+    pub ending: &'a Ending,
+    /// Bytes that it has sent.
+    pub sent: Option<u64>,
+    /// Bytes that its application has taken.
+    pub taken: Option<u64>,
+}
+
+/// What is known of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchanged<'a> {
+    /// Whose socket it is.
+    pub side: Side,
+    /// Begin of the span, ns.
+    pub start_ns: i64,
+    /// The last call that moved bytes of it.
+    pub last: Moment,
+    /// Events of it are missing.
+    pub damaged: bool,
+    /// Answering bytes that no parser took came last at.
+    pub unparsed_ns: Option<i64>,
+    /// The answer, as far as there is one.
+    pub answer: Option<Answer>,
+    /// Bytes of the answer were there for the application, which did not take them.
+    pub unread: bool,
+    /// The other side has acknowledged all of the answer.
+    pub acknowledged: bool,
+    /// The streams were seen from their first byte on, so that what is missing shows.
+    pub counted: bool,
+    /// The other end, where it was recorded.
+    pub other: Option<Other<'a>>,
+}
+
+/// What is known of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// Status, where the head was seen.
+    pub status: Option<u16>,
+    /// When the head was complete, ns.
+    pub head_ns: i64,
+    /// Call that moved the last byte so far.
+    pub last: Moment,
+    /// Position after that byte.
+    pub end: u64,
+    /// What is known of where it ends.
+    pub length: Length,
+}
+
+/// What is known of where an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// All of it was moved.
+    Whole,
+    /// Its head says so, and it was not all moved.
+    Owed,
+    /// With the answering side's FIN, which was not seen yet.
+    UntilClose,
+    /// Nothing: not all of it was kept. `may_end`: its last known bytes are such as end a message.
+    Unknown {
+        /// So they are.
+        may_end: bool,
+    },
+}
+
+/// The end of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// When, boot time ns.
+    pub end_ns: i64,
+    /// How.
+    pub outcome: Outcome,
+    /// Status of an answer that began before it ended.
+    pub status: Option<u16>,
+    /// Status of an answer that began later.
+    pub late_status: Option<u16>,
+    /// When the last byte of that was moved, boot time ns.
+    pub late_at_ns: Option<i64>,
+}
+
+/// An answer of unknown length after which nothing came for so long was whole, ns.
+const QUIET_NS: i64 = 100_000_000;
+
+/// Whether a complete answer may yet turn out to have gone to a client that was gone.
+pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
+    x.side == Side::Server
+        && x.answer.is_some_and(|a| ending.other_left_ns().is_some_and(|left| left < a.last.exit_ns))
+}
+
+/// Decides. `cut_ns`: the recording ended then, and the socket with it, if it had not ended before. `lossy`: events
+/// may have been lost since the span began.
+///
+/// The rules, in order; the first that applies decides. What each outcome needs as proof is in docs/method.md.
+///
+/// | the answer | what else is known | outcome |
+/// |---|---|---|
+/// | any | bytes of the exchange are missing | `lost` |
+/// | whole | the client took it, or was there | `ok`, `error` |
+/// | whole | the client had left before | `client_closed` |
+/// | bytes of no protocol | | `unparsed` |
+/// | any | a change of state is missing, or bytes may be without a trace | `lost` |
+/// | of unknown length | all was taken, nothing more was tried, and it came to an apparent end | `ok`, `error` |
+/// | of unknown length | else | `lost` |
+/// | until the close | the client left first, and more was sent | `client_closed` |
+/// | until the close | the client left first, and the server closed without sending more | `ok`, `error` |
+/// | until the close | the client left first | `lost` |
+/// | owed | somebody is proven to have left first | `client_closed`, `server_closed`, `reset` |
+/// | owed | the client's FIN may have been a half-close | `timeout_cut`, after losses `lost` |
+/// | owed | nobody left | `timeout_cut`, after losses `lost` |
+pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+    if x.damaged {
+        return fate(x, Outcome::Lost, x.last.exit_ns);
+    }
+    let length = x.answer.map_or(Length::Owed, |answer| answer.length);
+    if let (Some(answer), Length::Whole) = (x.answer, length) {
+        return match x.side {
+            Side::Client => answered(x, &answer),
+            Side::Server => answered_to_whom(x, &answer, ending, cut_ns, lossy),
+        };
+    }
+    if let Some(ns) = x.unparsed_ns {
+        return fate(x, Outcome::Unparsed, ns);
+    }
+    if ending.is_holey() || (lossy && !x.counted) {
+        return fate(x, Outcome::Lost, x.last.exit_ns);
+    }
+    match (x.answer, length) {
+        (Some(answer), Length::Unknown { may_end }) => {
+            if ended_by_evidence(x, &answer, may_end, ending, cut_ns, lossy) {
+                answered(x, &answer)
+            } else {
+                fate(x, Outcome::Lost, answer.last.exit_ns)
+            }
+        }
+        (Some(answer), Length::UntilClose) => until_close(x, &answer, ending, cut_ns, lossy),
+        _ => unanswered(x, Left::first(x, ending, lossy), cut_ns, lossy),
+    }
+}
+
+fn answered(x: &Exchanged<'_>, answer: &Answer) -> Fate {
+    let error = answer.status.is_some_and(|status| status >= 500);
+    fate(x, if error { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
+}
+
+/// The answering side wrote all of its answer. Was there anybody left to take it?
+fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+    let Some(left_ns) = ending.other_left_ns().filter(|&left| left < answer.last.exit_ns) else {
+        return answered(x, answer);
+    };
+    // A client on the same host may take the last byte and leave before the call that sent it returns.
+    let during_last_call = left_ns >= answer.last.enter_ns;
+    if x.other_took(answer) {
+        return answered(x, answer);
+    }
+    match ending.closed {
+        _ if ending.is_holey() => fate(x, Outcome::Lost, answer.last.exit_ns),
+        Some(closed) if x.acknowledged && (closed.sk_err == 0 || during_last_call) => answered(x, answer),
+        // Its kernel took all of it, then it reset: what its application took is not known.
+        Some(_) if x.acknowledged && ending.fin_in_ns.is_some() && x.other.is_none() => {
+            fate(x, Outcome::Lost, answer.last.exit_ns)
+        }
+        Some(_) => fate(x, Outcome::ClientClosed, left_ns),
+        None if during_last_call => answered(x, answer),
+        None if x.other.is_some_and(|other| other.ending.gave_up(lossy)) => {
+            fate(x, Outcome::ClientClosed, left_ns)
+        }
+        None => not_known(x, cut_ns, lossy),
+    }
+}
+
+/// Whether an answer of unknown length was whole: everything sent was taken, nothing more was tried, and nothing came for
+/// a while or somebody closed in order.
+fn ended_by_evidence(
+    x: &Exchanged<'_>,
+    answer: &Answer,
+    may_end: bool,
+    ending: &Ending,
+    cut_ns: i64,
+    lossy: bool,
+) -> bool {
+    let fin_ns = [ending.fin_in_ns, ending.fin_out_ns].into_iter().flatten().min();
+    let over_ns = [fin_ns, ending.closed.map(|c| c.ns), ending.reset_seen_ns].into_iter().flatten().min();
+    let in_order = over_ns.is_some() && over_ns == fin_ns;
+    let quiet_ns = over_ns.unwrap_or(cut_ns) - answer.last.exit_ns;
+    // Without a row of its end nobody counted what may have come since.
+    let counted = over_ns.is_some() || !lossy;
+    let taken = match x.side {
+        Side::Client => !x.unread && !x.more_was_sent(answer),
+        Side::Server if over_ns.is_some() => x.acknowledged || x.other_took(answer),
+        Side::Server => true,
+    };
+    taken && ending.refused_ns.is_none() && (may_end || in_order || (counted && quiet_ns >= QUIET_NS))
+}
+
+/// The answer lasts until the answering side's FIN, which did not come.
+fn until_close(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+    let left = Left::first(x, ending, lossy);
+    let Left::Client { ns, .. } = left else { return unanswered(x, left, cut_ns, lossy) };
+    let (more, nothing_more) = match x.side {
+        Side::Client => {
+            let server_closed = x.other.is_some_and(|other| other.ending.closed.is_some());
+            let refused = x.other.is_some_and(|other| other.ending.refused_ns.is_some());
+            let more = x.unread || refused || x.more_was_sent(answer);
+            (more, server_closed && !more)
+        }
+        Side::Server => {
+            let taken = x.acknowledged || x.other_took(answer);
+            let more = ending.refused_ns.is_some() || (answer.last.enter_ns > ns && !taken);
+            (more, taken && !more && ending.closed.is_some())
+        }
+    };
+    if more {
+        unanswered(x, left, cut_ns, lossy)
+    } else if nothing_more {
+        answered(x, answer)
+    } else {
+        fate(x, Outcome::Lost, answer.last.exit_ns)
+    }
+}
+
+/// An answer is owed.
+fn unanswered(x: &Exchanged<'_>, left: Left, cut_ns: i64, lossy: bool) -> Fate {
+    match left {
+        Left::Client { ns, proven: true } => fate(x, Outcome::ClientClosed, ns),
+        Left::Client { proven: false, .. } | Left::Nobody => not_known(x, cut_ns, lossy),
+        Left::Server { ns } => fate(x, Outcome::ServerClosed, ns),
+        Left::Broken { ns } => fate(x, Outcome::Reset, ns),
+    }
+}
+
+/// The recording ended before it was known how the exchange ends.
+fn not_known(x: &Exchanged<'_>, cut_ns: i64, lossy: bool) -> Fate {
+    if lossy { fate(x, Outcome::Lost, x.last.exit_ns) } else { fate(x, Outcome::TimeoutCut, cut_ns) }
+}
+
+/// Who ended an exchange whose answer was not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// The requesting side. `proven`: it did not only shut down its sending half.
+    Client { ns: i64, proven: bool },
+    /// The answering side, by FIN.
+    Server { ns: i64 },
+    /// The answering side by RST, or the network.
+    Broken { ns: i64 },
+    /// Nobody, as far as it was recorded.
+    Nobody,
+}
+
+impl Left {
+    /// Whoever was first, as this side's socket has it.
+    fn first(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> Left {
+        let (client, server_ns, reset_ns) = match x.side {
+            Side::Client => (
+                ending.left_ns().filter(|_| !still_takes(x, ending)).map(|ns| (ns, ending.gave_up(lossy))),
+                ending.other_fin_ns().filter(|_| !x.unread),
+                ending.reset_in_ns(),
+            ),
+            Side::Server => (
+                ending
+                    .other_left_ns()
+                    .filter(|_| !was_taken(x, ending) && !x.other_waits())
+                    .map(|ns| (ns, proven_by_server(x, ending, lossy))),
+                ending.fin_out_ns,
+                ending.reset_out_ns(),
+            ),
+        };
+        let all = [
+            client.map(|(ns, proven)| (ns, Left::Client { ns, proven })),
+            server_ns.map(|ns| (ns, Left::Server { ns })),
+            reset_ns.map(|ns| (ns, Left::Broken { ns })),
+            ending.broken_ns().map(|ns| (ns, Left::Broken { ns })),
+        ];
+        // Of the same moment the first listed.
+        all.into_iter().flatten().min_by_key(|(ns, _)| *ns).map_or(Left::Nobody, |(_, left)| left)
+    }
+}
+
+/// The server's socket shows that the client left: by RST, by the other end's own record, or by what became of the socket after
+/// the FIN. As long as it has not ended the client may only have shut down its sending half.
+fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
+    ending.fin_in_ns.is_none()
+        || ending.closed.is_some()
+        || ending.reset_seen_ns.is_some()
+        || x.other.is_some_and(|other| {
+            // Who only shut down its sending half may have waited until this side's FIN.
+            let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
+            other.ending.gave_up(lossy) && !waited
+        })
+}
+
+impl Exchanged<'_> {
+    /// The application at the other end took all of the answer.
+    fn other_took(&self, answer: &Answer) -> bool {
+        self.other.and_then(|other| other.taken).is_some_and(|taken| taken >= answer.end)
+    }
+
+    /// The other end sent more than this one took.
+    fn more_was_sent(&self, answer: &Answer) -> bool {
+        self.other.and_then(|other| other.sent).is_some_and(|sent| sent > answer.end)
+    }
+
+    /// The client at the other end has shut down its sending half and waits.
+    fn other_waits(&self) -> bool {
+        self.other.is_some_and(|other| {
+            let ending = other.ending;
+            ending.half_closed_ns.is_some() && ending.close_called_ns.is_none() && ending.closed.is_none()
+        })
+    }
+}
+
+/// This client has sent FIN, and yet takes what comes: it waits, or took bytes until the other side's FIN.
+fn still_takes(x: &Exchanged<'_>, ending: &Ending) -> bool {
+    let Some(fin_ns) = ending.fin_out_ns.filter(|_| ending.half_closed_ns.is_some()) else { return false };
+    let before_close = |ns: i64| ending.close_called_ns.is_none_or(|called_ns| ns <= called_ns);
+    match ending.other_fin_ns() {
+        Some(fin_in_ns) => before_close(fin_in_ns) && x.answer.is_some_and(|a| a.last.exit_ns > fin_ns),
+        None => ending.close_called_ns.is_none() && ending.closed.is_none(),
+    }
+}
+
+/// The client has sent FIN, and yet took all that it was sent until this side's FIN.
+fn was_taken(x: &Exchanged<'_>, ending: &Ending) -> bool {
+    let in_order = ending.closed.is_some_and(|closed| closed.sk_err == 0) && ending.reset_seen_ns.is_none();
+    let (Some(fin_ns), Some(answer)) = (ending.fin_in_ns, x.answer) else { return false };
+    in_order && x.acknowledged && answer.last.exit_ns > fin_ns && ending.fin_out_ns.is_some()
+}
+
+/// Puts the answer before or after the end.
+fn fate(x: &Exchanged<'_>, outcome: Outcome, end_ns: i64) -> Fate {
+    let end_ns = end_ns.max(x.start_ns);
+    let mut fate = Fate { end_ns, outcome, status: None, late_status: None, late_at_ns: None };
+    match x.answer {
+        Some(answer) if outcome == Outcome::ClientClosed && answer.head_ns > end_ns => {
+            fate.late_status = answer.status;
+            fate.late_at_ns = Some(answer.last.exit_ns);
+        }
+        Some(answer) => fate.status = answer.status,
+        None => {}
+    }
+    fate
+}

@@ -1,0 +1,395 @@
+//! The way of one socket: its events in, changes of its spans out.
+//!
+//! Holds the state of each step for this socket (streams, messages, exchanges, end) as long as the socket is open and a little
+//! longer, because calls that were under way when it closed are reported afterwards.
+
+use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::http1::{Direction, FamiliarLines, begins_head, surely_begins_head};
+
+use crate::assembly::connections::{Role, SocketIndex, Sockets};
+use crate::assembly::events::{Event, StateChange};
+use crate::assembly::exchanges::{Change, Closing, Exchanges, Live};
+use crate::assembly::messages::{Messages, Notice, Side};
+use crate::assembly::openings::Opening;
+use crate::assembly::outcomes::{Ending, Other};
+use crate::assembly::streams::{Piece, Streams, Way};
+use crate::assembly::table_rows::side_of;
+use crate::tables::dimensions::Dimensions;
+
+/// One socket that has had events.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Which.
+    pub socket: SocketIndex,
+    /// How its connection came about.
+    pub opening: Opening,
+    /// How it ended.
+    pub ending: Ending,
+    /// First event, boot time ns.
+    pub first_ns: i64,
+    /// Last event, boot time ns.
+    pub last_ns: i64,
+    /// Bytes sent and received.
+    pub bytes: [u64; 2],
+    /// Bytes whose calls are missing.
+    pub missing_bytes: u64,
+    process_id: i64,
+    streams: Streams,
+    http: Option<(Messages, Exchanges)>,
+    /// It was seen from its first byte.
+    from_start: bool,
+    /// A message head has told which side this is.
+    recognised: bool,
+    /// The last change of state: what the kernel had counted by then.
+    last_row: Option<StateChange>,
+}
+
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const TIME_WAIT: u8 = 6;
+const CLOSING: u8 = 11;
+const ECONNRESET: u32 = 104;
+const ETIMEDOUT: u32 = 110;
+const ECONNREFUSED: u32 = 111;
+const EPIPE: u32 = 32;
+/// Calls that were under way when the socket was closed are reported within this, ns.
+const LINGER_NS: i64 = 200_000_000;
+/// A process that does not close a socket that has ended may still take what arrived, ns.
+const HELD_NS: i64 = 30_000_000_000;
+
+/// Where a flow puts what becomes of its spans.
+pub struct Sink<'a> {
+    /// Spans.
+    pub live: &'a mut Live,
+    /// What became of them.
+    pub changes: &'a mut Vec<Change>,
+    /// When events were lost.
+    pub dimensions: &'a Dimensions,
+    /// Header lines of the last heads of any flow, by [`Direction`].
+    pub familiar: &'a mut [FamiliarLines; 2],
+}
+
+/// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
+pub type Leaving = (i64, Option<Side>, &'static str);
+
+impl Flow {
+    /// A socket at its first event.
+    pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> Flow {
+        let socket = sockets.get(index);
+        let start = |seq: Option<u32>| seq.filter(|_| !socket.discovered);
+        let side = match socket.role {
+            Role::Client => Some(Side::Client),
+            Role::Server => Some(Side::Server),
+            Role::Unknown | Role::Listener => None,
+        };
+        Flow {
+            socket: index,
+            opening: Opening::default(),
+            ending: Ending::default(),
+            first_ns: now_ns,
+            last_ns: now_ns,
+            bytes: [0, 0],
+            missing_bytes: 0,
+            process_id: 0,
+            streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
+            http: side.map(|side| http(index, side, !socket.discovered, [0, 0])),
+            from_start: !socket.discovered,
+            recognised: false,
+            last_row: None,
+        }
+    }
+
+    /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
+    pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
+        let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
+        let http = Some(http(index, side, true, [0, 0]));
+        Flow { http, from_start: true, ..Flow::new(index, sockets, now_ns) }
+    }
+
+    /// Whether this change of state begins another connection than the one so far.
+    pub fn is_over(&self, change: &StateChange) -> bool {
+        change.old == CLOSE && change.new == SYN_SENT && self.ending.state.is_some_and(|state| state != CLOSE)
+    }
+
+    /// Takes in an event. Returns whether [`Flow::tick`] must be called soon.
+    pub fn event(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) -> bool {
+        self.last_ns = event.boot_ns;
+        self.opening.event(event);
+        if event.process_id != 0 && event.kind != Kind::State {
+            self.process_id = event.process_id;
+        }
+        match event.kind {
+            Kind::Send | Kind::Receive => self.call(event, sink),
+            Kind::State => {
+                if let Some(change) = event.state {
+                    self.state(event.boot_ns, &change, sink);
+                }
+            }
+            Kind::Close => self.ending.close_called(event.enter_ns(), event.boot_ns),
+            Kind::Shutdown => {
+                self.ending.deaf |= event.flags & flags::SHUT_READ != 0;
+                if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
+                    self.ending.half_closed_ns.get_or_insert(event.boot_ns);
+                }
+            }
+            Kind::Connect | Kind::Accept | Kind::Listen => {}
+        }
+        self.streams.waits()
+    }
+
+    /// When no more calls can be expected, where the socket has ended.
+    pub fn gone_ns(&self) -> Option<i64> {
+        let closed_ns = self.ending.closed?.ns;
+        Some(match self.ending.close_called_ns {
+            Some(called_ns) => called_ns.max(closed_ns) + LINGER_NS,
+            None => closed_ns + HELD_NS,
+        })
+    }
+
+    /// Lets time pass. Returns whether it must be called again.
+    pub fn tick(&mut self, now_ns: i64, sink: &mut Sink<'_>) -> bool {
+        self.feed(now_ns, sink, |streams, out| streams.tick(now_ns, out));
+        self.streams.waits()
+    }
+
+    /// Nothing more comes from this socket: decides what is left. `other`: the way of the connection's other end, so far.
+    pub fn finish(
+        &mut self,
+        now_ns: i64,
+        other: Option<&Flow>,
+        lossy: impl Fn(i64) -> bool,
+        sink: &mut Sink<'_>,
+    ) {
+        let row = self.last_row;
+        let fin_out = row.is_some_and(|row| fin_is_out(row.old));
+        let fin_in = row.is_some_and(|row| fin_may_be_in(row.old));
+        let closed = row.filter(|row| row.new == CLOSE);
+        self.feed(now_ns, sink, |streams, out| {
+            streams.tick(i64::MAX, out);
+            streams.close(Way::Out, row.map(|row| row.write_seq), fin_out, out);
+            streams.close(Way::In, row.map(|row| row.copied_seq), fin_in, out);
+            // Only the FIN was left in the receive queue.
+            if closed.is_some_and(|row| {
+                matches!(row.old, FIN_WAIT2 | CLOSING) && row.rcv_nxt.wrapping_sub(row.copied_seq) == 1
+            }) {
+                streams.ended(Way::In, out);
+            }
+        });
+        let unread = match closed {
+            Some(row) => row.rcv_nxt.wrapping_sub(row.copied_seq) as i32 > i32::from(fin_may_be_in(row.old)),
+            None => self.streams.unread(Way::In),
+        };
+        let acknowledged = self.ending.acknowledged.and_then(|seq| self.streams.position(Way::Out, seq));
+        let other = other.map(|other| Other {
+            ending: &other.ending,
+            sent: other.next_seq(Way::Out).and_then(|seq| self.streams.position(Way::In, seq)),
+            taken: other.next_seq(Way::In).and_then(|seq| self.streams.position(Way::Out, seq)),
+        });
+        let closing =
+            Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
+        if let Some((messages, exchanges)) = &mut self.http {
+            messages.finish(&mut |direction, notice| {
+                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+            });
+            // Of an older connection, what is missing before the first byte of a stream leaves no hole.
+            let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
+            exchanges.finish(sink.live, &closing, |start_ns| lossy(since(start_ns)), sink.changes);
+        }
+    }
+
+    /// Sequence number of the next byte, where nothing on the way to it is missing.
+    fn next_seq(&self, way: Way) -> Option<u32> {
+        (self.missing_bytes == 0).then(|| self.streams.next_seq(way)).flatten()
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u32 {
+        self.http.as_ref().map_or(0, |(_, exchanges)| exchanges.requests)
+    }
+
+    /// The process that used it last, or its owner; 0 where not known.
+    pub fn process_id(&self, sockets: &Sockets) -> i64 {
+        if self.process_id != 0 { self.process_id } else { sockets.get(self.socket).process_id }
+    }
+
+    /// The side it is on, or most likely on.
+    pub fn presumed_side(&self, sockets: &Sockets) -> Side {
+        match &self.http {
+            Some((_, exchanges)) => exchanges.side(),
+            None => side_of(sockets.get(self.socket)),
+        }
+    }
+
+    /// Bytes that this side sent, as this socket counted them.
+    pub fn bytes_of(&self, side: Side, sockets: &Sockets) -> u64 {
+        let way = if side == self.presumed_side(sockets) { Way::Out } else { Way::In };
+        self.bytes[way as usize]
+    }
+
+    /// Who left first, when, and how; of a connection that never was, what ended the attempt, where anything did that could
+    /// be seen from outside.
+    pub fn first_leaving(&self, sockets: &Sockets) -> Option<Leaving> {
+        let own = self.presumed_side(sockets);
+        let other = if own == Side::Client { Side::Server } else { Side::Client };
+        let fins = [self.ending.fin_out_ns.map(|ns| (ns, own)), self.ending.fin_in_ns.map(|ns| (ns, other))];
+        if let Some((ns, side)) = fins.into_iter().flatten().min_by_key(|(ns, _)| *ns) {
+            return Some((ns, Some(side), "fin"));
+        }
+        let closed = self.ending.closed?;
+        if closed.from == SYN_SENT {
+            // An ICMP message may have said the same as a RST: where TCP's own doings were recorded the RST is among them.
+            let reset = sockets.get(self.socket).handshake.is_none_or(|seen| seen.reset);
+            return match closed.sk_err {
+                ECONNREFUSED | ECONNRESET if reset => Some((closed.ns, Some(other), "rst")),
+                ETIMEDOUT => Some((closed.ns, None, "timeout")),
+                _ => None,
+            };
+        }
+        Some(match closed.sk_err {
+            0 => (closed.ns, Some(own), "rst"),
+            ECONNRESET | EPIPE => (closed.ns, Some(other), "rst"),
+            _ => (closed.ns, Some(other), "timeout"),
+        })
+    }
+
+    fn call(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) {
+        let way = if event.kind == Kind::Send { Way::Out } else { Way::In };
+        if matches!(event.errno, ECONNRESET | EPIPE) {
+            if self.ending.fin_in_ns.is_none() {
+                self.ending.reset_seen_ns.get_or_insert(event.boot_ns);
+            }
+            if way == Way::Out {
+                self.ending.refused_ns.get_or_insert(event.boot_ns);
+            }
+        }
+        let nothing = way == Way::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
+        if nothing && !self.ending.deaf {
+            self.ending.end_taken(event.boot_ns);
+        }
+        self.bytes[way as usize] += event.done_bytes;
+        if !self.recognised && event.done_bytes > 0 {
+            self.recognise(way, event);
+        }
+        self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
+    }
+
+    /// The first message head tells who asks: mostly who connected, but not with reverse HTTP, and of an older connection that
+    /// is not known.
+    fn recognise(&mut self, way: Way, event: &Event<'_>) {
+        let supposed = self.http.as_ref().map(|(_, exchanges)| exchanges.side());
+        let told = side_by_head(way, event, surely_begins_head);
+        self.recognised = told.is_some();
+        let begun = || side_by_head(way, event, begins_head).filter(|_| supposed.is_none());
+        if let Some(side) = told.or_else(begun)
+            && supposed != Some(side)
+        {
+            // The streams have run on without anyone reading them, or in vain.
+            let positions = self.streams.positions();
+            let from_start = self.from_start && positions == [0, 0];
+            self.http = Some(http(self.socket, side, from_start, positions));
+        }
+    }
+
+    fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
+        let whole = !self.ending.hole;
+        self.ending.change(now_ns, change);
+        if carries_data(change.old) {
+            self.last_row = Some(*change);
+        }
+        if let Some((_, exchanges)) = &mut self.http
+            && whole
+            && self.ending.hole
+        {
+            exchanges.distrust(sink.live);
+        }
+        match change.new {
+            FIN_WAIT1 | LAST_ACK => {
+                self.feed(now_ns, sink, |s, out| s.end(Way::Out, change.write_seq, now_ns, out));
+            }
+            CLOSE_WAIT | CLOSING | TIME_WAIT => {
+                let end = change.rcv_nxt.wrapping_sub(1);
+                self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+            }
+            CLOSE => {
+                let taken = self.streams.positions()[Way::In as usize];
+                let arrived = self.streams.position(Way::In, change.rcv_nxt);
+                // A client that closed may also end like this because of bytes that came too late.
+                let fin = arrived.is_some_and(|arrived| arrived > taken);
+                if change.old == FIN_WAIT2 && change.sk_err == 0 && fin {
+                    let end = change.rcv_nxt.wrapping_sub(1);
+                    self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs the steps on what `step` gets out of the streams.
+    fn feed(
+        &mut self,
+        now_ns: i64,
+        sink: &mut Sink<'_>,
+        step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
+    ) {
+        let Flow { streams, http, ending, missing_bytes, from_start, first_ns, .. } = self;
+        let (counted, first_ns) = (*from_start, *first_ns);
+        let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
+        step(streams, &mut |piece| {
+            if let Piece::Gap { length, .. } = piece {
+                *missing_bytes += length;
+            }
+            let Some((messages, exchanges)) = http else { return };
+            // What an older connection moved before the first byte that was seen leaves no hole.
+            if let Piece::Data { way, position: 0, .. } = piece
+                && !counted
+                && sink.dimensions.lossy(first_ns, now_ns)
+            {
+                let direction = exchanges.side().direction(way);
+                let gap = Notice::Gap { messages: true };
+                exchanges.notice(direction, gap, sink.live, &closing, sink.changes);
+            }
+            messages.piece(piece, sink.familiar, &mut |direction, notice| {
+                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+            });
+        });
+    }
+}
+
+/// The steps for messages. `positions`: of the next byte sent and received.
+fn http(socket: SocketIndex, side: Side, from_start: bool, positions: [u64; 2]) -> (Messages, Exchanges) {
+    let messages = if from_start { Messages::new(side) } else { Messages::starting_at(side, positions) };
+    (messages, Exchanges::new(socket, side, from_start))
+}
+
+/// Whether the counters of a socket in this state are those of its streams.
+fn carries_data(state: u8) -> bool {
+    matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING)
+}
+
+/// Whether a FIN was sent before a change from this state.
+fn fin_is_out(state: u8) -> bool {
+    matches!(state, FIN_WAIT1 | FIN_WAIT2 | LAST_ACK | CLOSING)
+}
+
+/// Whether a FIN may have arrived by this state.
+fn fin_may_be_in(state: u8) -> bool {
+    matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
+}
+
+/// Which side a socket is on, if the bytes of this call begin a message.
+fn side_by_head(way: Way, event: &Event<'_>, begins: fn(Direction, &[u8]) -> bool) -> Option<Side> {
+    if event.flags & flags::LENGTH_ONLY != 0 {
+        return None;
+    }
+    let (head, _) = event.head_and_tail();
+    match (way, begins(Direction::Requests, head), begins(Direction::Responses, head)) {
+        (Way::Out, true, false) | (Way::In, false, true) => Some(Side::Client),
+        (Way::In, true, false) | (Way::Out, false, true) => Some(Side::Server),
+        _ => None,
+    }
+}

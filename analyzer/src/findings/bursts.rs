@@ -1,0 +1,99 @@
+//! Trains as they are held against a spike: those of the suspected processes apart, small ones left out, bursts joined.
+
+use super::coincidence::Subject;
+use super::kernel_events::{Happening, Train};
+
+/// A burst: what happened in quick succession is one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// Begin, ns since 1970 UTC.
+    pub from_ns: i64,
+    /// End.
+    pub to_ns: i64,
+    /// How much in all.
+    pub size: f64,
+    /// Of what delays: how long the thread that it kept longest could not go on, ns.
+    pub longest_ns: i64,
+}
+
+/// Pauses shorter than this are within one burst, if the period is not short.
+const GAP_NS: i64 = 1_000_000_000;
+/// Delays this much shorter than those at the onsets have nothing to do with them.
+const SMALL: f64 = 0.1;
+
+/// How long a pause within a burst can be. An episode's scale, not the period's: ordinary short waits every few seconds
+/// would be one burst of minutes.
+fn gap_ns(subject: &Subject<'_>) -> i64 {
+    ((subject.period_ns / 20.0) as i64).min(GAP_NS)
+}
+
+/// The bursts of a train, of the suspected processes alone or of all others; of a hop's train all.
+pub fn joined(train: &Train, involved: bool, subject: &Subject<'_>) -> Vec<Joined> {
+    let of_part = |h: &&Happening| {
+        train.kind.of_hop() || h.process_id.is_some_and(|id| subject.processes.contains(&id)) == involved
+    };
+    let least = if train.kind.delays() { least(train, of_part, subject) } else { 0.0 };
+    let gap_ns = gap_ns(subject);
+    let mut bursts: Vec<Joined> = Vec::new();
+    let mut threads: Vec<Kept> = Vec::new();
+    for next in train.times.iter().filter(of_part).filter(|h| h.size >= least) {
+        match bursts.last_mut() {
+            Some(last) if next.from_ns - last.to_ns < gap_ns => {
+                last.to_ns = last.to_ns.max(next.to_ns);
+                last.size =
+                    if train.kind.adds_up() { last.size + next.size } else { last.size.max(next.size) };
+            }
+            _ => {
+                threads.clear();
+                let Happening { from_ns, to_ns, size, .. } = *next;
+                bursts.push(Joined { from_ns, to_ns, size, longest_ns: 0 });
+            }
+        }
+        if let Some(last) = bursts.last_mut().filter(|_| train.kind.delays()) {
+            last.longest_ns = last.longest_ns.max(keep(&mut threads, next));
+        }
+    }
+    bursts
+}
+
+/// How long one thread was kept so far.
+struct Kept {
+    tid: i64,
+    until_ns: i64,
+    sum_ns: i64,
+}
+
+/// Adds a delay to its thread's, what overlaps once, and tells how much that is.
+fn keep(threads: &mut Vec<Kept>, delay: &Happening) -> i64 {
+    let index = threads.iter().position(|kept| kept.tid == delay.tid).unwrap_or_else(|| {
+        threads.push(Kept { tid: delay.tid, until_ns: i64::MIN, sum_ns: 0 });
+        threads.len() - 1
+    });
+    let kept = &mut threads[index];
+    kept.sum_ns += (delay.to_ns - delay.from_ns.max(kept.until_ns)).max(0);
+    kept.until_ns = kept.until_ns.max(delay.to_ns);
+    kept.sum_ns
+}
+
+/// The size from which a delay counts: a share of the longest at an onset, of the median hit.
+fn least(train: &Train, of_part: impl Fn(&&Happening) -> bool, subject: &Subject<'_>) -> f64 {
+    let before_ns = gap_ns(subject);
+    let mut longest: Vec<f64> = subject
+        .hits
+        .iter()
+        .map(|&(onset_ns, end_ns, _)| {
+            let first = train.times.partition_point(|h| h.from_ns < onset_ns - before_ns);
+            let within = train.times[first..].iter().take_while(|h| h.from_ns <= end_ns);
+            within.filter(&of_part).map(|h| h.size).fold(0.0, f64::max)
+        })
+        .collect();
+    longest.sort_by(f64::total_cmp);
+    SMALL * longest.get(longest.len() / 2).copied().unwrap_or_default()
+}
+
+/// How many there are where everything within a twentieth of the period is one.
+pub fn coarsely(bursts: &[Joined], subject: &Subject<'_>) -> usize {
+    let gap_ns = (subject.period_ns / 20.0) as i64;
+    let apart = |pair: &&[Joined]| pair[1].from_ns - pair[0].to_ns >= gap_ns;
+    bursts.windows(2).filter(apart).count() + usize::from(!bursts.is_empty())
+}

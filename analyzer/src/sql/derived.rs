@@ -1,0 +1,186 @@
+//! Derived tables for SQL: assembled when the first of them is scanned, found in the cache afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use indicatif::{ProgressBar, ProgressStyle};
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+use tokio::sync::OnceCell;
+
+use crate::assembly::{ALGORITHM_VERSION, AssembleError, Options, assemble};
+use crate::sql::cache::{self, Key, SetWriter};
+use crate::sql::parquet_table::{PartsTable, sql_schema};
+use crate::tables;
+use crate::text::count;
+
+/// The derived tables of one capture.
+#[derive(Debug)]
+pub struct Derived {
+    capture: Capture,
+    options: Options,
+    providers: OnceCell<Providers>,
+    /// The set on disk that they read.
+    set: OnceLock<cache::Set>,
+}
+
+type Providers = BTreeMap<&'static str, Arc<dyn TableProvider>>;
+
+impl Derived {
+    /// Does nothing yet.
+    pub fn new(capture: Capture, options: Options) -> Derived {
+        Derived { capture, options, providers: OnceCell::new(), set: OnceLock::new() }
+    }
+
+    async fn provider(self: &Arc<Self>, table: &'static Table) -> Result<Arc<dyn TableProvider>> {
+        let this = self.clone();
+        let load = || async move {
+            let loaded = tokio::task::spawn_blocking(move || this.load()).await;
+            loaded.map_err(|e| DataFusionError::External(Box::new(e)))?
+        };
+        let providers = self.providers.get_or_try_init(load).await?;
+        providers
+            .get(table.name)
+            .cloned()
+            .ok_or_else(|| DataFusionError::Internal(format!("no derived table {}", table.name)))
+    }
+
+    /// From the cache, else into it, else into memory.
+    fn load(&self) -> Result<Providers> {
+        let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &format!("{:?}", self.options));
+        let places = cache::places(&self.capture.directory, &self.capture.manifest);
+        let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
+        if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {
+            return self.providers_of(set);
+        }
+        for place in &places {
+            let Ok(mut set) = SetWriter::create(place, &key, &secret) else { continue };
+            let written = self.assemble(&mut |table, batch| {
+                let failed =
+                    |e: std::io::Error| AssembleError::Sink { table: table.name, reason: e.to_string() };
+                set.append(table, &batch).map_err(failed)
+            });
+            match written {
+                Ok(()) => {}
+                Err(AssembleError::Sink { .. }) => continue,
+                Err(error) => return Err(DataFusionError::External(Box::new(error))),
+            }
+            let finished = set.finish().ok().and_then(|()| cache::find(place, &key, &secret));
+            if let Some(set) = finished {
+                return self.providers_of(set);
+            }
+        }
+        self.in_memory()
+    }
+
+    fn assemble(
+        &self,
+        sink: &mut dyn FnMut(&'static Table, RecordBatch) -> std::result::Result<(), AssembleError>,
+    ) -> std::result::Result<(), AssembleError> {
+        let progress = progress();
+        let mut spans = 0;
+        let done = assemble(&self.capture, &self.options, &mut |table, batch| {
+            if table.name == tables::SPANS.name {
+                spans += batch.num_rows() as u64;
+                progress.set_message(format!("{} spans", count(spans)));
+            }
+            progress.tick();
+            sink(table, batch)
+        });
+        progress.finish_and_clear();
+        done.map(|_| ())
+    }
+
+    /// The tables of a set, which is kept as long as these are.
+    fn providers_of(&self, set: cache::Set) -> Result<Providers> {
+        let set = self.set.get_or_init(|| set);
+        let provider = |table: &'static Table| {
+            let parts = set.files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());
+            let provider = PartsTable::new(table, parts.collect())?;
+            Ok((table.name, Arc::new(provider) as Arc<dyn TableProvider>))
+        };
+        tables::ALL.into_iter().map(provider).collect()
+    }
+
+    fn in_memory(&self) -> Result<Providers> {
+        let mut batches: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
+        let done = self.assemble(&mut |table, batch| {
+            let rows = |source| AssembleError::Rows { table: table.name, source };
+            batches.entry(table.name).or_default().push(for_sql(table, &batch).map_err(rows)?);
+            Ok(())
+        });
+        done.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let provider = |table: &'static Table| {
+            let rows = batches.remove(table.name).unwrap_or_default();
+            let provider = MemTable::try_new(sql_schema(table), vec![rows])?;
+            Ok((table.name, Arc::new(provider) as Arc<dyn TableProvider>))
+        };
+        tables::ALL.into_iter().map(provider).collect()
+    }
+}
+
+/// A batch in the types that SQL sees.
+fn for_sql(
+    table: &Table,
+    batch: &RecordBatch,
+) -> std::result::Result<RecordBatch, datafusion::arrow::error::ArrowError> {
+    let schema = sql_schema(table);
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()));
+    RecordBatch::try_new(schema.clone(), columns.collect::<std::result::Result<_, _>>()?)
+}
+
+/// On standard error, and only where that is a terminal.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} assembling {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct DerivedTable {
+    table: &'static Table,
+    derived: Arc<Derived>,
+}
+
+impl DerivedTable {
+    /// The table of that definition.
+    pub fn new(table: &'static Table, derived: Arc<Derived>) -> DerivedTable {
+        DerivedTable { table, derived }
+    }
+}
+
+#[async_trait]
+impl TableProvider for DerivedTable {
+    fn schema(&self) -> SchemaRef {
+        sql_schema(self.table)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.derived.provider(self.table).await?.scan(state, projection, filters, limit).await
+    }
+}
