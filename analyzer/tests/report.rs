@@ -173,7 +173,7 @@ fn gathered(path: &Path, with_findings: bool) -> report::data::Report {
             let query = "SELECT trace_id FROM traces WHERE root_duration_ns > 200000000 ORDER BY start_time";
             let batches = context.sql(query).await.unwrap().collect().await.unwrap();
             let ids = batches.iter().flat_map(|batch| {
-                let column = load::texts(batch, "trace_id").unwrap();
+                let column = columns::texts(batch, "trace_id").unwrap();
                 (0..batch.num_rows()).map(|row| column.value(row).to_owned()).collect::<Vec<_>>()
             });
             findings(ids.collect())

@@ -6,7 +6,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{Cost, Manifest, State};
+use retrospan_formats::manifest::{Manifest, State};
 use retrospan_formats::table::{FORMAT_VERSION, Table};
 use retrospan_formats::tables;
 use retrospan_formats::writer::{CaptureWriter, check_unused};

@@ -15,12 +15,12 @@ use retrospan_formats::event::Kind;
 
 use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
-use crate::assembly::exchanges::{Live, Span, SpanIndex};
-use crate::assembly::links::Parent;
-use crate::assembly::messages::Side;
 use crate::assembly::openings::{Attempt, Connected, Opening};
-use crate::assembly::outcomes::{Fate, Outcome};
+use crate::assembly::outcomes::Fate;
+use crate::assembly::side::Side;
+use crate::assembly::span::{Live, Parent, Span, SpanIndex};
 use crate::hashing::IntMap;
+use crate::tables::outcome::Outcome;
 
 /// Connects that requests may have waited for.
 #[derive(Debug, Default)]

@@ -10,38 +10,12 @@ use retrospan_formats::http1::{Direction, HeadInfo};
 
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::heads::{self, Head};
-use crate::assembly::links::Link;
-use crate::assembly::messages::{Notice, Side};
-use crate::assembly::outcomes::{Answer, Ending, Exchanged, Fate, Length, Other, Outcome, decide, must_wait};
+use crate::assembly::messages::Notice;
+use crate::assembly::outcomes::{Answer, Ending, Exchanged, Length, Other, decide, must_wait};
+use crate::assembly::side::Side;
+use crate::assembly::span::{Extent, Link, Live, Response, Span, SpanIndex};
 use crate::assembly::streams::Moment;
-
-/// Place of a span in [`Live`].
-pub type SpanIndex = u32;
-
-/// How far one message is known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
-    /// Position of the first byte.
-    pub begin: u64,
-    /// After the last byte so far.
-    pub end: u64,
-    /// The message is complete.
-    pub complete: bool,
-    /// Where it ends is not known.
-    pub endless: bool,
-    /// It ends with the sending side's FIN.
-    pub until_close: bool,
-    /// Its last bytes are such as end a message.
-    pub may_end: bool,
-    /// Length of the head; 0 where it is not known.
-    pub head_bytes: u64,
-    /// Length of the body, where it is known.
-    pub body_bytes: Option<u64>,
-    /// The call that moved the first byte.
-    pub first: Moment,
-    /// The call that moved the last byte so far.
-    pub last: Moment,
-}
+use crate::tables::outcome::Outcome;
 
 impl Extent {
     fn begin(position: u64, moment: Moment) -> Extent {
@@ -75,59 +49,9 @@ impl Extent {
         }
         if self.until_close { Length::UntilClose } else { Length::Owed }
     }
-
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> u64 {
-        self.end - self.begin
-    }
-}
-
-/// An answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Response {
-    /// Where and when.
-    pub extent: Extent,
-    /// Status.
-    pub status: Option<u16>,
-    /// When the head was complete, ns.
-    pub head_ns: i64,
-}
-
-/// One side of one exchange.
-#[derive(Clone, Debug)]
-pub struct Span {
-    /// The socket.
-    pub socket: SocketIndex,
-    /// Which side of the connection it is.
-    pub side: Side,
-    /// How many requests came before it on this socket.
-    pub number: u32,
-    /// Raw sequence number of the request's first byte.
-    pub seq: u32,
-    /// Boot time of its begin, ns.
-    pub start_ns: i64,
-    /// The request's head.
-    pub head: Head,
-    /// The request.
-    pub request: Extent,
-    /// The answer.
-    pub response: Option<Response>,
-    /// Events of it are missing.
-    pub damaged: bool,
-    /// Answering bytes that no parser took came last at, ns.
-    pub unparsed_ns: Option<i64>,
-    /// How it ended.
-    pub fate: Option<Fate>,
-    /// Its place among other spans.
-    pub link: Link,
 }
 
 impl Span {
-    /// The answer is complete; whatever happens later on this thread is not part of answering.
-    pub fn answered(&self) -> bool {
-        self.response.is_some_and(|r| r.extent.complete)
-    }
-
     fn exchanged<'a>(&self, closing: &Closing<'a>) -> Exchanged<'a> {
         let last = self.response.map_or(self.request.last, |r| r.extent.last);
         Exchanged {
@@ -168,48 +92,6 @@ pub struct Closing<'a> {
     pub other: Option<Other<'a>>,
     /// Now, or when the recording ended, boot time ns.
     pub now_ns: i64,
-}
-
-/// Spans that are not written yet.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    slots: Vec<Option<Box<Span>>>,
-    free: Vec<SpanIndex>,
-    serial: u64,
-}
-
-impl Live {
-    /// The span there.
-    pub fn get(&self, index: SpanIndex) -> Option<&Span> {
-        self.slots.get(index as usize)?.as_deref()
-    }
-
-    /// The span there.
-    pub fn get_mut(&mut self, index: SpanIndex) -> Option<&mut Span> {
-        self.slots.get_mut(index as usize)?.as_deref_mut()
-    }
-
-    /// Takes the span out.
-    pub fn remove(&mut self, index: SpanIndex) -> Option<Box<Span>> {
-        let span = self.slots.get_mut(index as usize)?.take()?;
-        self.free.push(index);
-        Some(span)
-    }
-
-    fn insert(&mut self, mut span: Span) -> SpanIndex {
-        self.serial += 1;
-        span.link.serial = self.serial;
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index as usize] = Some(Box::new(span));
-                index
-            }
-            None => {
-                self.slots.push(Some(Box::new(span)));
-                self.slots.len() as SpanIndex - 1
-            }
-        }
-    }
 }
 
 /// Something happened to a span.

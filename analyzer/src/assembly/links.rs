@@ -7,91 +7,13 @@
 
 use std::collections::VecDeque;
 
-use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
-use crate::assembly::exchanges::{Live, Span, SpanIndex};
+use crate::assembly::connections::{SocketIndex, Sockets};
 use crate::assembly::heads::Context;
-use crate::assembly::messages::Side;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
+use crate::assembly::side::Side;
+use crate::assembly::span::{Evidence, Live, Parent, Span, SpanIndex, Written};
 use crate::hashing::IntMap;
-
-/// Why a span has its parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Evidence {
-    /// Both ends of one connection.
-    Connection,
-    /// The bytes that left a proxy are the bytes that came.
-    ProxyBytes,
-    /// Equal trace context within one process.
-    Context,
-    /// The same thread, which works on one request after the other.
-    Thread,
-}
-
-impl Evidence {
-    /// The name in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Evidence::Connection => "connection",
-            Evidence::ProxyBytes => "proxy_bytes",
-            Evidence::Context => "context",
-            Evidence::Thread => "thread",
-        }
-    }
-
-    /// How sure it is: 1 where bytes prove it.
-    pub const fn confidence(self) -> f64 {
-        match self {
-            Evidence::Connection | Evidence::ProxyBytes => 1.0,
-            Evidence::Context => 0.95,
-            Evidence::Thread => 0.9,
-        }
-    }
-}
-
-/// A span that was written already, as far as its children need it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its trace.
-    pub trace_id: u128,
-    /// Its id.
-    pub span_id: u64,
-    /// Its end, boot time ns, where that is known.
-    pub end_ns: Option<i64>,
-}
-
-/// A span's parent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Parent {
-    /// None that is known.
-    #[default]
-    None,
-    /// Not written yet.
-    Live(SpanIndex),
-    /// Written.
-    Written(Written),
-}
-
-/// A span's place among others.
-#[derive(Clone, Debug, Default)]
-pub struct Link {
-    /// The parent.
-    pub parent: Parent,
-    /// Why.
-    pub evidence: Option<Evidence>,
-    /// Children that are not written yet.
-    pub children: Vec<SpanIndex>,
-    /// Intervals of children that are written, boot time ns.
-    pub covered: Vec<(i64, i64)>,
-    /// The server span that the thread was in, if there is no better evidence.
-    candidate: Option<(SpanIndex, u64)>,
-    /// How often each destination was called for it, by the way its process works.
-    called: Vec<(Endpoint, u32)>,
-    /// It came when its parent was written already.
-    pub late: bool,
-    /// Tells spans at the same place apart.
-    pub serial: u64,
-}
 
 /// A written client span whose server span may still come: a request may wait long to be accepted.
 pub const KEEP_NS: i64 = 60_000_000_000;

@@ -5,34 +5,8 @@
 
 use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, HeadInfo, Part, What};
 
+use crate::assembly::side::Side;
 use crate::assembly::streams::{Moment, Piece, Way};
-
-/// Which end of the connection the socket is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// It sends requests.
-    Client,
-    /// It sends responses.
-    Server,
-}
-
-impl Side {
-    /// What flows that way on such a socket.
-    pub fn direction(self, way: Way) -> Direction {
-        match (self, way) {
-            (Side::Client, Way::Out) | (Side::Server, Way::In) => Direction::Requests,
-            (Side::Client, Way::In) | (Side::Server, Way::Out) => Direction::Responses,
-        }
-    }
-
-    /// The opposite of [`Side::direction`].
-    pub fn way(self, direction: Direction) -> Way {
-        match (self, direction) {
-            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => Way::Out,
-            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => Way::In,
-        }
-    }
-}
 
 /// Something about a message.
 #[derive(Clone, Copy, Debug)]

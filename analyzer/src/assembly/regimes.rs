@@ -20,8 +20,7 @@ use retrospan_formats::reader::Capture;
 
 use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
 use crate::assembly::events::{self, Event};
-use crate::assembly::messages::Side;
-use crate::assembly::table_rows::side_of;
+use crate::assembly::side::{Side, side_of};
 use crate::hashing::IntMap;
 
 /// A thread of a process.

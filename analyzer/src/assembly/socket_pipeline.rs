@@ -8,12 +8,13 @@ use retrospan_formats::http1::{Direction, FamiliarLines, begins_head, surely_beg
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
-use crate::assembly::exchanges::{Change, Closing, Exchanges, Live};
-use crate::assembly::messages::{Messages, Notice, Side};
+use crate::assembly::exchanges::{Change, Closing, Exchanges};
+use crate::assembly::messages::{Messages, Notice};
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::{Ending, Other};
+use crate::assembly::side::{Side, side_of};
+use crate::assembly::span::Live;
 use crate::assembly::streams::{Piece, Streams, Way};
-use crate::assembly::table_rows::side_of;
 use crate::tables::dimensions::Dimensions;
 
 /// One socket that has had events.

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use retrospan_formats::http1::Direction;
 
 use crate::assembly::builders::{Cell, Rows};
-use crate::assembly::connections::{Role, Socket, Sockets};
-use crate::assembly::exchanges::{Extent, Span};
-use crate::assembly::messages::Side;
-use crate::assembly::outcomes::Outcome;
+use crate::assembly::connections::{Socket, Sockets};
+use crate::assembly::side::Side;
 use crate::assembly::socket_pipeline::Flow;
+use crate::assembly::span::{Extent, Span};
 use crate::assembly::traces::{Finished, Labels, Trace};
 use crate::tables::dimensions::{Clock, Dimensions, Process};
+use crate::tables::outcome::Outcome;
 
 /// What every row may need.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::Text(&span_id),
         Cell::text(parent_span_id.as_deref()),
         Cell::text(remote_parent.as_deref()),
-        Cell::Text(side_name(span.side)),
+        Cell::Text(span.side.name()),
         Cell::Text(name),
         Cell::text(process.map(|p| &*p.service)),
         Cell::Integer(clock.wall_ns(span.start_ns)),
@@ -114,7 +114,7 @@ pub fn messages(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) {
             Cell::Integer(socket.connection_id),
             Cell::Integer(socket.id),
             Cell::Text(&span_id),
-            Cell::Text(side_name(span.side)),
+            Cell::Text(span.side.name()),
             Cell::Text(if request { "request" } else { "response" }),
             Cell::Integer(span.number.into()),
             Cell::Integer(extent.begin as i64),
@@ -213,7 +213,7 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
         moved(Side::Client),
         moved(Side::Server),
         Cell::Integer(most(|flow| flow.requests().into())),
-        Cell::text(leaving.and_then(|(_, side, _)| side).map(side_name)),
+        Cell::text(leaving.and_then(|(_, side, _)| side).map(Side::name)),
         leaving.map_or(Cell::Null, |(_, _, kind)| Cell::Text(kind)),
         Cell::Integer(ends.iter().map(|flow| flow.missing_bytes as i64).sum()),
         Cell::Text(&hop),
@@ -255,18 +255,6 @@ fn text_of(endpoint: crate::assembly::connections::Endpoint, sockets: &Sockets) 
     (sockets.address(endpoint), endpoint.port)
 }
 
-/// The side a socket is most likely on where no request tells: the lower port answers.
-pub fn side_of(socket: &Socket) -> Side {
-    match socket.role {
-        Role::Client => Side::Client,
-        Role::Server | Role::Listener => Side::Server,
-        Role::Unknown => match (socket.local, socket.remote) {
-            (Some(local), Some(remote)) if local.port < remote.port => Side::Server,
-            _ => Side::Client,
-        },
-    }
-}
-
 /// The process of a span: the caller where it is known, else the socket's owner.
 fn process_of(span: &Span, socket: &Socket) -> i64 {
     match span.request.first.process_id {
@@ -281,13 +269,6 @@ fn first_byte_ns(span: &Span, response: &Extent) -> i64 {
         Side::Server => response.first.enter_ns,
     };
     (at - span.start_ns).max(0)
-}
-
-fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
 }
 
 /// An id as lower-case hex digits.

@@ -11,11 +11,12 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::assembly::connections::Sockets;
 use crate::assembly::connects::{Connects, Waited};
-use crate::assembly::exchanges::{Live, Span, SpanIndex};
-use crate::assembly::links::{Evidence, KEEP_NS, Links, Parent, Written};
-use crate::assembly::messages::Side;
-use crate::assembly::outcomes::{Fate, Outcome};
+use crate::assembly::links::{KEEP_NS, Links};
+use crate::assembly::outcomes::Fate;
+use crate::assembly::side::Side;
+use crate::assembly::span::{Evidence, Live, Parent, Span, SpanIndex, Written};
 use crate::hashing::IntMap;
+use crate::tables::outcome::Outcome;
 
 /// A span with everything that a row needs.
 #[derive(Debug)]

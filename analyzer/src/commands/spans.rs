@@ -13,7 +13,8 @@ use super::{block_on, spans_where};
 use crate::cli::SpansArgs;
 use crate::error::{Error, Result};
 use crate::sql::session;
-use crate::tables::spans::{SpanBatch, SpanRow, typed};
+use crate::tables::columns::typed;
+use crate::tables::spans::{SpanBatch, SpanRow};
 use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.

@@ -24,7 +24,7 @@ use super::{DimensionShare, HopShare, Metric};
 use crate::error::{Error, Result};
 use crate::hashing::IntMap;
 use crate::sql::session;
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// One cycle with an episode: when its requests began, and when ordinary ones of comparison did. Ns since 1970 UTC.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,8 @@ use super::{Findings, Metric, Searched};
 use crate::error::{Error, Result};
 use crate::periodicity::Episode;
 use crate::sql::session;
+use crate::tables::columns::typed;
 use crate::tables::dimensions;
-use crate::tables::spans::typed;
 use crate::text;
 
 /// Findings that are described; more combs than these are not told apart any better.

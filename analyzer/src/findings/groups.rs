@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::sql::session;
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// What spans are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use super::groups::quoted;
 use crate::error::{Error, Result};
 use crate::sql::session;
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

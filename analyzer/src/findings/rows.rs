@@ -7,7 +7,7 @@ use super::Metric;
 use super::baseline::Ordinary;
 use super::groups::Coded;
 use crate::error::{Error, Result};
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// What counting needs of a span.
 pub struct Span {

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use retrospan_formats::manifest::Manifest;
 
 use super::attributes::{int, text};
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// What the processes of a capture are called.
 pub struct Resources {

@@ -1,6 +1,8 @@
 //! THE definition of every derived table. Add columns at the end; what exists keeps its name and meaning.
 
+pub mod columns;
 pub mod dimensions;
+pub mod outcome;
 pub mod reference;
 pub mod spans;
 

@@ -3,9 +3,10 @@
 use datafusion::arrow::array::{
     Array, AsArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampNanosecondArray,
 };
-use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
+
+use super::columns::typed;
 
 /// One row of `spans`; the columns are described in docs/tables.md. Texts that should be there but are
 /// not are empty, numbers 0.
@@ -239,12 +240,4 @@ impl SpanBatch {
 fn columns<T, const N: usize>(names: [&str; N], read: impl Fn(&str) -> Result<T>) -> Result<[T; N]> {
     let columns = names.into_iter().map(read).collect::<Result<Vec<T>>>()?;
     columns.try_into().map_err(|_| DataFusionError::Internal("a column was lost".to_owned()))
-}
-
-/// A column by name, as that type.
-pub fn typed(batch: &RecordBatch, name: &str, ty: &DataType) -> Result<datafusion::arrow::array::ArrayRef> {
-    let column = batch
-        .column_by_name(name)
-        .ok_or_else(|| DataFusionError::Plan(format!("the rows have no column {name}")))?;
-    Ok(cast(column, ty)?)
 }

@@ -9,11 +9,8 @@ pub mod redact;
 pub mod sockets;
 pub mod usage;
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
-use retrospan_formats::table::Table;
 use retrospan_formats::tables;
 
 use crate::fast_map::FastMap;

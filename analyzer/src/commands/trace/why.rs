@@ -9,7 +9,7 @@ use datafusion::prelude::SessionContext;
 use super::Node;
 use crate::error::Result;
 use crate::sql::session;
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 use crate::text::duration;
 
 /// Where each span's request lies in the stream of its socket.

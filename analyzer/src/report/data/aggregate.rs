@@ -15,7 +15,7 @@ use super::{
 use crate::error::Result;
 use crate::findings::{Metric, Spike};
 use crate::sql::session;
-use crate::tables::spans::typed;
+use crate::tables::columns::typed;
 
 /// Hops with a series of their own; the others are seen in that of everything.
 const MAX_SERIES: usize = 64;

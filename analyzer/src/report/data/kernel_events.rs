@@ -5,9 +5,9 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use super::Mark;
-use super::load::{numbers, texts};
 use crate::error::Result;
 use crate::sql::session;
+use crate::tables::columns::{numbers, texts};
 use crate::text::duration;
 
 /// Rows that are read.

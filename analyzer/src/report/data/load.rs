@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::array::Array;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use retrospan_formats::reader::Capture;
@@ -16,8 +15,8 @@ use crate::error::Result;
 use crate::findings::Findings;
 use crate::hashing::IntMap;
 use crate::sql::session;
+use crate::tables::columns::{numbers, texts};
 use crate::tables::dimensions;
-use crate::tables::spans::typed;
 use crate::text::{count, duration, time};
 
 /// Findings with pictures of their own; the rest are sentences.
@@ -229,14 +228,4 @@ impl Hops {
         };
         self.list.iter().filter_map(edge).collect()
     }
-}
-
-/// A column of numbers.
-pub fn numbers(batch: &RecordBatch, name: &str) -> Result<datafusion::arrow::array::Int64Array> {
-    Ok(typed(batch, name, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
-}
-
-/// A column of texts.
-pub fn texts(batch: &RecordBatch, name: &str) -> Result<datafusion::arrow::array::StringViewArray> {
-    Ok(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
 }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::prelude::SessionContext;
 
 use super::kernel_events::{self, Noted};
-use super::load::{numbers, texts};
 use super::{Bar, Trace, TraceGroup};
 use crate::commands::spans::{Peers, query, what};
 use crate::error::Result;
 use crate::findings::Spike;
 use crate::sql::session;
+use crate::tables::columns::{numbers, texts};
 use crate::tables::spans::{SpanBatch, SpanRow};
 use crate::text::{duration, size};
 

@@ -1,0 +1,53 @@
+//! Which end of a connection a socket is: the one that asks or the one that answers.
+
+use retrospan_formats::http1::Direction;
+
+use crate::assembly::connections::{Role, Socket};
+use crate::assembly::streams::Way;
+
+/// Which end of the connection the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// It sends requests.
+    Client,
+    /// It sends responses.
+    Server,
+}
+
+impl Side {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+        }
+    }
+
+    /// What flows that way on such a socket.
+    pub fn direction(self, way: Way) -> Direction {
+        match (self, way) {
+            (Side::Client, Way::Out) | (Side::Server, Way::In) => Direction::Requests,
+            (Side::Client, Way::In) | (Side::Server, Way::Out) => Direction::Responses,
+        }
+    }
+
+    /// The opposite of [`Side::direction`].
+    pub fn way(self, direction: Direction) -> Way {
+        match (self, direction) {
+            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => Way::Out,
+            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => Way::In,
+        }
+    }
+}
+
+/// The side a socket is most likely on where no request tells: the lower port answers.
+pub fn side_of(socket: &Socket) -> Side {
+    match socket.role {
+        Role::Client => Side::Client,
+        Role::Server | Role::Listener => Side::Server,
+        Role::Unknown => match (socket.local, socket.remote) {
+            (Some(local), Some(remote)) if local.port < remote.port => Side::Server,
+            _ => Side::Client,
+        },
+    }
+}

@@ -1,0 +1,210 @@
+//! A span, and what it is made of: two messages, how it ended, and its place among other spans.
+
+use crate::assembly::connections::{Endpoint, SocketIndex};
+use crate::assembly::heads::Head;
+use crate::assembly::outcomes::Fate;
+use crate::assembly::side::Side;
+use crate::assembly::streams::Moment;
+
+/// Place of a span in [`Live`].
+pub type SpanIndex = u32;
+
+/// How far one message is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Position of the first byte.
+    pub begin: u64,
+    /// After the last byte so far.
+    pub end: u64,
+    /// The message is complete.
+    pub complete: bool,
+    /// Where it ends is not known.
+    pub endless: bool,
+    /// It ends with the sending side's FIN.
+    pub until_close: bool,
+    /// Its last bytes are such as end a message.
+    pub may_end: bool,
+    /// Length of the head; 0 where it is not known.
+    pub head_bytes: u64,
+    /// Length of the body, where it is known.
+    pub body_bytes: Option<u64>,
+    /// The call that moved the first byte.
+    pub first: Moment,
+    /// The call that moved the last byte so far.
+    pub last: Moment,
+}
+
+impl Extent {
+    /// Bytes on the wire.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    /// Where and when.
+    pub extent: Extent,
+    /// Status.
+    pub status: Option<u16>,
+    /// When the head was complete, ns.
+    pub head_ns: i64,
+}
+
+/// One side of one exchange.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The socket.
+    pub socket: SocketIndex,
+    /// Which side of the connection it is.
+    pub side: Side,
+    /// How many requests came before it on this socket.
+    pub number: u32,
+    /// Raw sequence number of the request's first byte.
+    pub seq: u32,
+    /// Boot time of its begin, ns.
+    pub start_ns: i64,
+    /// The request's head.
+    pub head: Head,
+    /// The request.
+    pub request: Extent,
+    /// The answer.
+    pub response: Option<Response>,
+    /// Events of it are missing.
+    pub damaged: bool,
+    /// Answering bytes that no parser took came last at, ns.
+    pub unparsed_ns: Option<i64>,
+    /// How it ended.
+    pub fate: Option<Fate>,
+    /// Its place among other spans.
+    pub link: Link,
+}
+
+impl Span {
+    /// The answer is complete; whatever happens later on this thread is not part of answering.
+    pub fn answered(&self) -> bool {
+        self.response.is_some_and(|r| r.extent.complete)
+    }
+}
+
+/// Why a span has its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Both ends of one connection.
+    Connection,
+    /// The bytes that left a proxy are the bytes that came.
+    ProxyBytes,
+    /// Equal trace context within one process.
+    Context,
+    /// The same thread, which works on one request after the other.
+    Thread,
+}
+
+impl Evidence {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Evidence::Connection => "connection",
+            Evidence::ProxyBytes => "proxy_bytes",
+            Evidence::Context => "context",
+            Evidence::Thread => "thread",
+        }
+    }
+
+    /// How sure it is: 1 where bytes prove it.
+    pub const fn confidence(self) -> f64 {
+        match self {
+            Evidence::Connection | Evidence::ProxyBytes => 1.0,
+            Evidence::Context => 0.95,
+            Evidence::Thread => 0.9,
+        }
+    }
+}
+
+/// A span that was written already, as far as its children need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its trace.
+    pub trace_id: u128,
+    /// Its id.
+    pub span_id: u64,
+    /// Its end, boot time ns, where that is known.
+    pub end_ns: Option<i64>,
+}
+
+/// A span's parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parent {
+    /// None that is known.
+    #[default]
+    None,
+    /// Not written yet.
+    Live(SpanIndex),
+    /// Written.
+    Written(Written),
+}
+
+/// A span's place among others.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// The parent.
+    pub parent: Parent,
+    /// Why.
+    pub evidence: Option<Evidence>,
+    /// Children that are not written yet.
+    pub children: Vec<SpanIndex>,
+    /// Intervals of children that are written, boot time ns.
+    pub covered: Vec<(i64, i64)>,
+    /// The server span that the thread was in, if there is no better evidence.
+    pub(super) candidate: Option<(SpanIndex, u64)>,
+    /// How often each destination was called for it, by the way its process works.
+    pub(super) called: Vec<(Endpoint, u32)>,
+    /// It came when its parent was written already.
+    pub late: bool,
+    /// Tells spans at the same place apart.
+    pub serial: u64,
+}
+
+/// Spans that are not written yet.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    slots: Vec<Option<Box<Span>>>,
+    free: Vec<SpanIndex>,
+    serial: u64,
+}
+
+impl Live {
+    /// The span there.
+    pub fn get(&self, index: SpanIndex) -> Option<&Span> {
+        self.slots.get(index as usize)?.as_deref()
+    }
+
+    /// The span there.
+    pub fn get_mut(&mut self, index: SpanIndex) -> Option<&mut Span> {
+        self.slots.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// Takes the span out.
+    pub fn remove(&mut self, index: SpanIndex) -> Option<Box<Span>> {
+        let span = self.slots.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        Some(span)
+    }
+
+    /// Gives a new span a place.
+    pub fn insert(&mut self, mut span: Span) -> SpanIndex {
+        self.serial += 1;
+        span.link.serial = self.serial;
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(Box::new(span));
+                index
+            }
+            None => {
+                self.slots.push(Some(Box::new(span)));
+                self.slots.len() as SpanIndex - 1
+            }
+        }
+    }
+}
