@@ -79,7 +79,7 @@ fn end_badly(port: u16, server: &Server) -> i64 {
         request(path).response("GET");
     }
     server.wait_served(ENDINGS.len());
-    given_up[0].exchange.took_ns
+    given_up[0].process_ns
 }
 
 /// Compares the spans of one side at `port` with [`ENDINGS`].
@@ -109,8 +109,8 @@ fn endings_are_told(spans: &[Span], kind: &str, port: u16) {
 }
 
 /// The span of the client that gave up ends when it did; what came later is `late`.
-fn given_up_in_time(span: &Span, client_took_ns: i64) {
-    assert!(span.duration_ns <= client_took_ns, "{span:?} against {client_took_ns} ns of the client's own");
+fn given_up_in_time(span: &Span, client_ran_ns: i64) {
+    assert!(span.duration_ns <= client_ran_ns, "{span:?} against {client_ran_ns} ns of the client's");
     if span.kind == "server" {
         let late_ns = span.late_ns.unwrap_or_else(|| panic!("no late_ns in {span:?}"));
         assert!(span.duration_ns + late_ns >= SLEPT_NS, "answered before the server did: {span:?}");
@@ -132,12 +132,12 @@ fn both_sides_tell_how_it_ended() {
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
-    let client_took_ns = end_badly(go.port, &go);
+    let client_ran_ns = end_badly(go.port, &go);
     let capture = recording.finish();
     let spans = capture.spans();
     for kind in ["client", "server"] {
         endings_are_told(&spans, kind, go.port);
-        given_up_in_time(of_path(&spans, kind, go.port, "/sleep/1500"), client_took_ns);
+        given_up_in_time(of_path(&spans, kind, go.port, "/sleep/1500"), client_ran_ns);
     }
 }
 
@@ -149,12 +149,12 @@ fn the_server_alone_tells_how_it_ended() {
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_pids(&[go.pid()]);
-    let client_took_ns = end_badly(go.port, &go);
+    let client_ran_ns = end_badly(go.port, &go);
     let capture = recording.finish();
     let spans = capture.spans();
     assert!(spans.iter().all(|span| span.kind == "server"), "only the server was recorded");
     endings_are_told(&spans, "server", go.port);
-    given_up_in_time(of_path(&spans, "server", go.port, "/sleep/1500"), client_took_ns);
+    given_up_in_time(of_path(&spans, "server", go.port, "/sleep/1500"), client_ran_ns);
 }
 
 /// All the endings again, with two proxies between client and server: where the
@@ -193,11 +193,11 @@ fn the_edge_proxy_alone_tells_how_it_ended() {
 fn chain_of_quitters(recording: impl FnOnce(&Chain) -> Recording) {
     let chain = Chain::start();
     let recording = recording(&chain);
-    let mut took_ns = Vec::new();
+    let mut ran_ns = Vec::new();
     for _ in 0..5 {
         let given_up = load::curl(chain.port(), &["/sleep/1500"], &["--max-time", "0.5"]);
         assert_eq!(given_up[0].exit_code, 28, "curl gave up");
-        took_ns.push(given_up[0].exchange.took_ns);
+        ran_ns.push(given_up[0].process_ns);
         load::curl(chain.port(), &["/size/10"], &[]);
     }
     chain.ways(10);
@@ -209,11 +209,11 @@ fn chain_of_quitters(recording: impl FnOnce(&Chain) -> Recording) {
         assert_eq!(here.len(), 10, "server spans at hop {hop}");
         let slow: Vec<_> = here.iter().filter(|span| span.path.as_deref() == Some("/sleep/1500")).collect();
         assert_eq!(slow.len(), 5);
-        for (span, took_ns) in slow.into_iter().zip(&took_ns) {
+        for (span, ran_ns) in slow.into_iter().zip(&ran_ns) {
             if hop == 0 {
                 assert_eq!((span.outcome.as_str(), span.status), ("client_closed", None), "{span:?}");
                 assert_eq!(span.late_status, Some(200), "the answer came when nobody was there: {span:?}");
-                given_up_in_time(span, *took_ns);
+                given_up_in_time(span, *ran_ns);
             } else {
                 // The proxies only half-closed and did take the answer.
                 assert_eq!((span.outcome.as_str(), span.status), ("ok", Some(200)), "{span:?}");

@@ -101,7 +101,7 @@ pub const EVENTS: Table = Table {
             "framing",
             Bytes,
             Plain,
-            "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end as far as it was read (16 KiB of one head, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends. They may overlap with the last 8 bytes in `payload`. Null where there are none.",
+            "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end, or the last chunk-size line of a chunked body behind it, as far as they were read (16 KiB of one message, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends, and chunk sizes. They may overlap with the last 8 bytes in `payload`. Null where there are none.",
         ),
     ],
 };

@@ -236,8 +236,8 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
     kept
 }
 
-/// Takes the unfinished head out of the socket's entry, to be put back by [`put_head`] where it goes on after this data;
-/// whether there is one.
+/// Takes the place in a message out of the socket's entry, to be put back by [`put_head`] where there is one after this
+/// data; whether a head goes on.
 #[inline(always)]
 fn take_head(entry: &mut Entry, side: usize, data: &Data) -> bool {
     let place = if side == 0 { entry.head_place[0] } else { entry.head_place[1] };
@@ -252,7 +252,7 @@ fn take_head(entry: &mut Entry, side: usize, data: &Data) -> bool {
         data.left.set(entry.head_left[1].into());
         entry.head_place[1] = 0;
     }
-    true
+    place::is_in_head(place.into())
 }
 
 #[inline(always)]

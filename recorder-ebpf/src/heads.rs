@@ -2,13 +2,16 @@
 //!
 //! What framing needs may stand anywhere in a head, so its end is looked for in what was taken of a call that begins a
 //! message or goes on with its head; where it is not there the rest follows in [`More`] records, as far as
-//! [`MAX_HEAD_BYTES`] go. Nothing is read of a body but what shares a step of copying with the end of a head.
+//! [`MAX_HEAD_BYTES`] go. What is left of them goes to a body that begins like a chunked one, whose chunk-size lines frame
+//! it; nothing else is read of a body but what shares a step of copying with the end of a head.
 
 use crate::{
     data::{Area, BODY, gather, step_bytes},
     maps::{Data, InCall},
     ring::{HEADER, Room, bounded, reserve_at},
-    rules::{Keeps, LATER_WORDS, Start, WINDOW, place, place_at_start, scan, start, start_later},
+    rules::{
+        Keeps, LATER_WORDS, Start, WINDOW, behind_head, place, place_at_start, scan, start, start_later,
+    },
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::{mem::size_of, ptr};
@@ -23,9 +26,9 @@ const MOST_RECORDS: i32 = (MAX_HEAD_BYTES / MORE_BYTES) as i32;
 
 /// What [`more`] did: there is nothing more to read, ...
 const NOTHING: i32 = 0;
-/// ... it wrote a record in which the head does not end, ...
+/// ... it wrote a record behind which reading goes on, ...
 const GOES_ON: i32 = 1;
-/// ... or one in which it does.
+/// ... or the last one.
 const ENDS: i32 = 2;
 
 /// The first bytes of some data.
@@ -68,11 +71,35 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
     if data.place.get() == place::OUTSIDE {
         return 0;
     }
-    let done = data.done.get();
-    if head == 0 || (head == done && ends_with_empty_line::<CAP>(first, head)) {
+    if head == 0 {
         data.place.set(place::OUTSIDE);
         return 0;
     }
+    let done = data.done.get();
+    if data.place.get() == place::BEHIND_HEAD {
+        // SAFETY: as above.
+        data.place.set(behind_head(unsafe { first.cast::<u64>().read_unaligned() }, head));
+    }
+    match data.place.get() {
+        place::OUTSIDE => return 0,
+        place::CHUNKS => has_read_record(data),
+        place if head == done && ends_with_empty_line::<CAP>(first, head) => {
+            // The whole head of a request in one call, as most are, is hardly ever that of a chunked one.
+            let whole_request = place == place::REQUEST_LINE;
+            data.place.set(if whole_request { place::OUTSIDE } else { place::BEHIND_HEAD });
+            return 0;
+        }
+        _ => scan_first::<CAP>(first, data),
+    }
+    if data.place.get() == place::OUTSIDE || data.read.get() >= done {
+        return 0;
+    }
+    rest_of_head(ptr::from_ref(call).cast_mut(), room.seq, room.boot_ns) as u16
+}
+
+/// Looks for the end of the head in the first bytes of a record, for which it has room for `CAP`.
+#[inline(always)]
+fn scan_first<const CAP: u64>(first: *const u8, data: &Data) {
     // `CAP` bytes and the room for a tail behind them.
     match CAP {
         128 => scan_128(first.cast(), data),
@@ -81,10 +108,6 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
         1024 => scan_1024(first.cast(), data),
         _ => scan_4096(first.cast(), data),
     };
-    if data.place.get() == place::OUTSIDE || data.read.get() >= done {
-        return 0;
-    }
-    rest_of_head(ptr::from_ref(call).cast_mut(), room.seq, room.boot_ns) as u16
 }
 
 /// Whether the record's `head` bytes end with an empty line, as most requests do.
@@ -150,15 +173,30 @@ fn scan_record<const CAP: u64>(bytes: *const u8, data: *const Data) -> i32 {
             break;
         }
         // SAFETY: a window and a word more lie within `CAP` bytes and a word.
-        unsafe { scan_window(bytes.add(from as usize).cast(), data, data.head.get() - from) };
+        let end = unsafe { scan_window(bytes.add(from as usize).cast(), data, data.head.get() - from) };
+        if end != 0 {
+            let end = bounded(from + end as u64, CAP);
+            // SAFETY: as above.
+            let next = unsafe { bytes.add(end as usize).cast::<u64>().read_unaligned() };
+            data.place.set(behind_head(next, data.head.get() - end));
+            break;
+        }
         if data.place.get() == place::OUTSIDE {
             return 0;
         }
         from += WINDOW;
     }
-    take_off(data, data.head.get());
-    data.read.set(data.head.get());
+    if data.place.get() != place::OUTSIDE {
+        has_read_record(data);
+    }
     0
+}
+
+/// The call's own record was read.
+#[inline(always)]
+fn has_read_record(data: &Data) {
+    data.read.set(data.head.get());
+    take_off(data, data.head.get());
 }
 
 /// Takes bytes off what may be read; the head is cut where nothing is left.
@@ -246,20 +284,16 @@ extern "C" fn more(call: *mut InCall, call_seq: u64, boot_ns: u64) -> i32 {
     // SAFETY: within the record.
     let target = unsafe { room.at.add(MORE_BODY) };
     let copied = bounded(copy(target, data, read, wanted), MOST);
-    let mut from = 0;
-    let mut end = 0;
-    while from < MOST {
-        if from >= copied || end != 0 || data.place.get() == place::OUTSIDE {
-            break;
-        }
-        // SAFETY: a window and a word more lie within the record.
-        end = unsafe { scan_window(target.add(from as usize).cast(), data, copied - from) } as u64;
-        if end != 0 {
-            end = bounded(end, WINDOW) + from;
-        }
-        from += WINDOW;
+    if data.place.get() == place::BEHIND_HEAD {
+        // SAFETY: within the record.
+        data.place.set(behind_head(unsafe { target.cast::<u64>().read_unaligned() }, copied));
     }
-    let bytes = bounded(if end != 0 { end } else { copied }, MOST);
+    let bytes = match data.place.get() {
+        place::OUTSIDE => 0,
+        place::CHUNKS => copied,
+        _ => head_bytes(target, copied, data),
+    };
+    let bytes = bounded(bytes, MOST);
     data.read.set(read + bytes);
     take_off(data, bytes);
     if copied == 0 {
@@ -270,6 +304,29 @@ extern "C" fn more(call: *mut InCall, call_seq: u64, boot_ns: u64) -> i32 {
     unsafe { room.put(HEADER, body) };
     room.submit((MORE_BODY as u64 + bytes) as u32);
     if data.place.get() == place::OUTSIDE { ENDS } else { GOES_ON }
+}
+
+/// How many of the `copied` bytes of a [`More`] record are to be kept: up to the end of the head, or of the chunks behind
+/// it.
+#[inline(always)]
+fn head_bytes(target: *const u8, copied: u64, data: &Data) -> u64 {
+    let mut from = 0;
+    while from < MOST {
+        if from >= copied || data.place.get() == place::OUTSIDE {
+            break;
+        }
+        // SAFETY: a window and a word more lie within the record.
+        let end = unsafe { scan_window(target.add(from as usize).cast(), data, copied - from) };
+        if end != 0 {
+            let end = bounded(from + end as u64, MOST);
+            // SAFETY: as above.
+            let next = unsafe { target.add(end as usize).cast::<u64>().read_unaligned() };
+            data.place.set(behind_head(next, copied - end));
+            return if data.place.get() == place::CHUNKS { copied } else { end };
+        }
+        from += WINDOW;
+    }
+    copied
 }
 
 /// Copies bytes of the data from the `read`th on; returns how many.

@@ -166,7 +166,7 @@ pub fn start_later(later: [u64; LATER_WORDS], available: u64, ended: bool) -> St
 /// Bytes that [`scan`] looks at in one go.
 pub const WINDOW: u64 = 128;
 
-/// Where the next byte of a stream stands, as far as heads go.
+/// Where the next byte of a stream stands, as far as heads and what frames the body behind them go.
 pub mod place {
     /// In no head.
     pub const OUTSIDE: u64 = 0;
@@ -180,6 +180,35 @@ pub mod place {
     pub const REQUEST_LINE: u64 = 4;
     /// In a line before the request, of a proxy that says for whom it calls (`PROXY TCP4 ...`).
     pub const PREFACE: u64 = 5;
+    /// Right behind a head.
+    pub const BEHIND_HEAD: u64 = 6;
+    /// In what began like a chunked body (RFC 9112, section 7.1).
+    pub const CHUNKS: u64 = 7;
+
+    /// Whether a head goes on here.
+    #[inline(always)]
+    pub fn is_in_head(place: u64) -> bool {
+        place != OUTSIDE && place < BEHIND_HEAD
+    }
+}
+
+/// The place behind a head, told by the next word of the data (little-endian), of which `available` bytes are there: a
+/// chunk-size line begins with hexadecimal digits.
+#[inline(always)]
+pub fn behind_head(next: u64, available: u64) -> u64 {
+    let mut index = 0;
+    while index < 8 {
+        if index >= available {
+            break;
+        }
+        match (next >> (8 * index)) as u8 {
+            b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => {}
+            b'\r' | b'\n' | b';' | b' ' | b'\t' if index != 0 => return place::CHUNKS,
+            _ => return place::OUTSIDE,
+        }
+        index += 1;
+    }
+    if index == 0 { place::BEHIND_HEAD } else { place::CHUNKS }
 }
 
 /// The place behind no byte yet of data that begins so; [`place::OUTSIDE`] where it is no message.
@@ -469,6 +498,21 @@ mod tests {
             done += piece.len();
         }
         (None, keeper.get())
+    }
+
+    #[test]
+    fn a_chunk_size_is_told_from_other_text() {
+        for size in ["5\r\nhello", "1b;ext\r\n", "A \r\n", "00000000005\r\n", "5\nhello", "7", "fff"] {
+            assert_eq!(
+                behind_head(word(&size.as_bytes()[..size.len().min(8)]), size.len() as u64),
+                place::CHUNKS
+            );
+        }
+        for text in ["<html>", "{\"a\":1}", "HTTP/1.1", ";", "\r\n", "faces", "12.5"] {
+            let found = behind_head(word(&text.as_bytes()[..text.len().min(8)]), text.len() as u64);
+            assert_eq!(found, place::OUTSIDE, "{text}");
+        }
+        assert_eq!(behind_head(word(b"5\r\n"), 0), place::BEHIND_HEAD);
     }
 
     #[test]

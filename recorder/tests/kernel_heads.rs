@@ -195,3 +195,46 @@ fn heads_in_both_directions_do_not_disturb_each_other() {
         assert!(recorded(&events) == **whole);
     }
 }
+
+/// A chunked body with chunks of these many bytes, chunk extensions and a trailer field.
+fn chunked(sizes: &[usize]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for size in sizes {
+        body.extend_from_slice(format!("{size:X};e=1\r\n{:q>size$}\r\n", "").as_bytes());
+    }
+    body.extend_from_slice(b"0\r\nX-Sum: abc\r\n\r\n");
+    body
+}
+
+#[test]
+fn chunk_sizes_behind_a_head_are_read_as_far_as_the_budget_goes() {
+    let body = chunked(&[700, 3, 2000, 16, 5000]);
+    let mut moves = Vec::new();
+    for bytes in [48, 1010, 1024, 1500] {
+        moves.push(Move::whole([head(bytes, "POST / HTTP/1.1"), body.clone()].concat()));
+        let answer = [head(bytes, "HTTP/1.1 200 OK"), body.clone()].concat();
+        for (sent_in, received_in) in [(bytes, 1 << 20), (usize::MAX, bytes), (400, 2000)] {
+            moves.push(Move { data: answer.clone(), sent_in, received_in });
+        }
+    }
+    let Some(events) = moved(&moves) else { return };
+    for (Move { data, sent_in, received_in }, events) in moves.iter().zip(events) {
+        for events in events {
+            assert!(recorded(&events) == *data, "{} in {sent_in} and {received_in}", data.len());
+        }
+    }
+}
+
+#[test]
+fn what_begins_like_chunks_is_read_no_further_than_the_budget() {
+    let text = "404 page not found, and why: ".repeat(2000);
+    let data = [head(500, "HTTP/1.1 404 Not Found"), text.into_bytes()].concat();
+    let Some(events) = moved(&[Move::whole(data.clone()), Move { data, sent_in: 900, received_in: 700 }])
+    else {
+        return;
+    };
+    for events in events.iter().flatten() {
+        let read: usize = events.iter().map(|event| event.more.len()).sum();
+        assert!(read <= MAX_HEAD_BYTES, "{read}");
+    }
+}

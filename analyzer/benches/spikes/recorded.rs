@@ -11,14 +11,14 @@ use retrospan_analyzer::findings::groups::Keys;
 use retrospan_analyzer::findings::search::{Options, candidates, search};
 
 const SPANS: &str = "CREATE VIEW spans AS SELECT CAST(dst_port AS BIGINT) AS connection_id, 'client' AS kind,
-    CAST(NULL AS VARCHAR) AS method, CAST(NULL AS VARCHAR) AS path, outcome, start_time, duration_ns FROM file";
+    CAST(NULL AS VARCHAR) AS method, CAST(NULL AS VARCHAR) AS path, outcome, arrow_cast(start_time, 'Timestamp(Nanosecond, None)') AS start_time, duration_ns FROM file";
 const CONNECTIONS: &str = "CREATE VIEW connections AS SELECT CAST(dst_port AS BIGINT) AS connection_id,
     count(*) AS requests, 1 AS client_socket_id, '127.0.0.1' AS src_addr, 0 AS src_port, '127.0.0.1' AS dst_addr,
     CAST(dst_port AS BIGINT) AS dst_port, concat('client -> :', CAST(dst_port AS VARCHAR)) AS hop,
     1 AS client_process_id, 1 AS server_process_id FROM file GROUP BY dst_port";
 const PROCESSES: &str = "CREATE VIEW processes AS SELECT 1 AS process_id, 'client' AS comm";
 const ENDS: &str =
-    "SELECT min(CAST(start_time AS BIGINT)), max(CAST(start_time AS BIGINT) + duration_ns) FROM file";
+    "SELECT min(CAST(start_time AS BIGINT)), max(CAST(start_time AS BIGINT) + duration_ns) FROM spans";
 /// Shortest periods asked for, s; the default first.
 const ASKED_S: [i64; 6] = [10, 15, 60, 120, 200, 300];
 

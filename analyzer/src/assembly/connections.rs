@@ -245,18 +245,18 @@ impl Sockets {
             }
         }
         candidates.sort_unstable_by_key(|&(key, index)| (key, self.all[index as usize].id));
-        for group in candidates.chunk_by(|a, b| a.0 == b.0) {
-            let group: Vec<SocketIndex> = group.iter().map(|c| c.1).collect();
-            if group.len() > 1 {
-                self.join_exact(&group);
-                self.join_discovered(&group);
-            }
+        let (mut group, mut by_first) = (Vec::new(), IntMap::default());
+        for same in candidates.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
+            group.clear();
+            group.extend(same.iter().map(|candidate| candidate.1));
+            self.join_exact(&group, &mut by_first);
+            self.join_discovered(&group);
         }
     }
 
-    /// Ends whose first bytes are the same in both directions.
-    fn join_exact(&mut self, group: &[SocketIndex]) {
-        let mut by_first = HashMap::new();
+    /// Ends whose first bytes are the same in both directions. `by_first` is room for that, whatever is in it.
+    fn join_exact(&mut self, group: &[SocketIndex], by_first: &mut IntMap<FirstBytes, SocketIndex>) {
+        by_first.clear();
         for &index in group {
             let socket = self.get(index);
             let Some((send, receive)) = first_bytes(socket) else { continue };
@@ -318,6 +318,9 @@ impl Sockets {
         }
     }
 }
+
+/// Sequence numbers of the first bytes sent and received, and the addresses from the same point of view.
+type FirstBytes = (u32, u32, Option<Endpoint>, Option<Endpoint>);
 
 /// Two ends were first seen at different moments; as much may have flowed in between. Within a namespace only
 /// one connection can have these addresses, so that much is enough.

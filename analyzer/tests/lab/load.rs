@@ -1,6 +1,7 @@
 //! Ordinary clients and load generators, and what they say about their requests.
 
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ pub struct Curled {
     /// What the span must say; `took_ns` is curl's own total time.
     pub exchange: Exchange,
     pub exit_code: i64,
+    /// How long the whole process ran, which closes its connections only after it has told its times, ns.
+    pub process_ns: i64,
 }
 
 /// Fetches all `paths` of 127.0.0.1:`port` with one curl process, which keeps its
@@ -26,13 +29,15 @@ pub fn curl(port: u16, paths: &[&str], args: &[&str]) -> Vec<Curled> {
     }
     let began_ns = wall_ns();
     // A failed transfer is data, too: --max-time ends with 28.
+    let begin = Instant::now();
     let output = run(&mut command);
+    let process_ns = begin.elapsed().as_nanos() as i64;
     let rows = String::from_utf8_lossy(&output.stderr).into_owned();
     let rows = rows.lines().filter(|line| !line.is_empty());
-    rows.map(|row| curled(row, began_ns)).collect()
+    rows.map(|row| curled(row, began_ns, process_ns)).collect()
 }
 
-fn curled(row: &str, began_ns: i64) -> Curled {
+fn curled(row: &str, began_ns: i64, process_ns: i64) -> Curled {
     let row: Value = serde_json::from_str(row).unwrap_or_else(|e| panic!("curl wrote {row}: {e}"));
     let number = |key: &str| row[key].as_i64().unwrap_or_else(|| panic!("no {key} from curl in {row}"));
     let seconds = row["time_total"].as_f64().expect("curl's total time");
@@ -56,6 +61,7 @@ fn curled(row: &str, began_ns: i64) -> Curled {
             took_ns,
         },
         exit_code: number("exitcode"),
+        process_ns,
     }
 }
 
