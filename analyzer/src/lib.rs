@@ -16,6 +16,7 @@ pub mod otlp;
 pub mod periodicity;
 pub mod print;
 pub mod report;
+pub mod session;
 pub mod sql;
 pub mod synthetic;
 pub mod tables;

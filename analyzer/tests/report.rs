@@ -14,7 +14,7 @@ use retrospan_analyzer::report;
 use retrospan_analyzer::report::data::load;
 use retrospan_analyzer::report::page;
 use retrospan_analyzer::report::pictures::{plot, terminal};
-use retrospan_analyzer::sql::session;
+use retrospan_analyzer::session;
 use retrospan_formats::manifest::Loss;
 use retrospan_formats::reader::Capture;
 use serde_json::json;

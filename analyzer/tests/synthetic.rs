@@ -3,7 +3,7 @@
 use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
-use retrospan_analyzer::sql::session;
+use retrospan_analyzer::session;
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
 

@@ -17,7 +17,7 @@ use judge::Case;
 use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
-use retrospan_analyzer::sql::session;
+use retrospan_analyzer::session;
 use retrospan_analyzer::synthetic::{Plan, Truth, write};
 use retrospan_formats::reader::Capture;
 

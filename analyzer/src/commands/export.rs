@@ -15,7 +15,7 @@ use crate::otlp::endpoint::Endpoint;
 use crate::otlp::resource::Resources;
 use crate::otlp::send::{Delivered, Receiver};
 use crate::print;
-use crate::sql::session;
+use crate::session;
 use crate::tables::spans::SpanBatch;
 
 /// What resources are made of.

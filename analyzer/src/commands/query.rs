@@ -13,8 +13,8 @@ use super::block_on;
 use crate::cli::QueryCommand;
 use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
+use crate::session;
 use crate::sql::library::{self, Query};
-use crate::sql::session;
 
 /// Lists, shows or runs.
 pub fn run(command: QueryCommand) -> Result<ExitCode> {

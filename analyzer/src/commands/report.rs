@@ -14,7 +14,7 @@ use crate::report::draw::colour::Theme;
 use crate::report::draw::svg::{Place, draw};
 use crate::report::page;
 use crate::report::pictures::plot;
-use crate::sql::session;
+use crate::session;
 
 /// Writes it.
 pub fn run(args: ReportArgs) -> Result<ExitCode> {

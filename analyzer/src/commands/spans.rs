@@ -4,22 +4,19 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
 use futures::StreamExt;
 use retrospan_formats::reader::Capture;
 
 use super::{block_on, spans_where};
 use crate::cli::SpansArgs;
 use crate::error::{Error, Result};
-use crate::sql::session;
-use crate::tables::columns::typed;
-use crate::tables::spans::{SpanBatch, SpanRow};
+use crate::session;
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
 use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.
 pub fn run(args: SpansArgs) -> Result<ExitCode> {
-    let query = query(&spans_where(args.filter.as_deref())?, args.limit);
+    let query = with_peers(&spans_where(args.filter.as_deref())?, args.limit);
     let capture = Capture::open(&args.capture)?;
     let offset_s = capture.manifest.host.utc_offset_s;
     block_on(async {
@@ -35,41 +32,6 @@ pub fn run(args: SpansArgs) -> Result<ExitCode> {
         out.flush().map_err(Error::Output)
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Spans with the processes at both ends of their connection, by start time.
-pub fn query(spans: &str, limit: Option<u64>) -> String {
-    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
-    format!(
-        "SELECT s.*,
-                CASE WHEN s.kind = 'client' THEN s.process ELSE client.comm END AS src_process,
-                CASE WHEN s.kind = 'client' THEN server.comm ELSE s.process END AS dst_process
-         FROM ({spans}\n ORDER BY start_time, span_id{limit}) s
-         LEFT JOIN connections c ON c.connection_id = s.connection_id
-         LEFT JOIN processes client ON client.process_id = c.client_process_id
-         LEFT JOIN processes server ON server.process_id = c.server_process_id
-         ORDER BY s.start_time, s.span_id"
-    )
-}
-
-/// The names of the processes at both ends.
-pub struct Peers {
-    src: datafusion::arrow::array::StringViewArray,
-    dst: datafusion::arrow::array::StringViewArray,
-}
-
-impl Peers {
-    /// From rows of [`query`].
-    pub fn new(batch: &RecordBatch) -> Result<Peers> {
-        let column = |name| Ok::<_, Error>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone());
-        Ok(Peers { src: column("src_process")?, dst: column("dst_process")? })
-    }
-
-    /// Requesting and answering process of a row.
-    pub fn of(&self, row: usize) -> (Option<&str>, Option<&str>) {
-        let name = |column: &datafusion::arrow::array::StringViewArray| column.is_valid(row);
-        (name(&self.src).then(|| self.src.value(row)), name(&self.dst).then(|| self.dst.value(row)))
-    }
 }
 
 fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i32) -> String {
@@ -104,12 +66,6 @@ fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i
 
 fn tight(ns: i64) -> String {
     duration(ns).replace(' ', "")
-}
-
-/// Method, path and query.
-pub fn what(row: &SpanRow<'_>) -> String {
-    let query = row.query.map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{} {}{query}", row.method.unwrap_or("-"), row.path.unwrap_or("-"))
 }
 
 /// `10.0.0.7 as nginx:8080`.

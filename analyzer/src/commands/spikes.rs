@@ -20,7 +20,7 @@ use crate::print;
 use crate::report::data::Fold;
 use crate::report::data::load;
 use crate::report::pictures::terminal::fold;
-use crate::sql::session;
+use crate::session;
 use crate::text::{duration, harmless, time};
 
 /// Prints the findings; none is a result too.

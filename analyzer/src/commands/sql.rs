@@ -16,7 +16,7 @@ use super::block_on;
 use crate::cli::SqlArgs;
 use crate::error::{Error, Result, at};
 use crate::print::{self, Format, Output, Style};
-use crate::sql::session;
+use crate::session;
 use crate::text::harmless;
 
 /// Runs the query of the arguments and prints its rows.

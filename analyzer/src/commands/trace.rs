@@ -10,12 +10,11 @@ use datafusion::prelude::SessionContext;
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
-use super::spans::{Peers, query, what};
 use crate::cli::TraceArgs;
 use crate::error::{Error, Result};
 use crate::print;
-use crate::sql::session;
-use crate::tables::spans::{SpanBatch, SpanRow};
+use crate::session;
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
 use crate::text::{count, duration, harmless, time};
 
 /// Width of the bars, characters.
@@ -50,7 +49,8 @@ async fn show(
     offset_s: i32,
 ) -> Result<Option<String>> {
     let spans = format!("SELECT * FROM spans WHERE trace_id = '{trace_id}'");
-    let batches = session::plan(context, &query(&spans, Some(MAX_SPANS as u64))).await?.collect().await?;
+    let batches =
+        session::plan(context, &with_peers(&spans, Some(MAX_SPANS as u64))).await?.collect().await?;
     let mut columns = Vec::new();
     for batch in &batches {
         columns.push((SpanBatch::new(batch)?, Peers::new(batch)?));

@@ -1,7 +1,7 @@
 //! Trains as they are held against a spike: those of the suspected processes apart, small ones left out, bursts joined.
 
-use super::coincidence::Subject;
 use super::kernel_events::{Happening, Train};
+use super::subject::Subject;
 
 /// A burst: what happened in quick succession is one thing.
 #[derive(Clone, Copy, Debug)]

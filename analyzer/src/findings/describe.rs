@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::attribution::{Attribution, Window, attribute};
-use super::coincidence::{Subject, causes, nearest_to_a_cause};
+use super::coincidence::{causes, nearest_to_a_cause};
 use super::find::Finder;
 use super::search::{Candidate, Found};
+use super::subject::Subject;
 use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, wording};
 use crate::error::Result;
 use crate::periodicity::Episode;

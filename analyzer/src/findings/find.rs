@@ -127,9 +127,12 @@ pub struct Episodic {
 }
 
 /// The episodes of a capture, by stream and metric, in order.
-pub async fn episodes(capture: &Capture, options: &Options) -> Result<Vec<Episodic>> {
-    let context = session::open(capture)?;
-    let prepared = prepare(&context, capture, options, &|_| ()).await?;
+pub async fn episodes(
+    context: &SessionContext,
+    capture: &Capture,
+    options: &Options,
+) -> Result<Vec<Episodic>> {
+    let prepared = prepare(context, capture, options, &|_| ()).await?;
     let mut rows = Vec::new();
     for candidate in &prepared.candidates {
         let stream = &prepared.keys.streams[candidate.stream as usize];
@@ -308,7 +311,7 @@ mod tests {
         write(&directory, &plan).expect("a capture");
         let capture = Capture::open(&directory).expect("the capture opens");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        runtime.block_on(async { test(&session::open(&capture).expect("tables"), &capture).await });
+        runtime.block_on(async { test(&crate::session::open(&capture).expect("tables"), &capture).await });
     }
 
     #[test]

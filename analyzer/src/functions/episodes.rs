@@ -8,9 +8,11 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, plan_err};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::units::duration_ns;
 
@@ -95,7 +97,12 @@ impl TableProvider for EpisodeTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let options = Options { min_period_ns: self.min_period_ns, ..Options::default() };
-        let found = episodes(&self.capture, &options).await;
+        let Some(asked) = state.as_any().downcast_ref::<SessionState>() else {
+            return internal_err!("episodes() needs a session that it can ask");
+        };
+        // The same tables: what was assembled for the query is not assembled again.
+        let context = SessionContext::new_with_state(asked.clone());
+        let found = episodes(&context, &self.capture, &options).await;
         let found = found.map_err(|e| DataFusionError::External(Box::new(e)))?;
         let table = MemTable::try_new(schema(), vec![vec![batch(&found)?]])?;
         table.scan(state, projection, filters, limit).await

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 use serde_json::Value;
 
-use super::send::Refusal;
+use super::refusal::Refusal;
 
 /// The most that is read of an answer, bytes. Receivers say in it which spans they did not take: a line of text.
 pub const MAX_BYTES: usize = 4 << 20;

@@ -10,8 +10,7 @@ use tonic::{Code, Request, Status};
 use super::answer;
 use super::convert::Batch;
 use super::endpoint::Endpoint;
-use super::http::chain;
-use super::send::{Refusal, TIMEOUT};
+use super::refusal::{Refusal, TIMEOUT, chain};
 
 /// A connected client.
 pub struct Grpc {

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::answer::{self, End};
 use super::convert::Batch;
 use super::endpoint::Endpoint;
-use super::send::Refusal;
+use super::refusal::{Refusal, chain};
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -142,18 +142,4 @@ async fn read(mut body: Incoming) -> (Vec<u8>, End) {
         bytes.extend_from_slice(&data);
     }
     (bytes, End::Whole)
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -10,5 +10,6 @@ pub mod convert;
 pub mod endpoint;
 pub mod grpc;
 pub mod http;
+pub mod refusal;
 pub mod resource;
 pub mod send;

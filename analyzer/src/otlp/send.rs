@@ -9,27 +9,15 @@ use super::convert::Batch;
 use super::endpoint::{Endpoint, Protocol};
 use super::grpc::Grpc;
 use super::http::Http;
+use super::refusal::{Refusal, TIMEOUT};
 use crate::error::{Error, Result};
 
 /// How often a request is tried.
 const TRIES: u32 = 6;
 /// The first pause between tries; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// How long a receiver may take for one request.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// A receiver's own wish for a pause is heard up to here.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Why a request was not taken.
-#[derive(Debug)]
-pub struct Refusal {
-    /// In words.
-    pub reason: String,
-    /// Trying again may help.
-    pub retryable: bool,
-    /// The receiver asked for this pause.
-    pub pause: Option<Duration>,
-}
 
 /// What became of the spans.
 #[derive(Debug, Default)]

@@ -409,11 +409,11 @@ mod tests {
     #[tokio::test]
     async fn headers_say_what_the_plans_say() {
         let folder = tempfile::tempdir().unwrap();
-        let context = crate::sql::session::open(&empty_capture(&folder.path().join("empty.cap"))).unwrap();
+        let context = crate::session::open(&empty_capture(&folder.path().join("empty.cap"))).unwrap();
         for query in all().unwrap() {
             let values: Vec<_> =
                 query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();
-            let frame = crate::sql::session::plan(&context, &query.statement(&values)).await.unwrap();
+            let frame = crate::session::plan(&context, &query.statement(&values)).await.unwrap();
             let mut used: Vec<String> =
                 frame.logical_plan().get_parameter_names().unwrap().into_iter().collect();
             used.sort();

@@ -4,6 +4,7 @@
 
 pub mod blame;
 pub mod cache;
+pub mod capture;
 pub mod derived;
 pub mod held;
 pub mod library;

@@ -241,3 +241,46 @@ fn columns<T, const N: usize>(names: [&str; N], read: impl Fn(&str) -> Result<T>
     let columns = names.into_iter().map(read).collect::<Result<Vec<T>>>()?;
     columns.try_into().map_err(|_| DataFusionError::Internal("a column was lost".to_owned()))
 }
+
+/// Spans with the processes at both ends of their connection, by start time.
+pub fn with_peers(spans: &str, limit: Option<u64>) -> String {
+    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    format!(
+        "SELECT s.*,
+                CASE WHEN s.kind = 'client' THEN s.process ELSE client.comm END AS src_process,
+                CASE WHEN s.kind = 'client' THEN server.comm ELSE s.process END AS dst_process
+         FROM ({spans}\n ORDER BY start_time, span_id{limit}) s
+         LEFT JOIN connections c ON c.connection_id = s.connection_id
+         LEFT JOIN processes client ON client.process_id = c.client_process_id
+         LEFT JOIN processes server ON server.process_id = c.server_process_id
+         ORDER BY s.start_time, s.span_id"
+    )
+}
+
+/// The names of the processes at both ends.
+pub struct Peers {
+    src: StringViewArray,
+    dst: StringViewArray,
+}
+
+impl Peers {
+    /// From rows of [`with_peers`].
+    pub fn new(batch: &RecordBatch) -> Result<Peers> {
+        let column = |name| {
+            Ok::<_, DataFusionError>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
+        };
+        Ok(Peers { src: column("src_process")?, dst: column("dst_process")? })
+    }
+
+    /// Requesting and answering process of a row.
+    pub fn of(&self, row: usize) -> (Option<&str>, Option<&str>) {
+        let name = |column: &StringViewArray| column.is_valid(row);
+        (name(&self.src).then(|| self.src.value(row)), name(&self.dst).then(|| self.dst.value(row)))
+    }
+}
+
+/// Method, path and query.
+pub fn what(row: &SpanRow<'_>) -> String {
+    let query = row.query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{} {}{query}", row.method.unwrap_or("-"), row.path.unwrap_or("-"))
+}

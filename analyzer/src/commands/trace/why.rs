@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 
 use super::Node;
 use crate::error::Result;
-use crate::sql::session;
+use crate::session;
 use crate::tables::columns::typed;
 use crate::text::duration;
 

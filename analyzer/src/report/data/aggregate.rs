@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanos
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
-use super::load::Hops;
+use super::hops::Hops;
 use super::{
     FINE_CELLS, Fold, FoldValue, LATENCY_ROWS, Lost, PHASE_BEFORE, PHASES, Series, TIME_COLUMNS, Timeline,
     ZOOM_COLUMNS, fine_cell, row_of,

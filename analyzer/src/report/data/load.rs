@@ -2,18 +2,15 @@
 //!
 //! `spans` is read once for all heat maps ([`super::aggregate`]) and once for the traces that are shown.
 
-use std::collections::BTreeMap;
-
-use datafusion::arrow::array::Array;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use retrospan_formats::reader::Capture;
 
-use super::{Edge, Fold, Lost, Report, Timeline, quantile};
+use super::hops::Hops;
+use super::{Fold, Lost, Report, Timeline};
 use super::{aggregate, traces};
 use crate::error::Result;
 use crate::findings::Findings;
-use crate::hashing::IntMap;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
 use crate::tables::dimensions;
@@ -113,119 +110,4 @@ async fn losses(context: &SessionContext) -> Result<Vec<Lost>> {
         }
     }
     Ok(lost)
-}
-
-/// Who asks whom, and on which connections.
-#[derive(Debug, Default)]
-pub struct Hops {
-    /// Most requests first.
-    pub list: Vec<Hop>,
-    /// Connection to place in `list`.
-    pub of_connection: IntMap<i64, usize>,
-}
-
-/// A requesting process, an answering process and its port.
-#[derive(Clone, Debug, Default)]
-pub struct Hop {
-    /// The requesting process, or its address.
-    pub from: String,
-    /// The answering process, or its address.
-    pub to: String,
-    /// The port.
-    pub port: Option<i64>,
-    /// Whether the requesting side was recorded, and the answering side.
-    pub recorded: [bool; 2],
-    /// Requests on its connections.
-    pub requests: i64,
-    /// Its connections.
-    pub connections: u64,
-}
-
-impl Hop {
-    /// `inner-envoy -> nginx:8080`.
-    pub fn name(&self) -> String {
-        let port = self.port.map_or("?".to_owned(), |port| port.to_string());
-        format!("{} -> {}:{port}", self.from, self.to)
-    }
-
-    /// The side that stands for the hop: the requesting one where it was recorded, for it sees the network too.
-    pub fn first_side(&self) -> usize {
-        usize::from(!self.recorded[0])
-    }
-}
-
-impl Hops {
-    /// Reads the connections that carried requests.
-    async fn read(context: &SessionContext) -> Result<Hops> {
-        let query = "SELECT c.connection_id, c.requests, c.dst_port,
-                            coalesce(client.comm, c.src_addr, '?') AS src,
-                            coalesce(server.comm, c.dst_addr, '?') AS dst,
-                            CAST(c.client_socket_id IS NOT NULL AS BIGINT) AS client_recorded,
-                            CAST(c.server_socket_id IS NOT NULL AS BIGINT) AS server_recorded
-                     FROM connections c
-                     LEFT JOIN processes client ON client.process_id = c.client_process_id
-                     LEFT JOIN processes server ON server.process_id = c.server_process_id
-                     WHERE c.requests > 0";
-        let mut hops = Hops::default();
-        let mut places: BTreeMap<(String, String, Option<i64>), usize> = BTreeMap::new();
-        let mut batches = session::plan(context, query).await?.execute_stream().await?;
-        while let Some(batch) = batches.next().await.transpose()? {
-            let [connection, requests, port, client, server] =
-                ["connection_id", "requests", "dst_port", "client_recorded", "server_recorded"]
-                    .map(|name| numbers(&batch, name));
-            let (connection, requests, port) = (connection?, requests?, port?);
-            let recorded = [client?, server?];
-            let (src, dst) = (texts(&batch, "src")?, texts(&batch, "dst")?);
-            for row in 0..batch.num_rows() {
-                let port = port.is_valid(row).then(|| port.value(row));
-                let key = (src.value(row).to_owned(), dst.value(row).to_owned(), port);
-                let place = *places.entry(key).or_insert_with_key(|(from, to, port)| {
-                    let (from, to, port) = (from.clone(), to.clone(), *port);
-                    hops.list.push(Hop { from, to, port, ..Hop::default() });
-                    hops.list.len() - 1
-                });
-                let hop = &mut hops.list[place];
-                hop.requests += requests.value(row);
-                hop.connections += 1;
-                for (side, recorded) in recorded.iter().enumerate() {
-                    hop.recorded[side] |= recorded.value(row) != 0;
-                }
-                hops.of_connection.insert(connection.value(row), place);
-            }
-        }
-        hops.sort();
-        Ok(hops)
-    }
-
-    fn sort(&mut self) {
-        let mut order: Vec<usize> = (0..self.list.len()).collect();
-        order.sort_by_key(|&place| (std::cmp::Reverse(self.list[place].requests), self.list[place].name()));
-        let mut new_places = vec![0; order.len()];
-        for (new, &old) in order.iter().enumerate() {
-            new_places[old] = new;
-        }
-        self.list = order.iter().map(|&old| self.list[old].clone()).collect();
-        self.of_connection.values_mut().for_each(|place| *place = new_places[*place]);
-    }
-
-    /// The hops with a series of their own, as edges.
-    fn edges(&self, timeline: &Timeline) -> Vec<Edge> {
-        let edge = |hop: &Hop| {
-            let name = hop.name();
-            let seen_by = if hop.recorded[0] { &hop.from } else { &hop.to };
-            let series = timeline.series.iter().find(|s| s.name == name && s.seen_by == *seen_by)?;
-            Some(Edge {
-                from: hop.from.clone(),
-                to: hop.to.clone(),
-                port: hop.port,
-                requests: series.requests,
-                failed: series.failed,
-                left: series.left,
-                p50_ns: quantile(&series.histogram, 0.5),
-                p99_ns: quantile(&series.histogram, 0.99),
-                connections: hop.connections,
-            })
-        };
-        self.list.iter().filter_map(edge).collect()
-    }
 }

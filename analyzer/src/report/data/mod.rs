@@ -3,6 +3,7 @@
 //! Times named `_ns` are nanoseconds since 1970 UTC unless they are durations.
 
 pub mod aggregate;
+pub mod hops;
 pub mod kernel_events;
 pub mod load;
 pub mod traces;

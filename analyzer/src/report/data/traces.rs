@@ -6,12 +6,11 @@ use datafusion::prelude::SessionContext;
 
 use super::kernel_events::{self, Noted};
 use super::{Bar, Trace, TraceGroup};
-use crate::commands::spans::{Peers, query, what};
 use crate::error::Result;
 use crate::findings::Spike;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
-use crate::tables::spans::{SpanBatch, SpanRow};
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
 use crate::text::{duration, size};
 
 /// Traces of each kind beside a finding.
@@ -106,7 +105,7 @@ async fn read(context: &SessionContext, ids: &BTreeSet<&String>) -> Result<BTree
     let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
     let spans = format!("SELECT * FROM spans WHERE trace_id IN ({})", list.join(", "));
     let mut nodes: BTreeMap<String, Vec<Node>> = BTreeMap::new();
-    for batch in session::plan(context, &query(&spans, Some(MAX_ROWS))).await?.collect().await? {
+    for batch in session::plan(context, &with_peers(&spans, Some(MAX_ROWS))).await?.collect().await? {
         let peers = Peers::new(&batch)?;
         for (place, row) in SpanBatch::new(&batch)?.rows().enumerate() {
             nodes.entry(row.trace_id.to_owned()).or_default().push(node(&row, peers.of(place)));

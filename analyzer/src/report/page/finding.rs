@@ -1,6 +1,6 @@
 //! One finding on the page: the sentence, its numbers, its pictures, its tables.
 
-use super::both;
+use super::parts::{both, table};
 use crate::findings::{Cause, Cycle, Interval, Metric, Spike, wording};
 use crate::report::data::Report;
 use crate::report::draw::markup::Markup;
@@ -287,26 +287,4 @@ fn cells(cycle: &Cycle, utc_offset_s: i32) -> Vec<String> {
         }
     }
     cells
-}
-
-/// A table of texts. A heading that begins with `#` is of numbers, one with `~` may break its lines.
-pub fn table(page: &mut Markup, columns: &[&str], rows: &[Vec<String>]) {
-    let class = |column: &str| match column.chars().next() {
-        Some('#') => "n",
-        Some('~') => "wide",
-        _ => "",
-    };
-    page.raw("<div class=\"scroll tall\"><table class=\"rove\"><thead><tr>");
-    for column in columns {
-        page.element("th", &[("class", class(column).into())], column.trim_start_matches(['#', '~']));
-    }
-    page.raw("</tr></thead><tbody>");
-    for row in rows {
-        page.raw("<tr>");
-        for (cell, column) in row.iter().zip(columns) {
-            page.element("td", &[("class", class(column).into())], cell);
-        }
-        page.raw("</tr>");
-    }
-    page.raw("</tbody></table></div>");
 }

@@ -2,16 +2,16 @@
 //! told not to.
 
 pub mod finding;
+pub mod parts;
 
 use std::collections::BTreeSet;
 
 use super::data::{Report, Trace, TraceGroup};
 use super::draw::colour::{INKS, Theme, hex, ink, name};
 use super::draw::markup::Markup;
-use super::draw::scene::{Scene, Size};
-use super::draw::svg::{Place, draw, filter_tables};
+use super::draw::svg::filter_tables;
 use super::pictures::{heat, map, waterfall};
-use crate::report::page::finding::table;
+use crate::report::page::parts::{both, table};
 use crate::text::{count, duration, time};
 
 /// What the page may do: use its own styles and scripts and pictures within itself.
@@ -104,12 +104,6 @@ fn banner(page: &mut Markup, report: &Report) {
     }
     page.raw("</nav><span><button id=\"theme\" type=\"button\">Light or dark</button> ");
     page.raw("<button id=\"help-button\" type=\"button\" aria-label=\"Keys\">?</button></span></header>");
-}
-
-/// A picture for a desk and for a phone; the style sheet shows one of them.
-pub fn both(page: &mut Markup, draw_at: impl Fn(Size) -> Scene) {
-    page.nest(&draw(&draw_at(Size::Wide), Place::Page, "picture wide"));
-    page.nest(&draw(&draw_at(Size::Narrow), Place::Page, "picture narrow"));
 }
 
 fn findings(page: &mut Markup, report: &Report) {

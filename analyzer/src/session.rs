@@ -1,0 +1,24 @@
+//! A capture as a session that can be asked: every table, and every function of ours.
+
+use datafusion::prelude::SessionContext;
+use retrospan_formats::reader::Capture;
+
+use crate::error::Result;
+use crate::functions::{self, Recording};
+use crate::sql::{capture, session};
+use crate::tables::dimensions;
+
+pub use crate::sql::session::plan;
+
+/// Makes a session in which the capture's tables are registered.
+pub fn open(capture: &Capture) -> Result<SessionContext> {
+    let context = session::empty()?;
+    let clock = dimensions::read(capture)?.clock;
+    capture::register(&context, capture, clock.offset_ns)?;
+    let recording = Recording {
+        begin_ns: clock.wall_ns(capture.manifest.started_boot_ns),
+        end_ns: clock.wall_ns(capture.manifest.whole_until_boot_ns),
+    };
+    functions::register(&context, capture, recording);
+    Ok(context)
+}

@@ -1,0 +1,126 @@
+//! The tables of a capture, registered in a session.
+//!
+//! `events` gets its computed `time` first; dimensions show the last row of each id, whichever parts it
+//! was written in. Derived tables are assembled when a plan first scans one.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType};
+use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::ViewTable;
+use datafusion::functions_aggregate::first_last::last_value;
+use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf};
+use datafusion::prelude::{SessionContext, cast, col, ident, lit};
+use retrospan_formats::manifest;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::table::Table;
+use retrospan_formats::tables;
+
+use crate::assembly::Options;
+use crate::error::Result;
+use crate::sql::derived::{Derived, DerivedTable};
+use crate::sql::held::Source;
+use crate::sql::parquet_table::{PART, Part, PartsTable, sql_schema};
+use crate::tables as derived_tables;
+
+/// Registers the raw and derived tables, and `wall_time`. `offset_ns`: wall time minus boot time.
+pub fn register(context: &SessionContext, capture: &Capture, offset_ns: i64) -> Result<()> {
+    for table in tables::ALL {
+        let provider = raw_table(context, capture, table, offset_ns)?;
+        context.register_table(table.name, provider)?;
+    }
+    let derived = Arc::new(Derived::new(capture.clone(), Options::default()));
+    for table in derived_tables::ALL {
+        context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
+    }
+    context.register_udf(wall_time(offset_ns));
+    Ok(())
+}
+
+/// The SQL function `wall_time(boot_ns)`: boot time to a timestamp, UTC.
+fn wall_time(offset_ns: i64) -> ScalarUDF {
+    let utc = || DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let convert = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let boot = arrays[0].as_primitive::<Int64Type>();
+        let wall = boot.unary::<_, TimestampNanosecondType>(|ns| ns.saturating_add(offset_ns));
+        Ok(ColumnarValue::Array(Arc::new(wall.with_timezone("UTC"))))
+    };
+    create_udf("wall_time", vec![DataType::Int64], utc(), Volatility::Immutable, Arc::new(convert))
+}
+
+fn raw_table(
+    context: &SessionContext,
+    capture: &Capture,
+    table: &'static Table,
+    offset_ns: i64,
+) -> Result<Arc<dyn TableProvider>> {
+    let parts = raw_parts(capture, table);
+    // DataFusion takes the declared order for granted, and findings what the times say.
+    let asked = capture.clone();
+    let check = move || asked.check_times(table);
+    if table.name == tables::EVENTS.name {
+        let raw = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
+        return with_time(raw, offset_ns);
+    }
+    match table.key {
+        Some(key) if parts.len() > 1 => {
+            let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)?.checked(check)))?;
+            latest(raw, table, key)
+        }
+        _ => Ok(Arc::new(PartsTable::new(table, parts)?.checked(check))),
+    }
+}
+
+/// The files of a raw table, as the manifest lists them.
+fn raw_parts(capture: &Capture, table: &Table) -> Vec<Part> {
+    let part = |file: &manifest::File| Part {
+        source: Arc::new(Listed { capture: capture.clone(), file: file.clone() }),
+        path: capture.directory.join(&file.path),
+        number: file.part,
+        bytes: file.bytes,
+        rows: file.rows,
+        range: file.first_boot_ns.zip(file.last_boot_ns),
+    };
+    capture.files(table.name).into_iter().map(part).collect()
+}
+
+/// A file that the manifest lists.
+#[derive(Debug)]
+struct Listed {
+    capture: Capture,
+    file: manifest::File,
+}
+
+impl Source for Listed {
+    fn open(&self) -> std::io::Result<std::fs::File> {
+        self.capture.open_file(&self.file)
+    }
+}
+
+/// Puts `time` before the other columns.
+fn with_time(raw: DataFrame, offset_ns: i64) -> Result<Arc<dyn TableProvider>> {
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let mut columns = vec![cast(col("boot_ns") + lit(offset_ns), utc).alias("time")];
+    columns.extend(raw.schema().fields().iter().map(|field| ident(field.name())));
+    Ok(view(raw.select(columns)?))
+}
+
+/// Keeps the last row of each key, by part.
+fn latest(raw: DataFrame, table: &Table, key: &str) -> Result<Arc<dyn TableProvider>> {
+    let by_part = || vec![ident(PART).sort(true, false)];
+    let mut last = Vec::new();
+    for column in table.columns.iter().filter(|c| c.name != key) {
+        let value = last_value(ident(column.name), by_part());
+        last.push(value.order_by(by_part()).build()?.alias(column.name));
+    }
+    let rows = raw.aggregate(vec![ident(key)], last)?;
+    let order: Vec<_> = sql_schema(table).fields().iter().map(|field| ident(field.name())).collect();
+    Ok(view(rows.select(order)?))
+}
+
+fn view(rows: DataFrame) -> Arc<dyn TableProvider> {
+    Arc::new(ViewTable::new(rows.into_unoptimized_plan(), None))
+}
