@@ -18,8 +18,6 @@ pub mod fault;
 #[cfg(feature = "capture")]
 pub mod http1;
 #[cfg(feature = "capture")]
-mod layout;
-#[cfg(feature = "capture")]
 pub mod manifest;
 #[cfg(feature = "capture")]
 pub mod reader;

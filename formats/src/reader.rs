@@ -7,6 +7,7 @@
 //! A capture may come from anywhere. The directory is held open, only regular files in it are opened, sizes are compared before
 //! anything is read, and never more is read than the manifest says.
 
+mod layout;
 mod merge;
 mod part;
 
@@ -23,13 +24,13 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use xxhash_rust::xxh3::Xxh3;
 
+use self::layout::{Layout, Walk};
 pub use self::merge::EventStream;
 use self::part::PartBatches;
 pub use self::part::PartBytes;
 use crate::directory::Directory;
 use crate::error::{CaptureError, io};
 use crate::fault::{self, guarded};
-use crate::layout::{Layout, Walk};
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
 use crate::table::{FORMAT_VERSION, MOST_NS, Table};
 use crate::tables;
