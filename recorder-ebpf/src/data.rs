@@ -5,83 +5,24 @@
 //! verifier to see that it stays within the record.
 
 use crate::{
+    actor::Actor,
+    gather::{
+        Buffer, SNAP, TAIL, buffer, gather_128, gather_256, gather_512, gather_1024, gather_4096,
+        gather_tail, read_buffers, read_pair, step_bytes,
+    },
     heads,
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
-    ring::{Actor, HEADER, Room, bounded, reserve},
+    ring::{BODY, HEADER, Room, bounded, reserve},
     rules::{self, Kept, LATER_WORDS, Start, keep, place},
     sockets::known,
     tcp,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use core::mem::{MaybeUninit, size_of};
-use retrospan_formats::event::{Call, Kind, MAX_SNAP_BYTES, Record, TAIL_BYTES, flags};
+use retrospan_formats::event::{Call, Kind, Record, flags};
 
-/// Where the bytes of a call's record begin.
-pub const BODY: usize = HEADER + size_of::<Call>();
-const TAIL: u64 = TAIL_BYTES as u64;
-const SNAP: u64 = MAX_SNAP_BYTES as u64;
-
-/// Most bytes of a head copied in one step from several buffers, for a head of at most `cap`: few steps for what most
-/// heads need, and yet not twice the room for the largest.
-pub const fn step_bytes(cap: u64) -> u64 {
-    if cap < 512 { cap } else { 512 }
-}
-/// Most steps (buffers, or parts of them) that a head is gathered in.
-const HEAD_STEPS: u32 = 96;
 /// Most buffers of one call that are looked at; what lies beyond is cut.
 const MOST_BUFFERS: u64 = 256;
-
-/// `struct iovec`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Buffer {
-    address: u64,
-    bytes: u64,
-}
-
-/// `N` buffers at an address of the caller's memory.
-#[inline(always)]
-fn read_buffers<const N: usize>(address: u64) -> Option<[Buffer; N]> {
-    let mut buffers = MaybeUninit::<[Buffer; N]>::uninit();
-    // SAFETY: the helper writes all of them, zeroes where it fails.
-    unsafe {
-        let result = bpf_probe_read_user(
-            buffers.as_mut_ptr().cast(),
-            size_of::<[Buffer; N]>() as u32,
-            address as *const _,
-        );
-        if result == 0 { Some(buffers.assume_init()) } else { None }
-    }
-}
-
-/// One buffer of a vector or message. The first two were read already: most heads are in one, their bodies in the other,
-/// and each reading of the caller's memory costs much.
-#[inline(always)]
-fn buffer(data: &Data, index: u64) -> Option<Buffer> {
-    if index < data.known.get() {
-        let place = if index == 0 { &data.pair[0] } else { &data.pair[1] };
-        return Some(Buffer { address: place.address.get(), bytes: place.bytes.get() });
-    }
-    let [buffer] = read_buffers(data.buffers.get() + index * 16)?;
-    Some(buffer)
-}
-
-/// Reads the first two buffers, if there are two.
-#[inline(always)]
-fn read_pair(data: &Data, vector: Buffer) {
-    data.known.set(0);
-    if vector.bytes < 2 {
-        return;
-    }
-    if let Some([first, second]) = read_buffers(vector.address) {
-        data.pair[0].address.set(first.address);
-        data.pair[0].bytes.set(first.bytes);
-        data.pair[1].address.set(second.address);
-        data.pair[1].bytes.set(second.bytes);
-        data.known.set(2);
-    }
-}
 
 /// Writes the event of one message. `address` is that of the message (or of the data), `seq_and_flags`
 /// its sequence number in the upper half. A function of its own for the verifier, which so looks at it
@@ -415,119 +356,6 @@ fn tail_of_many(room: &Room, data: &Data, kept: Kept, head: u64) -> u64 {
     // SAFETY: behind at most `cap` bytes of head there is room for a step.
     unsafe { gather_tail(room.at.add(BODY + head as usize).cast(), data) };
     if data.copied.get() == TAIL { TAIL } else { 0 }
-}
-
-/// Room for a head and a step behind it.
-pub type Area<const BYTES: usize> = [u8; BYTES];
-
-// Functions of their own for the verifier, as `message` is: each loop is looked at once.
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_128(
-    target: *mut Area<{ 128 + step_bytes(128) as usize }>,
-    data: *const Data,
-    wanted: u64,
-) -> i32 {
-    gather(target.cast(), data, wanted, 128)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_256(
-    target: *mut Area<{ 256 + step_bytes(256) as usize }>,
-    data: *const Data,
-    wanted: u64,
-) -> i32 {
-    gather(target.cast(), data, wanted, 256)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_512(
-    target: *mut Area<{ 512 + step_bytes(512) as usize }>,
-    data: *const Data,
-    wanted: u64,
-) -> i32 {
-    gather(target.cast(), data, wanted, 512)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_1024(
-    target: *mut Area<{ 1024 + step_bytes(1024) as usize }>,
-    data: *const Data,
-    wanted: u64,
-) -> i32 {
-    gather(target.cast(), data, wanted, 1024)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_4096(
-    target: *mut Area<{ MAX_SNAP_BYTES + step_bytes(SNAP) as usize }>,
-    data: *const Data,
-    wanted: u64,
-) -> i32 {
-    gather(target.cast(), data, wanted, SNAP)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn gather_tail(target: *mut Area<{ 2 * TAIL_BYTES }>, data: *const Data) -> i32 {
-    gather_steps(target.cast(), data, TAIL, TAIL, TAIL as u32 + 4)
-}
-
-/// [`gather_steps`] for a head.
-#[inline(always)]
-pub fn gather(target: *mut u8, data: *const Data, wanted: u64, cap: u64) -> i32 {
-    gather_steps(target, data, wanted, cap, HEAD_STEPS)
-}
-
-/// Copies `wanted` bytes (at most `cap`) from several buffers, from the place that `data` names on;
-/// `data.copied` says how many it got. One step never copies more than
-/// [`step_bytes`].
-#[inline(always)]
-fn gather_steps(target: *mut u8, data: *const Data, wanted: u64, cap: u64, steps: u32) -> i32 {
-    // SAFETY: null or valid; the verifier insists on the check.
-    let Some(data) = (unsafe { data.as_ref() }) else { return 0 };
-    if target.is_null() {
-        return 0;
-    }
-    let most = step_bytes(cap);
-    data.copied.set(0);
-    let mut step = 0;
-    while step < steps {
-        step += 1;
-        let copied = data.copied.get();
-        let index = data.buffer.get();
-        if copied >= wanted || index >= data.count.get() {
-            break;
-        }
-        let Some(buffer) = buffer(data, index) else { break };
-        let offset = data.offset.get();
-        if offset < buffer.bytes {
-            let left = buffer.bytes - offset;
-            let missing = wanted - copied;
-            let bytes = bounded(if left < missing { left } else { missing }, most);
-            // SAFETY: at most `cap` bytes behind the start there is room for a step.
-            let result = unsafe {
-                let to = target.add(bounded(copied, cap) as usize);
-                bpf_probe_read_user(to.cast(), bytes as u32, (buffer.address + offset) as *const _)
-            };
-            if result != 0 {
-                break;
-            }
-            data.copied.set(copied + bytes);
-            if bytes < left {
-                data.offset.set(offset + bytes);
-                continue;
-            }
-        }
-        data.buffer.set(index + 1);
-        data.offset.set(0);
-    }
-    0
 }
 
 /// Completes the event with what was copied.

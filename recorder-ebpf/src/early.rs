@@ -6,6 +6,7 @@
 //! replaced since the call was entered, which shows in sequence numbers that do not move as the call says.
 
 use crate::{
+    actor::Actor,
     enter::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Wish, wish},
     filter::{decide, process_matches},
     kernel::{
@@ -14,7 +15,7 @@ use crate::{
     },
     maps::{EARLY, Early, InCall, RECORDED, form},
     regs::{self, Regs},
-    ring::{Actor, count_loss, now_ns},
+    ring::{count_loss, now_ns},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
     threads,

@@ -2,11 +2,12 @@
 //! the socket is settled here, since at the exit the descriptor may lead elsewhere.
 
 use crate::{
+    actor::Actor,
     filter::{decide_in, process_matches},
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, current_task, is_compat, open_socket},
     maps::{CLOSED, Entry, IGNORED, IS_TCP, RECORDED, Thread, form},
     regs::{self, Regs},
-    ring::{Actor, count_loss, now_ns},
+    ring::{count_loss, now_ns},
     sockets::{Origin, announce, first_sight, forget, is_supported, known},
     threads,
 };

@@ -1,12 +1,13 @@
 //! The exit of a system call that was noted at its entry: what came of it becomes events.
 
 use crate::{
+    actor::Actor,
     data, early,
     filter::{decide_in, process_matches},
     kernel::{IPPROTO_TCP, Sk, TCP_SYN_RECV, current_task, open_socket, socket_inode},
     maps::{Entry, FROM_START, InCall, RECORDED, Thread, form},
     regs::{self, Regs},
-    ring::{Actor, HEADER, reserve},
+    ring::{HEADER, reserve},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     threads,

@@ -6,9 +6,9 @@
 //! it; nothing else is read of a body but what shares a step of copying with the end of a head.
 
 use crate::{
-    data::{Area, BODY, gather, step_bytes},
+    gather::{Area, gather, step_bytes},
     maps::{Data, InCall},
-    ring::{HEADER, Room, bounded, reserve_at},
+    ring::{BODY, HEADER, Room, bounded, reserve_at},
     rules::{
         Keeps, LATER_WORDS, Start, WINDOW, behind_head, place, place_at_start, scan, start, start_later,
     },

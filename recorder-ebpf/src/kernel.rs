@@ -100,12 +100,15 @@ pub fn current_task() -> *const u8 {
     unsafe { bpf_get_current_task_btf() as *const u8 }
 }
 
+/// `thread_info.status`: the current system call came in through a 32-bit entry (x86-64).
+const COMPAT_STATUS: u32 = 2;
+
 /// Whether the thread is in a 32-bit system call.
 #[inline(always)]
 pub fn is_compat(task: *const u8) -> bool {
     // SAFETY: `task` comes from `current_task`.
     let status: u32 = unsafe { field(task, config!(offsets.task_thread_info_status)) };
-    status & crate::regs::COMPAT_STATUS != 0
+    status & COMPAT_STATUS != 0
 }
 
 /// An open socket of the current process.

@@ -7,6 +7,8 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod actor;
+#[cfg(target_arch = "bpf")]
 mod atomics;
 #[cfg(target_arch = "bpf")]
 mod data;
@@ -18,6 +20,8 @@ mod enter;
 mod exit;
 #[cfg(target_arch = "bpf")]
 mod filter;
+#[cfg(target_arch = "bpf")]
+mod gather;
 #[cfg(target_arch = "bpf")]
 mod heads;
 #[cfg(target_arch = "bpf")]

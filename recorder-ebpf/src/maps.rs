@@ -3,7 +3,7 @@
 //! Hash maps are preallocated: programs run where memory cannot be allocated. What does not fit is
 //! counted, never silently dropped.
 
-use crate::ring::Actor;
+use crate::actor::Actor;
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,

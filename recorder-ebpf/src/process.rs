@@ -1,9 +1,10 @@
 //! Processes: born, changed, ended. For all processes of the host, since names and causes need them.
 
 use crate::{
+    actor::Actor,
     kernel::{config, current_task, field, probe},
     maps::WATCHED,
-    ring::{Actor, HEADER, Room, bounded, reserve},
+    ring::{HEADER, Room, bounded, reserve},
     threads,
 };
 use aya_ebpf::helpers::generated::{

@@ -12,9 +12,6 @@ const R10: u32 = 56;
 const R8: u32 = 72;
 const ORIG_RAX: u32 = 120;
 
-/// `thread_info.status`: the current system call came in through a 32-bit entry.
-pub const COMPAT_STATUS: u32 = 2;
-
 /// Registers of a thread at the entry or exit of a system call: a typed kernel pointer.
 #[derive(Clone, Copy)]
 pub struct Regs(pub *const u8);

@@ -4,50 +4,23 @@
 //! these programs on top of themselves.
 
 use crate::{
+    actor::Actor,
     atomics::fetch_increment,
-    kernel::{config, current_task, field},
     maps::{LOSSES, RINGS, SEQUENCE},
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use core::{arch::asm, mem::size_of, ptr};
-use retrospan_formats::event::{Header, Record};
+use retrospan_formats::event::{Call, Header, Record};
 
 /// Never wake the reader: it drains by the clock.
 const NO_WAKEUP: u64 = 1;
 
 pub const HEADER: usize = size_of::<Header>();
 
-/// Who a record is about.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Actor {
-    pub pid: u32,
-    pub tid: u32,
-}
-
-impl Actor {
-    /// Soft interrupts run on top of whoever happens to be there.
-    pub const UNKNOWN: Actor = Actor { pid: 0, tid: 0 };
-
-    #[inline(always)]
-    pub fn current() -> Actor {
-        Actor::of(current_task())
-    }
-
-    /// `task`: the current one, or an argument of the hook.
-    #[inline(always)]
-    pub fn of(task: *const u8) -> Actor {
-        // SAFETY: a pointer that the verifier can follow.
-        unsafe {
-            Actor {
-                pid: field(task, config!(offsets.task_tgid)),
-                tid: field(task, config!(offsets.task_pid)),
-            }
-        }
-    }
-}
+/// Where the bytes of a call's record begin.
+pub const BODY: usize = HEADER + size_of::<Call>();
 
 #[inline(always)]
 pub fn now_ns() -> u64 {

@@ -5,10 +5,11 @@
 //! thread (woken, put on a CPU, taken off it) come one after the other.
 
 use crate::{
+    actor::Actor,
     atomics::{add, add_to, is_zero, read},
     kernel::config,
     maps::{NO_EXIST, ON_CPU, STOPPED, STOPS, Thread, USAGE},
-    ring::{Actor, HEADER, count_loss, now_ns, reserve},
+    ring::{HEADER, count_loss, now_ns, reserve},
     threads,
 };
 use core::mem::size_of;

@@ -1,10 +1,10 @@
 //! The sockets that are open when the recording begins, found by a walk over all descriptor tables.
 
 use crate::{
+    actor::Actor,
     filter::{decide, process_matches},
     kernel::{Sk, TCP_CLOSE, TCP_LISTEN, socket_of_file},
     maps::{DISCOVERED, IGNORED, PROCESS_MATCHES, UNDECIDED},
-    ring::Actor,
     sockets::{Origin, announce, first_sight, is_supported, known},
 };
 use retrospan_formats::event::role;

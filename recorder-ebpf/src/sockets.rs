@@ -1,6 +1,7 @@
 //! Sockets from first sight to retirement, and the `Socket` records that describe them.
 
 use crate::{
+    actor::Actor,
     atomics::{add_to, exchange, fetch_increment, is_zero},
     filter::decide,
     kernel::{
@@ -11,7 +12,7 @@ use crate::{
         ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, Entry, FROM_START, IDS, IS_TCP,
         NO_EXIST, Place, RECORDED, SOCKETS, UNDECIDED,
     },
-    ring::{Actor, HEADER, count_loss, now_ns, reserve},
+    ring::{HEADER, count_loss, now_ns, reserve},
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Record, Socket, loss, role};

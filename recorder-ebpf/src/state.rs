@@ -1,12 +1,13 @@
 //! TCP state changes: where connections begin, become known and end. Mostly soft interrupts.
 
 use crate::{
+    actor::Actor,
     filter::decide,
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
     },
     maps::{CLOSED, Entry, RECORDED, Thread},
-    ring::{Actor, HEADER, reserve},
+    ring::{HEADER, reserve},
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     threads,
 };

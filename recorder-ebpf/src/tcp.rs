@@ -2,9 +2,10 @@
 //! the round-trip time.
 
 use crate::{
+    actor::Actor,
     kernel::{Sk, config, probe},
     maps::{CLOSED, Entry, IS_TCP, RECORDED},
-    ring::{Actor, HEADER, reserve},
+    ring::{HEADER, reserve},
     sockets::known,
 };
 use core::mem::size_of;
