@@ -15,6 +15,7 @@ use retrospan_analyzer::report::data::load;
 use retrospan_analyzer::report::page;
 use retrospan_analyzer::report::pictures::{plot, terminal};
 use retrospan_analyzer::session;
+use retrospan_analyzer::tables::columns;
 use retrospan_formats::manifest::Loss;
 use retrospan_formats::reader::Capture;
 use serde_json::json;
@@ -357,8 +358,8 @@ fn every_picture_can_be_had_alone() {
     }
     for name in &names {
         let scene = plot::scene(&report, name).unwrap();
-        let place = report::svg::Place::Alone(report::colour::Theme::Light);
-        let svg = report::svg::draw(&scene, place, "").into_string();
+        let place = report::draw::svg::Place::Alone(report::draw::colour::Theme::Light);
+        let svg = report::draw::svg::draw(&scene, place, "").into_string();
         assert!(svg.starts_with("<svg ") && svg.contains("xmlns=") && !svg.contains("<script"), "{name}");
         assert!(!svg.contains("class="), "{name}: colours of its own");
     }
