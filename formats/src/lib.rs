@@ -1,6 +1,7 @@
 //! What a Retrospan capture is.
 //!
-//! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`).
+//! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
+//!   [`tcp`]: the numbers in them.
 //! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
 //!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], and [`http1`], the framing
 //!   that both the recorder's redaction and the analyzer's messages are read with; [`units`] of their command lines.
@@ -8,6 +9,7 @@
 
 pub mod config;
 pub mod event;
+pub mod tcp;
 
 #[cfg(feature = "capture")]
 pub mod directory;

@@ -14,6 +14,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables::{SOCKETS, TCP};
+use retrospan_formats::tcp::state::SYN_SENT;
 
 use crate::hashing::IntMap;
 
@@ -329,8 +330,6 @@ const NEAR_IN_NAMESPACE: i32 = 1 << 30;
 const NEAR: i32 = 1 << 24;
 /// More ends than this with one pair of addresses are not compared with each other.
 const MAX_DISCOVERED_GROUP: usize = 256;
-
-const SYN_SENT: u8 = 2;
 
 /// Whether a socket connects to an address of its own namespace: then a listener at any address may be meant.
 fn remote_is_local(sockets: &Sockets, socket: &Socket) -> bool {

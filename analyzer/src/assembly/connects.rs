@@ -12,6 +12,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use retrospan_formats::event::Kind;
+use retrospan_formats::tcp::state::{ESTABLISHED, SYN_RECV, SYN_SENT};
 
 use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
@@ -118,9 +119,6 @@ pub struct Waited {
 const KEEP_NS: i64 = 35_000_000_000;
 /// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
 const MAX_REMEMBERED: usize = 1 << 16;
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const SYN_RECV: u8 = 3;
 
 impl Connects {
     /// Takes in an event. Must see every one, in order of emission.

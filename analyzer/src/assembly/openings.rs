@@ -5,6 +5,11 @@
 //! has no call of its own.
 
 use retrospan_formats::event::Kind;
+use retrospan_formats::tcp::errno::{
+    EALREADY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EINTR, EISCONN,
+    ENETDOWN, ENETUNREACH, ENONET, EPIPE, ETIMEDOUT,
+};
+use retrospan_formats::tcp::state::{CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT};
 
 use crate::assembly::events::Event;
 
@@ -73,25 +78,6 @@ pub struct Opening {
     arrived_ns: Option<i64>,
     accepted_ns: Option<i64>,
 }
-
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const SYN_RECV: u8 = 3;
-const CLOSE: u8 = 7;
-const EINTR: u32 = 4;
-const EPIPE: u32 = 32;
-const ENONET: u32 = 64;
-const ENETDOWN: u32 = 100;
-const ENETUNREACH: u32 = 101;
-const ECONNABORTED: u32 = 103;
-const ECONNRESET: u32 = 104;
-const EISCONN: u32 = 106;
-const ETIMEDOUT: u32 = 110;
-const ECONNREFUSED: u32 = 111;
-const EHOSTDOWN: u32 = 112;
-const EHOSTUNREACH: u32 = 113;
-const EALREADY: u32 = 114;
-const EINPROGRESS: u32 = 115;
 
 impl Opening {
     /// Takes in an event of the socket.

@@ -3,6 +3,11 @@
 //! Each side is judged by its own socket alone, so that a recording of one side gives the rows that a recording of both
 //! would. A client that gave up is told from one that only shut down its sending half by what it did with the answer.
 
+use retrospan_formats::tcp::errno::{ECONNRESET, EPIPE};
+use retrospan_formats::tcp::state::{
+    CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT,
+};
+
 use crate::assembly::events::StateChange;
 use crate::assembly::side::Side;
 use crate::assembly::streams::Moment;
@@ -50,16 +55,6 @@ pub struct Closed {
     pub from: u8,
 }
 
-const ESTABLISHED: u8 = 1;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
-const TIME_WAIT: u8 = 6;
-const CLOSE: u8 = 7;
-const CLOSE_WAIT: u8 = 8;
-const LAST_ACK: u8 = 9;
-const CLOSING: u8 = 11;
-const ECONNRESET: u32 = 104;
-const EPIPE: u32 = 32;
 /// A FIN this near to a call of close is its, ns.
 const NEAR_NS: i64 = 1_000_000;
 

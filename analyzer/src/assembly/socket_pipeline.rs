@@ -5,6 +5,10 @@
 
 use retrospan_formats::event::{Kind, flags};
 use retrospan_formats::http1::{Direction, FamiliarLines, begins_head, surely_begins_head};
+use retrospan_formats::tcp::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
+use retrospan_formats::tcp::state::{
+    CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT, TIME_WAIT,
+};
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
@@ -45,19 +49,6 @@ pub struct Flow {
     last_row: Option<StateChange>,
 }
 
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const CLOSE: u8 = 7;
-const CLOSE_WAIT: u8 = 8;
-const LAST_ACK: u8 = 9;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
-const TIME_WAIT: u8 = 6;
-const CLOSING: u8 = 11;
-const ECONNRESET: u32 = 104;
-const ETIMEDOUT: u32 = 110;
-const ECONNREFUSED: u32 = 111;
-const EPIPE: u32 = 32;
 /// Calls that were under way when the socket was closed are reported within this, ns.
 const LINGER_NS: i64 = 200_000_000;
 /// A process that does not close a socket that has ended may still take what arrived, ns.

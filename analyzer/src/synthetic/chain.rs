@@ -3,6 +3,10 @@
 use std::rc::Rc;
 
 use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::tcp::errno;
+use retrospan_formats::tcp::state::{
+    CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT,
+};
 
 use super::timeline::Timeline;
 use super::{PORTS, Plan};
@@ -97,17 +101,8 @@ pub const WORKERS: usize = 8;
 /// First pid of the chain; thread ids follow in steps.
 pub const PID: i32 = 1000;
 
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const SYN_RECV: u8 = 3;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
-const CLOSE: u8 = 7;
-const CLOSE_WAIT: u8 = 8;
-const LAST_ACK: u8 = 9;
-const LISTEN: u8 = 10;
-const EPIPE: i32 = 32;
-const EINPROGRESS: i32 = 115;
+const EPIPE: i32 = errno::EPIPE as i32;
+const EINPROGRESS: i32 = errno::EINPROGRESS as i32;
 
 /// The pid of a process of the chain.
 pub fn pid(process: usize) -> i32 {

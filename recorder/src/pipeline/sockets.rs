@@ -8,13 +8,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use retrospan_formats::config::SOCKET_PLACES;
 use retrospan_formats::event::{self, Kind, role};
+use retrospan_formats::tcp::state;
 
 use crate::fast_map::FastMap;
 use crate::pipeline::redact::Stream;
 use crate::rows::SocketRow;
-
-/// TCP_CLOSE of include/net/tcp_states.h.
-const TCP_CLOSE: u8 = 7;
 
 /// Calls that were under way when a socket closed are reported within that time, ns of event time.
 const STREAM_KEPT_NS: u64 = 2_000_000_000;
@@ -89,7 +87,7 @@ impl Entry {
 
     /// The TCP state changed.
     fn state(&mut self, new_state: u8, boot_ns: u64) {
-        if new_state == TCP_CLOSE {
+        if new_state == state::CLOSE {
             self.closed_boot_ns = Some(boot_ns);
             self.changed = true;
         }
@@ -147,7 +145,7 @@ impl Sockets {
     /// The TCP state of a socket changed; the socket.
     pub fn state(&mut self, socket_id: u64, new_state: u8, boot_ns: u64) -> &mut Entry {
         self.end_streams(boot_ns);
-        if new_state == TCP_CLOSE {
+        if new_state == state::CLOSE {
             self.closed.push_back((boot_ns, socket_id));
         }
         let entry = self.get(socket_id);
