@@ -39,6 +39,7 @@ pub mod report;
 pub mod rows;
 pub mod secret;
 pub mod shift;
+pub mod socket_ids;
 pub mod span_rows;
 pub mod spans;
 pub mod streams;
