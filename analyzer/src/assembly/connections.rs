@@ -16,10 +16,10 @@ use retrospan_formats::reader::Capture;
 use retrospan_formats::tables::{SOCKETS, TCP};
 use retrospan_formats::tcp::state::SYN_SENT;
 
+use crate::assembly::socket_ids::SocketIds;
 use crate::hashing::IntMap;
 
-/// Position of a socket in [`Sockets`].
-pub type SocketIndex = u32;
+pub use crate::assembly::socket_ids::SocketIndex;
 
 /// Which end of its connection a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,7 +89,7 @@ pub struct Handshake {
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     all: Vec<Socket>,
-    by_id: IntMap<i64, SocketIndex>,
+    by_id: SocketIds,
     addresses: Vec<Arc<str>>,
     /// TCP's own doings were recorded.
     with_tcp: bool,
@@ -126,12 +126,12 @@ impl Sockets {
 
     /// The place of a socket that has a row.
     pub fn find(&self, socket_id: i64) -> Option<SocketIndex> {
-        self.by_id.get(&socket_id).copied()
+        self.by_id.get(socket_id)
     }
 
     /// The place of a socket; one whose row was lost gets a row without addresses.
     pub fn index(&mut self, socket_id: i64) -> SocketIndex {
-        if let Some(&index) = self.by_id.get(&socket_id) {
+        if let Some(index) = self.by_id.get(socket_id) {
             return index;
         }
         let index = self.all.len() as SocketIndex;
@@ -186,8 +186,8 @@ impl Sockets {
         for row in 0..batch.num_rows() {
             let mut socket = columns.socket(row, &mut self.addresses, known);
             socket.handshake = self.with_tcp.then(Handshake::default);
-            match self.by_id.get(&socket.id) {
-                Some(&index) => self.all[index as usize] = socket,
+            match self.by_id.get(socket.id) {
+                Some(index) => self.all[index as usize] = socket,
                 None => {
                     self.by_id.insert(socket.id, self.all.len() as SocketIndex);
                     self.all.push(socket);
@@ -204,7 +204,7 @@ impl Sockets {
         let ids = array("socket_id").as_primitive::<Int64Type>();
         let states = array("tcp_state").as_primitive::<UInt8Type>();
         for row in (0..batch.num_rows()).filter(|&row| value(states, row) == Some(SYN_SENT)) {
-            let Some(&index) = value(ids, row).and_then(|id| self.by_id.get(&id)) else { continue };
+            let Some(index) = value(ids, row).and_then(|id| self.by_id.get(id)) else { continue };
             let Some(seen) = &mut self.all[index as usize].handshake else { continue };
             match kinds.key(row).map(|key| names.value(key)) {
                 Some("retransmit") => seen.again = seen.again.saturating_add(1),
@@ -232,6 +232,7 @@ impl Sockets {
         for processes in self.answering.values_mut() {
             processes.sort_unstable();
             processes.dedup_by_key(|(_, process_id)| *process_id);
+            processes.shrink_to_fit();
         }
     }
 

@@ -9,7 +9,7 @@
 //! does, where many wait at once). Who accepted and connected at once has opened it for the accepted connection all the same,
 //! which waits for one to that address. What only received before it connected may have done both for different reasons.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use retrospan_formats::event::Kind;
 use retrospan_formats::tcp::state::{ESTABLISHED, SYN_RECV, SYN_SENT};
@@ -33,9 +33,11 @@ pub struct Connects {
     queued: IntMap<SocketIndex, Opening>,
     /// Sockets opened for an accepted one, perhaps.
     opened_for: IntMap<SocketIndex, Vec<SocketIndex>>,
-    ways: HashMap<Way, Shown>,
-    /// Sockets that are gone, and until when what is known of them is kept, ns.
-    gone: VecDeque<(i64, SocketIndex)>,
+    ways: IntMap<Way, Shown>,
+    /// Sockets of connections that are over, and when their spans are written, ns.
+    over: VecDeque<(i64, SocketIndex)>,
+    /// Those of them that were opened for an accepted connection that lives on, and until when they are kept, ns.
+    kept: VecDeque<(i64, SocketIndex)>,
 }
 
 /// A thread's last call, as far as it tells for whom the next connect is.
@@ -68,6 +70,10 @@ struct Opened {
     used: bool,
     /// It was closed together with the other.
     closed_with: bool,
+    /// Accepted sockets that it is known to be opened for, perhaps, and that are not forgotten.
+    holders: u32,
+    /// Its connection is over.
+    over: bool,
 }
 
 /// What the order of calls says.
@@ -115,7 +121,7 @@ pub struct Waited {
     pub socket: SocketIndex,
 }
 
-/// A span may be written this long after its socket is gone, ns.
+/// A connection that is over is still told as what an accepted one waited for, for so long, ns.
 const KEEP_NS: i64 = 35_000_000_000;
 /// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
 const MAX_REMEMBERED: usize = 1 << 16;
@@ -156,12 +162,14 @@ impl Connects {
     fn connecting(&mut self, socket: SocketIndex, event: &Event<'_>, anew: bool, sockets: &Sockets) {
         let guess = self.guess(event, sockets);
         if anew {
-            self.opened.insert(socket, Opened::default());
+            let holders = self.opened.get(&socket).map_or(0, |before| before.holders);
+            self.opened.insert(socket, Opened { holders, ..Opened::default() });
         }
         let opened = self.opened.entry(socket).or_default();
         // The call that begins it says for whom, and so does the SYN that it sends; later calls ask what came of it.
         if let (Some(Guess { accepted, .. }), None, false) = (guess, opened.guess, opened.called) {
             opened.guess = guess;
+            opened.holders += 1;
             self.opened_for.entry(accepted).or_default().push(socket);
         }
         opened.called |= event.kind == Kind::Connect;
@@ -224,6 +232,7 @@ impl Connects {
         if let Some(parent) = parent {
             let all = self.opened_for.entry(parent).or_default();
             if !all.contains(&span.socket) {
+                opened.holders += 1;
                 all.push(span.socket);
             }
         }
@@ -243,14 +252,48 @@ impl Connects {
         shown.wrong |= !(right || guess.at_once && same_way);
     }
 
-    /// A socket is gone.
-    pub fn closed(&mut self, socket: SocketIndex, now_ns: i64) {
-        self.gone.push_back((now_ns.saturating_add(KEEP_NS), socket));
-        while let Some(&(_, socket)) = self.gone.front().filter(|(until_ns, _)| *until_ns < now_ns) {
-            self.gone.pop_front();
+    /// The connection of this socket is over, at both ends: its last spans are written at `written_ns`.
+    pub fn over(&mut self, socket: SocketIndex, written_ns: i64) {
+        self.of_opened(socket, |opened| opened.over = true);
+        self.over.push_back((written_ns, socket));
+    }
+
+    /// Every span that was due by now is written.
+    pub fn written(&mut self, now_ns: i64) {
+        while let Some(&(_, socket)) = self.over.front().filter(|(due_ns, _)| *due_ns <= now_ns) {
+            self.over.pop_front();
+            self.forget(socket, now_ns);
+        }
+        while let Some(&(_, socket)) = self.kept.front().filter(|(due_ns, _)| *due_ns <= now_ns) {
+            self.kept.pop_front();
+            self.forget_opened(socket);
+        }
+    }
+
+    /// Nothing waits for the socket's own connection any more, nor did it accept for anybody.
+    fn forget(&mut self, socket: SocketIndex, now_ns: i64) {
+        self.queued.remove(&socket);
+        for opened in self.opened_for.remove(&socket).unwrap_or_default() {
+            self.of_opened(opened, |opened| opened.holders = opened.holders.saturating_sub(1));
+            if !self.is_held(opened) {
+                self.forget_opened(opened);
+            }
+        }
+        if self.is_held(socket) {
+            self.kept.push_back((now_ns.saturating_add(KEEP_NS), socket));
+        } else {
+            self.forget_opened(socket);
+        }
+    }
+
+    fn is_held(&self, socket: SocketIndex) -> bool {
+        self.opened.get(&socket).is_some_and(|opened| opened.holders > 0)
+    }
+
+    /// Forgets it, unless it was opened anew.
+    fn forget_opened(&mut self, socket: SocketIndex) {
+        if self.opened.get(&socket).is_some_and(|opened| opened.over) {
             self.opened.remove(&socket);
-            self.opened_for.remove(&socket);
-            self.queued.remove(&socket);
         }
     }
 

@@ -17,6 +17,7 @@ pub mod outcomes;
 pub mod proxies;
 pub mod regimes;
 pub mod side;
+pub mod socket_ids;
 pub mod socket_pipeline;
 pub mod span;
 pub mod streams;
@@ -289,20 +290,22 @@ impl Assembly<'_> {
         flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);
         self.proxies.closed(index);
-        self.connects.closed(index, now_ns);
         self.summary.missing_bytes += flow.missing_bytes;
-        let socket = self.sockets.get(index);
-        match self.halves.remove(&socket.connection_id) {
-            Some(other) => self.connection(&[&other, &flow]),
-            None if socket.peer.is_some() => {
-                self.halves.insert(socket.connection_id, flow);
+        match self.halves.remove(&connection_id) {
+            Some(other) => self.connection(&[&other, &flow], now_ns),
+            None if peer.is_some() => {
+                self.halves.insert(connection_id, flow);
                 Ok(())
             }
-            None => self.connection(&[&flow]),
+            None => self.connection(&[&flow], now_ns),
         }
     }
 
-    fn connection(&mut self, ends: &[&Flow]) -> Result<(), AssembleError> {
+    /// A connection is over, with all ends that were recorded.
+    fn connection(&mut self, ends: &[&Flow], now_ns: i64) -> Result<(), AssembleError> {
+        for end in ends {
+            self.connects.over(end.socket, self.traces.written_ns(now_ns));
+        }
         let known = Known { sockets: &self.sockets, dimensions: &self.dimensions };
         table_rows::connection(&mut self.output.connections, ends, known);
         self.summary.connections += 1;
@@ -323,6 +326,7 @@ impl Assembly<'_> {
             output.flush(false)?;
             Ok::<_, AssembleError>(labels)
         })?;
+        connects.written(now_ns);
         while let Some(trace) = self.traces.complete(now_ns) {
             table_rows::trace(&mut self.output.traces, &trace, &self.dimensions.clock);
             self.summary.traces += 1;
@@ -338,7 +342,7 @@ impl Assembly<'_> {
             self.close(index, end_ns)?;
         }
         for (_, half) in std::mem::take(&mut self.halves) {
-            self.connection(&[&half])?;
+            self.connection(&[&half], end_ns)?;
         }
         self.write(i64::MAX)?;
         for trace in self.traces.rest() {

@@ -123,7 +123,12 @@ impl Traces {
 
     /// A span's fate is decided.
     pub fn finished(&mut self, index: SpanIndex, now_ns: i64) {
-        self.settling.push_back((now_ns.saturating_add(self.settle_ns), index));
+        self.settling.push_back((self.written_ns(now_ns), index));
+    }
+
+    /// When spans are written whose fate is decided now.
+    pub fn written_ns(&self, now_ns: i64) -> i64 {
+        now_ns.saturating_add(self.settle_ns)
     }
 
     /// Writes the spans that are due at `now_ns`: their relatives learn of it, then `write` gets them.
