@@ -31,7 +31,7 @@ fn a_socket_has_one_row_until_something_changes() {
     assert_eq!(rows[0].local, (IpAddr::V4(Ipv4Addr::LOCALHOST), 8080), "v4-mapped is IPv4");
     assert_eq!(rows[0].remote, Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 40000)));
     assert!(sockets.take_rows().is_empty());
-    sockets.state(1, TCP_CLOSE, 99);
+    sockets.state(1, state::CLOSE, 99);
     assert_eq!(sockets.take_rows()[0].closed_boot_ns, Some(99));
     assert_eq!(sockets.take_repeated(), [1]);
 }
@@ -73,7 +73,7 @@ fn closed_sockets_are_forgotten_once_they_are_quiet() {
     let mut sockets = Sockets::default();
     sockets.record(record(1, role::CLIENT), None);
     sockets.get(2).called(Kind::Send, Some(7));
-    sockets.state(1, TCP_CLOSE, 99);
+    sockets.state(1, state::CLOSE, 99);
     sockets.take_rows();
     assert_eq!(sockets.entries.len(), 2);
     // The close call reports after the change of state.
@@ -90,7 +90,7 @@ fn what_is_known_of_data_is_freed_a_while_after_the_socket_closed() {
     let mut sockets = Sockets::default();
     sockets.record(record(1, role::SERVER), None);
     assert!(sockets.get(1).stream().is_some());
-    sockets.state(1, TCP_CLOSE, 10);
+    sockets.state(1, state::CLOSE, 10);
     sockets.state(2, 1, 10 + STREAM_KEPT_NS);
     assert!(sockets.get(1).stream().is_some(), "a call that was under way may still report");
     sockets.state(2, 1, 11 + STREAM_KEPT_NS);
