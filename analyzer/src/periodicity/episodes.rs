@@ -410,8 +410,8 @@ fn trimmed_mean(mut squares: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::random::Random;
+    use super::super::synthetic::{Load, Scenario, Teeth, make};
     use super::*;
-    use crate::synthetic::{Load, Scenario, Teeth, make};
 
     fn spikes(horizon_s: f64, period_s: f64, width_s: f64, rate: f64, share: f64) -> Scenario {
         Scenario {

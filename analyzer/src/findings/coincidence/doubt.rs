@@ -66,9 +66,9 @@ fn share(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> f64 {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::tests::{SECOND, train};
+    use super::super::{Kind, causes};
     use super::*;
-    use crate::findings::tests::{SECOND, train};
-    use crate::findings::{Kind, causes};
 
     /// Ten onsets every 8 s with waits of a second; `b` is what is suspected.
     fn every_8_s(trains: &[Train], misses: &[i64], others: &[i64]) -> (usize, String, Option<String>) {
