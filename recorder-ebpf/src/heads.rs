@@ -78,7 +78,7 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
     let done = data.done.get();
     if data.place.get() == place::BEHIND_HEAD {
         // SAFETY: as above.
-        data.place.set(behind_head(unsafe { first.cast::<u64>().read_unaligned() }, head));
+        data.place.set(place_behind(unsafe { first.cast::<u64>().read_unaligned() }, head));
     }
     match data.place.get() {
         place::OUTSIDE => return 0,
@@ -178,7 +178,7 @@ fn scan_record<const CAP: u64>(bytes: *const u8, data: *const Data) -> i32 {
             let end = bounded(from + end as u64, CAP);
             // SAFETY: as above.
             let next = unsafe { bytes.add(end as usize).cast::<u64>().read_unaligned() };
-            data.place.set(behind_head(next, data.head.get() - end));
+            data.place.set(place_behind(next, data.head.get() - end));
             break;
         }
         if data.place.get() == place::OUTSIDE {
@@ -190,6 +190,18 @@ fn scan_record<const CAP: u64>(bytes: *const u8, data: *const Data) -> i32 {
         has_read_record(data);
     }
     0
+}
+
+/// [`behind_head`], which the verifier so looks at once.
+#[inline(always)]
+fn place_behind(next: u64, available: u64) -> u64 {
+    behind(next, available) as u64
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn behind(next: u64, available: u64) -> i32 {
+    behind_head(next, available) as i32
 }
 
 /// The call's own record was read.
@@ -286,7 +298,7 @@ extern "C" fn more(call: *mut InCall, call_seq: u64, boot_ns: u64) -> i32 {
     let copied = bounded(copy(target, data, read, wanted), MOST);
     if data.place.get() == place::BEHIND_HEAD {
         // SAFETY: within the record.
-        data.place.set(behind_head(unsafe { target.cast::<u64>().read_unaligned() }, copied));
+        data.place.set(place_behind(unsafe { target.cast::<u64>().read_unaligned() }, copied));
     }
     let bytes = match data.place.get() {
         place::OUTSIDE => 0,
@@ -321,7 +333,7 @@ fn head_bytes(target: *const u8, copied: u64, data: &Data) -> u64 {
             let end = bounded(from + end as u64, MOST);
             // SAFETY: as above.
             let next = unsafe { target.add(end as usize).cast::<u64>().read_unaligned() };
-            data.place.set(behind_head(next, copied - end));
+            data.place.set(place_behind(next, copied - end));
             return if data.place.get() == place::CHUNKS { copied } else { end };
         }
         from += WINDOW;

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion::prelude::ParquetReadOptions;
+use retrospan_analyzer::catalog::session;
 use retrospan_analyzer::findings::bins::{Bins, count};
 use retrospan_analyzer::findings::groups::Keys;
 use retrospan_analyzer::findings::search::{Options, candidates, search};
@@ -35,7 +36,7 @@ pub fn table(path: &str) {
 }
 
 async fn row(path: &str, asked_s: i64) {
-    let context = SessionContext::new();
+    let context = session().expect("a session");
     context.register_parquet("file", path, ParquetReadOptions::default()).await.expect("a Parquet file");
     for view in [SPANS, CONNECTIONS, PROCESSES] {
         context.sql(view).await.expect("a view");
