@@ -4,6 +4,9 @@
 
 mod lab;
 
+use std::thread;
+use std::time::Duration;
+
 use lab::capture::Span;
 use lab::chain::Chain;
 use lab::check::none_of;
@@ -41,6 +44,9 @@ const ENDINGS: [Ending; 10] = [
     ending("/size/9", "ok", Some(200), None),
 ];
 
+/// A proxy that has taken a request has forwarded it after that long. One whose client is gone at once never does.
+const FORWARDED: Duration = Duration::from_millis(100);
+
 /// Makes all those exchanges, and waits until the server is done with them.
 /// Returns how long curl says that its given-up request took.
 fn end_badly(port: u16, server: &Server) -> i64 {
@@ -54,10 +60,12 @@ fn end_badly(port: u16, server: &Server) -> i64 {
     // RST while the server works.
     let connection = request("/sleep/1501");
     connection.wait_taken();
+    thread::sleep(FORWARDED);
     connection.reset();
     // FIN of a full close while the server works.
     let connection = request("/sleep/502");
     connection.wait_taken();
+    thread::sleep(FORWARDED);
     drop(connection);
     // FIN of a half-close, and the answer is taken.
     let mut connection = request("/sleep/303");
@@ -66,6 +74,7 @@ fn end_badly(port: u16, server: &Server) -> i64 {
     // FIN of a half-close, then RST before the answer.
     let connection = request("/sleep/1504");
     connection.wait_taken();
+    thread::sleep(FORWARDED);
     connection.finish_sending();
     connection.reset();
     // A close in mid-body.

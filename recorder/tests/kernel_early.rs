@@ -7,11 +7,18 @@ use retrospan_formats::event::{Kind, flags, loss};
 use std::io::{IoSliceMut, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// A thread that is told to go into a call has come there after that long.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// One test at a time: each sees the calls under way of the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn receive_message(socket: &TcpStream, room: &mut [u8]) -> isize {
     let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
@@ -40,6 +47,7 @@ fn first(events: &[Event], kind: Kind) -> &Event {
 
 #[test]
 fn receives_that_wait_when_a_recording_begins_are_recorded() {
+    let _alone = alone();
     const REQUEST: &[u8] = b"GET /first HTTP/1.1\r\n\r\n";
     type Receive = fn(&mut TcpStream) -> usize;
     let ways: [Receive; 3] = [
@@ -100,6 +108,7 @@ fn receives_that_wait_when_a_recording_begins_are_recorded() {
 
 #[test]
 fn an_accept_that_waits_when_a_recording_begins_is_recorded() {
+    let _alone = alone();
     let Pair { client, server, listener } = Pair::open();
     let address = listener.local_addr().expect("address");
     let accepting = thread::spawn(move || listener.accept().expect("accept").0);
@@ -117,6 +126,7 @@ fn an_accept_that_waits_when_a_recording_begins_is_recorded() {
 
 #[test]
 fn a_send_that_waits_when_a_recording_begins_is_recorded() {
+    let _alone = alone();
     let Pair { mut client, mut server, listener } = Pair::open();
     let ends = Pair {
         client: client.try_clone().expect("a copy"),
@@ -162,6 +172,7 @@ fn entered_before(records: &[Recorded]) -> usize {
 
 #[test]
 fn a_descriptor_replaced_meanwhile_makes_a_loss_and_no_event() {
+    let _alone = alone();
     let (mut right, wrong) = (Pair::open(), Pair::open());
     let fd = right.server.as_raw_fd();
     // SAFETY: duplicates of descriptors of our own.
@@ -188,6 +199,7 @@ fn a_descriptor_replaced_meanwhile_makes_a_loss_and_no_event() {
 
 #[test]
 fn peeking_and_files_are_no_calls_under_way() {
+    let _alone = alone();
     let Pair { mut client, server, listener } = Pair::open();
     let peeking = thread::spawn(move || {
         let mut room = [0; 64];
