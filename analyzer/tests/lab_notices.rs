@@ -8,7 +8,7 @@ use lab::causes::{Cause, Injected, SHORT};
 use lab::chain::Way;
 use lab::check;
 use lab::client::Exchange;
-use lab::judge::{Contrast, judge};
+use lab::judge::{Contrast, judge, leave_out};
 use lab::steady::Answer;
 use serde_json::{Value, json};
 
@@ -233,4 +233,16 @@ fn every_mistake_of_a_finding_is_noticed() {
     let mut honest = finding();
     honest["causes"] = json!([]);
     assert_eq!(mistakes(Cause::Sleep, &json!([honest])), 0);
+}
+
+#[test]
+fn only_the_kernels_own_looks_at_memory_are_left_out() {
+    let left = |watch_s: Option<f64>| {
+        let mut findings = json!({"spikes": [{"period_s": 5.0}, {"period_s": 5.5}, {"period_s": 7.0}]});
+        leave_out(&mut findings, watch_s);
+        let periods = findings["spikes"].as_array().into_iter().flatten();
+        periods.filter_map(|spike| spike["period_s"].as_f64()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(Some(5.0)), [5.0, 7.0]);
+    assert_eq!(left(None), [5.0, 5.5, 7.0]);
 }

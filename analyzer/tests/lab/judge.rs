@@ -4,6 +4,7 @@
 //! [`given_up`] compares whom our spans, the edge's log and the client say to have given up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -118,11 +119,35 @@ impl Verdict {
             arguments.extend(["--min-period", "2s"]);
         }
         let text = run.capture.retrospan("spikes", &arguments);
-        let findings: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+        let mut findings: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+        leave_out(&mut findings, memory_watch_s());
         let mut verdict = judge(run.cause, run.rhythm, run.injected.len(), &findings);
         verdict.wrong.extend(unproven(&run.capture, &findings));
         verdict
     }
+}
+
+/// How often the kernel itself looks through all memory (DAMON), s; None where it does not. Between two looks that pause
+/// passes, and a look at much memory stalls whatever runs: a true finding that has nothing to do with what was done here.
+fn memory_watch_s() -> Option<f64> {
+    let watch = Path::new("/sys/kernel/mm/damon/admin/kdamonds/0");
+    let read = |file: &str| std::fs::read_to_string(watch.join(file)).ok();
+    let is_on = read("state")?.trim() == "on";
+    let pause_us = read("contexts/0/monitoring_attrs/intervals/aggr_us")?.trim().parse::<f64>().ok()?;
+    is_on.then_some(pause_us * 1e-6)
+}
+
+/// Takes off spikes that come with the kernel's looks at memory, and says so.
+pub fn leave_out(findings: &mut Value, watch_s: Option<f64>) {
+    let (Some(pause_s), Some(spikes)) = (watch_s, findings["spikes"].as_array_mut()) else { return };
+    spikes.retain(|spike| {
+        let share = spike["period_s"].as_f64().unwrap_or(f64::NAN) / pause_s;
+        let is_watch = (1.02..1.25).contains(&share);
+        if is_watch {
+            eprintln!("left out, for the kernel looks at memory every {pause_s} s: {}", summary(spike));
+        }
+        !is_watch
+    });
 }
 
 /// Statements that are to show what a finding says, and show nothing.
