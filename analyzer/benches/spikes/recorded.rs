@@ -6,10 +6,10 @@ use std::time::Instant;
 use datafusion::arrow::array::{AsArray, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::prelude::ParquetReadOptions;
-use retrospan_analyzer::catalog::session;
 use retrospan_analyzer::findings::bins::{Bins, count};
 use retrospan_analyzer::findings::groups::Keys;
 use retrospan_analyzer::findings::search::{Options, candidates, search};
+use retrospan_analyzer::sql::session;
 
 const SPANS: &str = "CREATE VIEW spans AS SELECT CAST(dst_port AS BIGINT) AS connection_id, 'client' AS kind,
     CAST(NULL AS VARCHAR) AS method, CAST(NULL AS VARCHAR) AS path, outcome, arrow_cast(start_time, 'Timestamp(Nanosecond, None)') AS start_time, duration_ns FROM file";
@@ -36,7 +36,7 @@ pub fn table(path: &str) {
 }
 
 async fn row(path: &str, asked_s: i64) {
-    let context = session().expect("a session");
+    let context = session::empty().expect("a session");
     context.register_parquet("file", path, ParquetReadOptions::default()).await.expect("a Parquet file");
     for view in [SPANS, CONNECTIONS, PROCESSES] {
         context.sql(view).await.expect("a view");
