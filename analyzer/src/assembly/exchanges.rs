@@ -199,6 +199,7 @@ impl Exchanges {
             }
             (Direction::Requests, Notice::Unplaced { in_message, position, moment }) => {
                 if !in_message {
+                    self.close_endless(live, closing, changes);
                     self.understood = false;
                     self.unknown = true;
                 } else if let Some(request) = self.last_request(live) {
@@ -342,7 +343,7 @@ impl Exchanges {
         belongs.then_some(early)
     }
 
-    /// An answer whose end was not seen ended somewhere before the next request.
+    /// An answer whose end was not seen ended somewhere before the next request, and before what may be one.
     fn close_endless(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
         if self.pipelined {
             return;

@@ -50,7 +50,7 @@ use crate::tables;
 use crate::tables::dimensions::{self, ClockStep, Dimensions};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 7;
+pub const ALGORITHM_VERSION: u32 = 8;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]

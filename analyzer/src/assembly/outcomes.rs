@@ -324,9 +324,7 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         }
         Some(_) => fate(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
-        None if x.other.is_some_and(|other| other.ending.gave_up(lossy)) => {
-            fate(x, Outcome::ClientClosed, left_ns)
-        }
+        None if x.other_gave_up(lossy) => fate(x, Outcome::ClientClosed, left_ns),
         None => not_known(x, cut_ns, lossy),
     }
 }
@@ -444,17 +442,22 @@ fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
     ending.fin_in_ns.is_none()
         || ending.closed.is_some()
         || ending.reset_seen_ns.is_some()
-        || x.other.is_some_and(|other| {
-            // Who only shut down its sending half may have waited until this side's FIN.
-            let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
-            other.ending.gave_up(lossy) && !waited
-        })
+        || x.other_gave_up(lossy)
 }
 
 impl Exchanged<'_> {
     /// The application at the other end took all of the answer.
     fn other_took(&self, answer: &Answer) -> bool {
         self.other.and_then(|other| other.taken).is_some_and(|taken| taken >= answer.end)
+    }
+
+    /// The other end left for good, by its own record.
+    fn other_gave_up(&self, lossy: bool) -> bool {
+        self.other.is_some_and(|other| {
+            // Who only shut down its sending half may have waited until this side's FIN.
+            let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
+            other.ending.gave_up(lossy) && !waited
+        })
     }
 
     /// The other end sent more than this one took.
