@@ -133,6 +133,10 @@ pub struct Table {
     pub key: Option<&'static str>,
 }
 
+/// Bytes of the longest text that a column of [`Type::Text`] may hold; who writes longer ones cuts them. A path of the kernel
+/// is at most 4 KiB, and three times that where none of it is UTF-8.
+pub const MOST_TEXT_BYTES: usize = (16 << 10) - 4;
+
 impl Column {
     /// Bytes of its longest value as a file holds it, the length before text and bytes included. Readers refuse files with longer ones,
     /// so that a small file cannot need much memory.
@@ -142,8 +146,7 @@ impl Column {
             Type::U8 | Type::U16 | Type::U32 | Type::I32 => 4,
             Type::I64 | Type::F64 | Type::Time => 8,
             Type::Name => 1 << 10,
-            // A path of the kernel is at most 4 KiB, and three times that where none of it is text.
-            Type::Text => 16 << 10,
+            Type::Text => 4 + MOST_TEXT_BYTES,
             Type::Bytes => 2 * MAX_SNAP_BYTES,
         }
     }

@@ -50,7 +50,7 @@ fn a_circle_is_found_however_it_is_written() {
         "use super::b::B;",
         "use crate::{\n    c::C,\n    b::{self, B},\n};",
         "pub use crate::b as other;",
-        "fn f() -> crate::b::B { todo!() }",
+        "fn f(b: crate::b::B) {}",
         "use crate::c;\nuse crate::b;\nfn f() { b::f() }",
     ] {
         assert_eq!(found(&[("", ""), ("a", there), back, ("c", "")]).as_deref(), Some("a b"), "{there}");

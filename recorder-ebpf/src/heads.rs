@@ -82,7 +82,7 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
     }
     match data.place.get() {
         place::OUTSIDE => return 0,
-        place::CHUNKS => has_read_record(data),
+        place::CHUNKS => count_record_as_read(data),
         place if head == done && ends_with_empty_line::<CAP>(first, head) => {
             // The whole head of a request in one call, as most are, is hardly ever that of a chunked one.
             let whole_request = place == place::REQUEST_LINE;
@@ -187,7 +187,7 @@ fn scan_record<const CAP: u64>(bytes: *const u8, data: *const Data) -> i32 {
         from += WINDOW;
     }
     if data.place.get() != place::OUTSIDE {
-        has_read_record(data);
+        count_record_as_read(data);
     }
     0
 }
@@ -195,18 +195,18 @@ fn scan_record<const CAP: u64>(bytes: *const u8, data: *const Data) -> i32 {
 /// [`behind_head`], which the verifier so looks at once.
 #[inline(always)]
 fn place_behind(next: u64, available: u64) -> u64 {
-    behind(next, available) as u64
+    place_behind_head(next, available) as u64
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn behind(next: u64, available: u64) -> i32 {
+extern "C" fn place_behind_head(next: u64, available: u64) -> i32 {
     behind_head(next, available) as i32
 }
 
-/// The call's own record was read.
+/// Counts the call's own record as read.
 #[inline(always)]
-fn has_read_record(data: &Data) {
+fn count_record_as_read(data: &Data) {
     data.read.set(data.head.get());
     take_off(data, data.head.get());
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use recorder_support::{Place, Recorder, ebpf_or_skip, numbers, only, rows, texts, with};
+use retrospan_formats::table::MOST_TEXT_BYTES;
 use retrospan_formats::tables;
 
 /// Lets a shell burn CPU for that long; its pid and the CPU time that the kernel counted, s.
@@ -62,6 +63,10 @@ fn every_program_started_is_a_row() {
     if !ebpf_or_skip("every_program_started_is_a_row") {
         return;
     }
+    // A process of the host with more arguments than a column holds.
+    let long = "x".repeat(40_000);
+    let mut waiting =
+        Command::new("/bin/sh").args(["-c", "read line", &long]).stdin(Stdio::piped()).spawn().unwrap();
     for (arguments, kept) in [(&[][..], "/bin/sh"), (&["--args"][..], "/bin/sh -c true secret")] {
         let place = Place::new();
         // Nothing of this is traffic: programs are recorded whoever starts them.
@@ -80,7 +85,11 @@ fn every_program_started_is_a_row() {
         let id_of = |pid: i64| numbers(&with(&processes, "pid", pid), "process_id");
         assert_eq!(numbers(&exec, "process_id"), id_of(child.id().into()));
         assert_eq!(numbers(&exec, "parent_process_id"), id_of(std::process::id().into()));
+        let argv = texts(&with(&processes, "pid", waiting.id().into()), "argv").concat();
+        assert_eq!(argv.len(), if arguments.is_empty() { "/bin/sh".len() } else { MOST_TEXT_BYTES });
     }
+    drop(waiting.stdin.take());
+    waiting.wait().unwrap();
 }
 
 #[test]

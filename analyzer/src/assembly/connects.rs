@@ -70,7 +70,7 @@ struct Opened {
     used: bool,
     /// It was closed together with the other.
     closed_with: bool,
-    /// Accepted sockets that it is known to be opened for, perhaps, and that are not forgotten.
+    /// Accepted sockets that it may be opened for, those in [`Connects::opened_for`].
     holders: u32,
     /// Its connection is over.
     over: bool,
@@ -121,7 +121,7 @@ pub struct Waited {
     pub socket: SocketIndex,
 }
 
-/// A connection that is over is still told as what an accepted one waited for, for so long, ns.
+/// An accepted connection that lives on may still have waited for one that was over so long ago, ns.
 const KEEP_NS: i64 = 35_000_000_000;
 /// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
 const MAX_REMEMBERED: usize = 1 << 16;
@@ -270,7 +270,7 @@ impl Connects {
         }
     }
 
-    /// Nothing waits for the socket's own connection any more, nor did it accept for anybody.
+    /// No span of the socket's own connection is left to be written.
     fn forget(&mut self, socket: SocketIndex, now_ns: i64) {
         self.queued.remove(&socket);
         for opened in self.opened_for.remove(&socket).unwrap_or_default() {

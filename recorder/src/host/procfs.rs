@@ -1,7 +1,10 @@
 //! What /proc tells at the start: processes, and who holds which socket.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
+
+use retrospan_formats::table::MOST_TEXT_BYTES;
 
 use crate::fast_map::FastMap;
 use crate::host::cgroups;
@@ -22,7 +25,7 @@ pub struct Found {
     pub comm: String,
     /// Path of the executable; `None` for kernel threads.
     pub exe: Option<String>,
-    /// Arguments, each followed by NUL.
+    /// Arguments, each followed by NUL, as far as a column may hold them.
     pub argv: Vec<u8>,
     /// Path of the cgroup.
     pub cgroup: Option<String>,
@@ -41,10 +44,17 @@ pub fn process(pid: u32) -> Option<Found> {
     let mut found = parse_stat(&stat)?;
     found.start_boot_ns = found.start_boot_ns.saturating_add_signed(-crate::host::boot_offset_ns());
     found.exe = fs::read_link(folder.join("exe")).ok().map(|p| p.to_string_lossy().into_owned());
-    found.argv = fs::read(folder.join("cmdline")).unwrap_or_default();
+    found.argv = beginning(&folder.join("cmdline"), MOST_TEXT_BYTES).unwrap_or_default();
     found.cgroup =
         fs::read_to_string(folder.join("cgroup")).ok().as_deref().and_then(cgroups::path_of_process);
     Some(found)
+}
+
+/// The first bytes of a file: arguments may be megabytes.
+fn beginning(path: &Path, most_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most_bytes as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The lowest pid that holds each socket, by the socket's inode.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{Header, Process, life};
+use retrospan_formats::table::MOST_TEXT_BYTES;
 
 use crate::fast_map::FastMap;
 use crate::host::cgroups::Cgroups;
@@ -255,18 +256,19 @@ fn text(bytes: &[u8]) -> Option<Rc<str>> {
     (!bytes.is_empty()).then(|| Rc::from(String::from_utf8_lossy(bytes)))
 }
 
-/// A NUL-separated argument vector as it may be kept: all of it, or the name in argv[0].
+/// A NUL-separated argument vector as it may be kept: all of it that a column holds, or the name in argv[0].
 fn kept_argv(bytes: &[u8], exe: Option<&str>, all: bool) -> Option<Rc<str>> {
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
     if bytes.is_empty() {
         return None;
     }
     let mut arguments = bytes.split(|&b| b == 0).map(String::from_utf8_lossy);
-    if all {
-        let quoted: Vec<String> = arguments.map(|a| shell::quote(&a)).collect();
-        return Some(Rc::from(quoted.join(" ")));
-    }
-    Some(Rc::from(shell::quote(name_in(&arguments.next()?, exe))))
+    let kept = if all {
+        arguments.map(|a| shell::quote(&a)).collect::<Vec<_>>().join(" ")
+    } else {
+        shell::quote(name_in(&arguments.next()?, exe))
+    };
+    Some(Rc::from(&kept[..kept.floor_char_boundary(MOST_TEXT_BYTES)]))
 }
 
 /// The program's name in argv[0]. A process may write all its arguments there, as `nginx: master process nginx -g ...`,

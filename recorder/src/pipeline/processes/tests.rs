@@ -101,6 +101,19 @@ fn arguments_are_kept_only_where_asked_for() {
 }
 
 #[test]
+fn arguments_longer_than_a_column_may_hold_are_cut() {
+    // Quoting makes them longer yet, and the cut may fall into a character.
+    for argument in ["x".repeat(40_000), "'".repeat(9_000), "\u{20ac}".repeat(9_000)] {
+        for (args, argv) in [(true, format!("a\0{argument}\0")), (false, format!("{argument}\0"))] {
+            let mut processes = table(args);
+            processes.snapshot(vec![found(BASE, 10 * MS, &argv)]);
+            let kept = processes.take_rows()[0].argv.clone().expect("arguments");
+            assert!((MOST_TEXT_BYTES - 2..=MOST_TEXT_BYTES).contains(&kept.len()), "{}", kept.len());
+        }
+    }
+}
+
+#[test]
 fn a_process_that_writes_its_arguments_into_its_name_keeps_its_first_word() {
     for (argv, exe, kept) in [
         ("nginx: master process nginx -g env TOKEN=secret;\0", "/usr/sbin/nginx", "nginx:"),
