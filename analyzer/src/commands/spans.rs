@@ -43,7 +43,7 @@ fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i
         row.protocol.unwrap_or("?"),
         row.kind,
         row.status.map_or("-".to_owned(), |status| status.to_string()),
-        row.outcome,
+        row.outcome.name(),
         what(row),
     );
     let _ = write!(

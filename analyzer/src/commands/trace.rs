@@ -2,7 +2,7 @@
 
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::print;
 use crate::session;
 use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
+use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{count, duration, harmless, time};
 
 /// Width of the bars, characters.
@@ -75,50 +76,37 @@ pub struct Node<'a> {
 
 struct Tree<'a> {
     nodes: &'a [Node<'a>],
-    /// Children by the place of their parent; roots under None.
-    children: BTreeMap<Option<usize>, Vec<usize>>,
-    start_ns: i64,
-    length_ns: i64,
+    tree: TraceTree,
 }
 
 impl<'a> Tree<'a> {
     fn new(nodes: &'a [Node<'a>]) -> Tree<'a> {
-        let places: BTreeMap<&str, usize> =
-            nodes.iter().enumerate().map(|(place, node)| (node.row.span_id, place)).collect();
-        let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-        for (place, node) in nodes.iter().enumerate() {
-            let parent = node.row.parent_span_id.and_then(|id| places.get(id).copied());
-            children.entry(parent).or_default().push(place);
-        }
-        let start_ns = nodes.iter().map(|node| node.row.start_ns).min().unwrap_or_default();
-        let end_ns = nodes.iter().map(|node| node.row.end_ns).max().unwrap_or_default();
-        Tree { nodes, children, start_ns, length_ns: end_ns.saturating_sub(start_ns).max(1) }
+        let spans = nodes.iter().map(|node| TreeSpan {
+            id: node.row.span_id,
+            parent_id: node.row.parent_span_id,
+            start_ns: node.row.start_ns,
+            end_ns: node.row.end_ns,
+        });
+        Tree { nodes, tree: TraceTree::new(spans) }
     }
 
     fn print(&self, trace_id: &str, evidence: Option<&why::Evidence>, offset_s: i32) -> String {
         let processes: BTreeSet<_> = self.nodes.iter().filter_map(|node| node.row.process_id).collect();
         let mut text = format!(
             "trace {trace_id}\n{}, {} in {} spans of {} processes\n\n",
-            time(self.start_ns, offset_s, 6),
-            duration(self.length_ns),
+            time(self.tree.start_ns, offset_s, 6),
+            duration(self.tree.length_ns),
             count(self.nodes.len() as u64),
             processes.len(),
         );
         let _ = writeln!(text, "{:>10} {:>10} {:>10}  {:BAR$}", "start", "duration", "own", "");
-        let mut open: Vec<(usize, usize)> = Vec::new();
-        open.extend(self.of(None).iter().rev().map(|&root| (root, 0)));
-        while let Some((place, depth)) = open.pop() {
+        for (place, depth) in self.tree.walk() {
             self.line(place, depth, &mut text);
             if let Some(evidence) = evidence {
                 self.why(place, depth, evidence, &mut text);
             }
-            open.extend(self.of(Some(place)).iter().rev().map(|&child| (child, depth + 1)));
         }
         text
-    }
-
-    fn of(&self, parent: Option<usize>) -> &[usize] {
-        self.children.get(&parent).map_or(&[], Vec::as_slice)
     }
 
     fn line(&self, place: usize, depth: usize, text: &mut String) {
@@ -129,11 +117,12 @@ impl<'a> Tree<'a> {
             (Some(status), Some(ns)) => format!(", {status} came {} later", duration(ns)),
             _ => String::new(),
         };
-        let label = format!("{} {}  {}  {}{status}{late}", row.kind, node.route(), what(row), row.outcome);
+        let outcome = row.outcome.name();
+        let label = format!("{} {}  {}  {outcome}{status}{late}", row.kind, row.hop(node.peers), what(row));
         let _ = writeln!(
             text,
             "{:>10} {:>10} {:>10}  {}  {}{}",
-            format!("+{}", duration(row.start_ns - self.start_ns)),
+            format!("+{}", duration(row.start_ns - self.tree.start_ns)),
             duration(row.duration_ns),
             duration(row.own_ns),
             self.bar(row),
@@ -153,21 +142,11 @@ impl<'a> Tree<'a> {
     /// Where the span lies within the trace; one character at least.
     fn bar(&self, row: &SpanRow<'_>) -> String {
         let place = |ns: i64| {
-            let part = (ns - self.start_ns) as f64 / self.length_ns as f64;
+            let part = (ns - self.tree.start_ns) as f64 / self.tree.length_ns as f64;
             (part * BAR as f64).clamp(0.0, BAR as f64)
         };
         let from = (place(row.start_ns).floor() as usize).min(BAR - 1);
         let to = (place(row.end_ns).ceil() as usize).clamp(from + 1, BAR);
         format!("{}{}{}", "·".repeat(from), "█".repeat(to - from), "·".repeat(BAR - to))
-    }
-}
-
-impl Node<'_> {
-    /// `curl -> nginx:8080`.
-    fn route(&self) -> String {
-        let (src, dst) = self.peers;
-        let name = |process: Option<&str>, addr: Option<&str>| process.or(addr).unwrap_or("?").to_owned();
-        let port = self.row.dst_port.map_or("?".to_owned(), |port| port.to_string());
-        format!("{} -> {}:{port}", name(src, self.row.src_addr), name(dst, self.row.dst_addr))
     }
 }

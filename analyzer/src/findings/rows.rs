@@ -8,6 +8,7 @@ use super::baseline::Ordinary;
 use super::groups::Coded;
 use crate::error::{Error, Result};
 use crate::tables::columns::typed;
+use crate::tables::outcome::{Failure, Outcome};
 
 /// What counting needs of a span.
 pub struct Span {
@@ -103,18 +104,17 @@ impl Rows {
     /// What counting needs of a row.
     pub fn span(&self, row: usize, ordinary: Ordinary) -> Span {
         let duration_ns = self.duration_ns.value(row);
-        let outcome = self.outcome.value(row);
-        let failed = match outcome {
-            "client_closed" => Some(Metric::ClientClosed),
-            "error" | "server_closed" | "reset" => Some(Metric::Errors),
-            _ => None,
-        };
+        let outcome = Outcome::of(self.outcome.value(row));
+        let failed = outcome.and_then(Outcome::failure).map(|failure| match failure {
+            Failure::GaveUp => Metric::ClientClosed,
+            Failure::Failed => Metric::Errors,
+        });
         Span {
             start_ns: self.start_ns.value(row),
             duration_ns,
-            completed: !matches!(outcome, "timeout_cut" | "lost"),
+            completed: !matches!(outcome, Some(Outcome::TimeoutCut | Outcome::Lost)),
             failed,
-            slow: outcome != "lost" && duration_ns > ordinary.slow_ns,
+            slow: outcome != Some(Outcome::Lost) && duration_ns > ordinary.slow_ns,
             median_ns: ordinary.median_ns,
         }
     }

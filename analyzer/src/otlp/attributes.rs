@@ -31,7 +31,7 @@ pub fn of_span(row: &SpanRow<'_>) -> Vec<KeyValue> {
     network(row, &mut list);
     list.extend(error_type(row).map(|value| text("error.type", &value)));
     list.extend(row.tid.map(|tid| int("thread.id", tid)));
-    list.push(text("retrospan.outcome", row.outcome));
+    list.push(text("retrospan.outcome", row.outcome.name()));
     list.push(int("retrospan.own_ns", row.own_ns));
     list.extend(row.late_status.map(|status| int("retrospan.late.status_code", status)));
     list.extend(row.late_ns.map(|ns| int("retrospan.late.ns", ns)));
@@ -101,32 +101,23 @@ fn network(row: &SpanRow<'_>, list: &mut Vec<KeyValue>) {
     list.extend(row.http_version.map(|version| text("network.protocol.version", version)));
 }
 
-/// An exchange that the applications broke off. What the recording cut or lost is no error of theirs.
-fn is_broken(outcome: &str) -> bool {
-    matches!(outcome, "client_closed" | "server_closed" | "reset")
-}
-
 /// From which status on a span counts as failed: a client's fault is no error of the server.
 fn is_error_status(row: &SpanRow<'_>) -> bool {
     row.status.is_some_and(|status| status >= if row.kind == "server" { 500 } else { 400 })
 }
 
 fn error_type(row: &SpanRow<'_>) -> Option<String> {
-    if is_broken(row.outcome) {
-        return Some(row.outcome.to_owned());
+    if row.outcome.is_broken_off() {
+        return Some(row.outcome.name().to_owned());
     }
     row.status.filter(|_| is_error_status(row)).map(|status| status.to_string())
 }
 
 /// The span's status: unset unless it failed.
 pub fn status(row: &SpanRow<'_>) -> Status {
-    let message = match row.outcome {
-        "client_closed" => "the client went away before the response was complete",
-        "server_closed" => "the server closed the connection before the response was complete",
-        "reset" => "the connection was reset by the server or timed out",
-        _ => "",
-    };
-    let failed = is_broken(row.outcome) || is_error_status(row);
+    let broken_off = row.outcome.is_broken_off();
+    let message = if broken_off { row.outcome.words() } else { "" };
+    let failed = broken_off || is_error_status(row);
     let code = if failed { StatusCode::Error } else { StatusCode::Unset };
     Status { message: message.to_owned(), code: code.into() }
 }

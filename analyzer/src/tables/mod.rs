@@ -5,6 +5,7 @@ pub mod dimensions;
 pub mod outcome;
 pub mod reference;
 pub mod spans;
+pub mod trace_tree;
 
 use retrospan_formats::table::{
     Column,

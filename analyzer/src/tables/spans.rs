@@ -6,7 +6,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
 
-use super::columns::typed;
+use super::columns::{numbers, texts, typed};
+use super::outcome::Outcome;
 
 /// One row of `spans`; the columns are described in docs/tables.md. Texts that should be there but are
 /// not are empty, numbers 0.
@@ -51,7 +52,7 @@ pub struct SpanRow<'a> {
     /// Status, where one was seen.
     pub status: Option<i64>,
     /// How it ended.
-    pub outcome: &'a str,
+    pub outcome: Outcome,
     /// Status of an answer that came after the end.
     pub late_status: Option<i64>,
     /// How long after the end, ns.
@@ -91,11 +92,12 @@ pub struct SpanBatch {
     texts: [StringViewArray; TEXTS.len()],
     numbers: [Int64Array; NUMBERS.len()],
     times: [TimestampNanosecondArray; 2],
+    outcomes: Vec<Outcome>,
     confidence: Float64Array,
     rows: usize,
 }
 
-const TEXTS: [&str; 19] = [
+const TEXTS: [&str; 18] = [
     "trace_id",
     "span_id",
     "parent_span_id",
@@ -106,7 +108,6 @@ const TEXTS: [&str; 19] = [
     "protocol",
     "method",
     "path",
-    "outcome",
     "src_addr",
     "dst_addr",
     "process",
@@ -139,13 +140,10 @@ impl SpanBatch {
         let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
         let time = |name| Ok::<_, DataFusionError>(typed(batch, name, &utc)?.as_primitive().clone());
         Ok(SpanBatch {
-            texts: columns(TEXTS, |name| {
-                Ok(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
-            })?,
-            numbers: columns(NUMBERS, |name| {
-                Ok(typed(batch, name, &DataType::Int64)?.as_primitive().clone())
-            })?,
+            texts: columns(TEXTS, |name| texts(batch, name))?,
+            numbers: columns(NUMBERS, |name| numbers(batch, name))?,
             times: [time("start_time")?, time("end_time")?],
+            outcomes: outcomes(batch)?,
             confidence: typed(batch, "link_confidence", &DataType::Float64)?.as_primitive().clone(),
             rows: batch.num_rows(),
         })
@@ -170,7 +168,6 @@ impl SpanBatch {
             protocol,
             method,
             path,
-            outcome,
             src_addr,
             dst_addr,
             process,
@@ -216,7 +213,7 @@ impl SpanBatch {
             user_agent,
             http_version,
             status,
-            outcome: outcome.unwrap_or_default(),
+            outcome: self.outcomes[row],
             late_status,
             late_ns,
             request_bytes,
@@ -240,6 +237,24 @@ impl SpanBatch {
 fn columns<T, const N: usize>(names: [&str; N], read: impl Fn(&str) -> Result<T>) -> Result<[T; N]> {
     let columns = names.into_iter().map(read).collect::<Result<Vec<T>>>()?;
     columns.try_into().map_err(|_| DataFusionError::Internal("a column was lost".to_owned()))
+}
+
+fn outcomes(batch: &RecordBatch) -> Result<Vec<Outcome>> {
+    let names = texts(batch, "outcome")?;
+    let outcome = |name: Option<&str>| {
+        let name = name.unwrap_or_default();
+        Outcome::of(name).ok_or_else(|| DataFusionError::Execution(format!("no span ends as {name:?}")))
+    };
+    names.iter().map(outcome).collect()
+}
+
+impl SpanRow<'_> {
+    /// Both ends of its connection, as `curl -> nginx:8080`; an address where the process is not known.
+    pub fn hop(&self, (src, dst): (Option<&str>, Option<&str>)) -> String {
+        let name = |process: Option<&str>, addr: Option<&str>| process.or(addr).unwrap_or("?").to_owned();
+        let port = self.dst_port.map_or("?".to_owned(), |port| port.to_string());
+        format!("{} -> {}:{port}", name(src, self.src_addr), name(dst, self.dst_addr))
+    }
 }
 
 /// Spans with the processes at both ends of their connection, by start time.
@@ -266,10 +281,7 @@ pub struct Peers {
 impl Peers {
     /// From rows of [`with_peers`].
     pub fn new(batch: &RecordBatch) -> Result<Peers> {
-        let column = |name| {
-            Ok::<_, DataFusionError>(typed(batch, name, &DataType::Utf8View)?.as_string_view().clone())
-        };
-        Ok(Peers { src: column("src_process")?, dst: column("dst_process")? })
+        Ok(Peers { src: texts(batch, "src_process")?, dst: texts(batch, "dst_process")? })
     }
 
     /// Requesting and answering process of a row.

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::findings::{Metric, Spike};
 use crate::sql::session;
 use crate::tables::columns::typed;
+use crate::tables::outcome::{Failure, Outcome};
 
 /// Hops with a series of their own; the others are seen in that of everything.
 const MAX_SERIES: usize = 64;
@@ -103,11 +104,8 @@ impl<'a> Pass<'a> {
         let connection = connection.as_primitive::<Int64Type>().values();
         let (kind, outcome) = (kind.as_string_view(), outcome.as_string_view());
         for row in 0..batch.num_rows() {
-            let (failed, left) = match outcome.value(row) {
-                "error" | "server_closed" | "reset" => (true, false),
-                "client_closed" => (false, true),
-                _ => (false, false),
-            };
+            let failure = Outcome::of(outcome.value(row)).and_then(Outcome::failure);
+            let (failed, left) = (failure == Some(Failure::Failed), failure == Some(Failure::GaveUp));
             let fine = fine_cell(duration[row]);
             let seen = Seen { start_ns: start[row], duration_ns: duration[row], fine, failed, left };
             self.count(connection[row], usize::from(kind.value(row) == "server"), seen);

@@ -9,6 +9,7 @@ pub mod load;
 pub mod traces;
 
 use crate::findings::Findings;
+use crate::tables::outcome::Outcome;
 
 /// Cells of a decade of latency in a heat map.
 pub const CELLS_PER_DECADE: usize = 8;
@@ -196,7 +197,7 @@ pub struct Bar {
     /// Method, path, status.
     pub what: String,
     /// How it ended.
-    pub outcome: String,
+    pub outcome: Outcome,
     /// From the trace's begin, ns.
     pub offset_ns: i64,
     /// Duration, ns.

@@ -11,6 +11,7 @@ use crate::findings::Spike;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
 use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
+use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{duration, size};
 
 /// Traces of each kind beside a finding.
@@ -111,16 +112,17 @@ async fn read(context: &SessionContext, ids: &BTreeSet<&String>) -> Result<BTree
             nodes.entry(row.trace_id.to_owned()).or_default().push(node(&row, peers.of(place)));
         }
     }
-    let ranges: Vec<[i64; 2]> = nodes.values().map(|nodes| range(nodes)).collect();
+    let trees: Vec<TraceTree> = nodes.values().map(|nodes| tree(nodes)).collect();
+    let ranges: Vec<[i64; 2]> =
+        trees.iter().map(|tree| [tree.start_ns, tree.start_ns + tree.length_ns]).collect();
     let noted = kernel_events::read(context, &ranges).await?;
-    Ok(nodes.into_iter().map(|(id, nodes)| (id.clone(), trace(id, nodes, &noted))).collect())
+    let traces = nodes.into_iter().zip(&trees);
+    Ok(traces.map(|((id, nodes), tree)| (id.clone(), trace(id, &nodes, tree, &noted))).collect())
 }
 
-fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
-    let name = |process: Option<&str>, addr: Option<&str>| process.or(addr).unwrap_or("?").to_owned();
-    let port = row.dst_port.map_or("?".to_owned(), |port| port.to_string());
+fn node(row: &SpanRow<'_>, peers: (Option<&str>, Option<&str>)) -> Node {
     let status = row.status.map(|status| format!(" {status}")).unwrap_or_default();
-    let hop = format!("{} -> {}:{port}", name(src, row.src_addr), name(dst, row.dst_addr));
+    let hop = row.hop(peers);
     let mut what: String = what(row).chars().take(MAX_CHARACTERS).collect();
     what.push_str(&status);
     Node {
@@ -132,7 +134,7 @@ fn node(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>)) -> Node {
         connection_id: row.connection_id,
         bar: Bar {
             kind: row.kind.to_owned(),
-            outcome: row.outcome.to_owned(),
+            outcome: row.outcome,
             duration_ns: row.duration_ns,
             own_ns: row.own_ns,
             evidence: evidence(row, &hop, &what),
@@ -165,22 +167,12 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
 }
 
 fn outcome(row: &SpanRow<'_>) -> String {
-    let words = match row.outcome {
-        "ok" => "answered",
-        "error" => "answered with a server error",
-        "client_closed" => "the client gave up before the answer was complete",
-        "server_closed" => "the answering side closed without an answer",
-        "reset" => "the answering side reset the connection",
-        "unparsed" => "the answer could not be read",
-        "timeout_cut" => "the recording ended first",
-        "lost" => "events are missing",
-        _ => "",
-    };
+    let (name, words) = (row.outcome.name(), row.outcome.words());
     match (row.late_status, row.late_ns) {
         (Some(status), Some(ns)) => {
-            format!("{}: {words}; {status} came {} later", row.outcome, duration(ns))
+            format!("{name}: {words}; {status} came {} later", duration(ns))
         }
-        _ => format!("{}: {words}", row.outcome),
+        _ => format!("{name}: {words}"),
     }
 }
 
@@ -203,46 +195,33 @@ fn link(row: &SpanRow<'_>) -> String {
     format!("parent by {evidence} ({words}{sure})")
 }
 
-/// Begin and end of a trace.
-fn range(nodes: &[Node]) -> [i64; 2] {
-    let start_ns = nodes.iter().map(|node| node.start_ns).min().unwrap_or_default();
-    let end_ns = nodes.iter().map(|node| node.end_ns).max().unwrap_or_default();
-    [start_ns, end_ns]
+fn tree(nodes: &[Node]) -> TraceTree {
+    TraceTree::new(nodes.iter().map(|node| TreeSpan {
+        id: &node.id,
+        parent_id: node.parent.as_deref(),
+        start_ns: node.start_ns,
+        end_ns: node.end_ns,
+    }))
 }
 
-fn trace(id: String, nodes: Vec<Node>, noted: &[Noted]) -> Trace {
-    let places: BTreeMap<&str, usize> =
-        nodes.iter().enumerate().map(|(place, node)| (node.id.as_str(), place)).collect();
-    let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-    for (place, node) in nodes.iter().enumerate() {
-        let parent = node.parent.as_deref().and_then(|id| places.get(id).copied());
-        children.entry(parent).or_default().push(place);
-    }
-    let [start_ns, end_ns] = range(&nodes);
-    let of = |parent: Option<usize>| children.get(&parent).map_or(&[][..], Vec::as_slice);
-    let mut open: Vec<(usize, usize)> = of(None).iter().rev().map(|&root| (root, 0)).collect();
-    let mut spans = Vec::new();
-    while let Some((place, depth)) = open.pop() {
-        if spans.len() == MAX_BARS {
-            break;
-        }
+fn trace(id: String, nodes: &[Node], tree: &TraceTree, noted: &[Noted]) -> Trace {
+    let start_ns = tree.start_ns;
+    let bar = |(place, depth)| {
         let node = &nodes[place];
-        let inner: Vec<[i64; 2]> =
-            of(Some(place)).iter().map(|&child| [nodes[child].start_ns, nodes[child].end_ns]).collect();
+        let children = || tree.children(place).iter().map(|&child| &nodes[child]);
+        let inner = children().map(|child| [child.start_ns, child.end_ns]).collect();
         let shift = |[from, to]: [i64; 2]| [from - start_ns, to - start_ns];
         let own = own_intervals([node.start_ns, node.end_ns], inner).into_iter().map(shift).collect();
         // What keeps the answering process from taking a request shows as waiting in the requesting one's span.
-        let answering =
-            of(Some(place)).iter().filter(|&&child| nodes[child].connection_id == node.connection_id);
+        let answering = children().filter(|child| child.connection_id == node.connection_id);
         let processes: Vec<i64> =
-            answering.filter_map(|&child| nodes[child].process_id).chain(node.process_id).collect();
+            answering.filter_map(|child| child.process_id).chain(node.process_id).collect();
         let between = [node.start_ns, node.end_ns];
         let marks = kernel_events::during(noted, (&processes, node.connection_id), between, start_ns);
-        spans.push(Bar { depth, offset_ns: node.start_ns - start_ns, own, marks, ..node.bar.clone() });
-        open.extend(of(Some(place)).iter().rev().map(|&child| (child, depth + 1)));
-    }
-    let more = nodes.len() - spans.len();
-    Trace { id, start_ns, length_ns: end_ns.saturating_sub(start_ns).max(1), spans, more }
+        Bar { depth, offset_ns: node.start_ns - start_ns, own, marks, ..node.bar.clone() }
+    };
+    let spans: Vec<Bar> = tree.walk().take(MAX_BARS).map(bar).collect();
+    Trace { id, start_ns, length_ns: tree.length_ns, more: nodes.len() - spans.len(), spans }
 }
 
 /// What remains of an interval without others.
@@ -284,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_a_tree() {
+    fn a_trace_is_a_tree_of_bars() {
         let node = |id: &str, parent: Option<&str>, start_ns, end_ns| Node {
             id: id.to_owned(),
             parent: parent.map(str::to_owned),
@@ -294,17 +273,16 @@ mod tests {
             connection_id: None,
             bar: Bar { kind: id.to_owned(), ..Bar::default() },
         };
-        let nodes = vec![
+        let nodes = [
             node("c", Some("b"), 20, 30),
             node("a", None, 10, 100),
             node("b", Some("a"), 15, 40),
             node("d", Some("a"), 50, 60),
-            node("e", Some("nobody"), 70, 80),
         ];
-        let trace = trace("t".to_owned(), nodes, &[]);
+        let trace = trace("t".to_owned(), &nodes, &tree(&nodes), &[]);
         let shown: Vec<(&str, usize, i64)> =
             trace.spans.iter().map(|bar| (bar.kind.as_str(), bar.depth, bar.offset_ns)).collect();
-        assert_eq!(shown, [("a", 0, 0), ("b", 1, 5), ("c", 2, 10), ("d", 1, 40), ("e", 0, 60)]);
+        assert_eq!(shown, [("a", 0, 0), ("b", 1, 5), ("c", 2, 10), ("d", 1, 40)]);
         assert_eq!(trace.spans[0].own, [[0, 5], [30, 40], [50, 90]]);
         assert_eq!((trace.length_ns, trace.more), (90, 0));
     }

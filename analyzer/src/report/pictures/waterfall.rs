@@ -3,6 +3,7 @@
 
 use crate::report::data::{Bar, Mark, Trace};
 use crate::report::draw::scene::{Anchor, Area, Ink, PLAIN, SMALL, Scene, Shape, Size, Style, fit};
+use crate::tables::outcome::Outcome;
 use crate::text::duration;
 
 /// Width of the picture, pixels: two stand side by side on a desk, one fills a phone.
@@ -65,9 +66,9 @@ fn row(bar: &Bar, y: f64, length_ns: f64, width: f64) -> Vec<Shape> {
         Area { x, y: y + 17.0, width: (place(to_ns) - x).max(1.5), height: 9.0 }
     };
     let ink = if bar.kind == "server" { Ink::Server } else { Ink::Client };
-    let failed = match bar.outcome.as_str() {
-        "ok" => None,
-        "client_closed" => Some(Ink::Left),
+    let failed = match bar.outcome {
+        Outcome::Ok => None,
+        Outcome::ClientClosed => Some(Ink::Left),
         _ => Some(Ink::Bad),
     };
     // The whole row answers to the pointer.
@@ -75,7 +76,7 @@ fn row(bar: &Bar, y: f64, length_ns: f64, width: f64) -> Vec<Shape> {
     let x = 1.0 + INDENT * bar.depth.min(12) as f64;
     let own = format!("{} own {}", duration(bar.duration_ns), duration(bar.own_ns));
     let own_width = 0.56 * 11.0 * own.chars().count() as f64;
-    let outcome = if failed.is_some() { format!("{} ", bar.outcome) } else { String::new() };
+    let outcome = if failed.is_some() { format!("{} ", bar.outcome.name()) } else { String::new() };
     let label = format!("{} {outcome}{}", bar.hop, bar.what);
     let style = Style { ink: failed.unwrap_or(Ink::Text), ..PLAIN };
     shapes.push(Shape::Text(x, y + 11.0, fit(&label, 12.0, width - x - own_width - 10.0), style));
