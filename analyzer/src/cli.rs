@@ -21,7 +21,7 @@ use crate::print::Format;
 EXAMPLES
   retrospan record --duration 1h --port 8000-9000 -o friday.cap   record (needs root)
   retrospan info friday.cap                                       what is in it, and what was lost
-  retrospan spikes friday.cap                                     what comes back every ten minutes, and why
+  retrospan spikes friday.cap                                     periodic spikes: how often, at which hop, and why
   retrospan sql friday.cap \"SELECT outcome, count(*) FROM spans GROUP BY 1\"
 "
 )]
@@ -37,18 +37,18 @@ pub enum Command {
     /// Records a capture: runs `retrospan-record` with the same arguments.
     #[command(disable_help_flag = true)]
     Record(RecordArgs),
-    /// Says what a capture holds, how it ended and what was lost.
+    /// Shows what a capture holds, how it ended and what was lost.
     Info(InfoArgs),
     /// Answers a SQL query over the capture's tables.
     Sql(SqlArgs),
     /// Lists, shows and runs ready-made queries.
     #[command(subcommand)]
     Query(QueryCommand),
-    /// Prints one line a span.
+    /// Lists the spans, one a line.
     Spans(SpansArgs),
     /// Prints a trace as a tree.
     Trace(TraceArgs),
-    /// Finds what comes back: periodic spikes, where their time goes, and why.
+    /// Finds periodic spikes of latency, errors or clients that give up, where their time goes, and likely causes.
     Spikes(SpikesArgs),
     /// Writes the findings with their pictures as one HTML file.
     Report(ReportArgs),
@@ -59,7 +59,7 @@ pub enum Command {
 /// Arguments of `record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// Passed on as they are.
+    /// Arguments of `retrospan-record`: see `retrospan-record --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }
@@ -190,7 +190,7 @@ pub struct TraceArgs {
     pub capture: PathBuf,
     /// The trace, 32 hex digits.
     pub trace_id: String,
-    /// Say for each span why its parent is its parent.
+    /// Print the evidence that links each span to its parent.
     #[arg(long)]
     pub why: bool,
 }
@@ -212,7 +212,7 @@ pub struct ReportArgs {
     /// The file to write: .html, with --plot .svg or .png.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Write one picture alone.
+    /// Write only this picture (the names are above).
     #[arg(long, value_name = "NAME")]
     pub plot: Option<String>,
     /// What is looked for.
@@ -237,16 +237,16 @@ pub struct ExportArgs {
     /// Where to send them.
     #[arg(long, value_name = "URL")]
     pub otlp: String,
-    /// How; without it http/protobuf where the port is 4318 or a path is given, else grpc.
+    /// OTLP transport; without it http/protobuf for port 4318 or a URL with a path, else grpc.
     #[arg(long, value_enum)]
     pub protocol: Option<Protocol>,
     /// Only spans for which this SQL condition over the columns of `spans` holds.
     #[arg(long = "where", value_name = "SQL")]
     pub filter: Option<String>,
-    /// Sent along with each request; may be repeated.
+    /// HTTP header or gRPC metadata to send with each request; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub header: Vec<String>,
-    /// Requests under way at once.
+    /// Export requests under way at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub in_flight: u8,
 }
@@ -259,7 +259,7 @@ EXAMPLES
   retrospan spikes friday.cap --metric client_closed --by hop
   retrospan spikes short.cap --min-period 2s --format json | jq .spikes[0].cause
 
-All metrics and groupings are searched unless said otherwise, and that is paid for in the false-alarm probability.
+By default every metric and grouping is searched; the false-alarm probability is corrected for that.
 ")]
 pub struct SpikesArgs {
     /// The capture directory.
@@ -275,19 +275,19 @@ pub struct SpikesArgs {
 /// What is looked for.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
-    /// What is counted; may be repeated.
+    /// Metric to search; may be repeated. Without it all.
     #[arg(long, value_enum)]
     pub metric: Vec<Metric>,
-    /// What requests are grouped by; may be repeated.
+    /// Grouping of requests to search; may be repeated. Without it all.
     #[arg(long, value_enum)]
     pub by: Vec<By>,
-    /// Shortest period looked for; longer ones are found alike whatever it is.
+    /// Shortest period to search for; longer ones are found all the same.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub min_period: i64,
-    /// Longest period looked for; without it the length of the recording over 2.9.
+    /// Longest period to search for; without it the length of the recording / 2.9, so that three cycles fit.
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub max_period: Option<i64>,
-    /// Accepted probability of one or more false findings in a capture without any.
+    /// Largest false-alarm probability to accept: the chance of any finding in a recording without periodic spikes.
     #[arg(long, value_name = "P", default_value_t = 0.01)]
     pub fap: f64,
 }

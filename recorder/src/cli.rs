@@ -27,64 +27,64 @@ EXAMPLES
 The capture can be read while it is recorded, and after a kill at any moment: `retrospan info friday.cap`.";
 
 const AFTER_HELP: &str = "\
-Filters: repeats of one filter are OR, different filters are AND. A socket is judged once, at first sight.
-Signals: Ctrl-C, SIGTERM and SIGHUP finish the files and print a summary. SIGTERM and SIGHUP are passed on to COMMAND.
-Exit status: 0 recorded, 1 no socket matched the filters, 2 not recorded (the reason is on stderr). COMMAND's own status is in the summary.
+Filters: repeats of one filter are OR, different filters are AND. They are evaluated once per socket, when it is first seen.
+Signals: Ctrl-C, SIGTERM and SIGHUP end the recording, complete the files and print a summary. SIGTERM and SIGHUP are passed on to COMMAND.
+Exit status: 0 recorded, 1 no socket matched the filters, 2 not recorded (the reason is on stderr). The summary prints COMMAND's own status.
 Privileges: root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
 
-/// Records what happens on this host's TCP sockets into a capture.
+/// Records the socket calls and TCP state changes of this host into a capture.
 #[derive(Debug, Parser)]
 #[command(name = "retrospan-record", version, before_long_help = EXAMPLES, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// Directory of the capture; it must not exist yet, or be empty
+    /// Directory to write the capture to; new or empty
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Stop after this long, as 90s, 10m, 1h or 1h30m
+    /// Stop after this time, such as 90s, 10m or 1h30m; without it at Ctrl-C, or when COMMAND ends
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
     /// Only this process and its present and future descendants
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
-    /// Only processes of this name (the thread-group leader's, as in /proc/PID/comm)
+    /// Only processes with this name in /proc/PID/comm (15 characters at most)
     #[arg(long, value_name = "NAME")]
     comm: Vec<String>,
-    /// Only sockets with this port, or one of this range, at either end
+    /// Only sockets whose local or remote port is this one, or in this range
     #[arg(long, value_name = "PORT[-PORT]", value_parser = parse_ports)]
     port: Vec<(u16, u16)>,
-    /// Most payload bytes looked at in one call
+    /// Most payload bytes of one call that are kept
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     snaplen: u32,
-    /// Size of each CPU's ring buffer, as 512k or 8m; rounded up to a power of two
+    /// Buffer between kernel and recorder for each CPU, such as 512k or 8m; a larger one loses less on a busy host
     #[arg(long, value_name = "SIZE", default_value = "8m", value_parser = parse_size)]
     ring_size: u32,
-    /// Keep all arguments of processes and of COMMAND, not argv[0] alone
+    /// Record the whole command lines of processes and of COMMAND, which may hold secrets; without it the program's name
     #[arg(long)]
     args: bool,
-    /// What to keep of the data
+    /// How much of the messages' content to record
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
-    /// Evidence for causes to record beside the traffic: a list of tcp (retransmits, resets, round-trip times), sched
+    /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched
     /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process) and execs (programs started), or none
     #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs", value_parser = Evidence::parse)]
     evidence: Evidence,
-    /// Threads that wait less than this are no evidence
+    /// Leave out waits of threads that are shorter than this
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_duration)]
     sched_threshold: Duration,
     /// Most time between two parts: a kill loses no more than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, hide = true)]
     rotate: Duration,
-    /// Run this and record it and its descendants until it ends
+    /// Run this command, record it and its descendants, and stop when it ends
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PayloadArg {
-    /// Message heads of HTTP, without query values and the values of headers not known to be harmless
+    /// Heads of HTTP messages; query values, and headers not known to be harmless, are blanked
     Heads,
-    /// All bytes up to the snap length, secrets too
+    /// All bytes up to --snaplen: may hold passwords and personal data
     Full,
-    /// Nothing
+    /// No content: lengths, times and addresses alone
     None,
 }
 

@@ -20,7 +20,9 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             let listening = text::one_line(&listeners::named());
-            text::line(&format!("retrospan-record: no socket matched the filters; here listen: {listening}"));
+            text::line(&format!(
+                "retrospan-record: no socket matched the filters; processes that listen here: {listening}"
+            ));
             ExitCode::from(1)
         }
         Err(error) => {

@@ -70,13 +70,13 @@ pub enum OptionError {
     #[error("--comm: at most {MAX_COMMS} names")]
     Comms,
     /// An empty name.
-    #[error("--comm: an empty name matches nothing")]
+    #[error("--comm: the name is empty")]
     EmptyComm,
     /// More ranges than the kernel programs hold.
     #[error("--port: at most {MAX_PORT_RANGES} ranges")]
     Ports,
     /// A snap length beyond what one record holds.
-    #[error("--snaplen: {0} is more than {MAX_SNAP_BYTES} bytes")]
+    #[error("--snaplen: {0} bytes are too many, the most are {MAX_SNAP_BYTES}")]
     Snap(u32),
     /// A process that is not there.
     #[error("--pid {0}: no such process")]

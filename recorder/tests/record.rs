@@ -299,7 +299,7 @@ fn where_no_socket_matches_it_says_who_listens() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let port = listener.local_addr().unwrap().port();
-    assert!(said.contains("no socket matched the filters; here listen: "), "{said}");
+    assert!(said.contains("no socket matched the filters; processes that listen here: "), "{said}");
     assert!(said.contains(&format!("{port} ")) || said.contains(" more"), "{said}");
     assert!(Capture::open(&place.path("a.cap")).is_ok());
 }

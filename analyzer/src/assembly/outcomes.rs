@@ -1,7 +1,8 @@
 //! How an exchange ended: what is known of the two messages and of the socket's end in, an outcome out.
 //!
-//! Each side is judged by its own socket alone, so that a recording of one side gives the rows that a recording of both
-//! would. A client that gave up is told from one that only shut down its sending half by what it did with the answer.
+//! Each side is judged by its own socket, so that a recording of one side gives the rows that a recording of both would;
+//! what the other end shows only adds proof. A client that gave up is told from one that only shut down its sending half by
+//! what it did with the answer.
 
 use retrospan_formats::tcp::errno::{ECONNRESET, EPIPE};
 use retrospan_formats::tcp::state::{

@@ -53,7 +53,7 @@ fn spans_where(condition: Option<&str>) -> Result<String> {
     let parsed =
         DFParser::parse_sql_into_expr(condition).map_err(|e| refused(Error::Query(e).to_string()))?;
     match parsed.alias {
-        Some(alias) => Err(refused(format!("what is {alias} after it?"))),
+        Some(alias) => Err(refused(format!("unexpected {alias} after it"))),
         None => Ok(format!("SELECT * FROM spans WHERE ({condition}\n)")),
     }
 }

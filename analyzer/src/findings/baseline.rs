@@ -1,9 +1,9 @@
 //! What is ordinary: how long a request of each lane takes when nothing is wrong.
 //!
 //! Percentiles of the whole recording would count the spikes in. Here each stretch of the recording gives its own 99th
-//! percentile, and the lower quartile of those is ordinary. Stretches are a quarter of the shortest period at most, so that
-//! six in ten of them hold no spike that lasts up to a seventh of it. Of stretches with too few requests for that the slowest
-//! one counts: what six in ten do not exceed is the 99th percentile, nearly, of requests outside of spikes. Where there are
+//! percentile, and the lower quartile of those is ordinary. Stretches are a quarter of the shortest period, but no less
+//! than 1/512 of the recording. Six in ten of the former hold no spike that lasts up to a seventh of that period. Of stretches
+//! with too few requests for that the slowest one counts: what six in ten do not exceed is the 99th percentile, nearly, of requests outside of spikes. Where there are
 //! fewer still, longer stretches stand for them, and their median.
 
 /// Buckets: four to a doubling, from 1 us on.

@@ -17,7 +17,7 @@ use super::subject::Subject;
 use super::wording;
 use crate::text::duration;
 
-/// Shifts that stand for chance, and how far each goes on from the one before, as a share of the recording: the golden ratio
+/// Shifts that stand for chance, and how far each goes on from the one before, as a share of the whole periods: the golden ratio
 /// has no period in common with anything.
 const SHIFTS: usize = 4000;
 const TURN: f64 = 0.618_033_988_749_894_9;

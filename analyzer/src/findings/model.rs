@@ -11,7 +11,7 @@ pub struct Findings {
     pub spikes: Vec<Spike>,
     /// What was searched.
     pub searched: Searched,
-    /// Series with episodes that are not shown to be periodic, most episodes first.
+    /// Series with episodes that are not shown to be periodic, most affected requests first.
     pub unexplained: Vec<Unexplained>,
     /// Sentences for the reader: too short a recording, no periodic spike, losses.
     pub notes: Vec<String>,
@@ -221,7 +221,7 @@ pub struct HopShare {
 /// A value of a dimension that carries the excess.
 #[derive(Clone, Debug, Serialize)]
 pub struct DimensionShare {
-    /// `service` `peer` `process` `route` `connection` `cpu` ...
+    /// `peer` `process` `route` `connection` `cpu` ...
     pub dimension: String,
     /// The value.
     pub value: String,
@@ -237,7 +237,7 @@ pub struct DimensionShare {
 #[derive(Clone, Debug, Serialize)]
 pub struct Cause {
     /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed` `reset`
-    /// `reconnect` `dns` `cpu`.
+    /// `reconnect` `listen_queue` `dns` `cpu`.
     pub kind: String,
     /// The claim in one sentence with its numbers.
     pub claim: String,

@@ -6,7 +6,7 @@
 //!
 //! Two things are not in the plain likelihood. A comb that fires at fewer than `min_share` of its teeth is not
 //! looked at: any three events lie on *some* fine comb. And combs are ranked by `score`, the likelihood ratio times the
-//! share of the prior range of period and phase that the events leave (Laplace's approximation to the Bayes factor):
+//! share of the prior range of period and phase that the events leave (Laplace's approximation to the Bayes factor; half of its logarithm counts, see `prior_weight`):
 //! three events that happen to lie on a very sharp comb had two parameters to be put there.
 
 mod trial;

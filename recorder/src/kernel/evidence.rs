@@ -41,7 +41,9 @@ impl Evidence {
                 "usage" => evidence.usage = true,
                 "execs" => evidence.execs = true,
                 other => {
-                    return Err(format!("{other:?} is none of tcp, sched, usage, execs; or say none alone"));
+                    return Err(format!(
+                        "{other:?} is not one of tcp, sched, usage and execs (or none, alone)"
+                    ));
                 }
             }
         }
