@@ -47,6 +47,10 @@ fn killed_at_twenty_random_moments() {
             let wait_ms = (random >> 33) % 700;
             // So often that a part is being finished at many of the moments.
             let recording = Recording::start(&["--port", &go.port.to_string(), "--rotate", "100ms"]);
+            // However slow the machine is, half of the captures have something to lose.
+            if nth % 2 == 1 {
+                wait_for_events(recording.dir());
+            }
             std::thread::sleep(Duration::from_millis(wait_ms));
             let capture = recording.kill();
             let case = format!("kill {nth} after {wait_ms} ms (seed {seed})");
@@ -63,6 +67,18 @@ fn killed_at_twenty_random_moments() {
         "{holding} of 20 hold rows, {unlisted} were killed while a part was being finished (seed {seed})"
     );
     assert!(holding >= 10, "only {holding} of 20 captures hold rows (seed {seed})");
+}
+
+/// Waits until the manifest lists a part of `events`.
+fn wait_for_events(dir: &Path) {
+    for _ in 0..3000 {
+        let manifest = std::fs::read_to_string(dir.join("manifest.json")).unwrap_or_default();
+        if manifest.contains("events/") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no part of events within 30 s");
 }
 
 /// Whether a file is in place that the manifest does not list: its part was being finished.
