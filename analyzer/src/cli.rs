@@ -41,7 +41,7 @@ pub enum Command {
     Info(InfoArgs),
     /// Answers a SQL query over the capture's tables.
     Sql(SqlArgs),
-    /// Lists, shows and runs ready-made queries.
+    /// Lists, shows and runs ready-made queries; lists and shows views.
     #[command(subcommand)]
     Query(QueryCommand),
     /// Lists the spans, one a line.
@@ -93,9 +93,12 @@ pub enum TextFormat {
 #[command(before_help = "\
 EXAMPLES
   retrospan sql friday.cap \"SHOW TABLES\"
+  retrospan sql friday.cap \"SELECT * FROM stopped WHERE process = 'shop'\"
   retrospan sql friday.cap \"SELECT name, count(*), max(duration_ns) FROM spans GROUP BY name\"
   retrospan sql friday.cap --file slow.sql --format json
   retrospan sql friday.cap --format parquet -o sends.parquet \"SELECT * FROM events WHERE kind = 'send'\"
+
+SHOW TABLES lists tables and views, DESCRIBE NAME their columns; retrospan query list says what the views hold.
 ")]
 pub struct SqlArgs {
     /// The capture directory.
@@ -131,13 +134,17 @@ EXAMPLES
   retrospan query run slowest_requests --help
 ")]
 pub enum QueryCommand {
-    /// Lists the queries.
+    /// Lists the queries and views.
     #[command(before_help = "EXAMPLES\n  retrospan query list\n")]
     List,
-    /// Prints a query with its header.
-    #[command(before_help = "EXAMPLES\n  retrospan query show slowest_requests\n")]
+    /// Prints a query or view with its header.
+    #[command(before_help = "\
+EXAMPLES
+  retrospan query show slowest_requests
+  retrospan query show stopped
+")]
     Show {
-        /// The query.
+        /// The query or view.
         name: String,
     },
     /// Runs a query: CAPTURE, --format, -o and the query's own parameters.

@@ -1,16 +1,16 @@
-//! A capture as a session that can be asked: every table, and every function of ours.
+//! A capture as a session that can be asked: every table and view, and every function of ours.
 
 use datafusion::prelude::SessionContext;
 use retrospan_formats::reader::Capture;
 
 use crate::error::Result;
 use crate::functions::{self, Recording};
-use crate::sql::{capture, session};
+use crate::sql::{capture, session, views};
 use crate::tables::dimensions;
 
 pub use crate::sql::session::plan;
 
-/// Makes a session in which the capture's tables are registered.
+/// Makes a session in which the capture's tables and the views over them are registered.
 pub fn open(capture: &Capture) -> Result<SessionContext> {
     let context = session::empty()?;
     let clock = dimensions::read(capture)?.clock;
@@ -20,5 +20,6 @@ pub fn open(capture: &Capture) -> Result<SessionContext> {
         end_ns: clock.wall_ns(capture.manifest.whole_until_boot_ns),
     };
     functions::register(&context, capture, recording);
+    views::register(&context)?;
     Ok(context)
 }

@@ -38,13 +38,18 @@ fn a_trace_is_a_tree() {
     }
 }
 
+/// The first word of each line.
+fn names(list: &str) -> Vec<&str> {
+    list.lines().filter_map(|line| line.split_whitespace().next()).collect()
+}
+
 #[test]
 fn every_query_runs_in_every_format() {
     let directory = tempfile::tempdir().unwrap();
     let path = capture(directory.path());
     let path = path.to_str().unwrap();
     let list = stdout(directory.path(), &["query", "list"]);
-    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let names = names(list.split("\nViews, for retrospan sql:\n").next().unwrap());
     assert_eq!(names.len(), 14, "{list}");
     let mut tables = String::new();
     for name in names {
@@ -66,6 +71,36 @@ fn every_query_runs_in_every_format() {
         tables.push_str(&format!("{name}\n\n{table}\n"));
     }
     snapshot("queries", &tables);
+}
+
+/// Views are listed beside queries and tables, shown, and read as tables; without their evidence they are empty.
+#[test]
+fn every_view_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let list = stdout(directory.path(), &["query", "list"]);
+    let names = names(list.split("\nViews, for retrospan sql:\n").nth(1).unwrap());
+    assert_eq!(names.len(), 14, "{list}");
+    let tables = stdout(directory.path(), &["sql", path, "SHOW TABLES", "--format", "csv"]);
+    for name in names {
+        assert!(tables.contains(&format!(",{name},VIEW\n")), "{tables}");
+        let sql = stdout(directory.path(), &["query", "show", name]);
+        let columns = sql.lines().filter_map(|line| line.strip_prefix("-- @column ")?.split(' ').next());
+        let header = columns.collect::<Vec<_>>().join(",");
+        let rows =
+            stdout(directory.path(), &["sql", path, &format!("SELECT * FROM {name}"), "--format", "csv"]);
+        assert_eq!(rows.lines().next(), Some(header.as_str()));
+        // The connections of this capture were opened in it; nothing else that a view holds is in it.
+        let expected = if name == "opened_connections" { 10 } else { 0 };
+        assert_eq!(rows.lines().count(), 1 + expected, "{name}: {rows}");
+        let error = failure(directory.path(), &["query", "run", name, path], 2);
+        assert!(error.contains(&format!("SELECT * FROM {name}")), "{error}");
+    }
+    // A name that a query gives itself goes before that of a view.
+    let own = "WITH stopped AS (SELECT 7 AS n) SELECT n FROM stopped";
+    assert_eq!(stdout(directory.path(), &["sql", path, own, "--format", "csv"]), "n\n7\n");
+    failure(directory.path(), &["sql", path, "DROP VIEW stopped"], 2);
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn findings(slow_traces: Vec<String>) -> Findings {
             lead_sd_s: 0.0001,
             dose: None,
             sql: HOSTILE.to_owned(),
+            rows: 5,
         }],
         also: vec![Also {
             stream: HOSTILE.to_owned(),

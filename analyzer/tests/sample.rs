@@ -5,6 +5,7 @@ mod cli_support;
 use std::path::{Path, PathBuf};
 
 use cli_support::stdout;
+use retrospan_analyzer::sql::library;
 
 /// A copy, so that derived tables are not cached in testdata.
 fn sample(directory: &Path) -> PathBuf {
@@ -20,6 +21,22 @@ fn sample(directory: &Path) -> PathBuf {
         }
     }
     to
+}
+
+/// It was recorded without evidence from the kernel: views of that are empty, and no error.
+#[test]
+fn views_of_what_was_not_recorded_are_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = sample(directory.path());
+    for (view, _) in library::VIEWS {
+        let query = format!("SELECT count(*) AS n FROM {view}");
+        let rows = stdout(directory.path(), &["sql", path.to_str().unwrap(), &query, "--format", "csv"]);
+        let of_traffic = ["opened_connections", "listen_queue_waits"].contains(&view);
+        assert!(of_traffic || rows == "n\n0\n", "{view}: {rows}");
+    }
+    let opened = "SELECT count(*) = 33 AS all_of_them FROM opened_connections";
+    let rows = stdout(directory.path(), &["sql", path.to_str().unwrap(), opened, "--format", "csv"]);
+    assert_eq!(rows, "all_of_them\ntrue\n");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Made captures, looked at as the default command looks: what was put in comes out, and nothing else.
 
-use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
+use retrospan_analyzer::findings::{self, Findings, Spike};
 use retrospan_analyzer::session;
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
@@ -29,9 +29,24 @@ fn found(plan: &Plan) -> (Truth, Findings) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
         let context = session::open(&capture).expect("tables");
-        find(&context, &capture, &Options::default(), &|_| ()).await
+        let findings = find(&context, &capture, &Options::default(), &|_| ()).await.expect("findings");
+        for cause in findings.spikes.iter().flat_map(|spike| &spike.causes) {
+            let rows = context.sql(&cause.sql).await.expect(&cause.sql).count().await.expect(&cause.sql);
+            assert_eq!(rows, cause.rows, "{}: {}", cause.claim, cause.sql);
+            let times = cause.coincidences + cause.misses - cause.absent_in_misses;
+            assert!(rows >= times, "{rows} rows: {}", cause.claim);
+        }
+        findings
     });
-    (truth, findings.expect("findings"))
+    (truth, findings)
+}
+
+/// One row for each time that it came, in cycles with an episode and in those without: what is counted is shown.
+fn shows_each(spike: &Spike, kind: &str, subject: &str) {
+    let named = |cause: &&findings::Cause| (cause.kind.as_str(), cause.subject.as_str()) == (kind, subject);
+    let cause = spike.causes.iter().find(named).unwrap_or_else(|| panic!("{kind}: {:#?}", spike.causes));
+    let counted = cause.coincidences + cause.misses - cause.absent_in_misses;
+    assert_eq!((cause.rows, cause.elsewhere), (counted, 0), "{}: {}", cause.claim, cause.sql);
 }
 
 #[test]
@@ -44,6 +59,33 @@ fn a_spike_is_found_with_its_hop_and_cause() {
     assert_eq!((&spike.hop, spike.hops[0].part.as_str()), (&truth.hop, "network"), "{}", spike.sentence);
     let cause = &spike.causes[0];
     assert_eq!((cause.kind.as_str(), cause.subject.as_str()), ("stopped", "inner-envoy"), "{}", cause.claim);
+    assert!(
+        cause.sql.starts_with("SELECT * FROM stopped WHERE process = 'inner-envoy' AND "),
+        "{}",
+        cause.sql
+    );
+    shows_each(spike, "stopped", "inner-envoy");
+}
+
+#[test]
+fn the_statement_of_a_cause_shows_the_rows_that_it_counts() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.2 });
+    for (seed, cause, shape, kind) in [
+        (11, Cause::Stopped, Shape::Freeze, "stopped"),
+        (12, Cause::RunQueue, Shape::Slow, "run_queue"),
+        (13, Cause::Exec, Shape::Freeze, "exec"),
+        (14, Cause::Retransmit, Shape::Slow, "retransmit"),
+    ] {
+        let part = if cause == Cause::Retransmit { Part::Network } else { Part::Server };
+        let trouble = Trouble { place: Place { hop: 2, part }, shape, width_s: 1.0 };
+        let (truth, findings) = found(&Plan { comb, trouble, cause: Some(cause), ..plan(seed) });
+        let [spike, ..] = &findings.spikes[..] else { panic!("no spike, but: {findings:#?}") };
+        let named = spike.causes.iter().find(|cause| cause.kind == kind);
+        assert!(named.is_some(), "{kind}: {:#?}", spike.causes);
+        if let Some(("stopped" | "exec", subject)) = truth.cause {
+            shows_each(spike, kind, &subject);
+        }
+    }
 }
 
 #[test]

@@ -180,6 +180,10 @@ fn the_finding_is_what_was_done() {
     }
     let rows = stdout(folder.path(), &["sql", NAME, spikes[0]["sql"].as_str().unwrap(), "--format", "csv"]);
     assert_eq!(rows.lines().count(), 1 + 9, "{rows}");
+    for cause in spikes.iter().flat_map(|spike| spike["causes"].as_array().unwrap()) {
+        let shown = stdout(folder.path(), &["sql", NAME, cause["sql"].as_str().unwrap(), "--format", "csv"]);
+        assert_eq!(Some(shown.lines().count() as u64 - 1), cause["rows"].as_u64(), "{cause}");
+    }
     let started = "SELECT count(*) AS n FROM execs WHERE comm = 'snapshot-shop'";
     assert_eq!(stdout(folder.path(), &["sql", NAME, started, "--format", "csv"]), "n\n9\n");
 }

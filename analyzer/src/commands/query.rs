@@ -20,23 +20,34 @@ use crate::sql::library::{self, Query};
 pub fn run(command: QueryCommand) -> Result<ExitCode> {
     match command {
         QueryCommand::List => print::text(&list()?)?,
-        QueryCommand::Show { name } => print::text(query(&name)?.sql)?,
+        QueryCommand::Show { name } => match library::view(&name) {
+            Some(view) => print::text(view)?,
+            None => print::text(query(&name)?.sql)?,
+        },
         QueryCommand::Run { name, arguments } => run_query(&query(&name)?, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> Result<String> {
-    let queries = library::all().map_err(Error::Usage)?;
-    let width = queries.iter().map(|q| q.name.len()).max().unwrap_or_default();
+    let (queries, views) = (library::all().map_err(Error::Usage)?, library::views().map_err(Error::Usage)?);
+    let width = queries.iter().chain(&views).map(|q| q.name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for query in queries {
         let _ = writeln!(text, "{:<width$}  {}", query.name, query.summary);
+    }
+    let _ = writeln!(text, "\nViews, for retrospan sql:\n");
+    for view in views {
+        let _ = writeln!(text, "{:<width$}  {}", view.name, view.summary);
     }
     Ok(text)
 }
 
 fn query(name: &str) -> Result<Query> {
+    if library::view(name).is_some() {
+        let instead = format!("retrospan sql CAPTURE \"SELECT * FROM {name}\"");
+        return Err(Error::Usage(format!("{name} is a view, not a query: {instead}")));
+    }
     let found = library::find(name).map_err(Error::Usage)?;
     found.ok_or_else(|| Error::Usage(format!("no query {name}: retrospan query list names them all")))
 }

@@ -1,7 +1,41 @@
 //! Trains as they are held against a spike: those of the suspected processes apart, small ones left out, bursts joined.
 
+use std::collections::BTreeSet;
+
 use super::kernel_events::{Happening, Train};
 use super::subject::Subject;
+
+/// Which rows of a train count: those of the suspected processes, or those of all others. Of a hop's train all do.
+/// Of delays those that are small do not.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// The train.
+    pub train: &'a Train,
+    /// Those of the suspected processes.
+    pub involved: bool,
+    processes: &'a BTreeSet<i64>,
+    /// The smallest size that counts.
+    pub least: f64,
+}
+
+impl<'a> Counted<'a> {
+    /// Of a train that is held against a spike.
+    pub fn new(train: &'a Train, involved: bool, subject: &'a Subject<'_>) -> Counted<'a> {
+        let all = Counted { train, involved, processes: subject.processes, least: 0.0 };
+        if train.kind.delays() { Counted { least: least(&all, subject), ..all } } else { all }
+    }
+
+    /// Whether a row is of these processes, whatever its size.
+    pub fn is_of_them(&self, row: &Happening) -> bool {
+        let suspected = row.process_id.is_some_and(|id| self.processes.contains(&id));
+        self.train.kind.of_hop() || suspected == self.involved
+    }
+
+    /// Whether a row counts.
+    pub fn has(&self, row: &Happening) -> bool {
+        self.is_of_them(row) && row.size >= self.least
+    }
+}
 
 /// A burst: what happened in quick succession is one thing.
 #[derive(Clone, Copy, Debug)]
@@ -27,16 +61,13 @@ fn gap_ns(subject: &Subject<'_>) -> i64 {
     ((subject.period_ns / 20.0) as i64).min(GAP_NS)
 }
 
-/// The bursts of a train, of the suspected processes alone or of all others; of a hop's train all.
-pub fn joined(train: &Train, involved: bool, subject: &Subject<'_>) -> Vec<Joined> {
-    let of_part = |h: &&Happening| {
-        train.kind.of_hop() || h.process_id.is_some_and(|id| subject.processes.contains(&id)) == involved
-    };
-    let least = if train.kind.delays() { least(train, of_part, subject) } else { 0.0 };
+/// The bursts that the rows which count make up.
+pub fn joined(counted: &Counted<'_>, subject: &Subject<'_>) -> Vec<Joined> {
+    let train = counted.train;
     let gap_ns = gap_ns(subject);
     let mut bursts: Vec<Joined> = Vec::new();
     let mut threads: Vec<Kept> = Vec::new();
-    for next in train.times.iter().filter(of_part).filter(|h| h.size >= least) {
+    for next in train.times.iter().filter(|row| counted.has(row)) {
         match bursts.last_mut() {
             Some(last) if next.from_ns - last.to_ns < gap_ns => {
                 last.to_ns = last.to_ns.max(next.to_ns);
@@ -76,15 +107,16 @@ fn keep(threads: &mut Vec<Kept>, delay: &Happening) -> i64 {
 }
 
 /// The size from which a delay counts: a share of the longest at an onset, of the median hit.
-fn least(train: &Train, of_part: impl Fn(&&Happening) -> bool, subject: &Subject<'_>) -> f64 {
+fn least(all: &Counted<'_>, subject: &Subject<'_>) -> f64 {
     let before_ns = gap_ns(subject);
+    let times = &all.train.times;
     let mut longest: Vec<f64> = subject
         .hits
         .iter()
         .map(|&(onset_ns, end_ns, _)| {
-            let first = train.times.partition_point(|h| h.from_ns < onset_ns - before_ns);
-            let within = train.times[first..].iter().take_while(|h| h.from_ns <= end_ns);
-            within.filter(&of_part).map(|h| h.size).fold(0.0, f64::max)
+            let first = times.partition_point(|h| h.from_ns < onset_ns - before_ns);
+            let within = times[first..].iter().take_while(|h| h.from_ns <= end_ns);
+            within.filter(|row| all.is_of_them(row)).map(|h| h.size).fold(0.0, f64::max)
         })
         .collect();
     longest.sort_by(f64::total_cmp);

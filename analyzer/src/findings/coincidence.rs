@@ -8,10 +8,11 @@
 //! comes at the same time.
 
 mod doubt;
+mod rows;
 
 pub use self::doubt::nearest as nearest_to_a_cause;
 use super::Cause;
-use super::bursts::{Joined, coarsely, joined};
+use super::bursts::{Counted, Joined, coarsely, joined};
 use super::kernel_events::{Happening, Kind, Train};
 use super::subject::Subject;
 use super::wording;
@@ -39,17 +40,21 @@ struct Part<'a> {
     train: &'a Train,
     /// It is of the suspected hop or processes.
     involved: bool,
+    counted: Counted<'a>,
     bursts: Vec<Joined>,
 }
 
 impl<'a> Part<'a> {
     /// The parts of a train: what happens to processes of one name may happen to others than the suspected ones.
-    fn of(train: &'a Train, subject: &Subject<'_>) -> Vec<Part<'a>> {
+    fn of(train: &'a Train, subject: &'a Subject<'_>) -> Vec<Part<'a>> {
         let sides: &[bool] = match train.kind.of_hop() {
             true => &[of_the_hop(train, subject)],
             false => &[true, false],
         };
-        let part = |&involved: &bool| Part { train, involved, bursts: joined(train, involved, subject) };
+        let part = |&involved: &bool| {
+            let counted = Counted::new(train, involved, subject);
+            Part { train, involved, counted, bursts: joined(&counted, subject) }
+        };
         sides.iter().map(part).filter(|part| !part.bursts.is_empty()).collect()
     }
 
@@ -155,7 +160,7 @@ fn nearest(bursts: &[Joined], onset_ns: i64, (before, after): (i64, i64)) -> Opt
 }
 
 fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'_>) -> Option<(f64, Cause)> {
-    let Part { train, involved, bursts } = part;
+    let Part { train, involved, bursts, .. } = part;
     let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
     let lead_ns = median(&met.leads_ns);
     if follows(part, lead_ns, subject) {
@@ -175,6 +180,7 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
     }
     let absent = |expected: &&i64| nearest(bursts, **expected, met.reach_ns).is_none();
     let dose = dose(met, subject);
+    let (sql, rows) = rows::statement(part, met, subject);
     let cause = Cause {
         kind: train.kind.name().to_owned(),
         subject: train.subject.clone(),
@@ -188,7 +194,8 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
         lead_s: lead_ns as f64 * 1e-9,
         lead_sd_s: deviation(&met.leads_ns) * 1e-9,
         dose,
-        sql: sql(part, subject, met),
+        sql,
+        rows,
     };
     Some((weight(train.kind, mechanism.then_some(accounted), &cause), cause))
 }
@@ -426,31 +433,6 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
         Kind::Reconnect => format!("{typical} connections were opened on {subject} {when}, {cycles}"),
         Kind::Dns => format!("{typical} connections to a name server ({subject}) {when}, {cycles}"),
     }
-}
-
-/// The rows of the train near the comb.
-fn sql(part: &Part<'_>, subject: &Subject<'_>, met: &Met) -> String {
-    let before = met.leads_ns.iter().copied().max().unwrap_or_default().max(0) + subject.resolution_ns;
-    let longest = subject.hits.iter().map(|(from, to, _)| to - from).max().unwrap_or_default();
-    let span = before + longest + met.reach_ns.1;
-    let first = subject.hits.first().map_or(0, |hit| hit.0) - before;
-    format!(
-        "SELECT * FROM ({}{}) WHERE {} ORDER BY time",
-        part.train.sql,
-        of_suspects(part, subject),
-        wording::in_phase("time", subject.period_ns, first, (span as f64 / subject.period_ns).min(1.0))
-    )
-}
-
-/// A condition that leaves out other processes of the same name, where there are any.
-fn of_suspects(part: &Part<'_>, subject: &Subject<'_>) -> String {
-    let of_another =
-        |h: &Happening| h.process_id.is_some_and(|id| subject.processes.contains(&id) != part.involved);
-    if !part.involved || part.train.kind.of_hop() || !part.train.times.iter().any(of_another) {
-        return String::new();
-    }
-    let ids: Vec<String> = subject.processes.iter().map(i64::to_string).collect();
-    format!(" AND p.process_id IN ({})", ids.join(", "))
 }
 
 fn median(values: &[i64]) -> i64 {

@@ -195,10 +195,11 @@ impl Finder<'_> {
         let width = windows.iter().map(|w| w.to_ns - w.from_ns).max().unwrap_or_default() as f64;
         let period_ns = spike.period_s * 1e9;
         let origin_ns = windows.first().map_or(spike.first_tooth_ns, |w| w.from_ns);
-        let phase = wording::in_phase("start_time", period_ns, origin_ns, (width * 1.2 / period_ns).min(1.0));
+        let phase = wording::Phase::new(period_ns, origin_ns, origin_ns + (width * 1.2) as i64);
+        let phase = phase.condition("start_time").map(|phase| format!(" AND {phase}")).unwrap_or_default();
         format!(
             "SELECT start_time, duration_ns, own_ns, kind, process, method, path, status, outcome, trace_id \
-             FROM spans WHERE {condition} AND {phase} ORDER BY duration_ns DESC"
+             FROM spans WHERE {condition}{phase} ORDER BY duration_ns DESC"
         )
     }
 

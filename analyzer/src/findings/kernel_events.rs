@@ -1,6 +1,7 @@
 //! What else happened: kernel events of the capture as trains, one a kind and subject.
 //!
-//! A train is times with sizes; whether it coincides with a spike is decided in `coincidence`.
+//! A train is times with sizes; whether it coincides with a spike is decided in `coincidence`. What an event is, the
+//! views in `queries/views/` say: each kind is read from one of them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
-use super::groups::quoted;
 use crate::error::{Error, Result};
 use crate::sql::session;
 use crate::tables::columns::typed;
@@ -47,7 +47,87 @@ pub enum Kind {
     Dns,
 }
 
+/// Where a kind's rows are: a view, and which of its columns say what. The begin is `time` in every view.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The view, in `queries/views/`.
+    pub view: &'static str,
+    /// Whom it happened to.
+    pub subject: &'static str,
+    /// End.
+    end: &'static str,
+    /// How much; of what delays `duration_ns`.
+    pub size: &'static str,
+    /// Who else had to do with it.
+    other: &'static str,
+    /// The process that it happened to.
+    pub process_id: &'static str,
+    /// Its thread; 0 for all.
+    tid: &'static str,
+}
+
+impl Source {
+    /// Something that takes no time, counted.
+    const fn moments(view: &'static str, subject: &'static str) -> Source {
+        Source { view, subject, end: "time", size: "1", other: "NULL", process_id: "NULL", tid: "0" }
+    }
+
+    /// Something that keeps a process, or all of its threads, for a while.
+    const fn of_process(view: &'static str) -> Source {
+        let (end, size) = ("end_time", "duration_ns");
+        Source { view, subject: "process", end, size, other: "NULL", process_id: "process_id", tid: "0" }
+    }
+
+    /// Something in the opening of connections.
+    const fn of_connects(view: &'static str, size: &'static str) -> Source {
+        let process_id = "client_process_id";
+        Source { view, subject: "hop", end: "end_time", size, other: "NULL", process_id, tid: "0" }
+    }
+}
+
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 14] = [
+        Kind::Stopped,
+        Kind::Throttled,
+        Kind::RunQueue,
+        Kind::OffCpu,
+        Kind::Retransmit,
+        Kind::RoundTrip,
+        Kind::SynAgain,
+        Kind::ConnectFailed,
+        Kind::ListenQueue,
+        Kind::Reset,
+        Kind::Exec,
+        Kind::Cpu,
+        Kind::Reconnect,
+        Kind::Dns,
+    ];
+
+    /// Where its rows are.
+    pub fn source(self) -> Source {
+        match self {
+            Kind::Stopped => Source::of_process("stopped"),
+            Kind::Throttled => Source::of_process("throttling"),
+            Kind::RunQueue => {
+                Source { other: "held_by", tid: "tid", ..Source::of_process("run_queue_waits") }
+            }
+            Kind::OffCpu => Source { tid: "tid", ..Source::of_process("off_cpu_waits") },
+            Kind::Cpu => Source { size: "cpu_ns", ..Source::of_process("cpu_bursts") },
+            Kind::Exec => Source::moments("program_starts", "program"),
+            Kind::Retransmit => Source::moments("retransmissions", "hop"),
+            Kind::RoundTrip => Source { size: "rtt_us", ..Source::moments("slow_round_trips", "hop") },
+            Kind::Reset => Source::moments("resets", "hop"),
+            Kind::Reconnect => Source::moments("opened_connections", "hop"),
+            Kind::Dns => Source::moments("name_server_connections", "hop"),
+            Kind::SynAgain => Source::of_connects("syn_retransmissions", "syn_retransmits"),
+            Kind::ConnectFailed => {
+                Source { other: "connect_outcome", ..Source::of_connects("failed_connects", "1") }
+            }
+            Kind::ListenQueue => Source::of_connects("listen_queue_waits", "duration_ns"),
+        }
+    }
+
     /// The name in findings.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,17 +202,6 @@ pub struct Train {
     pub other: Option<String>,
     /// When.
     pub times: Vec<Happening>,
-    /// A statement for its rows, to which a condition on `time`, the begin, can be added.
-    pub sql: String,
-}
-
-/// A kind of happening: the statement that lists it and the one that shows its rows.
-struct Source {
-    kind: Kind,
-    /// Gives from_ns, to_ns (since 1970), size, subject, other, process_id, tid.
-    list: String,
-    /// Gives the rows of one subject; `{}` stands for the subject as a SQL string.
-    show: String,
 }
 
 /// Most rows of one kind that are read.
@@ -141,21 +210,18 @@ const MOST_ROWS: usize = 3_000_000;
 /// Reads every train of the capture. Tables that an older capture does not have are empty.
 pub async fn read(context: &SessionContext) -> Result<Vec<Train>> {
     let mut trains = Vec::new();
-    for source in sources() {
-        trains.extend(read_kind(context, &source).await?);
+    for kind in Kind::ALL {
+        trains.extend(read_kind(context, kind).await?);
     }
     Ok(trains)
 }
 
-async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Train>> {
-    let list = format!(
-        "SELECT CAST(from_ns AS BIGINT) AS from_ns, CAST(to_ns AS BIGINT) AS to_ns, CAST(size AS BIGINT) AS size, subject, other,
-                CAST(process_id AS BIGINT) AS process_id, CAST(tid AS BIGINT) AS tid
-         FROM ({}) WHERE subject IS NOT NULL ORDER BY from_ns LIMIT {MOST_ROWS}",
-        source.list
-    );
-    let mut by_subject: BTreeMap<String, (Vec<Happening>, BTreeMap<String, f64>)> = BTreeMap::new();
-    let mut batches = session::plan(context, &list).await?.execute_stream().await?;
+/// Times of one subject so far, and how much of them each other process had to do with.
+type Gathered = (Vec<Happening>, BTreeMap<String, f64>);
+
+async fn read_kind(context: &SessionContext, kind: Kind) -> Result<Vec<Train>> {
+    let mut by_subject: BTreeMap<String, Gathered> = BTreeMap::new();
+    let mut batches = session::plan(context, &statement(&kind.source())).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         let number =
             |name| Ok::<Int64Array, Error>(typed(&batch, name, &DataType::Int64)?.as_primitive().clone());
@@ -180,189 +246,22 @@ async fn read_kind(context: &SessionContext, source: &Source) -> Result<Vec<Trai
             }
         }
     }
-    let train = |(subject, (times, others)): (String, (Vec<Happening>, BTreeMap<String, f64>))| Train {
-        kind: source.kind,
-        other: others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name),
-        sql: source.show.replace("{}", &quoted(&subject)),
+    let train = |(subject, (times, others)): (String, Gathered)| Train {
+        kind,
         subject,
+        other: others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name),
         times,
     };
     Ok(by_subject.into_iter().map(train).collect())
 }
 
-/// Connects that came to nothing, and not because their caller left.
-const FAILED: &str = "connect_outcome IN ('refused', 'timed_out', 'reset', 'unreachable', 'failed')";
-/// Connections that lay in the listen queue for longer than a busy process takes to come to them.
-const QUEUED: &str = "accept_wait_ns > 5000000";
-
-/// What happens on a hop happens to no one process.
-const OF_NO_PROCESS: &str = "CAST(NULL AS BIGINT) AS process_id, 0 AS tid";
-
-/// A row of `tcp` with the connection of its socket.
-const OF_CONNECTION: &str = "tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id";
-
-fn sources() -> Vec<Source> {
-    let sched = |kind: &str| {
-        format!(
-            "SELECT wall_time(s.boot_ns - s.duration_ns) AS from_ns, wall_time(s.boot_ns) AS to_ns, s.duration_ns AS size,
-                    p.comm AS subject, o.comm AS other, s.process_id, s.tid
-             FROM sched s JOIN processes p ON p.process_id = s.process_id
-             LEFT JOIN processes o ON o.process_id = s.other_process_id AND s.other_process_id <> s.process_id
-             WHERE s.kind = '{kind}'"
-        )
-    };
-    let tcp = |condition: &str| {
-        format!(
-            "SELECT wall_time(t.boot_ns) AS from_ns, wall_time(t.boot_ns) AS to_ns, 1 AS size, coalesce(a.hop, b.hop) AS subject,
-                    CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
-             FROM {OF_CONNECTION} WHERE {condition}"
-        )
-    };
-    let opened = |condition: &str| {
-        format!(
-            "SELECT opened_time AS from_ns, opened_time AS to_ns, 1 AS size, hop AS subject, CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
-             FROM connections WHERE opened_time IS NOT NULL AND {condition}"
-        )
-    };
-    // What happens to a connection while it is opened: how much of what, from how long after the SYN on and for how long.
-    let connects = |size: &str, other: &str, after_ns: &str, length_ns: &str, condition: &str| {
-        let from_ns = format!("CAST(opened_time AS BIGINT) + {after_ns}");
-        format!(
-            "SELECT {from_ns} AS from_ns, {from_ns} + coalesce({length_ns}, 0) AS to_ns, {size} AS size, hop AS subject,
-                    {other} AS other, client_process_id AS process_id, 0 AS tid
-             FROM connections WHERE opened_time IS NOT NULL AND {condition}"
-        )
-    };
-    vec![
-        Source { kind: Kind::Stopped, list: sched("continued"), show: SHOW_CONTINUED.to_owned() },
-        Source { kind: Kind::Throttled, list: throttles(), show: show_throttles() },
-        Source { kind: Kind::RunQueue, list: sched("run_queue"), show: SHOW_RUN_QUEUE.to_owned() },
-        Source { kind: Kind::OffCpu, list: sched("off_cpu"), show: SHOW_OFF_CPU.to_owned() },
-        Source {
-            kind: Kind::Retransmit,
-            list: tcp("t.kind = 'retransmit' AND coalesce(t.tcp_state, 0) <> 2"),
-            show: SHOW_RETRANSMIT.to_owned(),
-        },
-        Source { kind: Kind::RoundTrip, list: slow_round_trips(), show: SHOW_ROUND_TRIP.to_owned() },
-        Source {
-            kind: Kind::SynAgain,
-            list: connects(
-                "syn_retransmits",
-                "CAST(NULL AS VARCHAR)",
-                "0",
-                "connect_ns",
-                "syn_retransmits > 0",
-            ),
-            show: SHOW_SYN_AGAIN.to_owned(),
-        },
-        Source {
-            kind: Kind::ConnectFailed,
-            list: connects("1", "connect_outcome", "0", "connect_ns", FAILED),
-            show: format!("{SHOW_CONNECTS} WHERE {FAILED} AND hop = {{}}"),
-        },
-        Source {
-            kind: Kind::ListenQueue,
-            list: connects(
-                "accept_wait_ns",
-                "CAST(NULL AS VARCHAR)",
-                "coalesce(connect_ns, 0)",
-                "accept_wait_ns",
-                QUEUED,
-            ),
-            show: format!("{SHOW_CONNECTS} WHERE {QUEUED} AND hop = {{}}"),
-        },
-        Source {
-            kind: Kind::Reset,
-            list: tcp("t.kind IN ('reset_sent', 'reset_received')"),
-            show: SHOW_RESET.to_owned(),
-        },
-        Source { kind: Kind::Exec, list: EXECS.to_owned(), show: SHOW_EXEC.to_owned() },
-        Source { kind: Kind::Cpu, list: BUSY.to_owned(), show: SHOW_CPU.to_owned() },
-        Source { kind: Kind::Reconnect, list: opened("dst_port <> 53"), show: SHOW_OPENED.to_owned() },
-        Source { kind: Kind::Dns, list: opened("dst_port = 53"), show: SHOW_OPENED.to_owned() },
-    ]
-}
-
-/// Round trips three times as long as the hop's twentieth (those that stay the same are seldom written down), and 5 ms more,
-/// where they rise (they fall slowly), as the answering side measured them: what the requesting side measures has the
-/// answering process's delayed acknowledgements in it.
-fn slow_round_trips() -> String {
+/// The rows of a source in the columns that a train needs.
+fn statement(source: &Source) -> String {
+    let Source { view, subject, end, size, other, process_id, tid } = source;
     format!(
-        "WITH trips AS (SELECT t.boot_ns, t.rtt_us, b.hop, lag(t.rtt_us) OVER (PARTITION BY t.socket_id ORDER BY t.boot_ns, t.seq) AS before_us
-                        FROM {OF_CONNECTION}
-                        WHERE t.kind = 'rtt' AND t.rtt_us IS NOT NULL AND b.hop IS NOT NULL),
-              usual AS (SELECT hop, percentile_cont(0.05) WITHIN GROUP (ORDER BY rtt_us) AS rtt_us FROM trips GROUP BY hop)
-         SELECT wall_time(trips.boot_ns) AS from_ns, wall_time(trips.boot_ns) AS to_ns, trips.rtt_us AS size, trips.hop AS subject,
-                CAST(NULL AS VARCHAR) AS other, {OF_NO_PROCESS}
-         FROM trips JOIN usual ON usual.hop = trips.hop WHERE trips.rtt_us > 3 * usual.rtt_us AND trips.rtt_us > usual.rtt_us + 5000
-           AND (trips.before_us IS NULL OR trips.rtt_us > trips.before_us)"
+        "SELECT CAST(time AS BIGINT) AS from_ns, CAST({end} AS BIGINT) AS to_ns, CAST({size} AS BIGINT) AS size,
+                {subject} AS subject, CAST({other} AS VARCHAR) AS other,
+                CAST({process_id} AS BIGINT) AS process_id, CAST({tid} AS BIGINT) AS tid
+         FROM {view} WHERE {subject} IS NOT NULL ORDER BY from_ns LIMIT {MOST_ROWS}"
     )
 }
-
-/// Throttling is sampled once a second. A throttled thread waits for a CPU: where its long waits together make up half of the
-/// throttled time or more, the first of them is the begin of that; else it is as if it had ended with the second.
-const THROTTLES: &str = "SELECT t.process_id, t.kind, t.duration_ns,
-            CASE WHEN 2 * sum(r.duration_ns) > t.duration_ns THEN min(r.boot_ns - r.duration_ns)
-                 ELSE t.boot_ns - t.duration_ns END AS begin_boot_ns
-     FROM sched t LEFT JOIN sched r ON r.process_id = t.process_id AND r.kind = 'run_queue' AND 10 * r.duration_ns > t.duration_ns
-         AND r.boot_ns - r.duration_ns < t.boot_ns AND r.boot_ns > t.boot_ns - 1300000000
-     WHERE t.kind = 'throttled' GROUP BY t.process_id, t.kind, t.boot_ns, t.duration_ns";
-
-fn throttles() -> String {
-    format!(
-        "SELECT wall_time(s.begin_boot_ns) AS from_ns, wall_time(s.begin_boot_ns + s.duration_ns) AS to_ns, s.duration_ns AS size,
-                p.comm AS subject, CAST(NULL AS VARCHAR) AS other, s.process_id, 0 AS tid
-         FROM ({THROTTLES}) s JOIN processes p ON p.process_id = s.process_id"
-    )
-}
-
-fn show_throttles() -> String {
-    // One line: it is printed, to be copied.
-    let throttles = THROTTLES.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!(
-        "SELECT wall_time(s.begin_boot_ns) AS time, s.kind, s.duration_ns, p.comm, p.cgroup \
-         FROM ({throttles}) s JOIN processes p ON p.process_id = s.process_id WHERE p.comm = {{}}"
-    )
-}
-
-/// Of a process that went from program to program (a shell that became what it was told to run) the last one.
-const EXECS: &str = "SELECT wall_time(e.boot_ns) AS from_ns, wall_time(e.boot_ns) AS to_ns, 1 AS size,
-            coalesce(e.exe, e.comm) AS subject, p.comm AS other, CAST(NULL AS BIGINT) AS process_id, 0 AS tid
-     FROM (SELECT *, lead(boot_ns) OVER (PARTITION BY process_id ORDER BY boot_ns, seq) AS next_boot_ns FROM execs) e
-     LEFT JOIN processes p ON p.process_id = e.process_id
-     WHERE e.comm <> 'retrospan-recor' AND (e.process_id IS NULL OR e.next_boot_ns IS NULL)";
-
-/// Seconds in which a process used a fifth of a core, and three times its median. What the recorder used is no cause.
-const BUSY: &str = "WITH usual AS (SELECT process_id, median(cpu_ns) AS cpu_ns, count(*) AS samples FROM usage GROUP BY process_id)
-     SELECT wall_time(u.boot_ns - u.interval_ns) AS from_ns, wall_time(u.boot_ns) AS to_ns, u.cpu_ns AS size, p.comm AS subject,
-            CAST(NULL AS VARCHAR) AS other, u.process_id, 0 AS tid
-     FROM usage u JOIN processes p ON p.process_id = u.process_id JOIN usual ON usual.process_id = u.process_id
-     WHERE u.cpu_ns > 0.2 * u.interval_ns AND (usual.samples <= 3 OR u.cpu_ns > 3 * usual.cpu_ns)
-       AND p.comm <> 'retrospan-recor'";
-
-const SHOW_CONTINUED: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, p.comm, p.pid \
-     FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'continued' AND p.comm = {}";
-const SHOW_RUN_QUEUE: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid, o.comm AS had_the_cpu \
-     FROM sched s JOIN processes p ON p.process_id = s.process_id LEFT JOIN processes o ON o.process_id = s.other_process_id \
-     WHERE s.kind = 'run_queue' AND p.comm = {}";
-const SHOW_OFF_CPU: &str = "SELECT wall_time(s.boot_ns - s.duration_ns) AS time, s.kind, s.duration_ns, s.cpu, p.comm, s.tid \
-     FROM sched s JOIN processes p ON p.process_id = s.process_id WHERE s.kind = 'off_cpu' AND p.comm = {}";
-const SHOW_EXEC: &str = "SELECT wall_time(e.boot_ns) AS time, e.exe, e.argv, e.pid, parent.comm AS started_by \
-     FROM execs e LEFT JOIN processes parent ON parent.process_id = e.parent_process_id WHERE coalesce(e.exe, e.comm) = {}";
-const SHOW_CPU: &str = "SELECT wall_time(u.boot_ns - u.interval_ns) AS time, p.comm, u.pid, u.cpu_ns, u.interval_ns \
-     FROM usage u JOIN processes p ON p.process_id = u.process_id WHERE p.comm = {}";
-const SHOW_RETRANSMIT: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.tcp_seq, t.bytes, coalesce(a.hop, b.hop) AS hop \
-     FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
-     WHERE t.kind = 'retransmit' AND coalesce(t.tcp_state, 0) <> 2 AND coalesce(a.hop, b.hop) = {}";
-const SHOW_CONNECTS: &str = "SELECT opened_time AS time, connection_id, src_addr, src_port, dst_addr, dst_port, connect_ns, connect_outcome, \
-     syn_retransmits, accept_wait_ns, hop FROM connections";
-const SHOW_SYN_AGAIN: &str = "SELECT opened_time AS time, connection_id, src_addr, src_port, dst_addr, dst_port, connect_ns, connect_outcome, \
-     syn_retransmits, hop FROM connections WHERE syn_retransmits > 0 AND hop = {}";
-const SHOW_ROUND_TRIP: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, t.rtt_us, coalesce(a.hop, b.hop) AS hop \
-     FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
-     WHERE t.kind = 'rtt' AND b.hop = {}";
-const SHOW_RESET: &str = "SELECT wall_time(t.boot_ns) AS time, t.kind, coalesce(a.hop, b.hop) AS hop \
-     FROM tcp t LEFT JOIN connections a ON a.client_socket_id = t.socket_id LEFT JOIN connections b ON b.server_socket_id = t.socket_id \
-     WHERE t.kind IN ('reset_sent', 'reset_received') AND coalesce(a.hop, b.hop) = {}";
-const SHOW_OPENED: &str = "SELECT opened_time AS time, connection_id, src_addr, src_port, dst_addr, dst_port, hop \
-     FROM connections WHERE opened_time IS NOT NULL AND hop = {}";

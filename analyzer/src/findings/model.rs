@@ -236,8 +236,8 @@ pub struct DimensionShare {
 /// One thing that coincides with the spikes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cause {
-    /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed` `reset`
-    /// `reconnect` `listen_queue` `dns` `cpu`.
+    /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed`
+    /// `listen_queue` `reset` `reconnect` `dns` `cpu`.
     pub kind: String,
     /// The claim in one sentence with its numbers.
     pub claim: String,
@@ -261,8 +261,10 @@ pub struct Cause {
     pub lead_sd_s: f64,
     /// Rank correlation of its size with the excess over cycles, where both vary.
     pub dose: Option<f64>,
-    /// A statement that shows the rows.
+    /// A statement that shows the rows: those in phase with the spike.
     pub sql: String,
+    /// How many rows it shows.
+    pub rows: usize,
 }
 
 /// The same comb elsewhere.

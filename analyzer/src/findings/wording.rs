@@ -1,7 +1,7 @@
 //! Findings in sentences, and the SQL that goes with them.
 
 use super::{Cause, Cycle, HopShare, Metric, Spike};
-use crate::periodicity::refine;
+use crate::periodicity::{self, refine};
 use crate::text::duration;
 
 /// `40 ms before each onset`.
@@ -13,12 +13,37 @@ pub fn lead(lead_ns: i64) -> String {
     }
 }
 
-/// A condition that holds for `share` of the period from `origin_ns` (since 1970 UTC) on, in every cycle.
-pub fn in_phase(column: &str, period_ns: f64, origin_ns: i64, share: f64) -> String {
-    let (s, ns) = (origin_ns.div_euclid(1_000_000_000), origin_ns.rem_euclid(1_000_000_000));
-    let origin = crate::text::time(s * 1_000_000_000, 0, 0);
-    let origin = origin.trim_end_matches("+00:00");
-    format!("fold_phase({column}, {:.9}, TIMESTAMP '{origin}.{ns:09}') < {:.6}", period_ns * 1e-9, share)
+/// A part of the period, in every cycle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Phase {
+    period_s: f64,
+    origin_ns: i64,
+    /// Share of the period from the origin on.
+    share: f64,
+}
+
+impl Phase {
+    /// From one moment to another (ns since 1970 UTC), and the same in every other cycle. It is rounded outward to the
+    /// digits that a statement shows, so that [`Phase::holds`] and the statement agree.
+    pub fn new(period_ns: f64, from_ns: i64, to_ns: i64) -> Phase {
+        let origin_ns = from_ns.div_euclid(1_000_000) * 1_000_000;
+        let share = (to_ns - origin_ns) as f64 / period_ns;
+        Phase { period_s: period_ns.round() / 1e9, origin_ns, share: (share * 1e6).ceil() / 1e6 }
+    }
+
+    /// Whether it holds at a moment, ns since 1970 UTC.
+    pub fn holds(&self, at_ns: i64) -> bool {
+        self.share >= 1.0 || periodicity::phase(at_ns, self.period_s, self.origin_ns) < self.share
+    }
+
+    /// As a SQL condition on a column of times; None where it always holds.
+    pub fn condition(&self, column: &str) -> Option<String> {
+        let origin = crate::text::time(self.origin_ns, 0, 3);
+        let origin = origin.trim_end_matches("+00:00");
+        let Phase { period_s, share, .. } = self;
+        (*share < 1.0)
+            .then(|| format!("fold_phase({column}, {period_s:.9}, TIMESTAMP '{origin}') < {share:.6}"))
+    }
 }
 
 /// What is counted, in words.
@@ -228,6 +253,19 @@ mod tests {
             cycle_table,
             ..Spike::default()
         }
+    }
+
+    #[test]
+    fn a_phase_is_what_its_condition_says() {
+        let origin_ns = 1_795_194_000_123_456_789;
+        let phase = Phase::new(60_000_017_601.4, origin_ns, origin_ns + 50_000_000);
+        let condition = "fold_phase(time, 60.000017601, TIMESTAMP '2026-11-20 17:00:00.123') < 0.000841";
+        assert_eq!(phase.condition("time").as_deref(), Some(condition));
+        let later_ns = origin_ns + 7 * 60_000_017_601;
+        assert!(phase.holds(later_ns) && phase.holds(later_ns + 50_000_000));
+        assert!(!phase.holds(later_ns - 1_000_000) && !phase.holds(later_ns + 51_000_000));
+        let always = Phase::new(1e9, origin_ns, origin_ns + 2_000_000_000);
+        assert_eq!((always.holds(later_ns), always.condition("time")), (true, None));
     }
 
     #[test]

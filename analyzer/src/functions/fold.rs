@@ -10,6 +10,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use crate::periodicity::phase;
+
 /// `fold_phase(time, period_s, origin)`: which part of the period has passed, from 0 to 1, at `time` since the last
 /// multiple of the period from `origin`.
 pub fn fold_phase() -> ScalarUDF {
@@ -56,15 +58,12 @@ impl ScalarUDFImpl for FoldPhase {
             (ns(&arrays[0])?, cast(&arrays[1], &DataType::Float64)?, ns(&arrays[2])?);
         let (time, origin) = (time.as_primitive::<Int64Type>(), origin.as_primitive::<Int64Type>());
         let period_s = period_s.as_primitive::<Float64Type>();
-        let phase = |row: usize| {
+        let folded = |row: usize| {
             let known = time.is_valid(row) && origin.is_valid(row) && period_s.is_valid(row);
-            let period_ns = period_s.value(row) * 1e9;
-            (known && period_ns > 0.0).then(|| {
-                let since_ns = time.value(row).wrapping_sub(origin.value(row)) as f64;
-                (since_ns / period_ns).rem_euclid(1.0)
-            })
+            let period_s = period_s.value(row);
+            (known && period_s > 0.0).then(|| phase(time.value(row), period_s, origin.value(row)))
         };
-        let phases: Float64Array = (0..time.len()).map(phase).collect();
+        let phases: Float64Array = (0..time.len()).map(folded).collect();
         if scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&phases, 0)?));
         }

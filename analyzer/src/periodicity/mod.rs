@@ -48,3 +48,8 @@ pub struct Episode {
     /// Events were lost in it or beside it.
     pub lossy: bool,
 }
+
+/// Which part of a period has passed, from 0 to 1, at `time_ns` since the last multiple of it from `origin_ns`.
+pub fn phase(time_ns: i64, period_s: f64, origin_ns: i64) -> f64 {
+    (time_ns.wrapping_sub(origin_ns) as f64 / (period_s * 1e9)).rem_euclid(1.0)
+}

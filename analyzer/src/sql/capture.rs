@@ -40,7 +40,7 @@ pub fn register(context: &SessionContext, capture: &Capture, offset_ns: i64) -> 
 }
 
 /// The SQL function `wall_time(boot_ns)`: boot time to a timestamp, UTC.
-fn wall_time(offset_ns: i64) -> ScalarUDF {
+pub(super) fn wall_time(offset_ns: i64) -> ScalarUDF {
     let utc = || DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let convert = move |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;

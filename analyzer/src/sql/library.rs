@@ -4,6 +4,8 @@
 //! parameter (`-- @param name type = default  text`) and one line a result column
 //! (`-- @column name type  text`). The types are those of [`Type`]; that of a parameter may be followed by what is
 //! allowed (`text:one|other`, `integer:>=1`, `number:>0`), see [`Allowed`].
+//!
+//! A view is a query without parameters that SQL can name as a table (`sql::views` registers it).
 
 use std::fmt::Display;
 
@@ -29,6 +31,24 @@ pub const FILES: [(&str, &str); 14] = [
     ("top_talkers", include_str!("../../../queries/top_talkers.sql")),
     ("where_time_goes", include_str!("../../../queries/where_time_goes.sql")),
     ("who_talks_to_whom", include_str!("../../../queries/who_talks_to_whom.sql")),
+];
+
+/// Name and text of each view.
+pub const VIEWS: [(&str, &str); 14] = [
+    ("cpu_bursts", include_str!("../../../queries/views/cpu_bursts.sql")),
+    ("failed_connects", include_str!("../../../queries/views/failed_connects.sql")),
+    ("listen_queue_waits", include_str!("../../../queries/views/listen_queue_waits.sql")),
+    ("name_server_connections", include_str!("../../../queries/views/name_server_connections.sql")),
+    ("off_cpu_waits", include_str!("../../../queries/views/off_cpu_waits.sql")),
+    ("opened_connections", include_str!("../../../queries/views/opened_connections.sql")),
+    ("program_starts", include_str!("../../../queries/views/program_starts.sql")),
+    ("resets", include_str!("../../../queries/views/resets.sql")),
+    ("retransmissions", include_str!("../../../queries/views/retransmissions.sql")),
+    ("run_queue_waits", include_str!("../../../queries/views/run_queue_waits.sql")),
+    ("slow_round_trips", include_str!("../../../queries/views/slow_round_trips.sql")),
+    ("stopped", include_str!("../../../queries/views/stopped.sql")),
+    ("syn_retransmissions", include_str!("../../../queries/views/syn_retransmissions.sql")),
+    ("throttling", include_str!("../../../queries/views/throttling.sql")),
 ];
 
 /// What a parameter or column means: how it is written, and printed.
@@ -89,7 +109,7 @@ pub struct Column {
     pub doc: &'static str,
 }
 
-/// A query with its header.
+/// A query or view with its header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// Name, that of the file.
@@ -244,10 +264,20 @@ pub fn all() -> Result<Vec<Query>, String> {
     FILES.into_iter().map(|(name, sql)| parse(name, sql)).collect()
 }
 
+/// Every view, sorted by name.
+pub fn views() -> Result<Vec<Query>, String> {
+    VIEWS.into_iter().map(|(name, sql)| parse(name, sql)).collect()
+}
+
 /// The query of that name.
 pub fn find(name: &str) -> Result<Option<Query>, String> {
     let file = FILES.into_iter().find(|(known, _)| *known == name);
     file.map(|(name, sql)| parse(name, sql)).transpose()
+}
+
+/// The text of the view of that name.
+pub fn view(name: &str) -> Option<&'static str> {
+    VIEWS.into_iter().find(|(known, _)| *known == name).map(|(_, sql)| sql)
 }
 
 /// Reads a file's header.
@@ -294,145 +324,5 @@ fn word(text: &'static str) -> Option<(&'static str, &'static str)> {
     Some((word, rest.trim_start()))
 }
 
-/// The reference page of all queries, in Markdown.
-pub fn markdown() -> Result<String, String> {
-    let mut page = String::from(
-        "# The query library\n\n\
-         Written by `ACCEPT=1 cargo test` from the headers in `queries/`; do not edit.\n\n\
-         `retrospan query run NAME CAPTURE --parameter value` runs one, `retrospan query show NAME` prints its SQL.\n",
-    );
-    for query in all()? {
-        page.push_str(&format!("\n## `{}`\n\n{}\n", query.name, query.summary));
-        if !query.doc.is_empty() {
-            page.push_str(&format!("\n{}\n", query.doc.join("\n")));
-        }
-        if !query.parameters.is_empty() {
-            page.push_str("\n| parameter | type | default | meaning |\n|---|---|---|---|\n");
-        }
-        for p in &query.parameters {
-            let option = p.name.replace('_', "-");
-            let allowed = match p.allowed.words() {
-                words if words.is_empty() => words,
-                words => format!(", {words}"),
-            };
-            page.push_str(&format!(
-                "| `--{option}` | {}{allowed} | `{}` | {} |\n",
-                p.ty.name(),
-                p.default,
-                p.doc
-            ));
-        }
-        page.push_str("\n| column | type | meaning |\n|---|---|---|\n");
-        for c in &query.columns {
-            page.push_str(&format!("| `{}` | {} | {} |\n", c.name, c.ty.name(), c.doc));
-        }
-    }
-    Ok(page)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_file_is_embedded_and_documented() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../queries");
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter_map(|name| name.strip_suffix(".sql").map(str::to_owned))
-            .collect();
-        names.sort();
-        let queries = all().unwrap();
-        assert_eq!(queries.iter().map(|q| q.name).collect::<Vec<_>>(), names);
-        for query in queries {
-            assert!(query.summary.ends_with(['.', '?']), "{}", query.name);
-            assert!(!query.columns.is_empty(), "{}", query.name);
-            let docs = query.columns.iter().map(|c| c.doc).chain(query.parameters.iter().map(|p| p.doc));
-            assert!(docs.into_iter().all(|doc| doc.ends_with('.')), "{}", query.name);
-        }
-    }
-
-    #[test]
-    fn values() {
-        assert_eq!(Type::Duration.value("1.5s").unwrap(), ScalarValue::Int64(Some(1_500_000_000)));
-        assert!(Type::Duration.value("7").unwrap_err().contains("write 7s"));
-        assert!(Type::Integer.value("x").is_err());
-        assert!(Type::Number.value("NaN").is_err() && Type::Number.value("inf").is_err());
-        assert_eq!(Type::Text.value("null").unwrap(), ScalarValue::Utf8View(None));
-    }
-
-    #[test]
-    fn a_header_says_what_a_parameter_may_be() {
-        let wrong = |text: &'static str, value: &str| parameter(text).unwrap().value(value).unwrap_err();
-        let metric = "metric text:latency|errors = latency  What is counted.";
-        assert_eq!(wrong(metric, "foo"), "\"foo\": one of latency, errors is wanted");
-        assert!(parameter(metric).unwrap().value("errors").is_ok());
-        assert_eq!(wrong("bins integer:>=1 = 40  Parts.", "0"), "\"0\": at least 1 is wanted");
-        assert_eq!(wrong("period number:>0 = 600  The period, s.", "0"), "\"0\": more than 0 is wanted");
-        let kind = parameter("kind text:client|server = null  Side.").unwrap();
-        assert!(kind.value("null").is_ok() && kind.value("both").is_err());
-        assert_eq!(parameter("x integer:>y = 1  Text."), None);
-    }
-
-    #[test]
-    fn the_default_of_every_parameter_is_allowed_or_null() {
-        for query in all().unwrap() {
-            for p in query.parameters {
-                let value = p.ty.value(p.default).unwrap();
-                assert!(value.is_null() || p.allowed.holds(p.default, &value), "{}: {}", query.name, p.name);
-            }
-        }
-    }
-
-    #[test]
-    fn a_table_function_gets_its_arguments_as_text() {
-        let periods = find("periods").unwrap().unwrap();
-        let statement = periods.statement(&[("min_period", ScalarValue::Float64(Some(2.5)))]);
-        assert!(statement.contains("FROM episodes(2.5)") && statement.contains("comb(onset, $min_period)"));
-    }
-
-    /// A capture in which nothing was recorded.
-    fn empty_capture(directory: &std::path::Path) -> retrospan_formats::reader::Capture {
-        let manifest = serde_json::json!({
-            "format_version": 1, "capture_id": "00", "state": "recording", "options": {}, "probe_set": "syscalls",
-            "host": {"name": "", "boot_id": "", "kernel": "", "machine": "", "cpus": 1, "utc_offset_s": 0},
-            "recorder_version": "", "started_boot_ns": 0, "started_wall_ns": 0, "whole_until_boot_ns": 0,
-            "files": [], "losses": [],
-        });
-        let manifest = serde_json::from_value(manifest).unwrap();
-        let writer = retrospan_formats::writer::CaptureWriter::create(directory, manifest).unwrap();
-        writer.complete(retrospan_formats::manifest::Cost::default()).unwrap();
-        retrospan_formats::reader::Capture::open(directory).unwrap()
-    }
-
-    #[tokio::test]
-    async fn headers_say_what_the_plans_say() {
-        let folder = tempfile::tempdir().unwrap();
-        let context = crate::session::open(&empty_capture(&folder.path().join("empty.cap"))).unwrap();
-        for query in all().unwrap() {
-            let values: Vec<_> =
-                query.parameters.iter().map(|p| (p.name, p.ty.value(p.default).unwrap())).collect();
-            let frame = crate::session::plan(&context, &query.statement(&values)).await.unwrap();
-            let mut used: Vec<String> =
-                frame.logical_plan().get_parameter_names().unwrap().into_iter().collect();
-            used.sort();
-            let mut declared: Vec<String> = query.parameters.iter().map(|p| format!("${}", p.name)).collect();
-            declared.sort();
-            assert_eq!(declared, used, "{}: parameters", query.name);
-            let frame = frame.with_param_values(values).unwrap();
-            let names: Vec<&str> = frame.schema().fields().iter().map(|f| f.name().as_str()).collect();
-            let declared: Vec<&str> = query.columns.iter().map(|c| c.name).collect();
-            assert_eq!(declared, names, "{}: columns", query.name);
-            for (column, field) in query.columns.iter().zip(frame.schema().fields()) {
-                let fits = column.ty.fits(field.data_type());
-                assert!(fits, "{}: {} is {}", query.name, column.name, field.data_type());
-            }
-        }
-    }
-
-    #[test]
-    fn the_reference_page_is_up_to_date() {
-        crate::tables::reference::check("queries.md", &markdown().unwrap());
-    }
-}
+mod tests;

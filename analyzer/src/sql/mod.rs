@@ -1,6 +1,7 @@
 //! A capture as tables that SQL can ask.
 //!
-//! Raw tables are the capture's files, derived ones are assembled when a query first asks for one and kept on disk.
+//! Raw tables are the capture's files. Derived tables are assembled when a query first asks for one, and kept on disk.
+//! Views are statements over both, planned when a query first names one.
 
 pub mod blame;
 pub mod cache;
@@ -9,6 +10,8 @@ pub mod derived;
 pub mod held;
 pub mod library;
 pub mod parquet_table;
+pub mod reference;
 pub mod secret;
 pub mod session;
 pub mod time_filter_rule;
+pub mod views;

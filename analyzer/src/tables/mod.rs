@@ -3,7 +3,6 @@
 pub mod columns;
 pub mod dimensions;
 pub mod outcome;
-pub mod reference;
 pub mod spans;
 pub mod trace_tree;
 

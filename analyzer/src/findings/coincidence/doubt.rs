@@ -18,7 +18,7 @@ pub fn nearest(trains: &[Train], subject: &Subject<'_>) -> Option<String> {
 
 /// How much a train has for it, and what it does and lacks, in words.
 fn near(part: &Part<'_>, subject: &Subject<'_>) -> Option<(f64, String)> {
-    let Part { train, involved, bursts } = part;
+    let Part { train, involved, bursts, .. } = part;
     let met = meet(bursts, train.kind, subject);
     let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
     if seen < 2 || (seen as f64) < SEEN * hits as f64 || !train.kind.explains() {

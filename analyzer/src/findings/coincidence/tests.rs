@@ -18,13 +18,7 @@ pub(super) fn train(kind: Kind, subject: &str, times: impl IntoIterator<Item = (
         ),
         tid: 1,
     });
-    Train {
-        kind,
-        subject: subject.into(),
-        other: None,
-        times: times.collect(),
-        sql: "SELECT 1 AS time".into(),
-    }
+    Train { kind, subject: subject.into(), other: None, times: times.collect() }
 }
 
 fn found(trains: &[Train]) -> Vec<(String, String)> {
@@ -155,6 +149,19 @@ fn ordinary_short_waits_do_not_hide_the_long_ones_at_a_long_period() {
 }
 
 #[test]
+fn what_is_too_small_to_count_is_not_shown() {
+    let mut waits = waits(300_000_000);
+    let proto = waits.times[0];
+    let short = |at: i64| Happening { from_ns: at, to_ns: at + 5_000_000, size: 5e6, ..proto };
+    waits.times.extend((0..450).map(|i| short((16 * i + 4) * SECOND)));
+    waits.times.sort_by_key(|row| row.from_ns);
+    let [cause] = &ten_minutes(&[waits], &[], &[1])[..] else { panic!("one cause") };
+    assert_eq!(cause.rows, 12 * 14);
+    let condition = "FROM run_queue_waits WHERE process = 'b' AND duration_ns >= 30000000 AND fold_phase(";
+    assert!(cause.sql.contains(condition), "{}", cause.sql);
+}
+
+#[test]
 fn a_wait_is_one_threads_and_many_short_ones_side_by_side_explain_nothing() {
     // Of 14 waits of 0.3 s the busiest thread has four, of 14 of 20 ms a quarter of what a request waits.
     let found = ten_minutes(&[waits(300_000_000)], &[], &[1]);
@@ -169,8 +176,7 @@ fn every(kind: Kind, subject: &str, from_ns: i64, length_ns: i64) -> Train {
 
 #[test]
 fn a_stop_of_another_process_of_the_same_name_is_none_of_the_suspects() {
-    let mut stops = every(Kind::Stopped, "b", 100 * SECOND, 3 * SECOND);
-    stops.sql = "SELECT 1 AS time FROM processes p WHERE p.comm = 'b'".to_owned();
+    let stops = every(Kind::Stopped, "b", 100 * SECOND, 3 * SECOND);
     let other: Vec<Happening> = stops.times.iter().map(|h| Happening { process_id: Some(7), ..*h }).collect();
     let stranger = Train { times: other.clone(), ..stops.clone() };
     assert_eq!(ten_minutes(&[stranger], &[], &[1]).len(), 0);
@@ -181,7 +187,9 @@ fn a_stop_of_another_process_of_the_same_name_is_none_of_the_suspects() {
     times.sort_by_key(|h| h.from_ns);
     let found = ten_minutes(&[Train { times, ..stops }], &[], &[1, 3]);
     assert_eq!((found.len(), found[0].elsewhere), (1, 0));
-    assert!(found[0].sql.contains("p.comm = 'b' AND p.process_id IN (1, 3))"), "{}", found[0].sql);
+    let statement = "SELECT * FROM stopped WHERE process = 'b' AND process_id IN (1) AND fold_phase(time, ";
+    assert!(found[0].sql.starts_with(statement), "{}", found[0].sql);
+    assert_eq!(found[0].rows, 12);
 }
 
 #[test]
@@ -243,7 +251,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
         let phase_ns = (random.uniform() * period_ns as f64) as i64;
         let times = (0..13).map(|i| i * period_ns + phase_ns).take_while(|&at| at < 930 * SECOND);
         let job = train(Kind::Exec, "/bin/job", times.map(|at| (at, at)));
-        let bursts = joined(&job, false, &subject);
+        let bursts = joined(&Counted::new(&job, false, &subject), &subject);
         let met = meet(&bursts, Kind::Exec, &subject);
         if met.leads_ns.len() == hits.len() {
             let chance = chance(&bursts, &met, false, &subject);

@@ -1,0 +1,144 @@
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type};
+
+use super::*;
+use crate::sql::{capture, session};
+
+const PROCESSES: &str = "CREATE TABLE processes AS SELECT * FROM (VALUES
+    (1, 'shop', '/shop.slice'), (2, 'batch', '/'), (3, 'retrospan-recor', '/')) AS t (process_id, comm, cgroup)";
+
+/// A session with these tables, of which wall time is boot time.
+async fn with(tables: &[&str]) -> SessionContext {
+    let context = session::empty().unwrap();
+    context.register_udf(capture::wall_time(0));
+    register(&context).unwrap();
+    for table in tables {
+        context.sql(table).await.unwrap().collect().await.unwrap();
+    }
+    context
+}
+
+/// The rows of a query as integers.
+async fn rows(context: &SessionContext, query: &str) -> Vec<Vec<i64>> {
+    let batches = session::plan(context, query).await.unwrap().collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns = batch.columns().iter().map(|column| cast(column, &DataType::Int64).unwrap());
+        let columns: Vec<_> = columns.collect();
+        let value = |row| columns.iter().map(move |c| c.as_primitive::<Int64Type>().value(row)).collect();
+        rows.extend((0..batch.num_rows()).map(value));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn nothing_is_planned_before_it_is_asked_for() {
+    // No view could be planned here: there are no tables.
+    let context = with(&[]).await;
+    let listed =
+        rows(&context, "SELECT count(*) FROM information_schema.tables WHERE table_type = 'VIEW'").await;
+    assert!(listed[0][0] >= library::VIEWS.len() as i64, "{listed:?}");
+    assert!(session::plan(&context, "SELECT * FROM stopped").await.is_err());
+    let session = context.state_weak_ref();
+    drop(context);
+    assert!(session.upgrade().is_none(), "its views keep a session alive");
+}
+
+#[tokio::test]
+async fn throttling_begins_with_the_long_waits_that_make_it_up() {
+    let sched = "CREATE TABLE sched AS SELECT * FROM (VALUES
+        (9600000000, 400000000, 'run_queue', 11, 1), (10000000000, 600000000, 'throttled', 11, 1),
+        (19700000000, 200000000, 'run_queue', 11, 1), (20000000000, 600000000, 'throttled', 11, 1),
+        (29300000000, 50000000, 'run_queue', 11, 1), (29900000000, 400000000, 'run_queue', 11, 1),
+        (29950000000, 400000000, 'run_queue', 22, 2), (30000000000, 600000000, 'throttled', 11, 1))
+        AS t (boot_ns, duration_ns, kind, pid, process_id)";
+    let context = with(&[PROCESSES, sched]).await;
+    let query =
+        "SELECT CAST(time AS BIGINT) / 1000000, CAST(end_time AS BIGINT) / 1000000, pid FROM throttling
+                 WHERE process = 'shop' AND cgroup = '/shop.slice' ORDER BY time";
+    // The second one's waits are too short to make it up, the third one's first wait too short to belong to it.
+    let expected = [[9_200, 9_800, 11], [19_400, 20_000, 11], [29_500, 30_100, 11]];
+    assert_eq!(rows(&context, query).await, expected);
+}
+
+#[tokio::test]
+async fn a_round_trip_is_slow_where_it_rises_far_above_the_usual() {
+    let connections = "CREATE TABLE connections AS SELECT 7 AS connection_id, 1 AS client_socket_id,
+                       2 AS server_socket_id, 'a -> b:1' AS hop";
+    let usual: Vec<String> = (0..40).map(|at| format!("({at}, 0, 'rtt', 2, 1000)")).collect();
+    let tcp = format!(
+        "CREATE TABLE tcp AS SELECT * FROM (VALUES {}, (50, 0, 'rtt', 2, 9000), (51, 0, 'rtt', 2, 8000),
+         (52, 0, 'rtt', 2, 5900), (53, 0, 'rtt', 2, 6100), (60, 0, 'rtt', 1, 50000), (61, 0, 'reset_sent', 2, NULL))
+         AS t (boot_ns, seq, kind, socket_id, rtt_us)",
+        usual.join(", ")
+    );
+    let context = with(&[connections, &tcp]).await;
+    let query = "SELECT time, rtt_us, usual_rtt_us, connection_id FROM slow_round_trips ORDER BY time";
+    assert_eq!(rows(&context, query).await, [[50, 9_000, 1_000, 7], [53, 6_100, 1_000, 7]]);
+}
+
+#[tokio::test]
+async fn a_cpu_burst_is_far_above_the_median_of_its_process() {
+    let second = |end_s: i64, process_id: i64, cpu_ms: i64| {
+        format!("({end_s}000000000, 1000000000, {process_id}0, {process_id}, {cpu_ms}000000)")
+    };
+    let mut seconds: Vec<String> = (1..6).map(|end_s| second(end_s, 1, 100)).collect();
+    // Twice its median, and three times its median and more.
+    seconds.extend([second(6, 1, 250), second(7, 1, 400)]);
+    // A short life has no median; of it what is more than a fifth of a core.
+    seconds.extend([second(2, 2, 300), second(3, 2, 300), second(4, 2, 150), second(3, 3, 900)]);
+    let usage = format!(
+        "CREATE TABLE usage AS SELECT * FROM (VALUES {}) AS t (boot_ns, interval_ns, pid, process_id, cpu_ns)",
+        seconds.join(", ")
+    );
+    let context = with(&[PROCESSES, &usage]).await;
+    let query = "SELECT CAST(time AS BIGINT) / 1000000000, process_id, cpu_ns / 1000000 FROM cpu_bursts
+                 ORDER BY time, process_id";
+    assert_eq!(rows(&context, query).await, [[1, 2, 300], [2, 2, 300], [6, 1, 400]]);
+}
+
+#[tokio::test]
+async fn of_a_process_the_last_program_counts() {
+    let execs = "CREATE TABLE execs AS SELECT * FROM (VALUES
+        (10, 1, 5, 1, 2, '/bin/sh', 'sh', 'sh'), (20, 2, 5, 1, 2, '/bin/gzip', 'gzip', 'gzip'),
+        (30, 3, 6, NULL, 2, NULL, 'true', 'true'), (40, 4, 6, NULL, 2, '/bin/true', 'true', 'true'),
+        (50, 5, 7, 3, 2, '/bin/retrospan-record', 'retrospan-record', 'retrospan-recor'))
+        AS t (boot_ns, seq, pid, process_id, parent_process_id, exe, argv, comm)";
+    let context = with(&[PROCESSES, execs]).await;
+    let query = "SELECT time FROM program_starts WHERE started_by = 'batch'
+                 AND program IN ('/bin/gzip', 'true', '/bin/true') ORDER BY time";
+    assert_eq!(rows(&context, query).await, [[20], [30], [40]]);
+    assert_eq!(rows(&context, "SELECT count(*) FROM program_starts").await, [[3]]);
+}
+
+#[tokio::test]
+async fn connections_are_placed_where_they_waited() {
+    let connections = "CREATE TABLE connections AS SELECT arrow_cast(opened, 'Timestamp(Nanosecond, Some(\"UTC\"))')
+            AS opened_time, hop, connect_ns, connect_outcome, syn_retransmits, accept_wait_ns, src_addr, src_port,
+            dst_addr, dst_port, connection_id, client_process_id, server_process_id
+        FROM (VALUES
+            (1000, 'a -> b:80', 200, 'ok', 0, 6000000, 'x', 1, 'y', 80, 1, 1, 2),
+            (2000, 'a -> b:80', 300, 'ok', 2, 4000000, 'x', 2, 'y', 80, 2, 1, 2),
+            (3000, 'a -> b:80', 400, 'refused', 0, NULL, 'x', 3, 'y', 80, 3, 1, 2),
+            (4000, 'a -> b:80', NULL, 'abandoned', 1, NULL, 'x', 4, 'y', 80, 4, 1, 2),
+            (5000, 'a -> c:53', 100, 'ok', NULL, NULL, 'x', 5, 'z', 53, 5, 1, 2),
+            (NULL, 'a -> b:80', NULL, NULL, 3, 9000000, 'x', 6, 'y', 80, 6, 1, 2))
+        AS t (opened, hop, connect_ns, connect_outcome, syn_retransmits, accept_wait_ns, src_addr, src_port, dst_addr,
+              dst_port, connection_id, client_process_id, server_process_id)";
+    let context = with(&[connections]).await;
+    for (view, columns, expected) in [
+        ("listen_queue_waits", "time, end_time, duration_ns", vec![vec![1_200, 6_001_200, 6_000_000]]),
+        (
+            "syn_retransmissions",
+            "time, end_time, syn_retransmits",
+            vec![vec![2000, 2300, 2], vec![4000, 4000, 1]],
+        ),
+        ("failed_connects", "time, end_time, connection_id", vec![vec![3000, 3400, 3]]),
+        ("opened_connections", "connection_id", vec![vec![1], vec![2], vec![3], vec![4]]),
+        ("name_server_connections", "time, connection_id", vec![vec![5000, 5]]),
+    ] {
+        let query = format!("SELECT {columns} FROM {view} ORDER BY time");
+        assert_eq!(rows(&context, &query).await, expected, "{view}");
+    }
+}
