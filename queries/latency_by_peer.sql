@@ -2,7 +2,7 @@
 --
 -- One row for each side that was recorded: a `client` row holds what the caller waited, a `server` row what the answering process
 -- took; the difference is network and queueing. Only requests with an answer count into the percentiles, each of which
--- is a duration that occurred (nearest rank); `failed` counts the others and answers with status 500 and more.
+-- is a duration that occurred (nearest rank); `failed` counts the others and answers that say that the server failed.
 --
 -- @param min_requests integer = 1  Fewest requests of a row.
 -- @param kind text:client|server = null  Only this side.
@@ -11,7 +11,7 @@
 -- @column kind text  `client` or `server`.
 -- @column process text  Process of this side.
 -- @column peer text  The other side: address and port of the server, or the address of the client.
--- @column method text  Method.
+-- @column method text  Method, or command.
 -- @column path text  Path, null with `--by-path no`.
 -- @column requests integer  Requests.
 -- @column failed integer  Requests that did not end well.
@@ -47,8 +47,8 @@ FROM (
         SELECT kind,
                process,
                CASE WHEN kind = 'server' THEN src_addr ELSE concat(dst_addr, ':', dst_port) END AS peer,
-               method,
-               CASE WHEN $by_path = 'yes' THEN path END AS path,
+               operation AS method,
+               CASE WHEN $by_path = 'yes' THEN coalesce(route, target) END AS path,
                outcome,
                CASE WHEN outcome IN ('ok', 'error') THEN duration_ns END AS answered_ns
         FROM spans

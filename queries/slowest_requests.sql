@@ -14,7 +14,7 @@
 -- @column kind text  `client` or `server`.
 -- @column process text  Process.
 -- @column destination text  Address and port of the answering side.
--- @column method text  Method.
+-- @column method text  Method, or command.
 -- @column path text  Path.
 -- @column status integer  Status, null where none was seen.
 -- @column outcome text  How it ended.
@@ -44,8 +44,8 @@ SELECT s.start_time,
        s.kind,
        s.process,
        concat(s.dst_addr, ':', s.dst_port) AS destination,
-       s.method,
-       s.path,
+       s.operation AS method,
+       s.target AS path,
        s.status,
        s.outcome,
        h.hop AS slowest_hop,

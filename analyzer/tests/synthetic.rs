@@ -1,10 +1,11 @@
 //! Made captures, looked at as the default command looks: what was put in comes out, and nothing else.
 
 use retrospan_analyzer::findings::find::find;
+use retrospan_analyzer::findings::groups::By;
 use retrospan_analyzer::findings::search::Options;
 use retrospan_analyzer::findings::{self, Findings, Spike};
 use retrospan_analyzer::session;
-use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble, Truth, write};
+use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Speech, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
 
 /// Five minutes at 10 requests a second.
@@ -22,6 +23,10 @@ fn plan(seed: u64) -> Plan {
 }
 
 fn found(plan: &Plan) -> (Truth, Findings) {
+    found_by(plan, &By::ALL)
+}
+
+fn found_by(plan: &Plan, by: &[By]) -> (Truth, Findings) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let directory = folder.path().join("made.cap");
     let truth = write(&directory, plan).expect("a capture");
@@ -29,7 +34,8 @@ fn found(plan: &Plan) -> (Truth, Findings) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let findings = runtime.block_on(async {
         let context = session::open(&capture).expect("tables");
-        let findings = find(&context, &capture, &Options::default(), &|_| ()).await.expect("findings");
+        let options = Options { by: by.to_vec(), ..Options::default() };
+        let findings = find(&context, &capture, &options, &|_| ()).await.expect("findings");
         for cause in findings.spikes.iter().flat_map(|spike| &spike.causes) {
             let rows = context.sql(&cause.sql).await.expect(&cause.sql).count().await.expect(&cause.sql);
             assert_eq!(rows, cause.rows, "{}: {}", cause.claim, cause.sql);
@@ -86,6 +92,38 @@ fn the_statement_of_a_cause_shows_the_rows_that_it_counts() {
             shows_each(spike, kind, &subject);
         }
     }
+}
+
+#[test]
+fn a_stall_of_redis_is_found_as_one_of_http_is() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let place = Place { hop: 2, part: Part::Server };
+    let trouble = Trouble { place, shape: Shape::Freeze, width_s: 1.0 };
+    let plan = Plan { comb, trouble, speech: Speech::Redis, cause: Some(Cause::Stopped), ..plan(6) };
+    let (truth, findings) = found(&plan);
+    assert!(findings.searched.spans >= 6 * truth.requests, "{:?}", findings.searched);
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    assert!((spike.period_s / 23.0 - 1.0).abs() < 0.01, "{}", spike.sentence);
+    assert_eq!((&spike.hop, spike.hops[0].part.as_str()), (&truth.hop, "server"), "{}", spike.sentence);
+    assert_eq!((spike.causes[0].kind.as_str(), spike.causes[0].subject.as_str()), ("stopped", "shop"));
+    // By route, each of its commands is a group, whoever wrote it in which case.
+    let (_, findings) = found_by(&Plan { cause: None, ..plan }, &[By::Route]);
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    let commands = ["GET on ", "HGETALL on ", "CONFIG GET on "];
+    assert!(commands.iter().any(|command| spike.stream.starts_with(command)), "{}", spike.stream);
+    assert!(spike.sql.contains("operation = '") && !spike.sql.contains("method"), "{}", spike.sql);
+}
+
+#[test]
+fn errors_of_redis_are_failures() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let place = Place { hop: 2, part: Part::Server };
+    let trouble = Trouble { place, shape: Shape::Errors, width_s: 1.0 };
+    let (truth, findings) = found(&Plan { comb, trouble, speech: Speech::Redis, ..plan(4) });
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    let top = &spike.hops[0];
+    assert_eq!((&top.hop, top.part.as_str()), (&truth.hop, "server"), "{}", spike.sentence);
+    assert!(top.failures > 50 && top.share > 0.99, "{top:?}");
 }
 
 #[test]

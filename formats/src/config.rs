@@ -11,6 +11,9 @@ pub const SOCKET_PLACES: u32 = 65_536;
 /// Most `--comm` names.
 pub const MAX_COMMS: usize = 8;
 
+/// Most beginnings of data that the kernel programs are told of.
+pub const MAX_SIGNATURES: usize = 16;
+
 /// Helper number that stands in the object for a call of the kernel's `bpf_rdonly_cast`: the recorder writes the running
 /// kernel's own number over it. Where that kernel has none the call is unreachable.
 pub const CAST_CALL: i32 = 0x0ca5_7ca5;
@@ -81,6 +84,51 @@ pub struct PortRange {
     pub last: u16,
 }
 
+/// How much is kept of data that begins so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Keep {
+    /// As much as after a change of direction (`--snaplen`).
+    Turn = 0,
+    /// The same, and a head of lines that ends with an empty one is read to that end.
+    Head = 1,
+    /// The same, where the head comes behind this line.
+    HeadBehindLine = 2,
+}
+
+/// How data begins that the kernel programs look at: at most 8 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Zeroable, Pod)]
+pub struct Signature {
+    /// The bytes, little-endian.
+    pub word: u64,
+    /// Those bits of them that count.
+    pub mask: u64,
+    /// How many bytes.
+    pub bytes: u32,
+    /// A [`Keep`].
+    pub keep: u32,
+}
+
+impl Signature {
+    /// Data that begins with these bytes, at most 8.
+    pub const fn of(bytes: &[u8], keep: Keep) -> Signature {
+        Signature::masked(bytes, &[0xff; 8], keep)
+    }
+
+    /// Data that begins with these bytes, at most 8, as far as the bits of `mask` go.
+    pub const fn masked(bytes: &[u8], mask: &[u8], keep: Keep) -> Signature {
+        let mut signature = Signature { word: 0, mask: 0, bytes: bytes.len() as u32, keep: keep as u32 };
+        let mut at = 0;
+        while at < bytes.len() {
+            signature.word |= ((bytes[at] & mask[at]) as u64) << (8 * at);
+            signature.mask |= (mask[at] as u64) << (8 * at);
+            at += 1;
+        }
+        signature
+    }
+}
+
 /// The whole configuration.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Zeroable, Pod)]
@@ -120,6 +168,12 @@ pub struct Config {
     pub words_type: u32,
     /// Places for sockets, a power of two.
     pub socket_places: u32,
+    /// How many of `signatures` begin a head, the first ones.
+    pub head_signatures: u32,
+    /// How many of `signatures` are used.
+    pub used_signatures: u32,
+    /// How messages of the protocols begin that are read.
+    pub signatures: [Signature; MAX_SIGNATURES],
     /// `--port`.
     pub ports: [PortRange; MAX_PORT_RANGES],
     /// `--comm`, NUL-padded.

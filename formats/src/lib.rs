@@ -3,8 +3,7 @@
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
 //!   [`tcp`]: the numbers in them.
 //! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
-//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], and [`http1`], the framing
-//!   that both the recorder's redaction and the analyzer's messages are read with; [`units`] of their command lines.
+//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`]; [`units`] of both programs' command lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
@@ -17,8 +16,6 @@ pub mod directory;
 pub mod error;
 #[cfg(feature = "capture")]
 pub mod fault;
-#[cfg(feature = "capture")]
-pub mod http1;
 #[cfg(feature = "capture")]
 pub mod manifest;
 #[cfg(feature = "capture")]

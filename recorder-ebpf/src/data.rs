@@ -221,9 +221,12 @@ fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> b
     let bytes = bounded(available, 8);
     // SAFETY: the helper writes at most 8 bytes, or zeroes them.
     unsafe { bpf_probe_read_user((&raw mut words).cast(), bytes as u32, address as *const _) };
-    let told = rules::start(words[0], available);
+    let heads = config!(head_signatures);
+    let known = rules::signature(heads::signature_at, 0, heads, words[0], available);
+    let told = rules::start(known, words[0], available);
     if told == Start::No {
-        return false;
+        let used = config!(used_signatures);
+        return rules::signature(heads::signature_at, heads, used, words[0], available).is_some();
     }
     if told == Start::Perhaps && available > 8 {
         let bytes = bounded(available - 8, 8 * LATER_WORDS as u64);

@@ -7,14 +7,17 @@
 
 use crate::{
     gather::{Area, gather, step_bytes},
+    kernel::config,
     maps::{Data, InCall},
     ring::{BODY, HEADER, Room, bounded, reserve_at},
     rules::{
-        Keeps, LATER_WORDS, Start, WINDOW, behind_head, place, place_at_start, scan, start, start_later,
+        Keeps, LATER_WORDS, Start, WINDOW, behind_head, place, place_at_start, scan, signature, start,
+        start_later,
     },
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::{mem::size_of, ptr};
+use retrospan_formats::config::Signature;
 use retrospan_formats::event::{MAX_HEAD_BYTES, MAX_SNAP_BYTES, MORE_BYTES, More, Record, loss};
 
 const MORE_BODY: usize = HEADER + size_of::<More>();
@@ -31,6 +34,17 @@ const GOES_ON: i32 = 1;
 /// ... or the last one.
 const ENDS: i32 = 2;
 
+/// A signature of the configuration.
+#[inline(always)]
+pub fn signature_at(index: usize) -> Signature {
+    Signature {
+        word: config!(signatures[index].word),
+        mask: config!(signatures[index].mask),
+        bytes: config!(signatures[index].bytes),
+        keep: config!(signatures[index].keep),
+    }
+}
+
 /// The first bytes of some data.
 pub type Words = [u64; LATER_WORDS + 1];
 
@@ -42,12 +56,13 @@ pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: 
     // SAFETY: null or valid; the verifier insists on the check.
     let (Some(words), Some(data)) = (unsafe { (words.as_ref(), data.as_ref()) }) else { return 0 };
     let first = words[0];
-    let mut told = start(first, available);
+    let known = signature(signature_at, 0, config!(head_signatures), first, available);
+    let mut told = start(known, first, available);
     if told == Start::Perhaps && available > 8 {
         let ended = first >> 56 == b' ' as u64;
         told = start_later([words[1], words[2], words[3]], available - 8, ended);
     }
-    let place = place_at_start(first, told);
+    let place = place_at_start(told);
     if place == place::OUTSIDE {
         return 0;
     }

@@ -1,7 +1,7 @@
 //! The decisions of the kernel programs that need no kernel: plain integers in, plain integers out,
 //! so that they are tested on the host like any other code.
 
-use retrospan_formats::config::{MAX_PORT_RANGES, PortRange};
+use retrospan_formats::config::{Keep, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, Signature};
 
 /// What a filter says about a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,10 @@ pub enum Start {
     Perhaps,
     /// `METHOD ` and the first byte of a target.
     Request,
-    /// `HTTP/1.`.
-    Response,
+    /// A signature of [`Keep::Head`].
+    Head,
+    /// A signature of [`Keep::HeadBehindLine`].
+    HeadBehindLine,
 }
 
 /// A text of at most 8 bytes as a little-endian word.
@@ -74,7 +76,6 @@ const fn low(bytes: u64) -> u64 {
 
 const VERSION: u64 = word(b"HTTP/1.");
 const VERSION_MASK: u64 = low(7);
-const PREFACE: u64 = word(b"PROXY ");
 
 /// The bytes of a token (RFC 9110, section 5.6.2), one bit each: the lower 64, then the upper.
 const TOKEN: [u64; 2] = {
@@ -99,14 +100,54 @@ fn is_token(byte: u64) -> bool {
     byte < 128 && bits >> (byte & 63) & 1 != 0
 }
 
-/// What data begins with, by its first word (little-endian, `available` of the data's bytes are there). Any token may be a
-/// method; a path, `*` or `http` that follows it tells a request from text.
+/// The first signature in this range that data matches whose first word (little-endian) is `first`, as far as the `available`
+/// bytes of it that are there go.
 #[inline(always)]
-pub fn start(first: u64, available: u64) -> Start {
-    let known = low(if available < 7 { available } else { 7 });
-    if available != 0 && (first ^ VERSION) & known == 0 {
-        return if available < 7 { Start::Perhaps } else { Start::Response };
+pub fn signature(
+    signature_at: impl Fn(usize) -> Signature,
+    from: u32,
+    to: u32,
+    first: u64,
+    available: u64,
+) -> Option<Signature> {
+    let mut index = from as usize;
+    while index < MAX_SIGNATURES {
+        if index >= to as usize || available == 0 {
+            break;
+        }
+        let known = signature_at(index);
+        let differs = (first ^ known.word) & known.mask;
+        // Mostly all of its bytes are there, and the first of them tells.
+        if differs == 0 || (available < u64::from(known.bytes) && differs & low(available) == 0) {
+            return Some(known);
+        }
+        index += 1;
     }
+    None
+}
+
+/// What data begins with, by its first word (little-endian, `available` of the data's bytes are there) and the signature of
+/// a head that it matches.
+#[inline(always)]
+pub fn start(signature: Option<Signature>, first: u64, available: u64) -> Start {
+    let (keep, whole) = match signature {
+        Some(known) => (known.keep, available >= u64::from(known.bytes)),
+        None => (Keep::Turn as u32, true),
+    };
+    if keep == Keep::Head as u32 {
+        return if whole { Start::Head } else { Start::Perhaps };
+    }
+    match request(first, available) {
+        // The line may have the form of a request.
+        Start::No if keep == Keep::HeadBehindLine as u32 && whole => Start::HeadBehindLine,
+        told => told,
+    }
+}
+
+/// Whether data begins with a request line. Any token may be a method, which no list of signatures can say; a path, `*` or
+/// `http` that follows it tells a request from text.
+#[inline(always)]
+fn request(first: u64, available: u64) -> Start {
     let mut index = 0;
     while index < 8 {
         if index >= available {
@@ -213,11 +254,11 @@ pub fn behind_head(next: u64, available: u64) -> u64 {
 
 /// The place behind no byte yet of data that begins so; [`place::OUTSIDE`] where it is no message.
 #[inline(always)]
-pub fn place_at_start(first: u64, start: Start) -> u64 {
+pub fn place_at_start(start: Start) -> u64 {
     match start {
-        Start::No if first & low(6) == PREFACE => place::PREFACE,
+        Start::HeadBehindLine => place::PREFACE,
         Start::No => place::OUTSIDE,
-        Start::Response => place::LINE,
+        Start::Head => place::LINE,
         Start::Request | Start::Perhaps => place::REQUEST_LINE,
     }
 }
@@ -398,6 +439,20 @@ mod tests {
         assert_eq!(match_ports(|index| RANGES[index], 2, 0, 0, true), Answer::NotYet);
     }
 
+    /// The signatures of all protocols, those of heads first.
+    fn signatures() -> (Vec<Signature>, u32) {
+        let all =
+            || retrospan_protocols::PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied();
+        let is_head = |known: &Signature| known.keep != Keep::Turn as u32;
+        let sorted = all().filter(is_head).chain(all().filter(|known| !is_head(known))).collect();
+        (sorted, all().filter(is_head).count() as u32)
+    }
+
+    fn start_of(first: u64, available: u64) -> Start {
+        let (all, heads) = signatures();
+        start(signature(|index| all[index], 0, heads, first, available), first, available)
+    }
+
     fn begins(text: &[u8]) -> Start {
         let mut bytes = [0xff; 8 * (LATER_WORDS + 1)];
         let used = text.len().min(bytes.len());
@@ -405,7 +460,7 @@ mod tests {
         let words: Vec<u64> =
             bytes.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
         let available = text.len() as u64;
-        match start(words[0], available) {
+        match start_of(words[0], available) {
             Start::Perhaps if available > 8 => {
                 start_later([words[1], words[2], words[3]], available - 8, words[0] >> 56 == u64::from(b' '))
             }
@@ -439,8 +494,8 @@ mod tests {
                 assert_eq!(told, if whole { Start::Request } else { Start::Perhaps }, "{head} cut to {cut}");
             }
         }
-        assert_eq!(begins(b"HTTP/1.0 200 OK"), Start::Response);
-        assert_eq!(begins(b"HTTP/1."), Start::Response);
+        assert_eq!(begins(b"HTTP/1.0 200 OK"), Start::Head);
+        assert_eq!(begins(b"HTTP/1."), Start::Head);
         for cut in 1..7 {
             assert_eq!(begins(&b"HTTP/1."[..cut]), Start::Perhaps);
         }
@@ -478,7 +533,7 @@ mod tests {
         let used = text.len().min(8);
         at_start[..used].copy_from_slice(&text[..used]);
         let first = u64::from_le_bytes(at_start);
-        let keeper = std::cell::Cell::new(place_at_start(first, start(first, text.len() as u64)));
+        let keeper = std::cell::Cell::new(place_at_start(start_of(first, text.len() as u64)));
         let mut done = 0;
         for size in sizes {
             let piece = &text[done..text.len().min(done + size.min(WINDOW as usize))];

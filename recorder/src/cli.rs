@@ -80,7 +80,7 @@ pub struct Cli {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PayloadArg {
-    /// Heads of HTTP messages; query values, and headers not known to be harmless, are blanked
+    /// Message heads without what may be secret: names and lengths, of HTTP also values known to be harmless
     Heads,
     /// All bytes up to --snaplen: may hold passwords and personal data
     Full,

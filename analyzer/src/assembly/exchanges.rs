@@ -1,15 +1,14 @@
 //! Messages of one socket in, spans out: every request gets one, its answer is paired with it, and it ends once.
 //!
-//! The k-th answer on a connection answers its k-th request; interim answers (1xx) are no answers. Where calls are missing,
+//! The k-th answer on a connection answers its k-th request; answers that only announce another (1xx of HTTP) are none. Where calls are missing,
 //! or bytes came that may be requests of another kind, that count cannot be trusted: what may be touched is `lost` until the
 //! connection is quiet again.
 
 use std::collections::VecDeque;
 
-use retrospan_formats::http1::{Direction, HeadInfo};
+use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol, Status};
 
 use crate::assembly::connections::SocketIndex;
-use crate::assembly::heads::{self, Head};
 use crate::assembly::messages::Notice;
 use crate::assembly::outcomes::{Answer, Ending, Exchanged, Length, Other, decide, must_wait};
 use crate::assembly::side::Side;
@@ -37,17 +36,29 @@ impl Extent {
         self.complete = true;
     }
 
-    /// What is known of where it ends, if it is an answer to a request of this head.
-    fn length(&self, request: &Head) -> Length {
+    /// What is known of where it ends, if it is an answer to this request.
+    fn length(&self, request: &Operation) -> Length {
         if self.complete {
             return Length::Whole;
         }
         // An answer to HEAD has a length and no body.
         let bare = self.head_bytes > 0 && self.end <= self.begin + self.head_bytes;
-        if self.endless || (request.method.is_none() && bare) {
+        if self.endless || (request.name.is_none() && bare) {
             return Length::Unknown { may_end: self.may_end };
         }
         if self.until_close { Length::UntilClose } else { Length::Owed }
+    }
+}
+
+impl Response {
+    /// That of a request to which none will come.
+    fn none(moment: Moment) -> Response {
+        let extent = Extent { complete: true, ..Extent::begin(0, moment) };
+        Response { extent, status: Status::default(), head_ns: moment.exit_ns }
+    }
+
+    fn is_none(&self) -> bool {
+        self.extent.complete && self.extent.end == 0
     }
 }
 
@@ -62,10 +73,11 @@ impl Span {
             unparsed_ns: self.unparsed_ns,
             answer: self.response.map(|r| Answer {
                 status: r.status,
+                failed: self.protocol.failed(r.status),
                 head_ns: r.head_ns,
                 last: r.extent.last,
                 end: r.extent.end,
-                length: r.extent.length(&self.head),
+                length: r.extent.length(&self.operation),
             }),
             unread: closing.unread,
             counted: closing.counted,
@@ -110,6 +122,7 @@ pub enum Change {
 /// The exchanges of one socket.
 #[derive(Clone, Debug)]
 pub struct Exchanges {
+    protocol: &'static dyn Protocol,
     socket: SocketIndex,
     side: Side,
     /// Requests whose span is not decided, in order.
@@ -131,23 +144,33 @@ pub struct Exchanges {
     uncertain: bool,
     /// A request was sent before the answer to the one before it.
     pipelined: bool,
+    /// Bytes of answers came last at that did not tell whose answers they are, ns.
+    unplaced_ns: i64,
     /// Requests so far.
     pub requests: u32,
     /// The last request's.
-    last_head: Head,
+    last_operation: Operation,
     /// Decided last, with what tells spans at one place apart.
     decided: VecDeque<(SpanIndex, u64)>,
 }
 
 /// Pipelined requests that one unseen event may have decided wrongly.
 const MAX_DECIDED: usize = 64;
+/// Requests that wait at most; those that a peer never answers must not cost memory.
+const MAX_OPEN: usize = 4096;
 /// Answers that wait for their request.
 const MAX_EARLY: usize = 64;
 
 impl Exchanges {
     /// No exchange yet. `from_start`: nor was there one before the recording.
-    pub fn new(socket: SocketIndex, side: Side, from_start: bool) -> Exchanges {
+    pub fn new(
+        protocol: &'static dyn Protocol,
+        socket: SocketIndex,
+        side: Side,
+        from_start: bool,
+    ) -> Exchanges {
         Exchanges {
+            protocol,
             socket,
             side,
             open: VecDeque::new(),
@@ -159,10 +182,16 @@ impl Exchanges {
             unknown: false,
             uncertain: false,
             pipelined: false,
+            unplaced_ns: i64::MIN,
             requests: 0,
-            last_head: Head::default(),
+            last_operation: Operation::default(),
             decided: VecDeque::new(),
         }
+    }
+
+    /// What is spoken.
+    pub fn protocol(&self) -> &'static dyn Protocol {
+        self.protocol
     }
 
     /// Which side of its connection the socket is on.
@@ -184,12 +213,15 @@ impl Exchanges {
             (Direction::Requests, Notice::Begin { position, seq, moment }) => {
                 self.request(position, seq, moment, live, closing, changes);
             }
-            (Direction::Requests, Notice::Head { bytes, info, .. }) => {
+            (Direction::Requests, Notice::Head { bytes, info, moment }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.head = heads::read(Direction::Requests, bytes, &self.last_head);
-                self.last_head = span.head.clone();
+                span.operation = self.protocol.read(Direction::Requests, bytes, &self.last_operation);
+                self.last_operation = span.operation.clone();
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
+                if info.is_some_and(|info| info.unanswered) {
+                    span.response = Some(Response::none(moment));
+                }
                 changes.push(Change::Headed(index));
             }
             (Direction::Requests, Notice::Progress { position, moment }) => {
@@ -202,15 +234,22 @@ impl Exchanges {
                     self.close_endless(live, closing, changes);
                     self.understood = false;
                     self.unknown = true;
-                } else if let Some(request) = self.last_request(live) {
-                    request.endless = true;
-                    request.progress(position, moment);
+                } else {
+                    // Of several that are sent at once the others may be among them.
+                    self.understood &= !self.pipelined;
+                    if let Some(request) = self.last_request(live) {
+                        request.endless = true;
+                        request.progress(position, moment);
+                    }
                 }
             }
             (Direction::Requests, Notice::End { position, body_bytes, moment }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
                 span.request.complete(position, body_bytes, moment);
+                if span.response.is_some_and(|response| response.is_none()) {
+                    span.response = Some(Response::none(moment));
+                }
                 if span.answered() {
                     self.settle(index, live, closing, changes);
                 }
@@ -226,6 +265,7 @@ impl Exchanges {
                 self.response_extent(live, |extent| extent.progress(position, moment));
             }
             (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
+                self.unplaced_ns = moment.exit_ns;
                 self.unplaced(in_message, position, moment, live);
             }
             (Direction::Requests, Notice::MayEnd { position, moment }) => {
@@ -273,6 +313,9 @@ impl Exchanges {
         let left: Vec<_> = self.open.drain(..).chain(self.doubtful.drain(..)).collect();
         for index in left {
             let Some(span) = live.get_mut(index) else { continue };
+            // Its answer may be among what was not understood: which of several that wait have one is not known.
+            let unplaced = span.response.is_none() && span.unparsed_ns.is_none();
+            span.damaged |= unplaced && self.unplaced_ns >= span.start_ns;
             let exchanged = span.exchanged(closing);
             span.fate = Some(decide(&exchanged, closing.ending, closing.now_ns, lossy(span.start_ns)));
             changes.push(Change::Finished(index));
@@ -302,12 +345,13 @@ impl Exchanges {
         // The next answer may be that of a request which was not understood.
         self.uncertain |= std::mem::take(&mut self.unknown);
         let span = Span {
+            protocol: self.protocol,
             socket: self.socket,
             side: self.side,
             number: self.requests,
             seq,
             start_ns: if self.side == Side::Client { moment.enter_ns } else { moment.exit_ns },
-            head: Head::default(),
+            operation: Operation::default(),
             request: Extent::begin(position, moment),
             response: None,
             damaged: self.uncertain,
@@ -316,6 +360,9 @@ impl Exchanges {
             link: Link::default(),
         };
         let index = live.insert(span);
+        if self.open.len() == MAX_OPEN {
+            self.give_up_first(live, closing, changes);
+        }
         self.requests = self.requests.saturating_add(1);
         self.open.push_back(index);
         changes.push(Change::Began(index));
@@ -376,9 +423,9 @@ impl Exchanges {
         let Some(mut extent) = self.response else { return };
         let status = match info {
             Some(info) => info.status,
-            None => heads::read(Direction::Responses, bytes, &self.last_head).status,
+            None => self.protocol.read(Direction::Responses, bytes, &self.last_operation).status,
         };
-        if matches!(status, Some(100 | 102..=199)) {
+        if !self.protocol.is_final(status) {
             return;
         }
         extent.endless |= info.is_none_or(|info| info.unclear);
@@ -401,7 +448,7 @@ impl Exchanges {
             }
             return;
         };
-        self.close_before(index, live, closing, changes);
+        self.close_before(index, answers.is_some(), live, closing, changes);
         if let Some(span) = live.get_mut(index) {
             span.response = Some(response);
             // It may answer a request that was not understood, or missed.
@@ -410,10 +457,22 @@ impl Exchanges {
         self.answering = Some(index);
     }
 
-    /// An answer whose end was not seen ended somewhere before the next one.
+    /// The first request's answer was missed, if it has any.
+    fn give_up_first(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+        let Some(index) = self.open.pop_front() else { return };
+        self.answering = self.answering.filter(|&answering| answering != index);
+        if let Some(span) = live.get_mut(index) {
+            span.damaged = true;
+        }
+        self.decide(index, live, closing, changes);
+    }
+
+    /// An answer whose end was not seen ended somewhere before the next one. `certain`: the next one is that of this span, so
+    /// what waits before it has missed its own.
     fn close_before(
         &mut self,
         index: SpanIndex,
+        certain: bool,
         live: &mut Live,
         closing: &Closing<'_>,
         changes: &mut Vec<Change>,
@@ -425,6 +484,7 @@ impl Exchanges {
                     response.extent.complete = true;
                     self.answered(first, live, closing, changes);
                 }
+                None if certain => self.give_up_first(live, closing, changes),
                 _ => return,
             }
             if self.open.front() == Some(&first) {

@@ -7,8 +7,9 @@
 
 use std::collections::VecDeque;
 
+use retrospan_protocols::context::Context;
+
 use crate::assembly::connections::{SocketIndex, Sockets};
-use crate::assembly::heads::Context;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::side::Side;
@@ -97,7 +98,7 @@ impl Links {
             return;
         }
         let process_id = span.request.first.process_id;
-        let known = span.head.context.is_some() || span.head.request_id.is_some();
+        let known = span.operation.context.is_some() || span.operation.request_id.is_some();
         if known && process_id != 0 {
             let servers = self.in_flight.get(&process_id).map(Vec::as_slice).unwrap_or_default();
             let same = servers.iter().copied().filter(|&s| {
@@ -174,10 +175,10 @@ impl Links {
     fn find_by_thread(&mut self, index: SpanIndex, live: &mut Live) {
         let Some(span) = live.get_mut(index) else { return };
         let Some((server, serial)) = span.link.candidate.take() else { return };
-        let context = span.head.context;
+        let context = span.operation.context;
         let Some(candidate) = live.get(server).filter(|s| s.link.serial == serial) else { return };
         let contradicted = matches!(
-            (candidate.head.context, context),
+            (candidate.operation.context, context),
             (Some(a), Some(b)) if a.trace_id != b.trace_id
         );
         if !contradicted {
@@ -206,9 +207,12 @@ fn is_regular(
 
 fn same_context(server: &Span, client: &Span) -> bool {
     let trace = |context: &Option<Context>| context.map(|c| c.trace_id);
-    match (trace(&server.head.context), trace(&client.head.context)) {
+    match (trace(&server.operation.context), trace(&client.operation.context)) {
         (Some(a), Some(b)) => a == b,
-        _ => server.head.request_id.is_some() && server.head.request_id == client.head.request_id,
+        _ => {
+            server.operation.request_id.is_some()
+                && server.operation.request_id == client.operation.request_id
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Pieces of the two streams in, HTTP/1 messages out: where each begins, what its head says, where it ends, and when.
+//! Pieces of the two streams in, messages out: where each begins, what its head says, where it ends, and when.
 //!
-//! The framing itself is `retrospan_formats::http1`, the same code by which the recorder blanked what must not be
-//! kept. Here its runs of bytes get times and positions.
+//! The framing itself is that of the protocol (`retrospan_protocols`), the same code by which the recorder blanked what
+//! must not be kept. Here its runs of bytes get times and positions.
 
-use retrospan_formats::http1::{Call, Direction, FamiliarLines, Framing, HeadInfo, Part, What};
+use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, What};
 
 use crate::assembly::side::Side;
 use crate::assembly::streams::{Moment, Piece, Way};
@@ -69,10 +69,10 @@ pub enum Notice<'a> {
 }
 
 /// The messages of one socket.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Messages {
     side: Side,
-    framing: Framing,
+    framing: Box<dyn Framing>,
     parts: Vec<Part>,
     requests: Assembly,
     responses: Assembly,
@@ -123,28 +123,27 @@ struct Data<'a> {
 }
 
 impl Messages {
-    /// No message yet, and no byte.
-    pub fn new(side: Side) -> Messages {
-        Messages { framing: Framing::new(), ..Messages::starting_at(side, [0, 0]) }
-    }
-
-    /// No message yet, but there may have been some before. `positions`: of the next byte sent and received.
-    pub fn starting_at(side: Side, positions: [u64; 2]) -> Messages {
-        let position = |direction| positions[side.way(direction) as usize];
+    /// No message yet. `before`: the positions of the next byte sent and received, where there may have been messages
+    /// before them; None where no byte was moved.
+    pub fn new(protocol: &dyn Protocol, side: Side, before: Option<[u64; 2]>) -> Messages {
+        let position = |positions: [u64; 2], direction| positions[side.way(direction) as usize];
+        let before = before.map(|positions| {
+            [position(positions, Direction::Requests), position(positions, Direction::Responses)]
+        });
         Messages {
             side,
-            framing: Framing::starting_at(position(Direction::Requests), position(Direction::Responses)),
+            framing: protocol.framing(before),
             parts: Vec::new(),
             requests: Assembly::default(),
             responses: Assembly::default(),
         }
     }
 
-    /// Reads the next piece of either stream. `familiar`: of heads read before, by [`Direction`].
+    /// Reads the next piece of either stream. `memory`: of what was read before, by [`Direction`].
     pub fn piece(
         &mut self,
         piece: Piece<'_>,
-        familiar: &mut [FamiliarLines; 2],
+        memory: &mut [Memory; 2],
         out: &mut impl FnMut(Direction, Notice<'_>),
     ) {
         let mut parts = std::mem::take(&mut self.parts);
@@ -152,9 +151,9 @@ impl Messages {
             Piece::Data { way, position, seq, length, head, tail, moment } => {
                 let direction = self.side.direction(way);
                 let (sent, times_ns) = (way == Way::Out, [moment.enter_ns, moment.exit_ns]);
-                let familiar = &mut familiar[direction as usize];
-                let call = Call { length, head, tail, sent, times_ns };
-                self.framing.call_like(familiar, direction, call, &mut parts);
+                let memory = &mut memory[direction as usize];
+                let call = Call { length, head, spare: 0, tail, sent, times_ns };
+                self.framing.call(direction, call, memory, &mut parts);
                 let data = Data { position, seq, head, moment };
                 self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
             }

@@ -9,7 +9,6 @@ pub mod connections;
 pub mod connects;
 pub mod events;
 pub mod exchanges;
-pub mod heads;
 pub mod links;
 pub mod messages;
 pub mod openings;
@@ -30,9 +29,9 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::Kind;
-use retrospan_formats::http1::FamiliarLines;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
+use retrospan_protocols::Memory;
 
 use crate::assembly::builders::Rows;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
@@ -50,7 +49,7 @@ use crate::tables;
 use crate::tables::dimensions::{self, ClockStep, Dimensions};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 8;
+pub const ALGORITHM_VERSION: u32 = 9;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +123,7 @@ pub fn assemble(
         flows: Vec::new(),
         alarms: BTreeSet::new(),
         live: Live::default(),
-        familiar: Default::default(),
+        memory: Default::default(),
         changes: Vec::new(),
         proxies: Proxies::default(),
         connects: Connects::default(),
@@ -153,7 +152,7 @@ struct Assembly<'a> {
     alarms: BTreeSet<(i64, SocketIndex)>,
     live: Live,
     /// Header lines of the last heads, by direction: those of different connections resemble each other too.
-    familiar: [FamiliarLines; 2],
+    memory: [Memory; 2],
     changes: Vec<Change>,
     proxies: Proxies,
     connects: Connects,
@@ -243,8 +242,8 @@ impl Assembly<'_> {
             *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
         }
         let Slot::Open(flow) = slot else { return None };
-        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
-        Some((flow, Sink { live, changes, dimensions: &self.dimensions, familiar }))
+        let (live, changes, memory) = (&mut self.live, &mut self.changes, &mut self.memory);
+        Some((flow, Sink { live, changes, dimensions: &self.dimensions, memory }))
     }
 
     /// Tells the later steps what became of spans.
@@ -284,8 +283,8 @@ impl Assembly<'_> {
             Some(Slot::Open(other)) => Some(other),
             _ => self.halves.get(&connection_id),
         };
-        let (live, changes, familiar) = (&mut self.live, &mut self.changes, &mut self.familiar);
-        let mut sink = Sink { live, changes, dimensions, familiar };
+        let (live, changes, memory) = (&mut self.live, &mut self.changes, &mut self.memory);
+        let mut sink = Sink { live, changes, dimensions, memory };
         let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
         flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
         self.apply(now_ns);

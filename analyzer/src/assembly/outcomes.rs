@@ -9,6 +9,8 @@ use retrospan_formats::tcp::state::{
     CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT,
 };
 
+use retrospan_protocols::Status;
+
 use crate::assembly::events::StateChange;
 use crate::assembly::side::Side;
 use crate::assembly::streams::Moment;
@@ -200,7 +202,9 @@ pub struct Exchanged<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// Status, where the head was seen.
-    pub status: Option<u16>,
+    pub status: Status,
+    /// It says that the answering side failed.
+    pub failed: bool,
     /// When the head was complete, ns.
     pub head_ns: i64,
     /// Call that moved the last byte so far.
@@ -235,9 +239,9 @@ pub struct Fate {
     /// How.
     pub outcome: Outcome,
     /// Status of an answer that began before it ended.
-    pub status: Option<u16>,
+    pub status: Status,
     /// Status of an answer that began later.
-    pub late_status: Option<u16>,
+    pub late_status: Status,
     /// When the last byte of that was moved, boot time ns.
     pub late_at_ns: Option<i64>,
 }
@@ -302,8 +306,7 @@ pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> F
 }
 
 fn answered(x: &Exchanged<'_>, answer: &Answer) -> Fate {
-    let error = answer.status.is_some_and(|status| status >= 500);
-    fate(x, if error { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
+    fate(x, if answer.failed { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
 }
 
 /// The answering side wrote all of its answer. Was there anybody left to take it?
@@ -495,7 +498,8 @@ fn was_taken(x: &Exchanged<'_>, ending: &Ending) -> bool {
 /// Puts the answer before or after the end.
 fn fate(x: &Exchanged<'_>, outcome: Outcome, end_ns: i64) -> Fate {
     let end_ns = end_ns.max(x.start_ns);
-    let mut fate = Fate { end_ns, outcome, status: None, late_status: None, late_at_ns: None };
+    let mut fate =
+        Fate { end_ns, outcome, status: Status::default(), late_status: Status::default(), late_at_ns: None };
     match x.answer {
         Some(answer) if outcome == Outcome::ClientClosed && answer.head_ns > end_ns => {
             fate.late_status = answer.status;

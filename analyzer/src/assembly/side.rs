@@ -1,6 +1,6 @@
 //! Which end of a connection a socket is: the one that asks or the one that answers.
 
-use retrospan_formats::http1::Direction;
+use retrospan_protocols::Direction;
 
 use crate::assembly::connections::{Role, Socket};
 use crate::assembly::streams::Way;

@@ -4,11 +4,12 @@
 //! longer, because calls that were under way when it closed are reported afterwards.
 
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::http1::{Direction, FamiliarLines, begins_head, surely_begins_head};
 use retrospan_formats::tcp::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
 use retrospan_formats::tcp::state::{
     CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT, TIME_WAIT,
 };
+use retrospan_protocols::detect::{self, Told};
+use retrospan_protocols::{Direction, Memory, Protocol};
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
@@ -22,7 +23,7 @@ use crate::assembly::streams::{Piece, Streams, Way};
 use crate::tables::dimensions::Dimensions;
 
 /// One socket that has had events.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Flow {
     /// Which.
     pub socket: SocketIndex,
@@ -40,7 +41,7 @@ pub struct Flow {
     pub missing_bytes: u64,
     process_id: i64,
     streams: Streams,
-    http: Option<(Messages, Exchanges)>,
+    spoken: Option<(Messages, Exchanges)>,
     /// It was seen from its first byte.
     from_start: bool,
     /// A message head has told which side this is.
@@ -62,8 +63,8 @@ pub struct Sink<'a> {
     pub changes: &'a mut Vec<Change>,
     /// When events were lost.
     pub dimensions: &'a Dimensions,
-    /// Header lines of the last heads of any flow, by [`Direction`].
-    pub familiar: &'a mut [FamiliarLines; 2],
+    /// What was read of any flow before, by [`Direction`].
+    pub memory: &'a mut [Memory; 2],
 }
 
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
@@ -89,7 +90,7 @@ impl Flow {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            http: side.map(|side| http(index, side, !socket.discovered, [0, 0])),
+            spoken: side.map(|side| spoken(detect::presumed(), index, side, !socket.discovered, [0, 0])),
             from_start: !socket.discovered,
             recognised: false,
             last_row: None,
@@ -99,8 +100,8 @@ impl Flow {
     /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
     pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let http = Some(http(index, side, true, [0, 0]));
-        Flow { http, from_start: true, ..Flow::new(index, sockets, now_ns) }
+        let spoken = Some(spoken(detect::presumed(), index, side, true, [0, 0]));
+        Flow { spoken, from_start: true, ..Flow::new(index, sockets, now_ns) }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -184,7 +185,7 @@ impl Flow {
         });
         let closing =
             Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
-        if let Some((messages, exchanges)) = &mut self.http {
+        if let Some((messages, exchanges)) = &mut self.spoken {
             messages.finish(&mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
@@ -199,9 +200,15 @@ impl Flow {
         (self.missing_bytes == 0).then(|| self.streams.next_seq(way)).flatten()
     }
 
+    /// What is spoken, if any request was seen.
+    pub fn protocol(&self) -> Option<&'static dyn Protocol> {
+        let (_, exchanges) = self.spoken.as_ref()?;
+        (exchanges.requests > 0).then(|| exchanges.protocol())
+    }
+
     /// Requests so far.
     pub fn requests(&self) -> u32 {
-        self.http.as_ref().map_or(0, |(_, exchanges)| exchanges.requests)
+        self.spoken.as_ref().map_or(0, |(_, exchanges)| exchanges.requests)
     }
 
     /// The process that used it last, or its owner; 0 where not known.
@@ -211,7 +218,7 @@ impl Flow {
 
     /// The side it is on, or most likely on.
     pub fn presumed_side(&self, sockets: &Sockets) -> Side {
-        match &self.http {
+        match &self.spoken {
             Some((_, exchanges)) => exchanges.side(),
             None => side_of(sockets.get(self.socket)),
         }
@@ -263,27 +270,36 @@ impl Flow {
         if nothing && !self.ending.deaf {
             self.ending.end_taken(event.boot_ns);
         }
-        self.bytes[way as usize] += event.done_bytes;
         if !self.recognised && event.done_bytes > 0 {
             self.recognise(way, event);
         }
+        self.bytes[way as usize] += event.done_bytes;
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
     }
 
-    /// The first message head tells who asks: mostly who connected, but not with reverse HTTP, and of an older connection that
-    /// is not known.
+    /// The first message head tells what is spoken and who asks: mostly who connected, but not with reverse HTTP, and of an
+    /// older connection that is not known.
     fn recognise(&mut self, way: Way, event: &Event<'_>) {
-        let supposed = self.http.as_ref().map(|(_, exchanges)| exchanges.side());
-        let told = side_by_head(way, event, surely_begins_head);
+        if event.flags & flags::LENGTH_ONLY != 0 {
+            return;
+        }
+        let (head, _) = event.head_and_tail();
+        let supposed = self.spoken.as_ref().map(|(_, exchanges)| (exchanges.protocol(), exchanges.side()));
+        let fresh = self.from_start && self.bytes == [0, 0];
+        let told = detect::surely(head, fresh);
         self.recognised = told.is_some();
-        let begun = || side_by_head(way, event, begins_head).filter(|_| supposed.is_none());
-        if let Some(side) = told.or_else(begun)
-            && supposed != Some(side)
-        {
+        let perhaps = || match supposed {
+            Some((_, side)) if fresh => detect::perhaps(head, fresh, Some(side.direction(way))),
+            Some(_) => None,
+            None => detect::perhaps(head, fresh, None),
+        };
+        let Some(told) = told.or_else(perhaps) else { return };
+        let side = side_told(way, &told);
+        if supposed != Some((told.protocol, side)) {
             // The streams have run on without anyone reading them, or in vain.
             let positions = self.streams.positions();
             let from_start = self.from_start && positions == [0, 0];
-            self.http = Some(http(self.socket, side, from_start, positions));
+            self.spoken = Some(spoken(told.protocol, self.socket, side, from_start, positions));
         }
     }
 
@@ -293,7 +309,7 @@ impl Flow {
         if carries_data(change.old) {
             self.last_row = Some(*change);
         }
-        if let Some((_, exchanges)) = &mut self.http
+        if let Some((_, exchanges)) = &mut self.spoken
             && whole
             && self.ending.hole
         {
@@ -328,14 +344,14 @@ impl Flow {
         sink: &mut Sink<'_>,
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
-        let Flow { streams, http, ending, missing_bytes, from_start, first_ns, .. } = self;
+        let Flow { streams, spoken, ending, missing_bytes, from_start, first_ns, .. } = self;
         let (counted, first_ns) = (*from_start, *first_ns);
         let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
         step(streams, &mut |piece| {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
             }
-            let Some((messages, exchanges)) = http else { return };
+            let Some((messages, exchanges)) = spoken else { return };
             // What an older connection moved before the first byte that was seen leaves no hole.
             if let Piece::Data { way, position: 0, .. } = piece
                 && !counted
@@ -345,7 +361,7 @@ impl Flow {
                 let gap = Notice::Gap { messages: true };
                 exchanges.notice(direction, gap, sink.live, &closing, sink.changes);
             }
-            messages.piece(piece, sink.familiar, &mut |direction, notice| {
+            messages.piece(piece, sink.memory, &mut |direction, notice| {
                 exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
             });
         });
@@ -353,9 +369,15 @@ impl Flow {
 }
 
 /// The steps for messages. `positions`: of the next byte sent and received.
-fn http(socket: SocketIndex, side: Side, from_start: bool, positions: [u64; 2]) -> (Messages, Exchanges) {
-    let messages = if from_start { Messages::new(side) } else { Messages::starting_at(side, positions) };
-    (messages, Exchanges::new(socket, side, from_start))
+fn spoken(
+    protocol: &'static dyn Protocol,
+    socket: SocketIndex,
+    side: Side,
+    from_start: bool,
+    positions: [u64; 2],
+) -> (Messages, Exchanges) {
+    let messages = Messages::new(protocol, side, (!from_start).then_some(positions));
+    (messages, Exchanges::new(protocol, socket, side, from_start))
 }
 
 /// Whether the counters of a socket in this state are those of its streams.
@@ -373,15 +395,10 @@ fn fin_may_be_in(state: u8) -> bool {
     matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
 }
 
-/// Which side a socket is on, if the bytes of this call begin a message.
-fn side_by_head(way: Way, event: &Event<'_>, begins: fn(Direction, &[u8]) -> bool) -> Option<Side> {
-    if event.flags & flags::LENGTH_ONLY != 0 {
-        return None;
-    }
-    let (head, _) = event.head_and_tail();
-    match (way, begins(Direction::Requests, head), begins(Direction::Responses, head)) {
-        (Way::Out, true, false) | (Way::In, false, true) => Some(Side::Client),
-        (Way::In, true, false) | (Way::Out, false, true) => Some(Side::Server),
-        _ => None,
+/// Which side a socket is on, told by data that goes this way.
+fn side_told(way: Way, told: &Told) -> Side {
+    match (way, told.direction) {
+        (Way::Out, Direction::Requests) | (Way::In, Direction::Responses) => Side::Client,
+        (Way::In, Direction::Requests) | (Way::Out, Direction::Responses) => Side::Server,
     }
 }

@@ -1,7 +1,8 @@
 //! A span, and what it is made of: two messages, how it ended, and its place among other spans.
 
+use retrospan_protocols::{Operation, Protocol, Status};
+
 use crate::assembly::connections::{Endpoint, SocketIndex};
-use crate::assembly::heads::Head;
 use crate::assembly::outcomes::Fate;
 use crate::assembly::side::Side;
 use crate::assembly::streams::Moment;
@@ -47,7 +48,7 @@ pub struct Response {
     /// Where and when.
     pub extent: Extent,
     /// Status.
-    pub status: Option<u16>,
+    pub status: Status,
     /// When the head was complete, ns.
     pub head_ns: i64,
 }
@@ -55,6 +56,8 @@ pub struct Response {
 /// One side of one exchange.
 #[derive(Clone, Debug)]
 pub struct Span {
+    /// What it speaks.
+    pub protocol: &'static dyn Protocol,
     /// The socket.
     pub socket: SocketIndex,
     /// Which side of the connection it is.
@@ -65,8 +68,8 @@ pub struct Span {
     pub seq: u32,
     /// Boot time of its begin, ns.
     pub start_ns: i64,
-    /// The request's head.
-    pub head: Head,
+    /// What the request's head says.
+    pub operation: Operation,
     /// The request.
     pub request: Extent,
     /// The answer.

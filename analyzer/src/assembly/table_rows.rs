@@ -2,7 +2,8 @@
 
 use std::ops::Deref;
 
-use retrospan_formats::http1::Direction;
+use retrospan_protocols::operation::Exchange;
+use retrospan_protocols::{Direction, Operation, Status, Value};
 
 use crate::assembly::builders::{Cell, Rows};
 use crate::assembly::connections::{Socket, Sockets};
@@ -22,25 +23,22 @@ pub struct Known<'a> {
     pub dimensions: &'a Dimensions,
 }
 
-/// Methods that a span is named by; others could be anything.
-const METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
-
 /// Adds a row to `spans` and returns how the span is called.
 pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> Labels<'k> {
     let (span, fate) = (finished.span, &finished.fate);
     let socket = known.sockets.get(span.socket);
     let process_id = process_of(span, socket);
     let process = known.dimensions.process(process_id);
-    let name = METHODS.into_iter().find(|known| span.head.method.as_deref() == Some(known)).unwrap_or("HTTP");
+    let operation = &span.operation;
+    let name = operation.title.unwrap_or(span.protocol.title());
     let trace_id = hex(finished.trace_id, 32);
     let span_id = hex(finished.span_id.into(), 16);
     let parent_span_id = finished.parent_span_id.map(|id| hex(id.into(), 16));
     let remote_parent = finished.remote_parent_span_id.map(|id| hex(id.into(), 16));
     let traceparent =
-        span.head.context.map(|c| format!("00-{:032x}-{:016x}-{:02x}", c.trace_id, c.span_id, c.flags));
+        operation.context.map(|c| format!("00-{:032x}-{:016x}-{:02x}", c.trace_id, c.span_id, c.flags));
     let clock = &known.dimensions.clock;
-    let response = span.response.filter(|r| fate.outcome != Outcome::Lost || r.status.is_some());
+    let response = span.response.filter(|r| fate.outcome != Outcome::Lost || r.status != Status::default());
     let ends = Ends::of(socket, span.side, known.sockets);
     let awaited = finished.waited.map(|waited| known.sockets.get(waited.socket));
     let awaited_listener = awaited.and_then(|socket| socket.remote).map(|remote| {
@@ -48,6 +46,18 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     });
     let pid = process.map(|p| p.pid).or((span.request.first.pid != 0).then_some(span.request.first.pid));
+    let attributes = attributes(
+        &Exchange {
+            operation,
+            status: fate.status,
+            client: span.side == Side::Client,
+            server: ends.dst,
+            bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
+            body_bytes: [span.request.body_bytes, response.and_then(|r| r.extent.body_bytes)],
+        },
+        span,
+    );
+    let http = Http::of(operation);
     rows.push(&[
         Cell::Text(&trace_id),
         Cell::Text(&span_id),
@@ -60,12 +70,12 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::Integer(clock.wall_ns(fate.end_ns)),
         Cell::Integer(fate.end_ns - span.start_ns),
         Cell::Integer(finished.own_ns),
-        Cell::Text("http"),
-        Cell::text(span.head.method.as_deref()),
-        Cell::text(span.head.path.as_deref()),
-        Cell::integer(fate.status),
+        Cell::Text(span.protocol.name()),
+        Cell::text(http.method),
+        Cell::text(http.path),
+        Cell::integer(fate.status.code),
         Cell::Text(fate.outcome.name()),
-        Cell::integer(fate.late_status),
+        Cell::integer(fate.late_status.code),
         Cell::integer(fate.late_at_ns.map(|at| at - fate.end_ns)),
         Cell::Integer(span.request.bytes() as i64),
         Cell::integer(response.map(|r| r.extent.bytes())),
@@ -83,22 +93,83 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         Cell::Integer(socket.connection_id),
         Cell::text(span.link.evidence.map(|e| e.name())),
         span.link.evidence.map_or(Cell::Null, |e| Cell::Float(e.confidence())),
-        Cell::text(span.head.query.as_deref()),
-        Cell::text(span.head.host.as_deref()),
-        Cell::text(span.head.user_agent.as_deref()),
-        Cell::text(span.head.version),
-        Cell::text(span.head.request_id.as_deref()),
+        Cell::text(http.query),
+        Cell::text(http.host),
+        Cell::text(http.user_agent),
+        Cell::text(http.version),
+        Cell::text(operation.request_id.as_deref()),
         Cell::text(traceparent.as_deref()),
         Cell::integer(span.response.map(|r| first_byte_ns(span, &r.extent))),
         Cell::Integer(span.number.into()),
         Cell::Integer(socket.id),
         Cell::integer((socket.netns != 0).then_some(socket.netns)),
-        span.head.path.as_ref().map_or(Cell::Null, |_| Cell::Bool(span.head.path_cut)),
+        operation.target.as_ref().map_or(Cell::Null, |_| Cell::Bool(operation.target_cut)),
         Cell::integer(finished.waited.map(|waited| waited.ns)),
         Cell::text(awaited_listener.as_deref()),
         Cell::integer(awaited.map(|socket| socket.connection_id)),
+        Cell::text(operation.name.as_deref()),
+        Cell::text(operation.target.as_deref()),
+        Cell::text(operation.route.as_deref()),
+        Cell::text(fate.status.text),
+        // No protocol that is read now has several streams in one connection.
+        Cell::Null,
+        Cell::Text(&attributes),
     ]);
     Labels { service: process.map_or("", |p| &*p.service), name }
+}
+
+/// What the columns say that are of HTTP alone.
+#[derive(Default)]
+struct Http<'a> {
+    method: Option<&'a str>,
+    path: Option<&'a str>,
+    query: Option<&'a str>,
+    host: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    version: Option<&'static str>,
+}
+
+impl<'a> Http<'a> {
+    fn of(operation: &'a Operation) -> Http<'a> {
+        let mut http = Http::default();
+        for (key, value) in &operation.attributes {
+            match (*key, value) {
+                ("http.request.method", _) => {
+                    http.method = operation.name.as_deref();
+                    http.path = operation.target.as_deref();
+                }
+                ("url.query", Value::Text(text)) => http.query = Some(text),
+                ("http.request.header.host", Value::Text(text)) => http.host = Some(text),
+                ("user_agent.original", Value::Text(text)) => http.user_agent = Some(text),
+                ("network.protocol.version", Value::Name(name)) => http.version = Some(name),
+                _ => {}
+            }
+        }
+        http
+    }
+}
+
+/// Everything that is known of an exchange by names of the semantic conventions, as a JSON object.
+fn attributes(exchange: &Exchange<'_>, span: &Span) -> String {
+    let mut more = Vec::with_capacity(8);
+    span.protocol.attributes(exchange, &mut more);
+    let mut json = String::with_capacity(512);
+    for (key, value) in exchange.operation.attributes.iter().chain(&more) {
+        json.push(if json.is_empty() { '{' } else { ',' });
+        json.push('"');
+        json.push_str(key);
+        json.push_str("\":");
+        match value {
+            Value::Text(text) => json.push_str(&serde_json::Value::from(&**text).to_string()),
+            Value::Name(name) => json.push_str(&serde_json::Value::from(*name).to_string()),
+            Value::Int(number) => json.push_str(&number.to_string()),
+        }
+    }
+    if json.is_empty() {
+        json.push('{');
+    }
+    json.push('}');
+    json
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
@@ -126,8 +197,8 @@ pub fn messages(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) {
             Cell::Integer(clock.wall_ns(extent.last.enter_ns)),
             Cell::Integer(clock.wall_ns(extent.last.exit_ns)),
             Cell::Bool(extent.complete),
-            Cell::text(span.head.method.as_deref().filter(|_| request)),
-            Cell::integer(span.response.filter(|_| !request).and_then(|r| r.status)),
+            Cell::text(Http::of(&span.operation).method.filter(|_| request)),
+            Cell::integer(span.response.filter(|_| !request).and_then(|r| r.status.code)),
         ]);
     }
 }
@@ -194,7 +265,7 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
         Cell::Integer(socket(any).connection_id),
         Cell::integer(client.map(|flow| socket(flow).id)),
         Cell::integer(server.map(|flow| socket(flow).id)),
-        Cell::Text(if ends.iter().any(|flow| flow.requests() > 0) { "http" } else { "unknown" }),
+        Cell::Text(ends.iter().find_map(|flow| flow.protocol()).map_or("unknown", |spoken| spoken.name())),
         Cell::text(end.src.map(|e| e.0)),
         Cell::integer(end.src.map(|e| e.1)),
         Cell::text(end.dst.map(|e| e.0)),

@@ -162,7 +162,7 @@ impl Traces {
             let labels = write(&finished)?;
             let wait_ns = if awaited {
                 KEEP_NS
-            } else if span.head.context.is_some() {
+            } else if span.operation.context.is_some() {
                 CONTEXT_WAIT_NS
             } else {
                 self.settle_ns
@@ -203,7 +203,7 @@ impl Traces {
             Parent::Live(parent) => live.get(parent).map(|parent| self.span_id(parent, sockets)),
             Parent::Written(written) => Some(written.span_id),
         };
-        let context = span.head.context.filter(|_| parent_span_id.is_none());
+        let context = span.operation.context.filter(|_| parent_span_id.is_none());
         let gaps = own_time(span, &fate, live);
         Some(Resolved {
             trace_id: self.trace_id(index, live, sockets),
@@ -232,7 +232,7 @@ impl Traces {
             }
         }
         let Some(span) = live.get(top) else { return 1 };
-        match span.head.context {
+        match span.operation.context {
             Some(context) => context.trace_id,
             None => xxh3_128_with_seed(&self.origin(span, sockets, 0), 0).max(1),
         }
@@ -265,8 +265,8 @@ impl Traces {
             trace.root_span_id = finished.span_id;
             trace.root_service = labels.service.to_owned();
             trace.root_name = labels.name;
-            trace.root_path = span.head.path.clone();
-            trace.root_status = fate.status;
+            trace.root_path = span.operation.target.clone();
+            trace.root_status = fate.status.code;
             trace.root_outcome = fate.outcome;
             trace.root_duration_ns = fate.end_ns - span.start_ns;
         }

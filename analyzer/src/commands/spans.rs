@@ -11,7 +11,7 @@ use super::{block_on, spans_where};
 use crate::cli::SpansArgs;
 use crate::error::{Error, Result};
 use crate::session;
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
 use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.
@@ -42,7 +42,7 @@ fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i
         tight(row.own_ns),
         row.protocol.unwrap_or("?"),
         row.kind,
-        row.status.map_or("-".to_owned(), |status| status.to_string()),
+        status_of(row).unwrap_or_else(|| "-".to_owned()),
         row.outcome.name(),
         what(row),
     );

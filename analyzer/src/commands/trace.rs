@@ -14,7 +14,7 @@ use crate::cli::TraceArgs;
 use crate::error::{Error, Result};
 use crate::print;
 use crate::session;
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
 use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{count, duration, harmless, time};
 
@@ -112,7 +112,7 @@ impl<'a> Tree<'a> {
     fn line(&self, place: usize, depth: usize, text: &mut String) {
         let node = &self.nodes[place];
         let row = &node.row;
-        let status = row.status.map(|status| format!(" {status}")).unwrap_or_default();
+        let status = status_of(row).map(|status| format!(" {status}")).unwrap_or_default();
         let late = match (row.late_status, row.late_ns) {
             (Some(status), Some(ns)) => format!(", {status} came {} later", duration(ns)),
             _ => String::new(),

@@ -143,7 +143,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
     };
     let asked: Vec<String> = asked.iter().map(range).collect();
     format!(
-        "SELECT s.connection_id, s.kind, s.method, s.path, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
+        "SELECT s.connection_id, s.kind, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
                 s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
          FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
@@ -249,7 +249,8 @@ impl Reading<'_> {
                 continue;
             }
             let connection_id = rows.connection_id(row);
-            let code = self.keys.code(connection_id, rows.is_server(row), rows.method(row), rows.path(row));
+            let code =
+                self.keys.code(connection_id, rows.is_server(row), rows.operation(row), rows.target(row));
             let Some(coded) = code else { continue };
             let ordinary = self.ordinary.get(coded.lane as usize).copied().unwrap_or_default();
             let span = rows.span(row, ordinary);

@@ -198,7 +198,7 @@ impl Finder<'_> {
         let phase = wording::Phase::new(period_ns, origin_ns, origin_ns + (width * 1.2) as i64);
         let phase = phase.condition("start_time").map(|phase| format!(" AND {phase}")).unwrap_or_default();
         format!(
-            "SELECT start_time, duration_ns, own_ns, kind, process, method, path, status, outcome, trace_id \
+            "SELECT start_time, duration_ns, own_ns, kind, process, operation, target, status, status_text, outcome, trace_id \
              FROM spans WHERE {condition}{phase} ORDER BY duration_ns DESC"
         )
     }

@@ -24,7 +24,7 @@ pub enum By {
     Service,
     /// Requesting process, answering process and port, by client spans where there are any.
     Hop,
-    /// Method and path of a service; numbers and ids in the path are one.
+    /// Operation and target of a service (method and path); numbers and ids in the target are one.
     Route,
     /// The requesting address at a service.
     Peer,
@@ -74,7 +74,7 @@ pub struct Lane {
     pub answering: Box<str>,
     /// Process whose own time the span's is.
     pub process: Box<str>,
-    /// Method and path.
+    /// Operation and target.
     pub route: Box<str>,
     /// Requesting address.
     pub src_addr: Box<str>,
@@ -112,20 +112,27 @@ pub struct Keys {
     pairs: Vec<Pair>,
     pair_numbers: HashMap<Pair, u32>,
     connections: IntMap<i64, Connection>,
-    methods: Vec<Box<str>>,
-    /// Paths to templates.
-    paths: HashMap<Box<str>, u32>,
+    operations: Vec<Box<str>>,
+    /// Targets to templates.
+    targets: HashMap<Box<str>, u32>,
     templates: Vec<Box<str>>,
     template_numbers: HashMap<Box<str>, u32>,
-    routes: Vec<Box<str>>,
+    routes: Vec<Route>,
     route_numbers: IntMap<u64, u32>,
+}
+
+/// What requests of a route have in common.
+#[derive(Clone, Debug)]
+struct Route {
+    label: Box<str>,
+    condition: Box<str>,
 }
 
 /// Routes beyond these are one.
 const MOST_ROUTES: usize = 500;
 const OTHER_ROUTES: &str = "(others)";
-/// Paths remembered with their template.
-const MOST_PATHS: usize = 1 << 18;
+/// Targets remembered with their template.
+const MOST_TARGETS: usize = 1 << 18;
 /// Connections with fewer requests are no stream of their own.
 const FEWEST_REQUESTS_OF_A_CONNECTION: i64 = 500;
 const NO_STREAM: u32 = u32::MAX;
@@ -208,8 +215,8 @@ impl Keys {
     }
 
     /// The numbers of a span; None where its connection is unknown.
-    pub fn code(&mut self, connection_id: i64, server: bool, method: &str, path: &str) -> Option<Coded> {
-        let route = self.route(method, path);
+    pub fn code(&mut self, connection_id: i64, server: bool, operation: &str, target: &str) -> Option<Coded> {
+        let route = self.route(operation, target);
         self.of_route(connection_id, server, route)
     }
 
@@ -251,8 +258,8 @@ impl Keys {
         let mut streams = Vec::new();
         if server {
             streams.push(self.stream(By::Service, service.clone(), at_service.clone()));
-            let of_route = format!("{at_service} AND {}", route_condition(&route));
-            streams.push(self.stream(By::Route, format!("{route} on {service}"), of_route));
+            let of_route = format!("{at_service} AND {}", route.condition);
+            streams.push(self.stream(By::Route, format!("{} on {service}", route.label), of_route));
             let from = format!("{at_service} AND src_addr = {}", quoted(&pair.src_addr));
             streams.push(self.stream(By::Peer, format!("{} at {service}", pair.src_addr), from));
         }
@@ -266,7 +273,7 @@ impl Keys {
             process: if server { pair.server.clone() } else { pair.client.clone() },
             client: pair.client,
             answering: pair.server,
-            route,
+            route: route.label,
             src_addr: pair.src_addr,
             dst_port: pair.dst_port,
         }
@@ -291,27 +298,27 @@ impl Keys {
         number
     }
 
-    /// The number of a method and path.
-    pub fn route(&mut self, method: &str, path: &str) -> u32 {
-        let template = match self.paths.get(path) {
+    /// The number of an operation and target.
+    pub fn route(&mut self, operation: &str, target: &str) -> u32 {
+        let template = match self.targets.get(target) {
             Some(&number) => number,
             None => {
-                let number = self.template(&template(path));
-                if self.paths.len() < MOST_PATHS {
-                    self.paths.insert(path.into(), number);
+                let number = self.template(&template(target));
+                if self.targets.len() < MOST_TARGETS {
+                    self.targets.insert(target.into(), number);
                 }
                 number
             }
         };
-        // Methods are few: their position is found by comparing.
-        let method_number = self.methods.iter().position(|known| **known == *method).unwrap_or_else(|| {
-            self.methods.push(method.into());
-            self.methods.len() - 1
+        // Operations are few: their position is found by comparing.
+        let position = self.operations.iter().position(|known| **known == *operation);
+        let operation_number = position.unwrap_or_else(|| {
+            self.operations.push(operation.into());
+            self.operations.len() - 1
         });
-        let key = (method_number as u64) << 32 | u64::from(template);
+        let key = (operation_number as u64) << 32 | u64::from(template);
         *self.route_numbers.entry(key).or_insert_with(|| {
-            let method = if method.is_empty() { "?" } else { method };
-            self.routes.push(format!("{method} {}", self.templates[template as usize]).into());
+            self.routes.push(Route::of(operation, &self.templates[template as usize]));
             self.routes.len() as u32 - 1
         })
     }
@@ -343,25 +350,34 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// What requests of a route have in common: the method, and the path or what its template stands for.
-fn route_condition(route: &str) -> String {
-    let (method, template) = route.split_once(' ').unwrap_or((route, ""));
-    let method =
-        if method == "?" { "method IS NULL".to_owned() } else { format!("method = {}", quoted(method)) };
-    match template {
-        OTHER_ROUTES => method,
-        "" => format!("{method} AND path IS NULL"),
-        template if template.contains("{}") => {
-            let segment = |segment: &str| match segment {
-                "{}" => "([0-9]+|[0-9a-fA-F-]{8,}|[^/]{41,})".to_owned(),
-                segment => literally(segment),
-            };
-            let pattern = template.split('/').map(segment).collect::<Vec<_>>().join("/");
-            format!("{method} AND path ~ {}", quoted(&format!("^{pattern}$")))
-        }
-        template => format!("{method} AND path = {}", quoted(template)),
+impl Route {
+    /// The operation, and the target or what its template stands for; either may be empty.
+    fn of(operation: &str, template: &str) -> Route {
+        let name = if operation.is_empty() { "?" } else { operation };
+        let label = format!("{name} {template}").trim_end().into();
+        let of_operation = match operation {
+            "" => "operation IS NULL".to_owned(),
+            operation => format!("operation = {}", quoted(operation)),
+        };
+        let condition = match template {
+            OTHER_ROUTES => of_operation,
+            "" => format!("{of_operation} AND {TARGET} IS NULL"),
+            template if template.contains("{}") => {
+                let segment = |segment: &str| match segment {
+                    "{}" => "([0-9]+|[0-9a-fA-F-]{8,}|[^/]{41,})".to_owned(),
+                    segment => literally(segment),
+                };
+                let pattern = template.split('/').map(segment).collect::<Vec<_>>().join("/");
+                format!("{of_operation} AND {TARGET} ~ {}", quoted(&format!("^{pattern}$")))
+            }
+            template => format!("{of_operation} AND {TARGET} = {}", quoted(template)),
+        };
+        Route { label, condition: condition.into() }
     }
 }
+
+/// By what requests of one operation are told apart.
+const TARGET: &str = "coalesce(route, target)";
 
 /// As a regular expression that matches nothing else.
 fn literally(text: &str) -> String {
@@ -369,15 +385,15 @@ fn literally(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// The path with numbers and ids replaced.
-fn template(path: &str) -> String {
+/// The target with numbers and ids replaced.
+fn template(target: &str) -> String {
     let segment = |segment: &str| {
         let digits = segment.bytes().filter(u8::is_ascii_digit).count();
         let hexadecimal = segment.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         let id = digits > 0 && (digits == segment.len() || (segment.len() >= 8 && hexadecimal));
         if id || segment.len() > 40 { "{}".to_owned() } else { segment.to_owned() }
     };
-    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+    target.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -394,10 +410,12 @@ mod tests {
 
     /// Which of some paths, all of GET but the last, the statement of a route selects.
     async fn selected(path: &str) -> Vec<String> {
-        let condition = route_condition(&format!("GET {}", template(path)));
+        let condition = Route::of("GET", &template(path)).condition;
         let rows = "(VALUES ('GET', '/orders'), ('GET', '/orders/17'), ('GET', '/orders/18'), ('GET', '/orders/new'),
-            ('GET', '/orders/17/lines'), ('GET', '/o''k.(a|b)/7'), ('GET', '/o''kx(a|b)/7'), ('POST', '/orders/17')) AS t(method, path)";
-        let sql = format!("SELECT method || ' ' || path AS row FROM {rows} WHERE {condition} ORDER BY row");
+            ('GET', '/orders/17/lines'), ('GET', '/o''k.(a|b)/7'), ('GET', '/o''kx(a|b)/7'), ('POST', '/orders/17')) AS t(operation, target)";
+        let sql = format!(
+            "SELECT operation || ' ' || target AS row FROM (SELECT *, NULL AS route FROM {rows}) WHERE {condition} ORDER BY row"
+        );
         let batches = SessionContext::new().sql(&sql).await.expect(&sql).collect().await.expect(&sql);
         let texts = batches.iter().map(|batch| {
             datafusion::arrow::compute::cast(batch.column(0), &DataType::Utf8View).expect("texts")
@@ -413,7 +431,7 @@ mod tests {
         assert_eq!(selected("/orders/99").await, ["GET /orders/17", "GET /orders/18"]);
         assert_eq!(selected("/o'k.(a|b)/9").await, ["GET /o'k.(a|b)/7"]);
         assert_eq!(selected("/o'k").await, Vec::<String>::new());
-        assert_eq!(route_condition("GET (others)"), "method = 'GET'");
-        assert_eq!(route_condition("? "), "method IS NULL AND path IS NULL");
+        assert_eq!(&*Route::of("GET", OTHER_ROUTES).condition, "operation = 'GET'");
+        assert_eq!(&*Route::of("", "").condition, "operation IS NULL AND coalesce(route, target) IS NULL");
     }
 }

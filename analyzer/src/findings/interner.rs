@@ -2,8 +2,6 @@
 
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
-use datafusion::arrow::array::Array;
-
 use super::groups::{Coded, Keys};
 use super::rows::Rows;
 use crate::hashing::IntMap;
@@ -14,7 +12,7 @@ const MOST_CODES: usize = 1 << 20;
 /// What one thread has met.
 #[derive(Debug, Default)]
 pub struct Coder {
-    /// By the views of method and path: texts that repeat within a batch mostly share one view, and comparing views is
+    /// By the views of operation and target: texts that repeat within a batch mostly share one view, and comparing views is
     /// quicker than texts. A view means nothing in another batch.
     routes: IntMap<(u128, u128), u32>,
     /// By connection, route and side.
@@ -31,13 +29,11 @@ impl Coder {
             self.codes.clear();
         }
         for row in 0..rows.len() {
-            let views = [&rows.method, &rows.path]
-                .map(|column| if column.is_valid(row) { column.views()[row] } else { 0 });
-            let key = (views[0], views[1]);
+            let key = rows.views(row);
             let route = match self.routes.get(&key) {
                 Some(&route) => route,
                 None => {
-                    let route = locked(keys).route(rows.method(row), rows.path(row));
+                    let route = locked(keys).route(rows.operation(row), rows.target(row));
                     self.routes.insert(key, route);
                     route
                 }

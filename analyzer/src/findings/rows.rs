@@ -30,15 +30,16 @@ pub struct Span {
 pub struct Rows {
     connection_id: Int64Array,
     kind: StringViewArray,
-    pub(super) method: StringViewArray,
-    pub(super) path: StringViewArray,
+    operation: StringViewArray,
+    route: StringViewArray,
+    target: StringViewArray,
     outcome: StringViewArray,
     start_ns: Int64Array,
     duration_ns: Int64Array,
 }
 
 impl Rows {
-    /// From a batch with `connection_id`, `kind`, `method`, `path`, `outcome`, `start_ns` and `duration_ns`.
+    /// From a batch with `connection_id`, `kind`, `operation`, `route`, `target`, `outcome`, `start_ns` and `duration_ns`.
     pub fn new(batch: &RecordBatch) -> Result<Rows> {
         let number =
             |name| Ok::<Int64Array, Error>(typed(batch, name, &DataType::Int64)?.as_primitive().clone());
@@ -48,8 +49,9 @@ impl Rows {
         Ok(Rows {
             connection_id: number("connection_id")?,
             kind: text("kind")?,
-            method: text("method")?,
-            path: text("path")?,
+            operation: text("operation")?,
+            route: text("route")?,
+            target: text("target")?,
             outcome: text("outcome")?,
             start_ns: number("start_ns")?,
             duration_ns: number("duration_ns")?,
@@ -71,14 +73,25 @@ impl Rows {
         self.kind.value(row) == "server"
     }
 
-    /// Method of a row's request, empty where it is not known.
-    pub fn method(&self, row: usize) -> &str {
-        if self.method.is_valid(row) { self.method.value(row) } else { "" }
+    /// What a row's request asks for, empty where it is not known.
+    pub fn operation(&self, row: usize) -> &str {
+        if self.operation.is_valid(row) { self.operation.value(row) } else { "" }
     }
 
-    /// Path of a row's request, empty where it is not known.
-    pub fn path(&self, row: usize) -> &str {
-        if self.path.is_valid(row) { self.path.value(row) } else { "" }
+    /// What it is asked of, by the route where there is one, empty where it is not known.
+    pub fn target(&self, row: usize) -> &str {
+        let column = self.target_column(row);
+        if column.is_valid(row) { column.value(row) } else { "" }
+    }
+
+    /// The views of both, by which equal texts of one batch are told without reading them.
+    pub fn views(&self, row: usize) -> (u128, u128) {
+        let view = |column: &StringViewArray| if column.is_valid(row) { column.views()[row] } else { 0 };
+        (view(&self.operation), view(self.target_column(row)))
+    }
+
+    fn target_column(&self, row: usize) -> &StringViewArray {
+        if self.route.is_valid(row) { &self.route } else { &self.target }
     }
 
     /// The rows whose connection is known, with what they were coded as.

@@ -105,6 +105,7 @@ impl<'a> Batcher<'a> {
 fn span(row: &SpanRow<'_>) -> Span {
     let parent = row.parent_span_id.or(row.remote_parent_span_id);
     let remote = row.parent_span_id.is_none() && parent.is_some();
+    let (attributes, status) = attributes::of_span(row);
     Span {
         trace_id: id(row.trace_id),
         span_id: id(row.span_id),
@@ -114,8 +115,8 @@ fn span(row: &SpanRow<'_>) -> Span {
         kind: kind(row.kind).into(),
         start_time_unix_nano: u64::try_from(row.start_ns).unwrap_or_default(),
         end_time_unix_nano: u64::try_from(row.end_ns).unwrap_or_default(),
-        attributes: attributes::of_span(row),
-        status: Some(attributes::status(row)),
+        attributes,
+        status: Some(status),
         ..Span::default()
     }
 }

@@ -7,7 +7,7 @@ use retrospan_formats::error::CaptureError;
 use super::chain::{Chain, Held, Lane};
 use super::rows::Sink;
 use super::timeline::Passed;
-use super::{PATIENCE, Part, Place, Shape, ns};
+use super::{PATIENCE, Part, Place, Shape, Speech, ns};
 
 /// Lanes open one after the other, then the traffic begins.
 const OPENING_NS: i64 = 2_000_000;
@@ -18,6 +18,7 @@ const MOST_LANES: f64 = 700.0;
 const AT_ONCE: u64 = 2000;
 
 const PATHS: [&str; 4] = ["/cart", "/search", "/things/7", "/users/me"];
+const COMMANDS: [&[&str]; PATHS.len()] = [&["GET"], &["get"], &["HGETALL"], &["CONFIG", "GET"]];
 
 /// Sends all requests of the plan and writes their events.
 pub fn run(chain: &mut Chain<'_>, capture: &mut Sink) -> Result<(), CaptureError> {
@@ -168,21 +169,37 @@ impl Chain<'_> {
         ns(1e-3 * median_ms * (self.plan.latency.sigma * self.random.normal()).exp())
     }
 
+    /// The bytes of the next request.
     pub fn request_bytes(&mut self) -> Rc<[u8]> {
-        let path = PATHS[self.random.below(PATHS.len())];
+        let choice = self.random.below(PATHS.len());
         let id = self.random.bits();
-        let head =
-            format!("GET {path} HTTP/1.1\r\nX-Order: {id:016x}\r\nHost: shop\r\nUser-Agent: made/1\r\n\r\n");
-        head.into_bytes().into()
+        let text = match self.plan.speech {
+            Speech::Http => format!(
+                "GET {} HTTP/1.1\r\nX-Order: {id:016x}\r\nHost: shop\r\nUser-Agent: made/1\r\n\r\n",
+                PATHS[choice]
+            ),
+            Speech::Redis => {
+                let words = COMMANDS[choice].len() + 1;
+                let strings = COMMANDS[choice].iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+                format!("*{words}\r\n{}$16\r\n{id:016x}\r\n", strings.collect::<String>())
+            }
+        };
+        text.into_bytes().into()
     }
 
+    /// The bytes of the next answer.
     pub fn response_bytes(&mut self, failed: bool) -> Rc<[u8]> {
-        let status = if failed { "503 Service Unavailable" } else { "200 OK" };
         let body_bytes = 20 + self.random.below(60);
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {body_bytes}\r\nX-Order: {:016x}\r\n\r\n",
-            self.random.bits()
-        );
+        let id = self.random.bits();
+        if self.plan.speech == Speech::Redis {
+            let text = match failed {
+                true => format!("-LOADING {id:016x}\r\n"),
+                false => format!("*2\r\n$16\r\n{id:016x}\r\n${body_bytes}\r\n{}\r\n", "*".repeat(body_bytes)),
+            };
+            return text.into_bytes().into();
+        }
+        let status = if failed { "503 Service Unavailable" } else { "200 OK" };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {body_bytes}\r\nX-Order: {id:016x}\r\n\r\n");
         let mut bytes = head.into_bytes();
         bytes.resize(bytes.len() + body_bytes, b'*');
         bytes.into()

@@ -1,7 +1,7 @@
 //! Made captures with a known answer: real capture directories, written through the recorder's own writer.
 //!
-//! The scene is always the same: `client -> edge-envoy:8000 -> inner-envoy:8001 -> shop:8080`, keep-alive HTTP/1.1 through
-//! two byte-level proxies, both ends of every connection recorded. Requests come as a Poisson process; every wire and every
+//! The scene is always the same: `client -> edge-envoy:8000 -> inner-envoy:8001 -> shop:8080`, keep-alive HTTP/1.1 (or Redis)
+//! through two byte-level proxies, both ends of every connection recorded. Requests come as a Poisson process; every wire and every
 //! process takes a lognormal time. At one [`Place`] something goes wrong in a [`Shape`], at the teeth of a [`Comb`] and in
 //! unrelated bursts. The kernel rows of a [`Cause`] go with the teeth, and decoys with nothing. A process that is held holds
 //! whatever reaches it, so that delays add up over hops as they would in reality. Times are virtual: an hour
@@ -29,6 +29,8 @@ pub struct Plan {
     pub length_s: f64,
     /// Requests a second, on average.
     pub requests_per_s: f64,
+    /// What the processes speak.
+    pub speech: Speech,
     /// What requests take when nothing is wrong.
     pub latency: Latency,
     /// What goes wrong at each tooth and in each burst.
@@ -44,6 +46,15 @@ pub struct Plan {
     pub decoys: bool,
     /// Programs that are started with the comb's own period, each at a phase of its own.
     pub innocents: usize,
+}
+
+/// What the processes of a scene speak; the proxies read none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP/1.1: `GET` of a few paths, 503 where something fails.
+    Http,
+    /// Redis: `GET`, `HGETALL` and `CONFIG GET`, `-LOADING` where something fails.
+    Redis,
 }
 
 /// What requests take: lognormal times.
@@ -178,6 +189,7 @@ impl Default for Plan {
             seed: 1,
             length_s: 3600.0,
             requests_per_s: 20.0,
+            speech: Speech::Http,
             latency: Latency { wire_ms: 0.08, own_ms: [0.2, 0.2, 8.0], sigma: 0.5 },
             trouble: Trouble {
                 place: Place { hop: 2, part: Part::Server },

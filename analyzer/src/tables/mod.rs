@@ -48,7 +48,12 @@ pub const SPANS: Table = Table {
             Dictionary,
             "`client` or `server` (later also `internal` `producer` `consumer`).",
         ),
-        required("name", Name, Dictionary, "The request method; `HTTP` where it was not seen."),
+        required(
+            "name",
+            Name,
+            Dictionary,
+            "The request's method or command, where everybody knows it; else what its protocol calls a request (`HTTP`).",
+        ),
         optional(
             "service",
             Name,
@@ -74,15 +79,20 @@ pub const SPANS: Table = Table {
             ByteSplit,
             "Duration less the union of the children's intervals, ns: at a client span network and queueing.",
         ),
-        required("protocol", Name, Dictionary, "`http`."),
-        optional("method", Name, Dictionary, "Request method."),
-        optional("path", Text, Dictionary, "Target of the request without scheme, authority and query."),
+        required("protocol", Name, Dictionary, "What is spoken: `http` ..."),
+        optional("method", Name, Dictionary, "Request method, of HTTP alone; see `operation`."),
+        optional(
+            "path",
+            Text,
+            Dictionary,
+            "Target of the request without scheme, authority and query, of HTTP alone; see `target`.",
+        ),
         optional("status", I32, Dictionary, "Status of the answer; null where none was seen before the end."),
         required(
             "outcome",
             Name,
             Dictionary,
-            "`ok`, `error` (status >= 500), `client_closed`, `server_closed`, `reset`, `unparsed`, `timeout_cut` (the recording ended), `lost` (events are missing).",
+            "`ok`, `error` (the answer says that the answering side failed: of HTTP status >= 500), `client_closed`, `server_closed`, `reset`, `unparsed`, `timeout_cut` (the recording ended), `lost` (events are missing).",
         ),
         optional(
             "late_status",
@@ -171,6 +181,42 @@ pub const SPANS: Table = Table {
             Dictionary,
             "`connections.connection_id` of that connection, which may never have been established; null as `connect_ns`.",
         ),
+        optional(
+            "operation",
+            Name,
+            Dictionary,
+            "What the request asks for, by its name in the protocol: a method, a command with its subcommand; null where it was not seen or may be a secret.",
+        ),
+        optional(
+            "target",
+            Text,
+            Dictionary,
+            "What it is asked of: the path of an HTTP request; null where the protocol has none that may be kept.",
+        ),
+        optional(
+            "route",
+            Text,
+            Dictionary,
+            "The pattern that `target` belongs to, where the protocol tells it.",
+        ),
+        optional(
+            "status_text",
+            Name,
+            Dictionary,
+            "Status of the answer where it is a word, as the name of an error; null as `status`.",
+        ),
+        optional(
+            "stream_id",
+            I64,
+            Dictionary,
+            "Stream within the connection; null for protocols that have one alone.",
+        ),
+        optional(
+            "attributes",
+            Text,
+            Plain,
+            "JSON object of everything known of request and answer, by names of the OpenTelemetry semantic conventions; `export` sends it as it is.",
+        ),
     ],
 };
 
@@ -210,7 +256,7 @@ pub const CONNECTIONS: Table = Table {
         required("connection_id", I64, Delta, "The lower socket_id of its recorded ends."),
         optional("client_socket_id", I64, Delta, "Socket of the requesting side, where recorded."),
         optional("server_socket_id", I64, Delta, "Socket of the answering side, where recorded."),
-        required("protocol", Name, Dictionary, "`http`, or `unknown`."),
+        required("protocol", Name, Dictionary, "What is spoken: `http` ..., or `unknown`."),
         optional(
             "src_addr",
             Name,

@@ -5,7 +5,7 @@
 pub enum Outcome {
     /// The answer was complete.
     Ok,
-    /// So it was, with a status of 500 or above.
+    /// So it was, and says that the server failed.
     Error,
     /// The requesting side left before the answer was complete.
     ClientClosed,

@@ -37,20 +37,18 @@ pub struct SpanRow<'a> {
     pub own_ns: i64,
     /// Protocol.
     pub protocol: Option<&'a str>,
-    /// Method.
-    pub method: Option<&'a str>,
-    /// Path.
-    pub path: Option<&'a str>,
+    /// What is asked for.
+    pub operation: Option<&'a str>,
+    /// What it is asked of.
+    pub target: Option<&'a str>,
     /// Query without `?`.
     pub query: Option<&'a str>,
-    /// `Host` of the request.
-    pub host: Option<&'a str>,
-    /// `User-Agent` of the request.
-    pub user_agent: Option<&'a str>,
-    /// `1.1` or `1.0`.
-    pub http_version: Option<&'a str>,
+    /// Everything else, as a JSON object.
+    pub attributes: Option<&'a str>,
     /// Status, where one was seen.
     pub status: Option<i64>,
+    /// The same as a word.
+    pub status_text: Option<&'a str>,
     /// How it ended.
     pub outcome: Outcome,
     /// Status of an answer that came after the end.
@@ -61,10 +59,6 @@ pub struct SpanRow<'a> {
     pub request_bytes: Option<i64>,
     /// Whole response on the wire, bytes.
     pub response_bytes: Option<i64>,
-    /// Request body, bytes.
-    pub request_body_bytes: Option<i64>,
-    /// Response body, bytes.
-    pub response_body_bytes: Option<i64>,
     /// Address of the requesting side.
     pub src_addr: Option<&'a str>,
     /// Port of the requesting side.
@@ -97,7 +91,7 @@ pub struct SpanBatch {
     rows: usize,
 }
 
-const TEXTS: [&str; 18] = [
+const TEXTS: [&str; 17] = [
     "trace_id",
     "span_id",
     "parent_span_id",
@@ -106,18 +100,17 @@ const TEXTS: [&str; 18] = [
     "name",
     "service",
     "protocol",
-    "method",
-    "path",
+    "operation",
+    "target",
     "src_addr",
     "dst_addr",
     "process",
     "link_evidence",
     "query",
-    "host",
-    "user_agent",
-    "http_version",
+    "attributes",
+    "status_text",
 ];
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 12] = [
     "duration_ns",
     "own_ns",
     "status",
@@ -125,8 +118,6 @@ const NUMBERS: [&str; 14] = [
     "late_ns",
     "request_bytes",
     "response_bytes",
-    "request_body_bytes",
-    "response_body_bytes",
     "src_port",
     "dst_port",
     "tid",
@@ -166,16 +157,15 @@ impl SpanBatch {
             name,
             service,
             protocol,
-            method,
-            path,
+            operation,
+            target,
             src_addr,
             dst_addr,
             process,
             link_evidence,
             query,
-            host,
-            user_agent,
-            http_version,
+            attributes,
+            status_text,
         ] = texts;
         let [
             duration_ns,
@@ -185,8 +175,6 @@ impl SpanBatch {
             late_ns,
             request_bytes,
             response_bytes,
-            request_body_bytes,
-            response_body_bytes,
             src_port,
             dst_port,
             tid,
@@ -206,20 +194,17 @@ impl SpanBatch {
             duration_ns: duration_ns.unwrap_or_default(),
             own_ns: own_ns.unwrap_or_default(),
             protocol,
-            method,
-            path,
+            operation,
+            target,
             query,
-            host,
-            user_agent,
-            http_version,
+            attributes,
+            status_text,
             status,
             outcome: self.outcomes[row],
             late_status,
             late_ns,
             request_bytes,
             response_bytes,
-            request_body_bytes,
-            response_body_bytes,
             src_addr,
             src_port,
             dst_addr,
@@ -291,8 +276,16 @@ impl Peers {
     }
 }
 
-/// Method, path and query.
+/// What is asked for and of what, with its query; a protocol without targets has the operation alone.
 pub fn what(row: &SpanRow<'_>) -> String {
     let query = row.query.map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{} {}{query}", row.method.unwrap_or("-"), row.path.unwrap_or("-"))
+    match (row.operation, row.target) {
+        (Some(operation), None) => operation.to_owned(),
+        (operation, target) => format!("{} {}{query}", operation.unwrap_or("-"), target.unwrap_or("-")),
+    }
+}
+
+/// The status as it is shown.
+pub fn status_of(row: &SpanRow<'_>) -> Option<String> {
+    row.status.map(|status| status.to_string()).or(row.status_text.map(str::to_owned))
 }

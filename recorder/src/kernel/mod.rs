@@ -25,9 +25,10 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use casts::Cast;
 use error::{explain, missing_map};
 use retrospan_formats::{
-    config::{Config, MAX_COMMS, MAX_PORT_RANGES, PortRange, SOCKET_PLACES},
+    config::{Config, Keep, MAX_COMMS, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, SOCKET_PLACES, Signature},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
+use retrospan_protocols::PROTOCOLS;
 use std::{io::Read, path::Path};
 
 /// The built kernel programs; recorder-ebpf/build.sh makes them.
@@ -181,6 +182,7 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
         read_argv: u32::from(options.read_argv),
         ..Config::default()
     };
+    use_signatures(&mut config)?;
     for (range, &(first, last)) in config.ports.iter_mut().zip(&options.ports) {
         *range = PortRange { first, last };
     }
@@ -191,6 +193,21 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
         name[..used].copy_from_slice(&bytes[..used]);
     }
     Ok(config)
+}
+
+/// Tells the kernel programs how messages of each protocol begin, those with a head to be followed first.
+fn use_signatures(config: &mut Config) -> Result<(), ProbeError> {
+    let all = || PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied();
+    let begins_head = |signature: &Signature| signature.keep != Keep::Turn as u32;
+    let sorted: Vec<Signature> =
+        all().filter(begins_head).chain(all().filter(|signature| !begins_head(signature))).collect();
+    if sorted.len() > MAX_SIGNATURES {
+        return Err(ProbeError::Option(format!("too many protocols: at most {MAX_SIGNATURES} signatures")));
+    }
+    config.head_signatures = all().filter(begins_head).count() as u32;
+    config.used_signatures = sorted.len() as u32;
+    config.signatures[..sorted.len()].copy_from_slice(&sorted);
+    Ok(())
 }
 
 fn most_sockets(options: &Options) -> u32 {

@@ -1,23 +1,19 @@
 //! Decides which payload bytes may reach the disk, with state per socket and direction.
 //!
 //! In: the calls of one socket in order of emission, with the bytes the kernel programs took. Out: the
-//! bytes to keep. By default these are the heads and the framing of HTTP/1 messages, with `*` for each byte of their
-//! secrets; what stands between kept bytes is `*`, too, and what follows the last byte of a head or of framing is cut
-//! off. So who reads what was kept finds the same messages: their secrets are blank, but they are there. Of a long head
-//! of which not all may be stored, the rest is blank but for what framing needs.
+//! bytes to keep. By default these are the heads and the framing of messages of the protocols that are read, with `*` for
+//! each byte of their secrets ([`retrospan_protocols::blank`]). Of a long head of which not all may be stored, the rest is
+//! blank but for what framing needs.
 //!
-//! Which way requests go is presumed from who connected, and decided by the first message head that is beyond doubt: some
-//! let the accepting side ask.
+//! Which way requests go is presumed from who connected, and decided, as the protocol is, by the first message head that is
+//! beyond doubt: some let the accepting side ask.
 
 use retrospan_formats::event::{Kind, flags, role};
-use retrospan_formats::http1::{
-    Call, Direction, FamiliarLines, Framing, Part, What, begins_head, surely_begins_head,
-};
+use retrospan_protocols::blank::{self, BLANK};
+use retrospan_protocols::detect::{self, Told};
+use retrospan_protocols::{Call, Direction, Framing, Memory, Part, Protocol, What};
 
 use crate::options::Payload;
-
-/// What stands for a byte that must not be kept.
-const BLANK: u8 = b'*';
 
 /// The data of one call.
 #[derive(Clone, Copy, Debug)]
@@ -48,19 +44,20 @@ pub struct Data<'a> {
 #[derive(Debug, Default)]
 pub struct Redactor {
     parts: Vec<Part>,
-    /// Header lines of requests and responses, by [`Stream::place`].
-    familiar: Vec<[FamiliarLines; 2]>,
+    /// What was read of requests and responses before, by [`Stream::place`].
+    memory: Vec<[Memory; 2]>,
     /// The place of the next stream.
     next_place: usize,
 }
 
-/// Streams whose header lines are remembered, more or less: of more streams some share a place. Bounds the memory.
+/// Streams of which something is remembered, more or less: of more streams some share a place. Bounds the memory.
 const PLACES: usize = 256;
 
 /// What is known of the data of one socket so far.
 #[derive(Debug, Default)]
 pub struct Stream {
-    framing: Framing,
+    /// Its protocol, as far as that is known, with its framing.
+    framed: Option<(&'static dyn Protocol, Box<dyn Framing>)>,
     /// The kind of call that moves requests.
     requests: Option<Kind>,
     /// A message head has told so.
@@ -69,7 +66,7 @@ pub struct Stream {
     begun: bool,
     sent: Position,
     received: Position,
-    /// Where in [`Redactor::familiar`] its header lines are.
+    /// Where in [`Redactor::memory`] something is remembered of it.
     place: Option<usize>,
 }
 
@@ -103,30 +100,45 @@ impl Position {
 impl Stream {
     /// The kind of call that moves requests, as far as that is known now.
     fn requests(&mut self, data: &Data<'_>) -> Option<Kind> {
-        if !std::mem::replace(&mut self.begun, true) && data.discovered {
-            self.framing = Framing::starting_at(0, 0);
-        }
         if self.decided {
             return self.requests;
         }
-        let presumed = match data.role {
+        let fresh = !std::mem::replace(&mut self.begun, true) && !data.discovered;
+        let by_role = match data.role {
             role::CLIENT => Some(Kind::Send),
             role::SERVER => Some(Kind::Receive),
-            _ => requesting_kind(data.kind, data.head, begins_message),
+            _ => None,
         };
-        if data.tcp_seq.is_some()
-            && let Some(told) = requesting_kind(data.kind, data.head, surely_begins_head)
-        {
-            if self.requests.is_some_and(|requests| requests != told) {
-                // What was read as if the other side asked was no message.
-                self.framing = Framing::starting_at(0, 0);
+        let told = detect::surely(data.head, fresh).filter(|_| data.tcp_seq.is_some());
+        if let Some(told) = told {
+            let requests = requesting_kind(data.kind, &told);
+            if self.requests.is_some_and(|before| before != requests)
+                || self.framed.as_ref().is_some_and(|(protocol, _)| *protocol != told.protocol)
+            {
+                // What was read as if the other side asked, or asked otherwise, was no message.
+                self.framed = Some((told.protocol, told.protocol.framing(Some([0, 0]))));
             }
-            (self.requests, self.decided) = (Some(told), true);
+            (self.requests, self.decided) = (Some(requests), true);
+        } else if self.requests.is_none() && (fresh || by_role.is_none()) {
+            let direction = by_role.map(|requests| direction(requests, data.kind));
+            let perhaps = detect::perhaps(data.head, fresh, direction);
+            self.requests = by_role.or(perhaps.map(|told| requesting_kind(data.kind, &told)));
+            self.begin(perhaps, data);
+            return self.requests;
+        } else if self.requests.is_none() {
+            self.requests = by_role;
         }
-        if self.requests.is_none() {
-            self.requests = presumed;
-        }
+        self.begin(told, data);
         self.requests
+    }
+
+    /// Begins framing, unless it has begun.
+    fn begin(&mut self, told: Option<Told>, data: &Data<'_>) {
+        if self.requests.is_none() || self.framed.is_some() {
+            return;
+        }
+        let protocol = told.map_or_else(detect::presumed, |told| told.protocol);
+        self.framed = Some((protocol, protocol.framing(data.discovered.then_some([0, 0]))));
     }
 }
 
@@ -149,7 +161,7 @@ impl Redactor {
                 {
                     let before = out.len() - stored;
                     let mut kept = Vec::new();
-                    self.copy(data.head, 0, &mut kept);
+                    blank::copy(&self.parts, data.head, 0, &mut kept);
                     out.extend_from_slice(kept.get(stored..).unwrap_or_default());
                     if out.len() - before < data.head.len() && !data.tail.is_empty() {
                         out.resize(before + data.head.len(), BLANK);
@@ -174,18 +186,18 @@ impl Redactor {
     fn classify(&mut self, stream: &mut Stream, data: &Data<'_>) -> bool {
         let requests = stream.requests(data);
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
-        let Some(requests) = requests else {
+        let (Some(requests), Some((_, framing))) = (requests, &mut stream.framed) else {
             position.advance(data.tcp_seq, data.done_bytes);
             return false;
         };
-        let direction = if requests == data.kind { Direction::Requests } else { Direction::Responses };
+        let direction = direction(requests, data.kind);
         let gap = match position.follow(data.tcp_seq) {
             Follows::After(gap) => gap,
             Follows::Behind => return false,
         };
         self.parts.clear();
         if gap > 0 {
-            stream.framing.gap(direction, gap, &mut self.parts);
+            framing.gap(direction, gap, &mut self.parts);
             self.parts.clear();
         }
         // Bytes whose place is uncertain (calls of several threads at once) must not be read as if they
@@ -196,18 +208,19 @@ impl Redactor {
             self.next_place += 1;
             self.next_place % PLACES
         });
-        if place >= self.familiar.len() {
-            self.familiar.resize_with(place + 1, Default::default);
+        if place >= self.memory.len() {
+            self.memory.resize_with(place + 1, Default::default);
         }
-        let familiar = &mut self.familiar[place][direction as usize];
+        let memory = &mut self.memory[place][direction as usize];
         let call = Call {
             length: data.done_bytes,
             head,
+            spare: head.len().saturating_sub(data.stored),
             tail,
             sent: data.kind == Kind::Send,
             times_ns: data.times_ns,
         };
-        stream.framing.call_sparing(familiar, direction, call, data.stored, &mut self.parts);
+        framing.call(direction, call, memory, &mut self.parts);
         stream.decided |= self.parts.iter().any(|part| part.what == What::Begin);
         position.advance(data.tcp_seq, data.done_bytes);
         exact
@@ -216,16 +229,16 @@ impl Redactor {
     fn copy_kept(&self, data: &Data<'_>, out: &mut Vec<u8>) -> u32 {
         let before = out.len();
         let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
-        let mut blanked = self.copy(data.head, 0, out).blanked;
+        let mut blanked = blank::copy(&self.parts, data.head, 0, out).blanked;
         let tail_begin = out.len();
-        let tail = self.copy(data.tail, tail_start, out);
-        if tail.kept {
+        let tail = blank::copy(&self.parts, data.tail, tail_start, out);
+        if tail.any {
             // Its place is told by its length.
             blanked |= tail.blanked || out.len() < tail_begin + data.tail.len();
             out.resize(tail_begin + data.tail.len(), BLANK);
         }
         let mut bits = data.flags & !(flags::PAYLOAD_TAIL | flags::PAYLOAD_CUT | flags::REDACTED);
-        if tail.kept {
+        if tail.any {
             bits |= flags::PAYLOAD_TAIL;
         }
         if blanked {
@@ -236,45 +249,6 @@ impl Redactor {
         }
         bits
     }
-
-    /// Appends `bytes`, which begin at `at` in the call, up to the last of a head or of framing, blanking those that may
-    /// not be kept.
-    fn copy(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Copied {
-        if bytes.is_empty() {
-            return Copied { kept: false, blanked: false };
-        }
-        let before = out.len();
-        let mut blanked = false;
-        let with_bytes = self.parts.iter().find(|part| part.length > 0);
-        let call_start = with_bytes.map_or(0, |part| part.offset);
-        for part in self.parts.iter().filter(|p| p.length > 0 && has_place(&p.what)) {
-            let place =
-                |offset: u64| (offset - call_start).saturating_sub(at).min(bytes.len() as u64) as usize;
-            let run = place(part.offset)..place(part.offset + part.length);
-            if run.is_empty() {
-                continue;
-            }
-            if out.len() < before + run.start {
-                blanked = true;
-                out.resize(before + run.start, BLANK);
-            }
-            if part.what == What::Secret {
-                blanked = true;
-                out.resize(before + run.end, BLANK);
-            } else {
-                out.extend_from_slice(&bytes[run]);
-            }
-        }
-        Copied { kept: out.len() > before, blanked }
-    }
-}
-
-/// What [`Redactor::copy`] did.
-struct Copied {
-    /// Some bytes were kept, or left blanks.
-    kept: bool,
-    /// Some were blanked.
-    blanked: bool,
 }
 
 /// The flags of a call of which no byte is kept.
@@ -283,30 +257,18 @@ fn nothing(data: &Data<'_>) -> u32 {
     (data.flags & !(flags::PAYLOAD_TAIL | flags::REDACTED)) | cut
 }
 
-/// Whether the bytes show where in a message they stand, so that they are kept or leave blanks.
-fn has_place(what: &What) -> bool {
-    matches!(what, What::Head | What::Secret | What::Framing)
+/// What a call of this kind moves, where requests are moved by calls of that kind.
+fn direction(requests: Kind, kind: Kind) -> Direction {
+    if requests == kind { Direction::Requests } else { Direction::Responses }
 }
 
-/// Which kind of call moves requests, told by data that begin a message.
-fn requesting_kind(kind: Kind, head: &[u8], begins: fn(Direction, &[u8]) -> bool) -> Option<Kind> {
-    let other = if kind == Kind::Send { Kind::Receive } else { Kind::Send };
-    if begins(Direction::Requests, head) {
-        Some(kind)
-    } else if begins(Direction::Responses, head) {
-        Some(other)
-    } else {
-        None
+/// Which kind of call moves requests, told by the data of a call of this kind.
+fn requesting_kind(kind: Kind, told: &Told) -> Kind {
+    match (told.direction, kind) {
+        (Direction::Requests, kind) => kind,
+        (Direction::Responses, Kind::Send) => Kind::Receive,
+        (Direction::Responses, _) => Kind::Send,
     }
-}
-
-/// A few bytes that merely could begin a message are not enough to decide by.
-fn begins_message(direction: Direction, head: &[u8]) -> bool {
-    let decides = match direction {
-        Direction::Requests => head.contains(&b' '),
-        Direction::Responses => head.len() >= b"HTTP/1.".len(),
-    };
-    decides && begins_head(direction, head)
 }
 
 #[cfg(test)]

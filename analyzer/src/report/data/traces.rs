@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::findings::Spike;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, what, with_peers};
+use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
 use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{duration, size};
 
@@ -121,7 +121,7 @@ async fn read(context: &SessionContext, ids: &BTreeSet<&String>) -> Result<BTree
 }
 
 fn node(row: &SpanRow<'_>, peers: (Option<&str>, Option<&str>)) -> Node {
-    let status = row.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let status = status_of(row).map(|status| format!(" {status}")).unwrap_or_default();
     let hop = row.hop(peers);
     let mut what: String = what(row).chars().take(MAX_CHARACTERS).collect();
     what.push_str(&status);

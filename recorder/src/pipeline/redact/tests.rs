@@ -1,4 +1,5 @@
 use super::*;
+use retrospan_protocols::http1::Connection;
 
 mod places;
 
@@ -184,14 +185,14 @@ fn a_long_head_in_several_calls_is_read_to_its_end() {
     ];
     let mut recording = Recording::of(role::CLIENT);
     recording.call(Kind::Send, b"GET / HTTP/1.1\r\n\r\n");
-    let mut framing = Framing::new();
+    let mut framing = Connection::new();
     let mut parts = Vec::new();
     for (index, text) in calls.iter().enumerate() {
         recording.stored = if index == 0 { usize::MAX } else { 0 };
         let (kept, _) = recording.call(Kind::Receive, text.as_bytes());
         assert!(index == 0 || !holds(&kept, "a b"), "{}", String::from_utf8_lossy(&kept));
         let call = Call { length: text.len() as u64, head: &kept, ..Call::default() };
-        framing.call(Direction::Responses, call, &mut parts);
+        framing.call(Direction::Responses, call, None, &mut parts);
     }
     let length = parts.iter().find_map(|part| match &part.what {
         What::HeadEnd(info) => Some(info.content_length),
@@ -262,8 +263,28 @@ fn an_unknown_role_is_told_by_the_first_head() {
 #[test]
 fn another_protocol_is_a_length() {
     let mut recording = Recording::of(role::CLIENT);
-    let (kept, bits) = recording.call(Kind::Send, b"*2\r\n$4\r\nAUTH\r\n$14\r\nhunter2-canary\r\n");
+    let (kept, bits) = recording.call(Kind::Send, b"\x10\x20\0\x04MQTT\x04\xc2\0\x3c\0\x0ehunter2-canary");
     assert_eq!((kept.as_slice(), bits), (&b""[..], flags::PAYLOAD_CUT));
+}
+
+#[test]
+fn of_commands_names_and_lengths_are_kept() {
+    let auth = b"*2\r\n$4\r\nAUTH\r\n$14\r\nhunter2-canary\r\n";
+    let kept_auth = b"*2\r\n$4\r\nAUTH\r\n$14\r\n**************\r\n";
+    for role in [role::CLIENT, role::SERVER, role::UNKNOWN] {
+        let (asks, answers) = match role {
+            role::SERVER => (Kind::Receive, Kind::Send),
+            _ => (Kind::Send, Kind::Receive),
+        };
+        let mut recording = Recording::of(role);
+        // What comes before tells nothing, as on a connection that was open already.
+        assert_eq!(recording.call(answers, b"$14\r\nhunter2-canary\r\n").0, b"");
+        assert_eq!(recording.call(asks, auth), (kept_auth.to_vec(), flags::REDACTED), "{role}");
+        let (kept, _) = recording.call(answers, b"-WRONGPASS hunter2-canary\r\n");
+        assert_eq!(kept, b"-WRONGPASS **************\r\n");
+        // Whatever comes now, the connection speaks as it did.
+        assert!(!holds(&recording.call(asks, b"GET /hunter2-canary HTTP/1.1\r\n\r\n").0, "hunter2"));
+    }
 }
 
 #[test]
@@ -323,7 +344,7 @@ fn blanking_does_not_move_a_message() {
     ];
     for snap in [64, 256, 1024] {
         let mut recording = Recording::of(role::CLIENT);
-        let (mut original, mut redacted) = (Framing::new(), Framing::new());
+        let (mut original, mut redacted) = (Connection::new(), Connection::new());
         for (kind, bytes) in &calls {
             let bytes = bytes.as_bytes();
             let (head, tail) = if bytes.len() > snap + 8 {
@@ -334,12 +355,13 @@ fn blanking_does_not_move_a_message() {
             let (kept, bits) = recording.cut_call(*kind, bytes.len() as u64, head, tail);
             let tail_bytes = if bits & flags::PAYLOAD_TAIL != 0 { 8 } else { 0 };
             let (kept_head, kept_tail) = kept.split_at(kept.len() - tail_bytes);
-            let markers = |framing: &mut Framing, head: &[u8], tail: &[u8]| {
+            let markers = |framing: &mut Connection, head: &[u8], tail: &[u8]| {
                 let direction = if *kind == Kind::Send { Direction::Requests } else { Direction::Responses };
                 let mut parts = Vec::new();
                 framing.call(
                     direction,
                     Call { length: bytes.len() as u64, head, tail, ..Call::default() },
+                    None,
                     &mut parts,
                 );
                 parts.retain(|p| p.length == 0);
@@ -362,17 +384,17 @@ fn blanking_a_split_head_does_not_move_a_message() {
         for second in (first..text.len()).step_by(7) {
             let pieces = [&text[..first], &text[first..second], &text[second..], "HEAD / HTTP/1.1\r\n\r\n"];
             let mut recording = Recording::of(role::CLIENT);
-            let (mut original, mut redacted) = (Framing::new(), Framing::new());
+            let (mut original, mut redacted) = (Connection::new(), Connection::new());
             for piece in pieces {
                 let (kept, _) = recording.call(Kind::Send, piece.as_bytes());
                 assert!(
                     !["hunter2", "canary"].iter().any(|part| holds(&kept, part)),
                     "split at {first}, {second}"
                 );
-                let markers = |framing: &mut Framing, head: &[u8]| {
+                let markers = |framing: &mut Connection, head: &[u8]| {
                     let call = Call { length: piece.len() as u64, head, ..Call::default() };
                     let mut parts = Vec::new();
-                    framing.call(Direction::Requests, call, &mut parts);
+                    framing.call(Direction::Requests, call, None, &mut parts);
                     parts.retain(|p| p.length == 0);
                     parts
                 };

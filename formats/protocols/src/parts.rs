@@ -1,0 +1,131 @@
+//! What framing makes of the calls of a connection: runs of bytes, and markers between them.
+
+use std::mem::discriminant;
+
+use crate::operation::Status;
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the requesting side.
+    Requests,
+    /// From the answering side.
+    Responses,
+}
+
+/// What a run of bytes is. Markers have length 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Marker: a message may begin at the next byte; its start line goes on in another call, and its end decides.
+    /// [`What::Begin`] with the same offset confirms it; without one it was none.
+    MayBegin,
+    /// Marker: a message begins at the next byte, or, where its start line came in several calls, began at this earlier
+    /// offset.
+    Begin,
+    /// Bytes of a head that may be kept: what frames it, names, harmless values.
+    Head,
+    /// Bytes of a head that must not be kept: values not known to be harmless, and what may be something else as long as
+    /// its end is not seen. Of HTTP/1 also chunk extensions, trailers, and addresses in front of the first request.
+    Secret,
+    /// Marker: the head is complete.
+    HeadEnd(HeadInfo),
+    /// What frames messages outside their heads, and may be kept: line ends, lengths, chunk-size lines.
+    Framing,
+    /// Bytes of a body.
+    Body,
+    /// Marker: the message is complete. `exact`: at this very byte, else somewhere before it.
+    End {
+        /// The end is known to the byte.
+        exact: bool,
+    },
+    /// Marker: the message that has begun may be complete at this byte. Where it ends is not known: its extent was lost
+    /// and the call ends as a message ends, or its head does not tell (a body may follow, as the request is not
+    /// known or the head contradicts itself). If anything but [`What::End`] with this very offset or [`What::Begin`]
+    /// follows in this direction (body, framing, lost bytes, an end further on), the message was not complete here. If
+    /// nothing follows, only evidence from elsewhere can tell: that the other side went on, or that nothing was owed
+    /// when the connection ended.
+    MayEnd,
+    /// Bytes that belong to no message we can place, or to one whose extent was lost with its head.
+    Lost,
+    /// Bytes after a switch to another protocol.
+    Tunnel,
+}
+
+impl What {
+    /// It says something about the bytes around it, and has none itself.
+    pub fn is_marker(&self) -> bool {
+        use What::{Begin, End, HeadEnd, MayBegin, MayEnd};
+        matches!(self, MayBegin | Begin | HeadEnd(_) | End { .. } | MayEnd)
+    }
+}
+
+/// What the framing learnt from a head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeadInfo {
+    /// Status of a response; empty for a request.
+    pub status: Status,
+    /// `Content-Length`, where the message has a body by it.
+    pub content_length: Option<u64>,
+    /// The body comes in chunks of its own framing.
+    pub chunked: bool,
+    /// A response without length: its body lasts until the connection is closed.
+    pub until_close: bool,
+    /// The head says nothing about the extent of the message that could be relied on: its fields contradict each other
+    /// or are malformed (RFC 9112 section 6.3).
+    pub unclear: bool,
+    /// The request that a final response answers, by its place among the [`What::Begin`] of the other direction, from 0.
+    /// None where that is not certain, for interim responses and for requests.
+    pub answers: Option<u64>,
+    /// A request to which no answer will come.
+    pub unanswered: bool,
+}
+
+/// A run of bytes of one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes fed to this direction before this run.
+    pub offset: u64,
+    /// Length in bytes; 0 for markers.
+    pub length: u64,
+    /// What it is.
+    pub what: What,
+}
+
+/// The data of one send or receive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// Bytes moved.
+    pub length: u64,
+    /// The first of them, as far as they are known.
+    pub head: &'a [u8],
+    /// How many of these, the last ones, must not be stored as they are: of them that alone is [`What::Head`] which framing
+    /// needs (of HTTP/1 start lines without their target, line ends, the fields that say how long a message is or what
+    /// becomes of the connection).
+    pub spare: usize,
+    /// The last bytes that are known; does not overlap `head`.
+    pub tail: &'a [u8],
+    /// They were sent, not received.
+    pub sent: bool,
+    /// When the call was entered and when it returned, ns of any one clock.
+    pub times_ns: [i64; 2],
+}
+
+/// Adds a run that begins at `offset`, or lengthens the last one.
+#[inline]
+pub(crate) fn push(offset: &mut u64, what: What, length: u64, parts: &mut Vec<Part>) {
+    let marker = what.is_marker();
+    if length == 0 && !marker {
+        return;
+    }
+    let begin = *offset;
+    *offset += length;
+    if let Some(last) = parts.last_mut()
+        && !marker
+        && discriminant(&last.what) == discriminant(&what)
+        && last.offset + last.length == begin
+    {
+        last.length += length;
+        return;
+    }
+    parts.push(Part { offset: begin, length, what });
+}

@@ -1,0 +1,94 @@
+//! What a protocol has to tell.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+pub use retrospan_formats::config::{Keep, Signature};
+
+use crate::operation::{Exchange, Operation, Status, Value};
+use crate::parts::{Call, Direction, Part};
+
+/// A protocol of requests and answers.
+pub trait Protocol: Sync {
+    /// Its name: columns `protocol`, attribute `network.protocol.name`.
+    fn name(&self) -> &'static str;
+
+    /// What a span is called whose operation is not known, or has no name that everybody knows.
+    fn title(&self) -> &'static str;
+
+    /// How data begins of which the kernel programs are to keep more than a few bytes, although it follows other data of
+    /// the same direction. What comes after a change of direction is kept anyhow.
+    fn signatures(&self) -> &'static [Signature];
+
+    /// Whether the data of a call, sent this way, begins a message. `fresh`: it is the first of its connection.
+    fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict;
+
+    /// Framing of a connection. `before`: how many bytes of requests and of answers went by unread, and perhaps messages
+    /// with them; None where it is seen from its first byte.
+    fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;
+
+    /// Reads a head, or as much as there is of one; it may hold anything. Texts that are as in `last` are shared with it.
+    fn read(&self, direction: Direction, head: &[u8], last: &Operation) -> Operation;
+
+    /// Whether an answer of this status is the answer, and not one that announces it.
+    fn is_final(&self, _status: Status) -> bool {
+        true
+    }
+
+    /// Whether an answer of this status says that the answering side failed.
+    fn failed(&self, status: Status) -> bool;
+
+    /// Adds what is known of an exchange beyond [`Operation::attributes`]. `error.type` says that it failed.
+    fn attributes(&self, exchange: &Exchange<'_>, list: &mut Vec<(&'static str, Value)>);
+}
+
+impl Debug for dyn Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for dyn Protocol {
+    fn eq(&self, other: &dyn Protocol) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// What bytes tell of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// They begin none of its messages.
+    No,
+    /// They may.
+    Maybe,
+    /// They do, and nothing else begins so.
+    Surely,
+}
+
+/// Framing of one connection: where in which message each byte stands. The recorder blanks by it before anything
+/// reaches the disk, and the analyzer finds messages by it in what was kept, so both must see the same messages.
+pub trait Framing: Debug + Send {
+    /// Reads a call. Appends to `parts`: they cover the call's bytes without gap or overlap, in order.
+    fn call(&mut self, direction: Direction, call: Call<'_>, memory: &mut Memory, parts: &mut Vec<Part>);
+
+    /// `length` bytes of this direction were not seen at all (events lost).
+    fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>);
+
+    /// The direction ended (FIN).
+    fn close(&mut self, direction: Direction, parts: &mut Vec<Part>);
+}
+
+/// What a protocol remembers of one direction from connection to connection, to be quicker with the same result.
+#[derive(Debug, Default)]
+pub struct Memory(Option<Box<dyn Any + Send>>);
+
+impl Memory {
+    /// What this protocol remembers here.
+    pub fn of<T: Default + Send + 'static>(&mut self) -> &mut T {
+        if !self.0.as_ref().is_some_and(|memory| memory.is::<T>()) {
+            self.0 = None;
+        }
+        let memory = self.0.get_or_insert_with(|| Box::<T>::default());
+        memory.downcast_mut().expect("what was just put there")
+    }
+}

@@ -1,0 +1,41 @@
+//! No other crate knows a protocol by name: what it has to tell, it tells through the interface.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use retrospan_protocols::PROTOCOLS;
+
+/// All sources in a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
+    let nested = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    nested.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[test]
+fn adding_a_protocol_changes_no_other_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = ["formats/src", "recorder-ebpf/src", "recorder/src", "analyzer/src"];
+    let files: Vec<PathBuf> = crates.iter().flat_map(|folder| sources(&root.join(folder))).collect();
+    assert!(files.len() > 200, "where are the sources?");
+    for file in files {
+        // Made data and tests speak some protocol.
+        if file
+            .components()
+            .any(|part| ["synthetic", "tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name))
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for name in PROTOCOLS.iter().map(|protocol| protocol.name()) {
+            // HTTP has columns of its own, and is what OTLP is sent by.
+            if name == "http" {
+                assert!(!code.contains("protocols::http1"), "{}", file.display());
+                continue;
+            }
+            assert!(!code.to_lowercase().contains(name), "{} knows {name}", file.display());
+        }
+    }
+}
