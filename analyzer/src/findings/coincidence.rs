@@ -386,7 +386,7 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
     };
     let typical = median(&met.bursts.iter().map(size).collect::<Vec<i64>>());
     let subject = &train.subject;
-    let when = wording::lead(lead_ns);
+    let when = wording::lead(lead_ns, deviation(&met.leads_ns));
     match train.kind {
         Kind::Stopped => {
             format!("{subject} was stopped (SIGSTOP) for {}, beginning {when}, {cycles}", duration(typical))

@@ -123,7 +123,7 @@ pub struct Spike {
     pub clock: String,
     /// Log-likelihood ratio of locked against free-running: positive favours locked.
     pub clock_evidence: f64,
-    /// The nearest wall-clock boundary (every hour, 30, 15, 10, 5, 1 min), where the phase is near one.
+    /// The nearest wall-clock boundary (every hour, 30, 15, 10, 5, 1 min; or within the minute), where the phase is near one.
     pub boundary: Option<Boundary>,
     /// Requests affected in all hit cycles.
     pub affected_requests: f64,

@@ -4,11 +4,12 @@ use super::{Cause, Cycle, HopShare, Metric, Spike};
 use crate::periodicity::{self, refine};
 use crate::text::duration;
 
-/// `40 ms before each onset`.
-pub fn lead(lead_ns: i64) -> String {
+/// `40 ms before each onset`; what is less than it varies by, or 1 ms, is no lead.
+pub fn lead(lead_ns: i64, deviation_ns: f64) -> String {
+    let least_ns = (deviation_ns as i64).max(1_000_000);
     match lead_ns {
-        ns if ns > 1_000_000 => format!("{} before each onset", duration(ns)),
-        ns if ns < -1_000_000 => format!("{} after each onset", duration(-ns)),
+        ns if ns > least_ns => format!("{} before each onset", duration(ns)),
+        ns if ns < -least_ns => format!("{} after each onset", duration(-ns)),
         _ => "at each onset".to_owned(),
     }
 }
@@ -170,12 +171,15 @@ pub fn to_tell(spike: &Spike) -> String {
 /// The wall-clock boundary that the teeth are near, or that they are near none.
 pub fn boundary(spike: &Spike) -> String {
     let Some(boundary) = spike.boundary else { return "near no wall-clock boundary".to_owned() };
-    format!(
-        "{} from every {} on the clock (by chance {})",
-        duration((boundary.offset_s * 1e9) as i64),
-        duration((boundary.every_s * 1e9) as i64),
-        probability(boundary.chance)
-    )
+    let offset = duration((boundary.offset_s * 1e9) as i64);
+    let chance = probability(boundary.chance);
+    let every_s = boundary.every_s.round() as usize;
+    if !(10..60).contains(&every_s) {
+        let every = duration((boundary.every_s * 1e9) as i64);
+        return format!("{offset} from every {every} on the clock (by chance {chance})");
+    }
+    let seconds: Vec<String> = (0..60).step_by(every_s).map(|second| format!(":{second:02}")).collect();
+    format!("{offset} from {} of every minute (by chance {chance})", seconds.join(", "))
 }
 
 /// Digits behind the point that a period's uncertainty leaves.

@@ -58,7 +58,9 @@ pub struct Boundary {
 const CLOCK_EVIDENCE: f64 = 2.0;
 const CLOCK_HITS: usize = 10;
 const SECOND_NS: i64 = 1_000_000_000;
+/// Periods of wall-clock boundaries, s; those below a minute are for periods that are no multiple of one.
 const BOUNDARIES_S: [i64; 6] = [3600, 1800, 900, 600, 300, 60];
+const WITHIN_A_MINUTE_S: [i64; 7] = [30, 20, 15, 10, 5, 2, 1];
 
 /// Measures a comb on the onsets it was found in.
 pub fn refine(comb: &Comb, onsets_ns: &[f64], horizon_ns: i64, resolution_ns: i64) -> Refined {
@@ -152,19 +154,28 @@ fn cycles(comb: &Comb, phase_ns: f64, period_ns: f64, horizon_ns: f64) -> Vec<Cy
 /// The wall-clock boundary that the teeth keep near to, where the period is a multiple of it.
 ///
 /// `tooth_utc_ns` is any tooth, since 1970; `margin_ns` what is not known of it (its standard error). Boundaries are those
-/// of every hour, 30, 15, 10, 5 and 1 min. None where the nearest is as near by chance more than once in twenty.
+/// of every hour, 30, 15, 10, 5 and 1 min; if the period is no multiple of a minute, those of every 30, 20, 15, 10, 5, 2 and
+/// 1 s. None where the nearest is as near by chance more than once in twenty.
 pub fn boundary(
     tooth_utc_ns: f64,
     period_ns: f64,
     period_margin_ns: f64,
     margin_ns: f64,
 ) -> Option<Boundary> {
-    let multiples = BOUNDARIES_S.iter().map(|s| s * SECOND_NS).filter(|&every_ns| {
-        let times = (period_ns / every_ns as f64).round();
-        times >= 1.0 && (period_ns - times * every_ns as f64).abs() <= period_margin_ns
-    });
-    let tested = multiples.clone().count() as f64;
+    let divides = |every_ns: &i64| {
+        let times = (period_ns / *every_ns as f64).round();
+        times >= 1.0 && (period_ns - times * *every_ns as f64).abs() <= period_margin_ns
+    };
+    let of = |list: &[i64]| list.iter().map(|s| s * SECOND_NS).filter(divides).collect::<Vec<i64>>();
+    let mut multiples = of(&BOUNDARIES_S);
+    if multiples.is_empty() {
+        multiples = of(&WITHIN_A_MINUTE_S);
+        // A period known badly is a multiple of any short one.
+        multiples.retain(|&every_ns| 10.0 * period_margin_ns <= every_ns as f64);
+    }
+    let tested = multiples.len() as f64;
     multiples
+        .into_iter()
         .map(|every_ns| {
             let turns = tooth_utc_ns / every_ns as f64;
             let offset_ns = (turns - turns.round()) * every_ns as f64;
@@ -271,6 +282,17 @@ mod tests {
         assert_eq!(near.every_ns, 600 * SECOND_NS);
         assert!((near.offset_ns - 1e9).abs() < 1e3 && near.chance < 0.02, "{near:?}");
         assert_eq!(boundary(hour + 137e9, 600e9, 2e9, 0.1e9), None);
-        assert_eq!(boundary(hour, 613e9, 2e9, 0.1e9), None, "no multiple of a minute");
+        assert_eq!(boundary(hour, 613.4e9, 0.1e9, 0.01e9), None, "no multiple of a second");
+    }
+
+    #[test]
+    fn teeth_at_quarters_of_a_minute_are_near_them() {
+        let minute = 1_700_000_400.0e9;
+        let near = boundary(minute + 15.02e9, 15e9, 1e6, 1e7).expect("a boundary");
+        assert_eq!(near.every_ns, 15 * SECOND_NS);
+        assert!((near.offset_ns - 2e7).abs() < 1e3 && near.chance < 0.02, "{near:?}");
+        assert_eq!(boundary(minute + 3.3e9, 15e9, 1e6, 1e8), None);
+        // A period of a minute and a half keeps to :00 and :30.
+        assert_eq!(boundary(minute + 30e9, 90e9, 1e6, 1e7).map(|b| b.every_ns), Some(30 * SECOND_NS));
     }
 }

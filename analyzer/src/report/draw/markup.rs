@@ -18,6 +18,8 @@ pub struct Markup {
 pub enum Value {
     /// Any text.
     Text(String),
+    /// Lines of any text; a line end within one is no line end.
+    Lines(Vec<String>),
     /// A number, written with two decimals at most.
     Number(f64),
 }
@@ -31,6 +33,12 @@ impl From<&str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Value {
         Value::Text(text)
+    }
+}
+
+impl From<&[String]> for Value {
+    fn from(lines: &[String]) -> Value {
+        Value::Lines(lines.to_vec())
     }
 }
 
@@ -53,6 +61,12 @@ impl Markup {
     /// Text from anywhere.
     pub fn text(&mut self, text: &str) -> &mut Markup {
         escape(&mut self.out, text);
+        self
+    }
+
+    /// Lines of text from anywhere.
+    pub fn lines(&mut self, lines: &[String]) -> &mut Markup {
+        escape_lines(&mut self.out, lines);
         self
     }
 
@@ -95,6 +109,7 @@ impl Markup {
             self.raw(" ").raw(name).raw("=\"");
             match value {
                 Value::Text(text) => escape(&mut self.out, text),
+                Value::Lines(lines) => escape_lines(&mut self.out, lines),
                 Value::Number(number) => push_number(&mut self.out, *number),
             }
             self.raw("\"");
@@ -107,6 +122,14 @@ pub fn push_number(out: &mut String, number: f64) {
     let rounded = if number.is_finite() { (number * 100.0).round() / 100.0 } else { 0.0 };
     // Writing to a String cannot fail. Adding zero turns -0 into 0.
     let _ = write!(out, "{}", rounded + 0.0);
+}
+
+fn escape_lines(out: &mut String, lines: &[String]) {
+    for (place, line) in lines.iter().enumerate() {
+        // As a reference: what reads an attribute may turn a bare line end into a space.
+        out.push_str(if place == 0 { "" } else { "&#10;" });
+        escape(out, line);
+    }
 }
 
 fn escape(out: &mut String, text: &str) {
@@ -134,6 +157,14 @@ mod tests {
         let escaped =
             "&lt;/style&gt;&lt;script&gt;x&lt;/script&gt;&quot; onload=&#39;y&#39; &amp; \\u{202e}\\x00\\n";
         assert_eq!(markup.into_string(), format!("<p title=\"{escaped}\" x=\"1.01\">{escaped}</p>"));
+    }
+
+    #[test]
+    fn a_line_end_is_one_only_between_lines() {
+        let lines = ["a".to_owned(), "b\nc".to_owned()];
+        let mut markup = Markup::default();
+        markup.open("p", &[("title", lines[..].into())]).lines(&lines);
+        assert_eq!(markup.into_string(), "<p title=\"a&#10;b\\nc\">a&#10;b\\nc");
     }
 
     #[test]

@@ -107,8 +107,8 @@ pub enum Shape {
     Bars(Area, Vec<f64>, Ink),
     /// A time of which events were lost.
     Hatch(Area),
-    /// Shapes with something to say when pointed at.
-    Tip(String, Vec<Shape>),
+    /// Shapes with something to say when pointed at, a line each.
+    Tip(Vec<String>, Vec<Shape>),
 }
 
 /// How a text looks.

@@ -91,10 +91,10 @@ fn shape(markup: &mut Markup, shape: &Shape, place: Place) {
         Shape::Tip(tip, shapes) => {
             match place {
                 Place::Page => {
-                    markup.open("g", &[("class", "tip".into()), ("data-tip", tip.as_str().into())]);
+                    markup.open("g", &[("class", "tip".into()), ("data-tip", tip.as_slice().into())]);
                 }
                 Place::Alone(_) => {
-                    markup.open("g", &[]).element("title", &[], tip);
+                    markup.open("g", &[]).open("title", &[]).lines(tip).close("title");
                 }
             }
             shapes.iter().for_each(|inner| self::shape(markup, inner, place));
@@ -256,7 +256,7 @@ mod tests {
     fn hostile_text_stays_text() {
         let mut scene = Scene::new(10.0, 10.0, "\"><script>".to_owned());
         scene.text(1.0, 2.0, "</text><script>", PLAIN);
-        scene.shapes.push(Shape::Tip("' onclick=\"x".to_owned(), Vec::new()));
+        scene.shapes.push(Shape::Tip(vec!["' onclick=\"x".to_owned()], Vec::new()));
         for place in [Place::Page, Place::Alone(Theme::Dark)] {
             let svg = draw(&scene, place, "picture").into_string();
             assert!(!svg.contains("<script") && !svg.contains("\"x"), "{svg}");

@@ -47,21 +47,18 @@ fn bars(scene: &mut Scene, report: &Report, cycles: &[Cycle], area: &Area, most:
         if cycle.lossy {
             shapes.push(Shape::Hatch(Area { x, y: area.y, width, height: area.height }));
         }
-        let lost = if cycle.lossy { "\nevents are missing" } else { "" };
-        let tip = match cycle.onset_ns {
+        let mut tip = match cycle.onset_ns {
             Some(onset_ns) => {
                 let height = (area.height * cycle.affected / most).max(2.0);
                 let y = area.y + area.height - height;
                 shapes.push(Shape::Rect(Area { x: middle - bar / 2.0, y, width: bar, height }, Ink::Mark));
-                format!(
-                    "cycle {}, {}\n{:.1} of {} requests affected\n{} beyond the ordinary, worst {}{lost}",
-                    cycle.number,
-                    time(onset_ns, report.utc_offset_s, 3),
-                    cycle.affected,
-                    cycle.requests,
-                    duration((cycle.excess_s * 1e9) as i64),
-                    duration((cycle.worst_s * 1e9) as i64),
-                )
+                let [excess, worst] =
+                    [cycle.excess_s, cycle.worst_s].map(|seconds| duration((seconds * 1e9) as i64));
+                vec![
+                    format!("cycle {}, {}", cycle.number, time(onset_ns, report.utc_offset_s, 3)),
+                    format!("{:.1} of {} requests affected", cycle.affected, cycle.requests),
+                    format!("{excess} beyond the ordinary, worst {worst}"),
+                ]
             }
             None => {
                 let y = area.y + area.height - 3.0;
@@ -70,9 +67,12 @@ fn bars(scene: &mut Scene, report: &Report, cycles: &[Cycle], area: &Area, most:
                     Ink::Faint,
                 ));
                 let at = time(cycle.expected_ns, report.utc_offset_s, 3);
-                format!("cycle {}, expected {at}\nno episode{lost}", cycle.number)
+                vec![format!("cycle {}, expected {at}", cycle.number), "no episode".to_owned()]
             }
         };
+        if cycle.lossy {
+            tip.push("events are missing".to_owned());
+        }
         scene.shapes.push(Shape::Tip(tip, shapes));
         if column % step == 0 {
             let style = Style { anchor: Anchor::Middle, ..SMALL };

@@ -32,7 +32,7 @@ pub fn scene(report: &Report, series: &Series, size: Size) -> Scene {
         let step = area.width / report.timeline.columns.max(1) as f64;
         let (x, width) = (area.x + step * run.start as f64, (step * run.len() as f64).max(2.0));
         let hatch = Shape::Hatch(Area { x: x.min(area.x + area.width - width), width, ..all });
-        scene.shapes.push(Shape::Tip("Events are missing here.".to_owned(), vec![hatch]));
+        scene.shapes.push(Shape::Tip(vec!["Events are missing here.".to_owned()], vec![hatch]));
     }
     times(&mut scene, &bottom, range_ns(report), report.utc_offset_s);
     scene

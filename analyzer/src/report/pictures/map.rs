@@ -154,20 +154,15 @@ fn edge_shapes(scene: &mut Scene, edge: &Edge, curve: &[[f64; 2]; 4], width: f64
 }
 
 /// An edge in words.
-fn words(edge: &Edge, length_s: f64) -> String {
+fn words(edge: &Edge, length_s: f64) -> Vec<String> {
     let port = edge.port.map_or("?".to_owned(), |port| port.to_string());
-    format!(
-        "{} -> {}:{port}\n{} requests on {} connections, {}\n{} failed, {} given up\nmedian {}, p99 {}",
-        edge.from,
-        edge.to,
-        count(edge.requests),
-        count(edge.connections),
-        rate(edge.requests as f64 / length_s),
-        count(edge.failed),
-        count(edge.left),
-        duration(edge.p50_ns as i64),
-        duration(edge.p99_ns as i64),
-    )
+    let rate = rate(edge.requests as f64 / length_s);
+    vec![
+        format!("{} -> {}:{port}", edge.from, edge.to),
+        format!("{} requests on {} connections, {rate}", count(edge.requests), count(edge.connections)),
+        format!("{} failed, {} given up", count(edge.failed), count(edge.left)),
+        format!("median {}, p99 {}", duration(edge.p50_ns as i64), duration(edge.p99_ns as i64)),
+    ]
 }
 
 fn middle([a, b, c, d]: &[[f64; 2]; 4]) -> [f64; 2] {

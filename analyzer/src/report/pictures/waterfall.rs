@@ -40,7 +40,7 @@ pub fn scene(trace: &Trace, size: Size) -> Scene {
     }
     for (place, bar) in trace.spans.iter().enumerate() {
         let shapes = row(bar, 18.0 + ROW * place as f64, length_ns, width);
-        scene.shapes.push(Shape::Tip(tip(bar).join("\n"), shapes));
+        scene.shapes.push(Shape::Tip(tip(bar), shapes));
     }
     if trace.more > 0 {
         let words = format!("and {} more spans: retrospan trace CAPTURE {}", trace.more, trace.id);
