@@ -168,10 +168,8 @@ pub struct Config {
     pub words_type: u32,
     /// Places for sockets, a power of two.
     pub socket_places: u32,
-    /// How many of `signatures` begin a head, the first ones.
-    pub head_signatures: u32,
     /// How many of `signatures` are used.
-    pub used_signatures: u32,
+    pub used_signatures: u64,
     /// How messages of the protocols begin that are read.
     pub signatures: [Signature; MAX_SIGNATURES],
     /// `--port`.

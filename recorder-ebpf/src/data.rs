@@ -14,7 +14,7 @@ use crate::{
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
     ring::{BODY, HEADER, Room, bounded, reserve},
-    rules::{self, Kept, LATER_WORDS, Start, keep, place},
+    rules::{Kept, LATER_WORDS, Match, keep, place},
     sockets::known,
     tcp,
 };
@@ -218,28 +218,17 @@ fn put_head(call: &InCall) {
 #[inline(always)]
 fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> bool {
     let mut words: heads::Words = [0; LATER_WORDS + 1];
-    let bytes = bounded(available, 8);
-    // SAFETY: the helper writes at most 8 bytes, or zeroes them.
+    let bytes = bounded(available, size_of::<heads::Words>() as u64);
+    // SAFETY: the helper writes at most as many bytes as there is room for, or zeroes them.
     unsafe { bpf_probe_read_user((&raw mut words).cast(), bytes as u32, address as *const _) };
-    let heads = config!(head_signatures);
-    let known = rules::signature(heads::signature_at, 0, heads, words[0], available);
-    let told = rules::start(known, words[0], available);
-    if told == Start::No {
-        let used = config!(used_signatures);
-        return rules::signature(heads::signature_at, heads, used, words[0], available).is_some();
-    }
-    if told == Start::Perhaps && available > 8 {
-        let bytes = bounded(available - 8, 8 * LATER_WORDS as u64);
-        // SAFETY: the helper writes at most as many bytes as there is room for, or zeroes them.
-        unsafe { bpf_probe_read_user((&raw mut words[1]).cast(), bytes as u32, (address + 8) as *const _) };
-    }
+    let known = heads::match_signature(words[0], available);
     let (place, left) = (data.place.get(), data.left.get());
-    let begins = heads::begin_head(&words, data, available) != 0;
+    let begins = heads::begin_head(&words, data, available, known) != 0;
     if in_head {
         data.place.set(place);
         data.left.set(left);
     }
-    begins
+    begins || Match(known) != Match::NONE
 }
 
 /// Writes the event with at most `CAP` bytes of head.

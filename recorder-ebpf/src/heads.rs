@@ -11,7 +11,7 @@ use crate::{
     maps::{Data, InCall},
     ring::{BODY, HEADER, Room, bounded, reserve_at},
     rules::{
-        Keeps, LATER_WORDS, Start, WINDOW, behind_head, place, place_at_start, scan, signature, start,
+        Keeps, LATER_WORDS, Match, Start, WINDOW, behind_head, place, place_at_start, scan, signature, start,
         start_later,
     },
 };
@@ -34,30 +34,32 @@ const GOES_ON: i32 = 1;
 /// ... or the last one.
 const ENDS: i32 = 2;
 
-/// A signature of the configuration.
-#[inline(always)]
-pub fn signature_at(index: usize) -> Signature {
-    Signature {
+/// The [`Match`] of data whose first word is `first`, of which `available` bytes are there. A function of its own for the
+/// verifier, and for the stack: with this loop in them, its callers' frames together are too large for Linux 6.1.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn match_signature(first: u64, available: u64) -> i32 {
+    let signature_at = |index: usize| Signature {
         word: config!(signatures[index].word),
         mask: config!(signatures[index].mask),
         bytes: config!(signatures[index].bytes),
         keep: config!(signatures[index].keep),
-    }
+    };
+    signature(signature_at, config!(used_signatures), first, available).0
 }
 
 /// The first bytes of some data.
 pub type Words = [u64; LATER_WORDS + 1];
 
-/// Notes that a head begins where data begins with these words, of which `available` bytes are there; 1 where it does. A
-/// function of its own for the verifier.
+/// Notes that a head begins where data begins with these words, of which `available` bytes are there and that match `known`
+/// ([`match_signature`]); 1 where it does. A function of its own for the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: u64) -> i32 {
+pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: u64, known: i32) -> i32 {
     // SAFETY: null or valid; the verifier insists on the check.
     let (Some(words), Some(data)) = (unsafe { (words.as_ref(), data.as_ref()) }) else { return 0 };
     let first = words[0];
-    let known = signature(signature_at, 0, config!(head_signatures), first, available);
-    let mut told = start(known, first, available);
+    let mut told = start(Match(known), first, available);
     if told == Start::Perhaps && available > 8 {
         let ended = first >> 56 == b' ' as u64;
         told = start_later([words[1], words[2], words[3]], available - 8, ended);
@@ -81,7 +83,9 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
     // SAFETY: a record that keeps bytes has room for the 128 of the smallest.
     let first = unsafe { room.at.add(BODY) };
     if turned {
-        begin_head(first.cast(), data, head);
+        // SAFETY: as above.
+        let word = unsafe { first.cast::<u64>().read_unaligned() };
+        begin_head(first.cast(), data, head, match_signature(word, head));
     }
     if data.place.get() == place::OUTSIDE {
         return 0;

@@ -100,46 +100,61 @@ fn is_token(byte: u64) -> bool {
     byte < 128 && bits >> (byte & 63) & 1 != 0
 }
 
-/// The first signature in this range that data matches whose first word (little-endian) is `first`, as far as the `available`
+/// The signature that some data matches, as one number: a function of the kernel programs can return no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match(pub i32);
+
+impl Match {
+    /// There is none.
+    pub const NONE: Match = Match(0);
+
+    /// One of this [`Keep`], all of whose bytes are there or not.
+    #[inline(always)]
+    const fn of(keep: u32, whole: bool) -> Match {
+        Match((keep as i32 + 1) << 1 | whole as i32)
+    }
+
+    #[inline(always)]
+    const fn is(self, keep: Keep) -> bool {
+        self.0 >> 1 == keep as i32 + 1
+    }
+
+    #[inline(always)]
+    const fn is_whole(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+/// The first of `used` signatures that data matches whose first word (little-endian) is `first`, as far as the `available`
 /// bytes of it that are there go.
 #[inline(always)]
-pub fn signature(
-    signature_at: impl Fn(usize) -> Signature,
-    from: u32,
-    to: u32,
-    first: u64,
-    available: u64,
-) -> Option<Signature> {
-    let mut index = from as usize;
+pub fn signature(signature_at: impl Fn(usize) -> Signature, used: u64, first: u64, available: u64) -> Match {
+    let mut index = 0;
     while index < MAX_SIGNATURES {
-        if index >= to as usize || available == 0 {
+        if index as u64 >= used || available == 0 {
             break;
         }
         let known = signature_at(index);
         let differs = (first ^ known.word) & known.mask;
         // Mostly all of its bytes are there, and the first of them tells.
         if differs == 0 || (available < u64::from(known.bytes) && differs & low(available) == 0) {
-            return Some(known);
+            return Match::of(known.keep, available >= u64::from(known.bytes));
         }
         index += 1;
     }
-    None
+    Match::NONE
 }
 
 /// What data begins with, by its first word (little-endian, `available` of the data's bytes are there) and the signature of
-/// a head that it matches.
+/// that it matches.
 #[inline(always)]
-pub fn start(signature: Option<Signature>, first: u64, available: u64) -> Start {
-    let (keep, whole) = match signature {
-        Some(known) => (known.keep, available >= u64::from(known.bytes)),
-        None => (Keep::Turn as u32, true),
-    };
-    if keep == Keep::Head as u32 {
-        return if whole { Start::Head } else { Start::Perhaps };
+pub fn start(known: Match, first: u64, available: u64) -> Start {
+    if known.is(Keep::Head) {
+        return if known.is_whole() { Start::Head } else { Start::Perhaps };
     }
     match request(first, available) {
         // The line may have the form of a request.
-        Start::No if keep == Keep::HeadBehindLine as u32 && whole => Start::HeadBehindLine,
+        Start::No if known.is(Keep::HeadBehindLine) && known.is_whole() => Start::HeadBehindLine,
         told => told,
     }
 }
@@ -439,18 +454,17 @@ mod tests {
         assert_eq!(match_ports(|index| RANGES[index], 2, 0, 0, true), Answer::NotYet);
     }
 
-    /// The signatures of all protocols, those of heads first.
-    fn signatures() -> (Vec<Signature>, u32) {
-        let all =
-            || retrospan_protocols::PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied();
-        let is_head = |known: &Signature| known.keep != Keep::Turn as u32;
-        let sorted = all().filter(is_head).chain(all().filter(|known| !is_head(known))).collect();
-        (sorted, all().filter(is_head).count() as u32)
+    fn match_of(first: u64, available: u64) -> Match {
+        let all: Vec<Signature> = retrospan_protocols::PROTOCOLS
+            .iter()
+            .flat_map(|protocol| protocol.signatures())
+            .copied()
+            .collect();
+        signature(|index| all[index], all.len() as u64, first, available)
     }
 
     fn start_of(first: u64, available: u64) -> Start {
-        let (all, heads) = signatures();
-        start(signature(|index| all[index], 0, heads, first, available), first, available)
+        start(match_of(first, available), first, available)
     }
 
     fn begins(text: &[u8]) -> Start {

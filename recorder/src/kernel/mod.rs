@@ -25,7 +25,7 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use casts::Cast;
 use error::{explain, missing_map};
 use retrospan_formats::{
-    config::{Config, Keep, MAX_COMMS, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, SOCKET_PLACES, Signature},
+    config::{Config, MAX_COMMS, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, SOCKET_PLACES, Signature},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
 use retrospan_protocols::PROTOCOLS;
@@ -195,18 +195,14 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     Ok(config)
 }
 
-/// Tells the kernel programs how messages of each protocol begin, those with a head to be followed first.
+/// Tells the kernel programs how messages of each protocol begin.
 fn use_signatures(config: &mut Config) -> Result<(), ProbeError> {
-    let all = || PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied();
-    let begins_head = |signature: &Signature| signature.keep != Keep::Turn as u32;
-    let sorted: Vec<Signature> =
-        all().filter(begins_head).chain(all().filter(|signature| !begins_head(signature))).collect();
-    if sorted.len() > MAX_SIGNATURES {
+    let all: Vec<Signature> = PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied().collect();
+    if all.len() > MAX_SIGNATURES {
         return Err(ProbeError::Option(format!("too many protocols: at most {MAX_SIGNATURES} signatures")));
     }
-    config.head_signatures = all().filter(begins_head).count() as u32;
-    config.used_signatures = sorted.len() as u32;
-    config.signatures[..sorted.len()].copy_from_slice(&sorted);
+    config.used_signatures = all.len() as u64;
+    config.signatures[..all.len()].copy_from_slice(&all);
     Ok(())
 }
 
