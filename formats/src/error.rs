@@ -9,7 +9,7 @@ pub enum CaptureError {
     #[error("{0}: no such capture")]
     Missing(PathBuf),
     /// It is not a capture directory.
-    #[error("{path}: not a capture: {reason}")]
+    #[error("{path}: not a capture: {}", one_line(.reason))]
     NotACapture {
         /// The directory or file.
         path: PathBuf,
@@ -17,7 +17,7 @@ pub enum CaptureError {
         reason: String,
     },
     /// The manifest does not parse.
-    #[error("{path}: the manifest cannot be read: {reason}")]
+    #[error("{path}: the manifest cannot be read: {}", one_line(.reason))]
     BadManifest {
         /// The manifest.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum CaptureError {
         known: u32,
     },
     /// A listed file is missing, short or different.
-    #[error("{path}: damaged: {reason}")]
+    #[error("{path}: damaged: {}", one_line(.reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -54,13 +54,19 @@ pub enum CaptureError {
         source: std::io::Error,
     },
     /// Parquet or Arrow refused.
-    #[error("{path}: {reason}")]
+    #[error("{path}: {}", one_line(.reason))]
     Table {
         /// The file.
         path: PathBuf,
         /// Why.
         reason: String,
     },
+}
+
+/// A reason may quote a damaged file; what would end the line is written as an escape.
+fn one_line(reason: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    reason.chars().map(escaped).collect()
 }
 
 /// Adds the path to an error of the operating system.
