@@ -160,8 +160,8 @@ fn attributes(exchange: &Exchange<'_>, span: &Span) -> String {
         json.push_str(key);
         json.push_str("\":");
         match value {
-            Value::Text(text) => json.push_str(&serde_json::Value::from(&**text).to_string()),
-            Value::Name(name) => json.push_str(&serde_json::Value::from(*name).to_string()),
+            Value::Text(text) => push_text(&mut json, text),
+            Value::Name(name) => push_text(&mut json, name),
             Value::Int(number) => json.push_str(&number.to_string()),
         }
     }
@@ -170,6 +170,16 @@ fn attributes(exchange: &Exchange<'_>, span: &Span) -> String {
     }
     json.push('}');
     json
+}
+
+/// A text as JSON; hardly any needs an escape.
+fn push_text(json: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        return json.push_str(&serde_json::Value::from(text).to_string());
+    }
+    json.push('"');
+    json.push_str(text);
+    json.push('"');
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
@@ -374,4 +384,18 @@ fn sixteen_digits(word: u64) -> [u8; 16] {
         at += 1;
     }
     digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_text;
+
+    #[test]
+    fn a_text_is_json_whatever_it_holds() {
+        for text in ["", "/a?b=*", "a\"b", "a\\b", "a\nb\u{0}", "\u{7f}\u{e9}\u{2028}"] {
+            let mut json = String::new();
+            push_text(&mut json, text);
+            assert_eq!(json, serde_json::Value::from(text).to_string());
+        }
+    }
 }
