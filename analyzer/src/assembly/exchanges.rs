@@ -5,6 +5,7 @@
 //! connection is quiet again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol, Status};
 
@@ -149,7 +150,9 @@ pub struct Exchanges {
     /// Requests so far.
     pub requests: u32,
     /// The last request's.
-    last_operation: Operation,
+    last_operation: Arc<Operation>,
+    /// What is known of a request before its head was read.
+    unread: Arc<Operation>,
     /// Decided last, with what tells spans at one place apart.
     decided: VecDeque<(SpanIndex, u64)>,
 }
@@ -184,7 +187,8 @@ impl Exchanges {
             pipelined: false,
             unplaced_ns: i64::MIN,
             requests: 0,
-            last_operation: Operation::default(),
+            last_operation: Arc::default(),
+            unread: Arc::default(),
             decided: VecDeque::new(),
         }
     }
@@ -216,8 +220,9 @@ impl Exchanges {
             (Direction::Requests, Notice::Head { bytes, info, moment }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.operation = self.protocol.read(Direction::Requests, bytes, &self.last_operation);
-                self.last_operation = span.operation.clone();
+                span.operation =
+                    Arc::new(self.protocol.read(Direction::Requests, bytes, &self.last_operation));
+                self.last_operation = Arc::clone(&span.operation);
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
                 if info.is_some_and(|info| info.unanswered) {
                     span.response = Some(Response::none(moment));
@@ -351,7 +356,7 @@ impl Exchanges {
             number: self.requests,
             seq,
             start_ns: if self.side == Side::Client { moment.enter_ns } else { moment.exit_ns },
-            operation: Operation::default(),
+            operation: Arc::clone(&self.unread),
             request: Extent::begin(position, moment),
             response: None,
             damaged: self.uncertain,

@@ -1,5 +1,7 @@
 //! A span, and what it is made of: two messages, how it ended, and its place among other spans.
 
+use std::sync::Arc;
+
 use retrospan_protocols::{Operation, Protocol, Status};
 
 use crate::assembly::connections::{Endpoint, SocketIndex};
@@ -69,7 +71,7 @@ pub struct Span {
     /// Boot time of its begin, ns.
     pub start_ns: i64,
     /// What the request's head says.
-    pub operation: Operation,
+    pub operation: Arc<Operation>,
     /// The request.
     pub request: Extent,
     /// The answer.

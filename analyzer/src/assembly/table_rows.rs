@@ -29,7 +29,7 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
     let socket = known.sockets.get(span.socket);
     let process_id = process_of(span, socket);
     let process = known.dimensions.process(process_id);
-    let operation = &span.operation;
+    let operation = &*span.operation;
     let name = operation.title.unwrap_or(span.protocol.title());
     let trace_id = hex(finished.trace_id, 32);
     let span_id = hex(finished.span_id.into(), 16);
@@ -207,7 +207,7 @@ pub fn messages(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) {
             Cell::Integer(clock.wall_ns(extent.last.enter_ns)),
             Cell::Integer(clock.wall_ns(extent.last.exit_ns)),
             Cell::Bool(extent.complete),
-            Cell::text(Http::of(&span.operation).method.filter(|_| request)),
+            Cell::text(if request { Http::of(&span.operation).method } else { None }),
             Cell::integer(span.response.filter(|_| !request).and_then(|r| r.status.code)),
         ]);
     }
