@@ -11,7 +11,7 @@ use super::subject::Subject;
 pub struct Counted<'a> {
     /// The train.
     pub train: &'a Train,
-    /// Those of the suspected processes.
+    /// Those of the suspected hop or processes.
     pub involved: bool,
     processes: &'a BTreeSet<i64>,
     /// The smallest size that counts.

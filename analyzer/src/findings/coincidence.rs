@@ -37,9 +37,6 @@ const EXPLAINS: f64 = 0.3;
 
 /// A train, or the part of it that is of the suspected processes, in bursts.
 struct Part<'a> {
-    train: &'a Train,
-    /// It is of the suspected hop or processes.
-    involved: bool,
     counted: Counted<'a>,
     bursts: Vec<Joined>,
 }
@@ -53,7 +50,7 @@ impl<'a> Part<'a> {
         };
         let part = |&involved: &bool| {
             let counted = Counted::new(train, involved, subject);
-            Part { train, involved, counted, bursts: joined(&counted, subject) }
+            Part { counted, bursts: joined(&counted, subject) }
         };
         sides.iter().map(part).filter(|part| !part.bursts.is_empty()).collect()
     }
@@ -63,17 +60,19 @@ impl<'a> Part<'a> {
         let mut waits: Vec<i64> = subject.hits.iter().map(|hit| hit.2).collect();
         waits.sort_unstable();
         let least_ns = EXPLAINS * waits.get(waits.len() / 2).copied().unwrap_or_default() as f64;
-        let large =
-            self.bursts.iter().filter(|b| !self.train.kind.delays() || b.longest_ns as f64 >= least_ns);
-        self.involved
-            && self.train.kind.explains()
+        let large = self
+            .bursts
+            .iter()
+            .filter(|b| !self.counted.train.kind.delays() || b.longest_ns as f64 >= least_ns);
+        self.counted.involved
+            && self.counted.train.kind.explains()
             && large.count() as f64 >= SHARE * subject.hits.len() as f64
     }
 
     /// As often as the spike, more or less: named if only it came at the right time.
     fn could_coincide(&self, subject: &Subject<'_>) -> bool {
         let hits = subject.hits.len();
-        !self.train.kind.delays()
+        !self.counted.train.kind.delays()
             && self.bursts.len() as f64 >= SHARE * hits as f64
             && coarsely(&self.bursts, subject) <= 2 * hits + 2
     }
@@ -102,7 +101,7 @@ pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
     let mut causes: Vec<(f64, Cause)> = parts
         .iter()
         .filter_map(|part| {
-            let met = meet(&part.bursts, part.train.kind, subject);
+            let met = meet(&part.bursts, part.counted.train.kind, subject);
             let seen = met.leads_ns.len();
             let often = seen >= 2 && seen as f64 >= SHARE * subject.hits.len() as f64;
             often.then(|| judge(part, &met, candidates, subject)).flatten()
@@ -160,7 +159,7 @@ fn nearest(bursts: &[Joined], onset_ns: i64, (before, after): (i64, i64)) -> Opt
 }
 
 fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'_>) -> Option<(f64, Cause)> {
-    let Part { train, involved, bursts, .. } = part;
+    let Part { counted: Counted { train, involved, .. }, bursts } = part;
     let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
     let lead_ns = median(&met.leads_ns);
     if follows(part, lead_ns, subject) {
@@ -202,12 +201,12 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
 
 /// Whether it follows from the trouble.
 fn follows(part: &Part<'_>, lead_ns: i64, subject: &Subject<'_>) -> bool {
-    match part.train.kind {
+    match part.counted.train.kind {
         // Requests are given up, or made again.
         Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns if lead_ns < -AT_ONCE_NS => true,
         // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
-        Kind::Cpu => part.involved,
-        Kind::RoundTrip | Kind::Retransmit => !(part.involved && subject.on_the_way),
+        Kind::Cpu => part.counted.involved,
+        Kind::RoundTrip | Kind::Retransmit => !(part.counted.involved && subject.on_the_way),
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! What comes near a spike without being shown to be its cause: that nothing coincides is said only where nothing does.
 
 use super::{CHANCE, EXPLAINS, Met, Part, Subject, accounted, chance, claim, cycles, follows, median, meet};
+use crate::findings::bursts::Counted;
 use crate::findings::kernel_events::Train;
 
 /// Share of the hits in which it must be seen to be worth a word.
@@ -18,7 +19,7 @@ pub fn nearest(trains: &[Train], subject: &Subject<'_>) -> Option<String> {
 
 /// How much a train has for it, and what it does and lacks, in words.
 fn near(part: &Part<'_>, subject: &Subject<'_>) -> Option<(f64, String)> {
-    let Part { train, involved, bursts, .. } = part;
+    let Part { counted: Counted { train, involved, .. }, bursts } = part;
     let met = meet(bursts, train.kind, subject);
     let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
     if seen < 2 || (seen as f64) < SEEN * hits as f64 || !train.kind.explains() {
@@ -50,7 +51,7 @@ fn near(part: &Part<'_>, subject: &Subject<'_>) -> Option<(f64, String)> {
 
 /// Median share of the wait for which it kept one thread, of the hits where it is seen; of what is no delay all.
 fn share(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> f64 {
-    if !part.train.kind.delays() {
+    if !part.counted.train.kind.delays() {
         return 1.0;
     }
     let of_wait = met

@@ -14,14 +14,15 @@ const ROUNDING_NS: i64 = 1_000_000;
 
 /// The statement, and how many rows it gives.
 pub fn statement(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> (String, usize) {
-    let source = part.train.kind.source();
+    let source = part.counted.train.kind.source();
     let phase = phase(part, met, subject);
-    let mut conditions = vec![format!("{} = {}", source.subject, quoted(&part.train.subject))];
+    let mut conditions = vec![format!("{} = {}", source.subject, quoted(&part.counted.train.subject))];
     conditions.extend(of_suspects(part, subject, source.process_id));
     conditions.extend(not_small(part, &phase, source.size));
     conditions.extend(phase.condition("time"));
     let sql = format!("SELECT * FROM {} WHERE {} ORDER BY time", source.view, conditions.join(" AND "));
-    let shown = part.train.times.iter().filter(|row| part.counted.has(row) && phase.holds(row.from_ns));
+    let shown =
+        part.counted.train.times.iter().filter(|row| part.counted.has(row) && phase.holds(row.from_ns));
     (sql, shown.count())
 }
 
@@ -35,7 +36,7 @@ fn phase(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> Phase {
     let (mut first_ns, mut last_ns) = (0.0, 0.0);
     for (burst, end_ns) in counted(part, met, subject) {
         let until_ns = burst.to_ns.min(end_ns + met.reach_ns.1);
-        let times = &part.train.times;
+        let times = &part.counted.train.times;
         let begin = times.partition_point(|row| row.from_ns < burst.from_ns);
         let within = times[begin..].iter().take_while(|row| row.from_ns <= until_ns);
         let last = within.filter(|row| part.counted.has(row)).last().map_or(burst.from_ns, |row| row.from_ns);
@@ -60,19 +61,20 @@ fn counted(part: &Part<'_>, met: &Met, subject: &Subject<'_>) -> Vec<(Joined, i6
 
 /// A condition that tells the suspected processes from others of the same name, where there are both.
 fn of_suspects(part: &Part<'_>, subject: &Subject<'_>, column: &str) -> Option<String> {
-    if part.train.times.iter().all(|row| part.counted.is_of_them(row)) {
+    if part.counted.train.times.iter().all(|row| part.counted.is_of_them(row)) {
         return None;
     }
-    let ids: BTreeSet<i64> = part.train.times.iter().filter_map(|row| row.process_id).collect();
+    let ids: BTreeSet<i64> = part.counted.train.times.iter().filter_map(|row| row.process_id).collect();
     let suspected: Vec<String> = ids.intersection(subject.processes).map(i64::to_string).collect();
-    let which = if part.involved { "IN" } else { "NOT IN" };
+    let which = if part.counted.involved { "IN" } else { "NOT IN" };
     Some(format!("{column} {which} ({})", suspected.join(", ")))
 }
 
 /// A condition that leaves out what is too small to count, where there is any at that phase.
 fn not_small(part: &Part<'_>, phase: &Phase, column: &str) -> Option<String> {
     let least = part.counted.least;
-    let small = part.train.times.iter().filter(|row| part.counted.is_of_them(row) && row.size < least);
+    let small =
+        part.counted.train.times.iter().filter(|row| part.counted.is_of_them(row) && row.size < least);
     let shown = small.map(|row| row.from_ns).any(|from_ns| phase.holds(from_ns));
     shown.then(|| format!("{column} >= {:.0}", least.ceil()))
 }
