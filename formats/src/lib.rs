@@ -2,7 +2,7 @@
 //!
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
 //!   [`tcp`]: the numbers in them.
-//! * With the feature `capture`: [`table`] and [`tables`] (the one definition of every raw table),
+//! * With the feature `capture`: [`table`], [`rows`] and [`tables`] (the one definition of every raw table),
 //!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`]; [`units`] of both programs' command lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
@@ -22,6 +22,8 @@ pub mod manifest;
 pub mod reader;
 #[cfg(feature = "capture")]
 pub mod reference;
+#[cfg(feature = "capture")]
+pub mod rows;
 #[cfg(feature = "capture")]
 pub mod table;
 #[cfg(feature = "capture")]

@@ -29,11 +29,12 @@ pub use self::merge::EventStream;
 use self::part::PartBatches;
 pub use self::part::PartBytes;
 use crate::directory::Directory;
-use crate::error::{CaptureError, io};
+use crate::error::{self, CaptureError, io};
 use crate::fault::{self, guarded};
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
+use crate::rows::{Columns, Row};
 use crate::table::{FORMAT_VERSION, MOST_NS, Table};
-use crate::tables;
+use crate::tables::{self, EventRow};
 
 /// The largest manifest that is read.
 const MOST_MANIFEST_BYTES: u64 = 64 << 20;
@@ -166,6 +167,26 @@ impl Capture {
             };
             error.into_iter().chain(batches.into_iter().flatten())
         })
+    }
+
+    /// All rows of a table in file order, by batches.
+    pub fn rows<R: Row>(&self) -> impl Iterator<Item = Result<Columns<R>, CaptureError>> + use<R> {
+        self.typed(self.read(R::TABLE))
+    }
+
+    /// As [`Capture::events`], as rows.
+    pub fn event_rows(
+        &self,
+    ) -> impl Iterator<Item = Result<Columns<EventRow<'static>>, CaptureError>> + use<> {
+        self.typed(self.events())
+    }
+
+    fn typed<R: Row, B: Iterator<Item = Result<RecordBatch, CaptureError>>>(
+        &self,
+        batches: B,
+    ) -> impl Iterator<Item = Result<Columns<R>, CaptureError>> + use<R, B> {
+        let path = self.directory.join(R::TABLE.name);
+        batches.map(move |batch| Columns::of(&batch?).map_err(error::table(&path)))
     }
 
     /// Whether a table's times are such as can be, and its files in the order they declare: for readers that take that for granted.

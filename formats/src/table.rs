@@ -266,13 +266,3 @@ impl Encoding {
         }
     }
 }
-
-/// A column that is never null.
-pub const fn required(name: &'static str, ty: Type, encoding: Encoding, doc: &'static str) -> Column {
-    Column { name, ty, nullable: false, encoding, doc }
-}
-
-/// A column that may be null.
-pub const fn optional(name: &'static str, ty: Type, encoding: Encoding, doc: &'static str) -> Column {
-    Column { name, ty, nullable: true, encoding, doc }
-}

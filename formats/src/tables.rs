@@ -1,12 +1,9 @@
 //! The raw tables of a capture, format version 1. Add columns freely (nullable, at the end of the
 //! list); never change a meaning or a unit without a new format version.
 
-use crate::table::{
-    Encoding::{ByteSplit, Delta, Dictionary, Plain},
-    Table,
-    Type::{Bool, Bytes, I32, I64, Name, Text, U8, U16, U32},
-    optional, required,
-};
+use crate::rows::{Bool, Bytes, I32, I64, Name, Text, U8, U16, U32};
+use crate::table;
+use crate::table::Table;
 
 /// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
 pub const ALL: [&Table; 10] =
@@ -17,379 +14,259 @@ pub fn by_name(name: &str) -> Option<&'static Table> {
     ALL.into_iter().find(|t| t.name == name)
 }
 
-/// What happened on watched sockets.
-pub const EVENTS: Table = Table {
-    name: "events",
-    doc: "One row an event on a watched socket: a system call that returned, or a TCP state change.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required(
-            "boot_ns",
-            I64,
-            Delta,
-            "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.",
-        ),
-        required("duration_ns", I64, ByteSplit, "From the entry of the call to emission, ns; 0 for `state`."),
-        required("cpu", U16, ByteSplit, "CPU that emitted the event."),
-        required(
-            "seq",
-            I64,
-            Delta,
-            "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).",
-        ),
-        optional(
-            "pid",
-            I32,
-            ByteSplit,
-            "Process (thread group) that made the call; null where unknown (soft interrupts).",
-        ),
-        optional("tid", I32, ByteSplit, "Thread that made the call; null where unknown."),
-        optional(
-            "process_id",
-            I64,
-            Delta,
-            "`processes.process_id` of `pid` at that time; for a `state` row in a soft interrupt the socket's owner.",
-        ),
-        required("socket_id", I64, ByteSplit, "`sockets.socket_id`."),
-        required(
-            "kind",
-            Name,
-            Dictionary,
-            "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.",
-        ),
-        required(
-            "asked_bytes",
-            I64,
-            ByteSplit,
-            "Bytes the caller offered (send) or had room for (receive); else 0.",
-        ),
-        required("done_bytes", I64, ByteSplit, "Bytes moved; 0 on error."),
-        optional(
-            "tcp_seq",
-            U32,
-            ByteSplit,
-            "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.",
-        ),
-        required("errno", I32, ByteSplit, "Positive errno of the call; 0 for success."),
-        required("flags", I32, ByteSplit, "Bit set, see below."),
-        optional("sk_err", I32, Dictionary, "`state`: the socket's pending error (errno)."),
-        optional("write_seq", U32, ByteSplit, "`state`: sequence number after the last byte written."),
-        optional("snd_una", U32, ByteSplit, "`state`: first sequence number not acknowledged."),
-        optional(
-            "copied_seq",
-            U32,
-            ByteSplit,
-            "`state`: first sequence number not taken by the application.",
-        ),
-        optional("rcv_nxt", U32, ByteSplit, "`state`: first sequence number not received."),
-        optional(
-            "old_state",
-            U8,
-            Dictionary,
-            "`state`: TCP state before (1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 4 FIN_WAIT1, 5 FIN_WAIT2, 6 TIME_WAIT, 7 CLOSE, 8 CLOSE_WAIT, 9 LAST_ACK, 10 LISTEN, 11 CLOSING, 12 NEW_SYN_RECV).",
-        ),
-        optional("new_state", U8, Dictionary, "`state`: TCP state after."),
-        optional(
-            "payload",
-            Bytes,
-            Plain,
-            "First bytes of the data (and its last 8 where `flags` has payload_tail), redacted: what may not be kept is `*`. Null where nothing was kept.",
-        ),
-        optional(
-            "framing",
-            Bytes,
-            Plain,
-            "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end, or the last chunk-size line of a chunked body behind it, as far as they were read (16 KiB of one message, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends, and chunk sizes. They may overlap with the last 8 bytes in `payload`. Null where there are none.",
-        ),
-    ],
-};
+table! {
+    /// What happened on watched sockets.
+    pub const EVENTS: EventRow<'a> = Table {
+        name: "events",
+        doc: "One row an event on a watched socket: a system call that returned, or a TCP state change.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
+            duration_ns: I64, ByteSplit, "From the entry of the call to emission, ns; 0 for `state`.";
+            cpu: U16, ByteSplit, "CPU that emitted the event.";
+            seq: I64, Delta,
+                "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).";
+            pid: Option<I32>, ByteSplit,
+                "Process (thread group) that made the call; null where unknown (soft interrupts).";
+            tid: Option<I32>, ByteSplit, "Thread that made the call; null where unknown.";
+            process_id: Option<I64>, Delta,
+                "`processes.process_id` of `pid` at that time; for a `state` row in a soft interrupt the socket's owner.";
+            socket_id: I64, ByteSplit, "`sockets.socket_id`.";
+            kind: Name, Dictionary,
+                "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.";
+            asked_bytes: I64, ByteSplit, "Bytes the caller offered (send) or had room for (receive); else 0.";
+            done_bytes: I64, ByteSplit, "Bytes moved; 0 on error.";
+            tcp_seq: Option<U32>, ByteSplit,
+                "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.";
+            errno: I32, ByteSplit, "Positive errno of the call; 0 for success.";
+            flags: I32, ByteSplit, "Bit set, see below.";
+            sk_err: Option<I32>, Dictionary, "`state`: the socket's pending error (errno).";
+            write_seq: Option<U32>, ByteSplit, "`state`: sequence number after the last byte written.";
+            snd_una: Option<U32>, ByteSplit, "`state`: first sequence number not acknowledged.";
+            copied_seq: Option<U32>, ByteSplit,
+                "`state`: first sequence number not taken by the application.";
+            rcv_nxt: Option<U32>, ByteSplit, "`state`: first sequence number not received.";
+            old_state: Option<U8>, Dictionary,
+                "`state`: TCP state before (1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 4 FIN_WAIT1, 5 FIN_WAIT2, 6 TIME_WAIT, 7 CLOSE, 8 CLOSE_WAIT, 9 LAST_ACK, 10 LISTEN, 11 CLOSING, 12 NEW_SYN_RECV).";
+            new_state: Option<U8>, Dictionary, "`state`: TCP state after.";
+            payload: Option<Bytes>, Plain,
+                "First bytes of the data (and its last 8 where `flags` has payload_tail), redacted: what may not be kept is `*`. Null where nothing was kept.";
+            framing: Option<Bytes>, Plain,
+                "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end, or the last chunk-size line of a chunked body behind it, as far as they were read (16 KiB of one message, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends, and chunk sizes. They may overlap with the last 8 bytes in `payload`. Null where there are none.";
+        ]
+    }
+}
 
-/// Watched sockets.
-pub const SOCKETS: Table = Table {
-    name: "sockets",
-    doc: "One row a watched socket. In an interrupted capture a socket that lived in several parts has a row in each; the last holds.",
-    order: &[],
-    time_column: None,
-    key: Some("socket_id"),
-    columns: &[
-        required("socket_id", I64, Delta, "Given at first sight; never repeats within a capture."),
-        optional(
-            "process_id",
-            I64,
-            Dictionary,
-            "Owner: the process that connected, accepted or listened, or that held it when it was discovered.",
-        ),
-        required("netns", I64, Dictionary, "Inode number of the network namespace."),
-        required("family", Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised)."),
-        required("protocol", Name, Dictionary, "`tcp` or `mptcp`."),
-        required(
-            "role",
-            Name,
-            Dictionary,
-            "`client` (it connected), `server` (it was accepted), `listener`, `unknown`.",
-        ),
-        required("local_addr", Text, Dictionary, "Local address; v4-mapped IPv6 is written as IPv4."),
-        required("local_port", I32, Dictionary, "Local port."),
-        optional("remote_addr", Text, Dictionary, "Remote address; null for a listener."),
-        optional("remote_port", I32, Dictionary, "Remote port; null for a listener."),
-        optional("inode", I64, ByteSplit, "Inode of the socket's file; null where it never had one."),
-        required("discovered", Bool, Plain, "Existed before the recording."),
-        optional("opened_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its opening, ns; null where discovered."),
-        optional(
-            "closed_boot_ns",
-            I64,
-            Delta,
-            "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end.",
-        ),
-        optional(
-            "first_send_seq",
-            U32,
-            ByteSplit,
-            "Sequence number of the first byte sent; discovered: of the next one at first sight.",
-        ),
-        optional(
-            "first_receive_seq",
-            U32,
-            ByteSplit,
-            "Sequence number of the first byte received; discovered: of the next one at first sight.",
-        ),
-    ],
-};
+table! {
+    /// Watched sockets.
+    pub const SOCKETS: SocketRow<'a> = Table {
+        name: "sockets",
+        doc: "One row a watched socket. In an interrupted capture a socket that lived in several parts has a row in each; the last holds.",
+        order: &[],
+        time_column: None,
+        key: Some("socket_id"),
+        columns: [
+            socket_id: I64, Delta, "Given at first sight; never repeats within a capture.";
+            process_id: Option<I64>, Dictionary,
+                "Owner: the process that connected, accepted or listened, or that held it when it was discovered.";
+            netns: I64, Dictionary, "Inode number of the network namespace.";
+            family: Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised).";
+            protocol: Name, Dictionary, "`tcp` or `mptcp`.";
+            role: Name, Dictionary,
+                "`client` (it connected), `server` (it was accepted), `listener`, `unknown`.";
+            local_addr: Text, Dictionary, "Local address; v4-mapped IPv6 is written as IPv4.";
+            local_port: I32, Dictionary, "Local port.";
+            remote_addr: Option<Text>, Dictionary, "Remote address; null for a listener.";
+            remote_port: Option<I32>, Dictionary, "Remote port; null for a listener.";
+            inode: Option<I64>, ByteSplit, "Inode of the socket's file; null where it never had one.";
+            discovered: Bool, Plain, "Existed before the recording.";
+            opened_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its opening, ns; null where discovered.";
+            closed_boot_ns: Option<I64>, Delta,
+                "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end.";
+            first_send_seq: Option<U32>, ByteSplit,
+                "Sequence number of the first byte sent; discovered: of the next one at first sight.";
+            first_receive_seq: Option<U32>, ByteSplit,
+                "Sequence number of the first byte received; discovered: of the next one at first sight.";
+        ]
+    }
+}
 
-/// Processes of the host.
-pub const PROCESSES: Table = Table {
-    name: "processes",
-    doc: "One row a process that lived during the recording. In an interrupted capture a process that lived in several parts may have a row in each; the last holds.",
-    order: &[],
-    time_column: None,
-    key: Some("process_id"),
-    columns: &[
-        required(
-            "process_id",
-            I64,
-            Delta,
-            "Start time in ms since boot, times 2^22, plus pid: never repeats.",
-        ),
-        required("pid", I32, Dictionary, "Thread group id."),
-        optional("parent_process_id", I64, Dictionary, "The parent when it was born; null where not known."),
-        optional(
-            "exe",
-            Text,
-            Dictionary,
-            "Path of the executable, as /proc/PID/exe has it; of a program started during the recording as it was given to exec: perhaps relative, a link, or a script, whose executable is its interpreter. Null for kernel threads and where it could not be read.",
-        ),
-        required(
-            "comm",
-            Text,
-            Dictionary,
-            "Name of the thread-group leader; the last it had, where it gave itself others.",
-        ),
-        optional(
-            "argv",
-            Text,
-            Dictionary,
-            "Arguments, shell-quoted. Unless recorded with `--args` argv[0] alone, and of that the first word (some processes write all their arguments there); whole where it is the same as `exe`. The first 16 KiB; of a program started during the recording the first KiB.",
-        ),
-        optional("cgroup", Text, Dictionary, "Path of the cgroup (v2, else the first v1 hierarchy)."),
-        required("start_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its start, ns."),
-        optional("end_boot_ns", I64, Delta, "CLOCK_BOOTTIME of its end, ns; null where it lived at the end."),
-        optional(
-            "exit_code",
-            I32,
-            Dictionary,
-            "Wait status: exit status * 256, or signal; null where it lived at the end.",
-        ),
-    ],
-};
+table! {
+    /// Processes of the host.
+    pub const PROCESSES: ProcessRow<'a> = Table {
+        name: "processes",
+        doc: "One row a process that lived during the recording. In an interrupted capture a process that lived in several parts may have a row in each; the last holds.",
+        order: &[],
+        time_column: None,
+        key: Some("process_id"),
+        columns: [
+            process_id: I64, Delta, "Start time in ms since boot, times 2^22, plus pid: never repeats.";
+            pid: I32, Dictionary, "Thread group id.";
+            parent_process_id: Option<I64>, Dictionary, "The parent when it was born; null where not known.";
+            exe: Option<Text>, Dictionary,
+                "Path of the executable, as /proc/PID/exe has it; of a program started during the recording as it was given to exec: perhaps relative, a link, or a script, whose executable is its interpreter. Null for kernel threads and where it could not be read.";
+            comm: Text, Dictionary,
+                "Name of the thread-group leader; the last it had, where it gave itself others.";
+            argv: Option<Text>, Dictionary,
+                "Arguments, shell-quoted. Unless recorded with `--args` argv[0] alone, and of that the first word (some processes write all their arguments there); whole where it is the same as `exe`. The first 16 KiB; of a program started during the recording the first KiB.";
+            cgroup: Option<Text>, Dictionary, "Path of the cgroup (v2, else the first v1 hierarchy).";
+            start_boot_ns: I64, Delta, "CLOCK_BOOTTIME of its start, ns.";
+            end_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its end, ns; null where it lived at the end.";
+            exit_code: Option<I32>, Dictionary,
+                "Wait status: exit status * 256, or signal; null where it lived at the end.";
+        ]
+    }
+}
 
-/// Clock samples.
-pub const CLOCK: Table = Table {
-    name: "clock",
-    doc: "Boot-time and wall clock read together: at the start, with every part and at the end.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME, ns."),
-        required("wall_ns", I64, Delta, "CLOCK_REALTIME at the same moment, ns since 1970 UTC."),
-    ],
-};
+table! {
+    /// Clock samples.
+    pub const CLOCK: ClockRow = Table {
+        name: "clock",
+        doc: "Boot-time and wall clock read together: at the start, with every part and at the end.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME, ns.";
+            wall_ns: I64, Delta, "CLOCK_REALTIME at the same moment, ns since 1970 UTC.";
+        ]
+    }
+}
 
-/// What TCP did outside of system calls.
-pub const TCP: Table = Table {
-    name: "tcp",
-    doc: "One row a thing that TCP did on a watched socket outside of system calls. Round-trip times are samples: at most one a socket and second, taken when data is moved, so that a socket at rest has none. Recorded with `--evidence tcp`.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it happened, ns."),
-        required("cpu", U16, ByteSplit, "CPU that it happened on."),
-        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`."),
-        required(
-            "kind",
-            Name,
-            Dictionary,
-            "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate).",
-        ),
-        optional("socket_id", I64, ByteSplit, "`sockets.socket_id`."),
-        optional("process_id", I64, Delta, "Owner of the socket; null where not known."),
-        optional(
-            "tcp_seq",
-            U32,
-            ByteSplit,
-            "`retransmit`: raw sequence number of the first byte sent again, as `events.tcp_seq`.",
-        ),
-        optional(
-            "bytes",
-            I32,
-            ByteSplit,
-            "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.",
-        ),
-        optional(
-            "rtt_us",
-            I32,
-            ByteSplit,
-            "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.",
-        ),
-        optional("rttvar_us", I32, ByteSplit, "`rtt`: mean deviation of the round-trip time, us."),
-        optional("tcp_state", U8, Dictionary, "TCP state at that moment, numbered as in `events.old_state`."),
-    ],
-};
+table! {
+    /// What TCP did outside of system calls.
+    pub const TCP: TcpRow<'a> = Table {
+        name: "tcp",
+        doc: "One row a thing that TCP did on a watched socket outside of system calls. Round-trip times are samples: at most one a socket and second, taken when data is moved, so that a socket at rest has none. Recorded with `--evidence tcp`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME when it happened, ns.";
+            cpu: U16, ByteSplit, "CPU that it happened on.";
+            seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
+            kind: Name, Dictionary,
+                "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate).";
+            socket_id: Option<I64>, ByteSplit, "`sockets.socket_id`.";
+            process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
+            tcp_seq: Option<U32>, ByteSplit,
+                "`retransmit`: raw sequence number of the first byte sent again, as `events.tcp_seq`.";
+            bytes: Option<I32>, ByteSplit,
+                "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.";
+            rtt_us: Option<I32>, ByteSplit,
+                "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.";
+            rttvar_us: Option<I32>, ByteSplit, "`rtt`: mean deviation of the round-trip time, us.";
+            tcp_state: Option<U8>, Dictionary, "TCP state at that moment, numbered as in `events.old_state`.";
+        ]
+    }
+}
 
-/// What kept threads and processes from running.
-pub const SCHED: Table = Table {
-    name: "sched",
-    doc: "One row a time that a thread or process could not run. `run_queue`, `off_cpu` and `throttled` are of threads and processes that carry traffic (a socket call of theirs was recorded); `run_queue` and `off_cpu` only where they took 5 ms (`--sched-threshold`). `stopped` and `continued` are of every process. Recorded with `--evidence sched`.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it was over, or noticed, ns."),
-        required(
-            "duration_ns",
-            I64,
-            ByteSplit,
-            "How long it took up to then, ns; 0 for `stopped`; `throttled`: time throttled in the sampling interval (about a second) that ends at `boot_ns`, as the kernel counts it, which is once for each CPU.",
-        ),
-        required("cpu", U16, ByteSplit, "CPU that noticed; 0 for `throttled`."),
-        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`; -1 for `throttled`."),
-        required(
-            "kind",
-            Name,
-            Dictionary,
-            "`run_queue` (could run, and waited for a CPU), `off_cpu` (blocked uninterruptibly: disk, page faults, some locks; until it was woken), `stopped` (a signal stopped the process), `continued` (it was woken again, or killed), `throttled` (its cgroup had used up its share of CPU time).",
-        ),
-        required("pid", I32, ByteSplit, "Process (thread group) that could not run."),
-        required("tid", I32, ByteSplit, "Its thread; the leader for `stopped`, `continued` and `throttled`."),
-        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
-        optional(
-            "other_pid",
-            I32,
-            ByteSplit,
-            "`run_queue`: process that had most of the CPU in the last milliseconds before (a majority of time, so that a short turn of another process in between is not blamed); null where the CPU was idle (a virtual machine's own CPU was taken away) and for other kinds.",
-        ),
-        optional("other_process_id", I64, Delta, "`processes.process_id` of `other_pid`."),
-    ],
-};
+table! {
+    /// What kept threads and processes from running.
+    pub const SCHED: SchedRow<'a> = Table {
+        name: "sched",
+        doc: "One row a time that a thread or process could not run. `run_queue`, `off_cpu` and `throttled` are of threads and processes that carry traffic (a socket call of theirs was recorded); `run_queue` and `off_cpu` only where they took 5 ms (`--sched-threshold`). `stopped` and `continued` are of every process. Recorded with `--evidence sched`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME when it was over, or noticed, ns.";
+            duration_ns: I64, ByteSplit,
+                "How long it took up to then, ns; 0 for `stopped`; `throttled`: time throttled in the sampling interval (about a second) that ends at `boot_ns`, as the kernel counts it, which is once for each CPU.";
+            cpu: U16, ByteSplit, "CPU that noticed; 0 for `throttled`.";
+            seq: I64, Delta, "Number of the record on its CPU, as `events.seq`; -1 for `throttled`.";
+            kind: Name, Dictionary,
+                "`run_queue` (could run, and waited for a CPU), `off_cpu` (blocked uninterruptibly: disk, page faults, some locks; until it was woken), `stopped` (a signal stopped the process), `continued` (it was woken again, or killed), `throttled` (its cgroup had used up its share of CPU time).";
+            pid: I32, ByteSplit, "Process (thread group) that could not run.";
+            tid: I32, ByteSplit, "Its thread; the leader for `stopped`, `continued` and `throttled`.";
+            process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
+            other_pid: Option<I32>, ByteSplit,
+                "`run_queue`: process that had most of the CPU in the last milliseconds before (a majority of time, so that a short turn of another process in between is not blamed); null where the CPU was idle (a virtual machine's own CPU was taken away) and for other kinds.";
+            other_process_id: Option<I64>, Delta, "`processes.process_id` of `other_pid`.";
+        ]
+    }
+}
 
-/// Programs started.
-pub const EXECS: Table = Table {
-    name: "execs",
-    doc: "One row a program started on the host during the recording, by any process. Recorded with `--evidence execs`.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME of the exec, ns."),
-        required("cpu", U16, ByteSplit, "CPU that it happened on."),
-        required("seq", I64, Delta, "Number of the record on its CPU, as `events.seq`."),
-        required("pid", I32, ByteSplit, "Process (thread group)."),
-        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
-        optional("parent_process_id", I64, Delta, "`processes.process_id` of its parent when it was born."),
-        optional(
-            "exe",
-            Text,
-            Dictionary,
-            "Path of the program as it was given; null where it could not be read.",
-        ),
-        optional(
-            "argv",
-            Text,
-            Dictionary,
-            "Arguments, shell-quoted. Unless recorded with `--args` argv[0] alone, and of that the first word (some processes write all their arguments there); whole where it is the same as `exe`. The first KiB.",
-        ),
-        required("comm", Name, Dictionary, "Name of the thread-group leader after the exec."),
-    ],
-};
+table! {
+    /// Programs started.
+    pub const EXECS: ExecRow<'a> = Table {
+        name: "execs",
+        doc: "One row a program started on the host during the recording, by any process. Recorded with `--evidence execs`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME of the exec, ns.";
+            cpu: U16, ByteSplit, "CPU that it happened on.";
+            seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
+            pid: I32, ByteSplit, "Process (thread group).";
+            process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
+            parent_process_id: Option<I64>, Delta, "`processes.process_id` of its parent when it was born.";
+            exe: Option<Text>, Dictionary,
+                "Path of the program as it was given; null where it could not be read.";
+            argv: Option<Text>, Dictionary,
+                "Arguments, shell-quoted. Unless recorded with `--args` argv[0] alone, and of that the first word (some processes write all their arguments there); whole where it is the same as `exe`. The first KiB.";
+            comm: Name, Dictionary, "Name of the thread-group leader after the exec.";
+        ]
+    }
+}
 
-/// CPU time of processes.
-pub const USAGE: Table = Table {
-    name: "usage",
-    doc: "CPU time of a process in a sampling interval of about one second (varied by 30 %): one row a process that ran for more than 1 ms in it. Interrupts count for whoever they interrupt. Recorded with `--evidence usage`.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "End of the interval, CLOCK_BOOTTIME ns."),
-        required("interval_ns", I64, Delta, "Its length, ns."),
-        optional("process_id", I64, Delta, "`processes.process_id` of `pid`."),
-        required("pid", I32, ByteSplit, "Process (thread group), kernel threads too."),
-        required("cpu_ns", I64, ByteSplit, "CPU time of all its threads on all CPUs, ns."),
-    ],
-};
+table! {
+    /// CPU time of processes.
+    pub const USAGE: UsageRow = Table {
+        name: "usage",
+        doc: "CPU time of a process in a sampling interval of about one second (varied by 30 %): one row a process that ran for more than 1 ms in it. Interrupts count for whoever they interrupt. Recorded with `--evidence usage`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "End of the interval, CLOCK_BOOTTIME ns.";
+            interval_ns: I64, Delta, "Its length, ns.";
+            process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
+            pid: I32, ByteSplit, "Process (thread group), kernel threads too.";
+            cpu_ns: I64, ByteSplit, "CPU time of all its threads on all CPUs, ns.";
+        ]
+    }
+}
 
-/// What the recorder itself did.
-pub const RECORDER: Table = Table {
-    name: "recorder",
-    doc: "What the recorder itself did, so that it can be told from what it recorded. Work that took 2 ms or more has a row of its own; all shorter work of a kind in a sampling interval (about a second) has one row together, at the interval's end, with the sum of the times.",
-    order: &["boot_ns"],
-    time_column: Some("boot_ns"),
-    key: None,
-    columns: &[
-        required("boot_ns", I64, Delta, "CLOCK_BOOTTIME when it was over, ns."),
-        required("duration_ns", I64, ByteSplit, "How long it took, ns."),
-        required(
-            "kind",
-            Name,
-            Dictionary,
-            "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread).",
-        ),
-        required("rows", I64, ByteSplit, "Records read, rows written, rows of the part."),
-        required(
-            "bytes",
-            I64,
-            ByteSplit,
-            "Bytes read from the rings, of rows in memory, of the part's files.",
-        ),
-    ],
-};
+table! {
+    /// What the recorder itself did.
+    pub const RECORDER: RecorderRow<'a> = Table {
+        name: "recorder",
+        doc: "What the recorder itself did, so that it can be told from what it recorded. Work that took 2 ms or more has a row of its own; all shorter work of a kind in a sampling interval (about a second) has one row together, at the interval's end, with the sum of the times.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME when it was over, ns.";
+            duration_ns: I64, ByteSplit, "How long it took, ns.";
+            kind: Name, Dictionary,
+                "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread).";
+            rows: I64, ByteSplit, "Records read, rows written, rows of the part.";
+            bytes: I64, ByteSplit, "Bytes read from the rings, of rows in memory, of the part's files.";
+        ]
+    }
+}
 
-/// What was lost.
-pub const LOSS: Table = Table {
-    name: "loss",
-    doc: "Events that could not be kept, counted per CPU, kind, cause and interval.",
-    order: &[],
-    time_column: Some("to_boot_ns"),
-    key: None,
-    columns: &[
-        required("from_boot_ns", I64, Plain, "Start of the interval, CLOCK_BOOTTIME ns."),
-        required("to_boot_ns", I64, Plain, "End of the interval, CLOCK_BOOTTIME ns."),
-        required("cpu", U16, Dictionary, "CPU that lost them."),
-        required(
-            "kind",
-            Name,
-            Dictionary,
-            "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).",
-        ),
-        required(
-            "cause",
-            Name,
-            Dictionary,
-            "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.",
-        ),
-        required("count", I64, Plain, "How many."),
-    ],
-};
+table! {
+    /// What was lost.
+    pub const LOSS: LossRow<'a> = Table {
+        name: "loss",
+        doc: "Events that could not be kept, counted per CPU, kind, cause and interval.",
+        order: &[],
+        time_column: Some("to_boot_ns"),
+        key: None,
+        columns: [
+            from_boot_ns: I64, Plain, "Start of the interval, CLOCK_BOOTTIME ns.";
+            to_boot_ns: I64, Plain, "End of the interval, CLOCK_BOOTTIME ns.";
+            cpu: U16, Dictionary, "CPU that lost them.";
+            kind: Name, Dictionary,
+                "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).";
+            cause: Name, Dictionary,
+                "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.";
+            count: I64, Plain, "How many.";
+        ]
+    }
+}

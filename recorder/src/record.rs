@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::manifest::{Manifest, State};
-use retrospan_formats::table::{FORMAT_VERSION, Table};
-use retrospan_formats::tables;
+use retrospan_formats::rows::{Row, batch};
+use retrospan_formats::table::FORMAT_VERSION;
+use retrospan_formats::tables::{self, ClockRow, LossRow, RecorderRow, UsageRow};
 use retrospan_formats::writer::{CaptureWriter, check_unused};
 
 use crate::host;
@@ -26,11 +27,10 @@ use crate::pipeline::usage::Usage;
 use crate::rings::drain::{Drain, Given, Round};
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
+use crate::rows::RowsError;
 use crate::rows::compact;
-use crate::rows::evidence;
 use crate::rows::files::Files;
 use crate::rows::self_activity::{OwnWork, WorkKind};
-use crate::rows::{self, RowsError};
 use crate::summary::{CommandEnd, Progress, Recorded};
 use crate::text;
 
@@ -156,7 +156,8 @@ impl Recording {
             pipeline.leave_out_execs();
         }
         pipeline.sockets.set_owners(owners);
-        files.rows(&tables::CLOCK, rows::clock(&[(boot_ns, wall_ns)]).map_err(RowsError::from)?)?;
+        let clock = batch::<ClockRow>([ClockRow { boot_ns, wall_ns }]).map_err(RowsError::from)?;
+        files.rows(&tables::CLOCK, clock)?;
         let now = Instant::now();
         let mut jitter = Jitter::default();
         Ok(Recording {
@@ -224,7 +225,7 @@ impl Recording {
         self.release(round.watermark_ns)?;
         self.own_work.note(WorkKind::Drain, since, round.records, round.bytes);
         let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
-        self.write(&tables::USAGE, evidence::usage(&usage))?;
+        self.write::<UsageRow>(&usage)?;
         Ok(round)
     }
 
@@ -274,21 +275,25 @@ impl Recording {
         self.drain.note_lost(losses.iter().map(without_room));
         let rows = self.pipeline.losses.interval(host::boot_ns(), losses);
         self.lost = self.pipeline.losses.total();
-        self.write(&tables::LOSS, rows::losses(&rows))
+        self.write::<LossRow>(&rows)
     }
 
-    fn write(
-        &self,
-        table: &'static Table,
-        batch: Result<arrow::array::RecordBatch, arrow::error::ArrowError>,
-    ) -> Result<(), RecordError> {
-        Ok(self.files.rows(table, batch.map_err(RowsError::from)?)?)
+    fn write<'a, R: Row>(&self, rows: &[R::Of<'a>]) -> Result<(), RecordError>
+    where
+        R::Of<'a>: Copy,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let batch = batch::<R>(rows.iter().copied()).map_err(RowsError::from)?;
+        Ok(self.files.rows(R::TABLE, batch)?)
     }
 
     /// Finishes the current part: everything emitted up to `whole_until_ns` is in it or in an earlier one.
     fn end_part(&mut self, whole_until_ns: u64) -> Result<(), RecordError> {
-        self.write(&tables::CLOCK, rows::clock(&[host::clock_sample()]))?;
-        self.write(&tables::RECORDER, evidence::recorder(&self.own_work.take()))?;
+        let (boot_ns, wall_ns) = host::clock_sample();
+        self.write::<ClockRow>(&[ClockRow { boot_ns, wall_ns }])?;
+        self.write::<RecorderRow>(&self.own_work.take())?;
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
         files.end_part(whole_until_ns, pipeline.losses.sums())?;
@@ -311,7 +316,7 @@ impl Recording {
         self.sample(probes)?;
         self.release(u64::MAX)?;
         let usage = self.usage.take_rows(u64::MAX, &mut self.pipeline.processes);
-        self.write(&tables::USAGE, evidence::usage(&usage))?;
+        self.write::<UsageRow>(&usage)?;
         self.count_unexplained(probes)?;
         self.poll_losses(probes)?;
         self.own_work.end_interval();

@@ -9,11 +9,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::tables::{SOCKETS, TCP};
+use retrospan_formats::rows::Columns;
+use retrospan_formats::tables::{SocketRow, TCP, TcpRow};
 use retrospan_formats::tcp::state::SYN_SENT;
 
 use crate::assembly::socket_ids::SocketIds;
@@ -106,12 +105,12 @@ pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
         || capture.manifest.files.iter().any(|file| file.table == TCP.name);
     let mut sockets = Sockets { with_tcp, ..Sockets::default() };
     let mut known = HashMap::new();
-    for batch in capture.read(&SOCKETS) {
-        sockets.add(&batch?, &mut known);
+    for rows in capture.rows::<SocketRow>() {
+        sockets.add(&rows?, &mut known);
     }
     drop(known);
-    for batch in capture.read(&TCP) {
-        sockets.add_handshakes(&batch?);
+    for rows in capture.rows::<TcpRow>() {
+        sockets.add_handshakes(&rows?);
     }
     sockets.join();
     sockets.find_listeners();
@@ -181,11 +180,16 @@ impl Sockets {
         &self.addresses[endpoint.address as usize]
     }
 
-    fn add(&mut self, batch: &RecordBatch, known: &mut HashMap<Arc<str>, u32>) {
-        let columns = Columns::of(batch);
-        for row in 0..batch.num_rows() {
-            let mut socket = columns.socket(row, &mut self.addresses, known);
-            socket.handshake = self.with_tcp.then(Handshake::default);
+    fn add(&mut self, rows: &Columns<SocketRow<'static>>, known: &mut HashMap<Arc<str>, u32>) {
+        for row in rows.iter() {
+            let mut endpoint = |address: Option<&str>, port: Option<i32>| {
+                // Port 0 is an end that was never chosen, or that a failed connect took away again.
+                let port = port.filter(|&port| port != 0)? as u16;
+                Some(Endpoint { address: intern(address?, &mut self.addresses, known), port })
+            };
+            let local = endpoint(Some(row.local_addr), Some(row.local_port));
+            let remote = endpoint(row.remote_addr, row.remote_port);
+            let socket = Socket::of(&row, local, remote, self.with_tcp.then(Handshake::default));
             match self.by_id.get(socket.id) {
                 Some(index) => self.all[index as usize] = socket,
                 None => {
@@ -197,18 +201,13 @@ impl Sockets {
     }
 
     /// Counts what TCP did by itself in state SYN_SENT.
-    fn add_handshakes(&mut self, batch: &RecordBatch) {
-        let array = |name: &str| batch.column(TCP.index_of(name).expect("a column of table tcp")).as_ref();
-        let kinds = array("kind").as_dictionary::<Int32Type>();
-        let names = kinds.values().as_string::<i32>();
-        let ids = array("socket_id").as_primitive::<Int64Type>();
-        let states = array("tcp_state").as_primitive::<UInt8Type>();
-        for row in (0..batch.num_rows()).filter(|&row| value(states, row) == Some(SYN_SENT)) {
-            let Some(index) = value(ids, row).and_then(|id| self.by_id.get(id)) else { continue };
+    fn add_handshakes(&mut self, rows: &Columns<TcpRow<'static>>) {
+        for row in rows.iter().filter(|row| row.tcp_state == Some(SYN_SENT)) {
+            let Some(index) = row.socket_id.and_then(|id| self.by_id.get(id)) else { continue };
             let Some(seen) = &mut self.all[index as usize].handshake else { continue };
-            match kinds.key(row).map(|key| names.value(key)) {
-                Some("retransmit") => seen.again = seen.again.saturating_add(1),
-                Some("reset_received") => seen.reset = true,
+            match row.kind {
+                "retransmit" => seen.again = seen.again.saturating_add(1),
+                "reset_received" => seen.reset = true,
                 _ => {}
             }
         }
@@ -345,92 +344,41 @@ fn first_bytes(socket: &Socket) -> Option<(u32, u32)> {
     if socket.discovered { None } else { socket.first_send_seq.zip(socket.first_receive_seq) }
 }
 
-/// The columns of a batch of sockets.
-struct Columns<'a> {
-    socket_id: &'a PrimitiveArray<Int64Type>,
-    process_id: &'a PrimitiveArray<Int64Type>,
-    netns: &'a PrimitiveArray<Int64Type>,
-    roles: Vec<Role>,
-    local: (&'a StringArray, &'a PrimitiveArray<Int32Type>),
-    remote: (&'a StringArray, &'a PrimitiveArray<Int32Type>),
-    discovered: &'a BooleanArray,
-    opened_ns: &'a PrimitiveArray<Int64Type>,
-    closed_ns: &'a PrimitiveArray<Int64Type>,
-    first_send_seq: &'a PrimitiveArray<UInt32Type>,
-    first_receive_seq: &'a PrimitiveArray<UInt32Type>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Columns<'a> {
-        let array = |name: &str| -> &'a dyn Array {
-            batch.column(SOCKETS.index_of(name).expect("a column of table sockets")).as_ref()
-        };
-        let integers = |name: &str| array(name).as_primitive::<Int64Type>();
-        let sequence = |name: &str| array(name).as_primitive::<UInt32Type>();
-        let endpoint = |address: &str, port: &str| (array(address).as_string(), array(port).as_primitive());
-        Columns {
-            socket_id: integers("socket_id"),
-            process_id: integers("process_id"),
-            netns: integers("netns"),
-            roles: roles(array("role")),
-            local: endpoint("local_addr", "local_port"),
-            remote: endpoint("remote_addr", "remote_port"),
-            discovered: array("discovered").as_boolean(),
-            opened_ns: integers("opened_boot_ns"),
-            closed_ns: integers("closed_boot_ns"),
-            first_send_seq: sequence("first_send_seq"),
-            first_receive_seq: sequence("first_receive_seq"),
-        }
-    }
-
-    fn socket(
-        &self,
-        row: usize,
-        addresses: &mut Vec<Arc<str>>,
-        known: &mut HashMap<Arc<str>, u32>,
+impl Socket {
+    fn of(
+        row: &SocketRow<'_>,
+        local: Option<Endpoint>,
+        remote: Option<Endpoint>,
+        handshake: Option<Handshake>,
     ) -> Socket {
-        let mut endpoint = |(texts, ports): (&StringArray, &PrimitiveArray<Int32Type>)| {
-            // Port 0 is an end that was never chosen, or that a failed connect took away again.
-            let port = value(ports, row).filter(|&port| port != 0)? as u16;
-            texts
-                .is_valid(row)
-                .then(|| Endpoint { address: intern(texts.value(row), addresses, known), port })
-        };
-        let id = self.socket_id.value(row);
         Socket {
-            id,
-            process_id: value(self.process_id, row).unwrap_or_default(),
-            netns: value(self.netns, row).unwrap_or_default(),
-            role: self.roles[row],
-            local: endpoint(self.local),
-            remote: endpoint(self.remote),
-            discovered: self.discovered.value(row),
-            opened_ns: value(self.opened_ns, row),
-            closed_ns: value(self.closed_ns, row),
-            first_send_seq: value(self.first_send_seq, row),
-            first_receive_seq: value(self.first_receive_seq, row),
+            id: row.socket_id,
+            process_id: row.process_id.unwrap_or_default(),
+            netns: row.netns,
+            role: Role::of(row.role),
+            local,
+            remote,
+            discovered: row.discovered,
+            opened_ns: row.opened_boot_ns,
+            closed_ns: row.closed_boot_ns,
+            first_send_seq: row.first_send_seq,
+            first_receive_seq: row.first_receive_seq,
             peer: None,
-            connection_id: id,
-            handshake: None,
+            connection_id: row.socket_id,
+            handshake,
         }
     }
 }
 
-fn value<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
-    column.is_valid(row).then(|| column.value(row))
-}
-
-fn roles(column: &dyn Array) -> Vec<Role> {
-    let column = column.as_dictionary::<Int32Type>();
-    let role = |name: Option<&str>| match name {
-        Some("client") => Role::Client,
-        Some("server") => Role::Server,
-        Some("listener") => Role::Listener,
-        _ => Role::Unknown,
-    };
-    let known: Vec<_> = column.values().as_string::<i32>().iter().map(role).collect();
-    let of_key = |key: Option<i32>| key.and_then(|key| known.get(key as usize)).copied();
-    column.keys().iter().map(|key| of_key(key).unwrap_or(Role::Unknown)).collect()
+impl Role {
+    fn of(name: &str) -> Role {
+        match name {
+            "client" => Role::Client,
+            "server" => Role::Server,
+            "listener" => Role::Listener,
+            _ => Role::Unknown,
+        }
+    }
 }
 
 /// The place of an address among those seen.

@@ -1,14 +1,16 @@
 //! Raw rows in, typed events out.
 //!
-//! A record batch of table `events` is read in place: an [`Event`] borrows its payload from the batch. Values that
+//! Batches of table `events` are read in place: an [`Event`] borrows its payload from the batch. Values that
 //! no kernel can report are clamped here, so that no later step needs to fear an overflow.
 
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
+use arrow::array::Array;
+use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::{Kind, TAIL_BYTES, flags};
-use retrospan_formats::tables::EVENTS;
+use retrospan_formats::reader::Capture;
+use retrospan_formats::rows::{Bytes, Cell, Columns, I32, I64, U32, Value};
+use retrospan_formats::tables::EventRow;
 
 /// No call moves more (the kernel's MAX_RW_COUNT is below 2 GiB).
 const MAX_CALL_BYTES: i64 = 1 << 32;
@@ -102,18 +104,18 @@ struct LongHeads {
 }
 
 impl LongHeads {
-    fn join(events: &Events) -> LongHeads {
+    fn join(rows: &Columns<EventRow<'static>>) -> LongHeads {
         let mut long = LongHeads::default();
-        let framing = &events.framing;
+        let framing = &rows.arrays.framing;
         if framing.null_count() == framing.len() {
             return long;
         }
-        for row in 0..framing.len() {
+        for row in rows.iter() {
             let before = long.bytes.len();
-            if framing.is_valid(row) {
-                let (head, _) = divide(events.payload(row), events.done_bytes(row), events.flags(row));
-                let room = (events.done_bytes(row) as usize).saturating_sub(head.len());
-                let more = framing.value(row);
+            if let Some(more) = row.framing {
+                let done_bytes = bytes(row.done_bytes);
+                let (head, _) = divide(row.payload.unwrap_or_default(), done_bytes, row.flags as u32);
+                let room = (done_bytes as usize).saturating_sub(head.len());
                 long.bytes.extend_from_slice(head);
                 long.bytes.extend_from_slice(&more[..more.len().min(room)]);
             }
@@ -123,191 +125,120 @@ impl LongHeads {
     }
 }
 
-/// The columns of a batch of events.
+/// The rows of a batch of events.
 pub struct Events {
-    boot_ns: PrimitiveArray<Int64Type>,
-    duration_ns: PrimitiveArray<Int64Type>,
-    pid: PrimitiveArray<Int32Type>,
-    tid: PrimitiveArray<Int32Type>,
-    cpu: PrimitiveArray<UInt16Type>,
-    process_id: PrimitiveArray<Int64Type>,
-    socket_id: PrimitiveArray<Int64Type>,
+    rows: Columns<EventRow<'static>>,
+    /// What happened, by the position of its name in the batch.
     kinds: Vec<Option<Kind>>,
-    asked_bytes: PrimitiveArray<Int64Type>,
-    done_bytes: PrimitiveArray<Int64Type>,
-    tcp_seq: PrimitiveArray<UInt32Type>,
-    errno: PrimitiveArray<Int32Type>,
-    flags: PrimitiveArray<Int32Type>,
-    sk_err: PrimitiveArray<Int32Type>,
-    write_seq: PrimitiveArray<UInt32Type>,
-    snd_una: PrimitiveArray<UInt32Type>,
-    copied_seq: PrimitiveArray<UInt32Type>,
-    rcv_nxt: PrimitiveArray<UInt32Type>,
-    old_state: PrimitiveArray<UInt8Type>,
-    new_state: PrimitiveArray<UInt8Type>,
-    payload: BinaryArray,
-    framing: BinaryArray,
     long_heads: LongHeads,
 }
 
-/// Reads a batch that has the columns of table `events`, as the capture reader gives them.
-pub fn read(batch: &RecordBatch) -> Events {
-    let mut events = Events {
-        boot_ns: column(batch, "boot_ns"),
-        duration_ns: column(batch, "duration_ns"),
-        pid: column(batch, "pid"),
-        tid: column(batch, "tid"),
-        cpu: column(batch, "cpu"),
-        process_id: column(batch, "process_id"),
-        socket_id: column(batch, "socket_id"),
-        kinds: kinds(batch),
-        asked_bytes: column(batch, "asked_bytes"),
-        done_bytes: column(batch, "done_bytes"),
-        tcp_seq: column(batch, "tcp_seq"),
-        errno: column(batch, "errno"),
-        flags: column(batch, "flags"),
-        sk_err: column(batch, "sk_err"),
-        write_seq: column(batch, "write_seq"),
-        snd_una: column(batch, "snd_una"),
-        copied_seq: column(batch, "copied_seq"),
-        rcv_nxt: column(batch, "rcv_nxt"),
-        old_state: column(batch, "old_state"),
-        new_state: column(batch, "new_state"),
-        payload: array(batch, "payload").as_binary::<i32>().clone(),
-        framing: array(batch, "framing").as_binary::<i32>().clone(),
-        long_heads: LongHeads::default(),
-    };
-    events.long_heads = LongHeads::join(&events);
-    events
+/// The events of a capture in order of emission, by batches.
+pub fn read(capture: &Capture) -> impl Iterator<Item = Result<Events, CaptureError>> {
+    capture.event_rows().map(|rows| rows.map(Events::new))
 }
 
 impl Events {
-    /// The events in order. Kinds that this version does not know are left out.
-    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        (0..self.kinds.len()).filter_map(|row| Some(self.event(row, self.kinds[row]?)))
+    fn new(rows: Columns<EventRow<'static>>) -> Events {
+        let kind = |name: Option<&str>| Kind::ALL.into_iter().find(|kind| Some(kind.name()) == name);
+        let kinds = rows.arrays.kind.names.iter().map(kind).collect();
+        let long_heads = LongHeads::join(&rows);
+        Events { rows, kinds, long_heads }
     }
 
+    /// The events in order. Kinds that this version does not know are left out.
+    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        (0..self.rows.rows()).filter_map(|row| Some(self.event(row, self.kind(row)?)))
+    }
+
+    fn kind(&self, row: usize) -> Option<Kind> {
+        self.kinds.get(self.rows.arrays.kind.keys.value(row) as usize).copied().flatten()
+    }
+
+    /// Most rows have no state: those fields are not looked at.
     fn event(&self, row: usize, kind: Kind) -> Event<'_> {
-        let boot_ns = self.boot_ns.value(row).clamp(0, MAX_TIME_NS);
-        let (head, tail) = self.head_and_tail(row);
+        let arrays = &self.rows.arrays;
+        let boot_ns = arrays.boot_ns.value(row).clamp(0, MAX_TIME_NS);
+        let flags = arrays.flags.value(row) as u32;
+        let done_bytes = bytes(arrays.done_bytes.value(row));
+        let (head, tail) = self.head_and_tail(row, done_bytes, flags);
         Event {
             boot_ns,
-            duration_ns: self.duration_ns.value(row).clamp(0, boot_ns),
-            pid: or_zero(&self.pid, row) as u32,
-            tid: or_zero(&self.tid, row) as u32,
-            cpu: or_zero(&self.cpu, row),
-            process_id: or_zero(&self.process_id, row),
-            socket_id: self.socket_id.value(row),
+            duration_ns: arrays.duration_ns.value(row).clamp(0, boot_ns),
+            pid: field::<I32>(&arrays.pid, row).unwrap_or_default() as u32,
+            tid: field::<I32>(&arrays.tid, row).unwrap_or_default() as u32,
+            cpu: arrays.cpu.value(row),
+            process_id: field::<I64>(&arrays.process_id, row).unwrap_or_default(),
+            socket_id: arrays.socket_id.value(row),
             kind,
-            asked_bytes: bytes(&self.asked_bytes, row),
-            done_bytes: self.done_bytes(row),
-            tcp_seq: self.tcp_seq.is_valid(row).then(|| self.tcp_seq.value(row)),
-            errno: self.errno.value(row).unsigned_abs(),
-            flags: self.flags(row),
-            state: (kind == Kind::State).then(|| self.state(row)),
+            asked_bytes: bytes(arrays.asked_bytes.value(row)),
+            done_bytes,
+            tcp_seq: field::<U32>(&arrays.tcp_seq, row),
+            errno: arrays.errno.value(row).unsigned_abs(),
+            flags,
+            state: (kind == Kind::State).then(|| state(&self.rows.row(row))),
             head,
             tail,
         }
     }
 
-    fn done_bytes(&self, row: usize) -> u64 {
-        bytes(&self.done_bytes, row)
-    }
-
-    fn flags(&self, row: usize) -> u32 {
-        self.flags.value(row) as u32
-    }
-
-    fn payload(&self, row: usize) -> &[u8] {
-        if self.payload.is_valid(row) { self.payload.value(row) } else { &[] }
-    }
-
-    fn head_and_tail(&self, row: usize) -> (&[u8], &[u8]) {
-        let done = self.done_bytes(row);
-        let (head, tail) = divide(self.payload(row), done, self.flags(row));
-        if !self.framing.is_valid(row) {
+    fn head_and_tail(&self, row: usize, done_bytes: u64, flags: u32) -> (&[u8], &[u8]) {
+        let arrays = &self.rows.arrays;
+        let payload = field::<Bytes>(&arrays.payload, row).unwrap_or_default();
+        let (head, tail) = divide(payload, done_bytes, flags);
+        if !arrays.framing.is_valid(row) {
             return (head, tail);
         }
         let head = &self.long_heads.bytes[self.long_heads.places[row].clone()];
-        let overlap = (head.len() + tail.len()).saturating_sub(done as usize);
+        let overlap = (head.len() + tail.len()).saturating_sub(done_bytes as usize);
         (head, &tail[overlap.min(tail.len())..])
     }
+}
 
-    fn state(&self, row: usize) -> StateChange {
-        StateChange {
-            sk_err: or_zero(&self.sk_err, row).unsigned_abs(),
-            write_seq: or_zero(&self.write_seq, row),
-            snd_una: or_zero(&self.snd_una, row),
-            copied_seq: or_zero(&self.copied_seq, row),
-            rcv_nxt: or_zero(&self.rcv_nxt, row),
-            old: or_zero(&self.old_state, row),
-            new: or_zero(&self.new_state, row),
-        }
+fn field<T: Value>(array: &T::Array, row: usize) -> Option<T::Of<'_>> {
+    <Option<T> as Cell>::field(array, row)
+}
+
+fn state(row: &EventRow<'_>) -> StateChange {
+    StateChange {
+        sk_err: row.sk_err.unwrap_or_default().unsigned_abs(),
+        write_seq: row.write_seq.unwrap_or_default(),
+        snd_una: row.snd_una.unwrap_or_default(),
+        copied_seq: row.copied_seq.unwrap_or_default(),
+        rcv_nxt: row.rcv_nxt.unwrap_or_default(),
+        old: row.old_state.unwrap_or_default(),
+        new: row.new_state.unwrap_or_default(),
     }
 }
 
-fn bytes(column: &PrimitiveArray<Int64Type>, row: usize) -> u64 {
-    column.value(row).clamp(0, MAX_CALL_BYTES) as u64
-}
-
-fn or_zero<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, row: usize) -> T::Native {
-    if column.is_valid(row) { column.value(row) } else { T::Native::default() }
-}
-
-fn array<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
-    let index = EVENTS.index_of(name).expect("a column of table events");
-    batch.column(index).as_ref()
-}
-
-fn column<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> PrimitiveArray<T> {
-    array(batch, name).as_primitive::<T>().clone()
-}
-
-fn kinds(batch: &RecordBatch) -> Vec<Option<Kind>> {
-    let column = array(batch, "kind").as_dictionary::<Int32Type>();
-    let names = column.values().as_string::<i32>();
-    let known: Vec<_> =
-        names.iter().map(|name| Kind::ALL.into_iter().find(|kind| Some(kind.name()) == name)).collect();
-    column.keys().iter().map(|key| known.get(key? as usize).copied().flatten()).collect()
+fn bytes(count: i64) -> u64 {
+    count.clamp(0, MAX_CALL_BYTES) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     /// Length, flags, payload and framing of a send.
     type Row<'a> = (i64, u32, &'a [u8], Option<&'a [u8]>);
 
-    fn batch(rows: &[Row<'_>]) -> RecordBatch {
-        let schema = EVENTS.schema();
-        let columns = schema.fields().iter().map(|field| -> arrow::array::ArrayRef {
-            match field.name().as_str() {
-                "done_bytes" => {
-                    Arc::new(PrimitiveArray::<Int64Type>::from_iter_values(rows.iter().map(|r| r.0)))
-                }
-                "flags" => {
-                    Arc::new(PrimitiveArray::<Int32Type>::from_iter_values(rows.iter().map(|r| r.1 as i32)))
-                }
-                "payload" => Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| r.2))),
-                "framing" => Arc::new(BinaryArray::from_iter(rows.iter().map(|r| r.3))),
-                "kind" => Arc::new(
-                    rows.iter().map(|_| Some("send")).collect::<arrow::array::DictionaryArray<Int32Type>>(),
-                ),
-                _ if field.is_nullable() => arrow::array::new_null_array(field.data_type(), rows.len()),
-                _ => {
-                    let zeroes = PrimitiveArray::<Int64Type>::from_value(0, rows.len());
-                    arrow::compute::cast(&zeroes, field.data_type()).expect("a number")
-                }
-            }
+    fn events(rows: &[Row<'_>]) -> Events {
+        let rows = rows.iter().map(|&(done_bytes, bits, payload, framing)| EventRow {
+            kind: "send",
+            done_bytes,
+            flags: bits as i32,
+            payload: Some(payload),
+            framing,
+            ..EventRow::default()
         });
-        RecordBatch::try_new(schema.clone(), columns.collect()).expect("the table's columns")
+        let batch = retrospan_formats::rows::batch::<EventRow>(rows).expect("rows that fit");
+        Events::new(Columns::of(&batch).expect("the columns of events"))
     }
 
     #[test]
     fn a_head_goes_on_in_its_framing_and_the_tail_stays_behind_it() {
         let tail = flags::PAYLOAD_TAIL;
-        let events = read(&batch(&[
+        let events = events(&[
             (100, tail, b"head56789012", None),
             (100, tail, b"head56789012", Some(b"+more")),
             // The tail begins within the framing, or is part of it.
@@ -317,7 +248,7 @@ mod tests {
             // What no recorder writes.
             (6, 0, b"head", Some(b"+more")),
             (2, tail, b"head56789012", Some(b"+more")),
-        ]));
+        ]);
         let found: Vec<_> = events.iter().map(|event| event.head_and_tail()).collect();
         let text = |head: &'static str, tail: &'static str| (head.as_bytes(), tail.as_bytes());
         assert_eq!(found[0], text("head", "56789012"));

@@ -4,7 +4,6 @@
 //! are not written yet, and the alarms of flows that wait. Nothing here depends on anything but the capture and the options, so
 //! the same capture gives the same rows.
 
-pub mod builders;
 pub mod connections;
 pub mod connects;
 pub mod events;
@@ -30,10 +29,10 @@ use arrow::error::ArrowError;
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::Kind;
 use retrospan_formats::reader::Capture;
+use retrospan_formats::rows::{Row, Writer};
 use retrospan_formats::table::Table;
 use retrospan_protocols::Memory;
 
-use crate::assembly::builders::Rows;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
 use crate::assembly::events::Event;
@@ -45,8 +44,8 @@ use crate::assembly::socket_pipeline::{Flow, Sink};
 use crate::assembly::span::Live;
 use crate::assembly::table_rows::Known;
 use crate::assembly::traces::Traces;
-use crate::tables;
 use crate::tables::dimensions::{self, ClockStep, Dimensions};
+use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
 pub const ALGORITHM_VERSION: u32 = 9;
@@ -135,8 +134,8 @@ pub fn assemble(
         summary: Summary::default(),
     };
     let mut now_ns = 0;
-    for batch in capture.events() {
-        for event in events::read(&batch?).iter() {
+    for events in events::read(capture) {
+        for event in events?.iter() {
             now_ns = event.boot_ns;
             assembly.event(&event)?;
         }
@@ -359,34 +358,37 @@ type RowSink<'a> = &'a mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), 
 
 /// Rows on their way out.
 struct Output<'a> {
-    spans: Rows,
-    traces: Rows,
-    connections: Rows,
-    messages: Option<Rows>,
+    spans: Writer<SpanRow<'static>>,
+    traces: Writer<TraceRow<'static>>,
+    connections: Writer<ConnectionRow<'static>>,
+    messages: Option<Writer<MessageRow<'static>>>,
     sink: RowSink<'a>,
 }
 
 impl<'a> Output<'a> {
     fn new(options: &Options, sink: RowSink<'a>) -> Output<'a> {
         Output {
-            spans: Rows::new(&tables::SPANS),
-            traces: Rows::new(&tables::TRACES),
-            connections: Rows::new(&tables::CONNECTIONS),
-            messages: options.messages.then(|| Rows::new(&tables::MESSAGES)),
+            spans: Writer::new(),
+            traces: Writer::new(),
+            connections: Writer::new(),
+            messages: options.messages.then(Writer::new),
             sink,
         }
     }
 
     /// Hands out full batches; all of them at the end.
     fn flush(&mut self, all: bool) -> Result<(), AssembleError> {
-        let rows = [&mut self.spans, &mut self.traces, &mut self.connections];
-        for rows in rows.into_iter().chain(&mut self.messages).filter(|rows| all || rows.full()) {
-            let table = rows.table;
-            let batch = rows.take().map_err(|source| AssembleError::Rows { table: table.name, source })?;
-            if let Some(batch) = batch {
-                (self.sink)(table, batch)?;
-            }
-        }
-        Ok(())
+        flush(&mut self.spans, all, self.sink)?;
+        flush(&mut self.traces, all, self.sink)?;
+        flush(&mut self.connections, all, self.sink)?;
+        self.messages.as_mut().map_or(Ok(()), |messages| flush(messages, all, self.sink))
     }
+}
+
+fn flush<R: Row>(rows: &mut Writer<R>, all: bool, sink: RowSink<'_>) -> Result<(), AssembleError> {
+    if rows.is_empty() || !(all || rows.is_full()) {
+        return Ok(());
+    }
+    let batch = rows.take().map_err(|source| AssembleError::Rows { table: R::TABLE.name, source })?;
+    sink(R::TABLE, batch)
 }

@@ -62,9 +62,9 @@ impl<'a> Regimes<'a> {
     fn found(&self, sockets: &Sockets) -> &Found {
         self.found.get_or_init(|| {
             let mut pass = Pass::new(sockets);
-            for batch in self.capture.events() {
-                let Ok(batch) = batch else { return Found::default() };
-                events::read(&batch).iter().for_each(|event| pass.event(&event));
+            for events in events::read(&self.capture) {
+                let Ok(events) = events else { return Found::default() };
+                events.iter().for_each(|event| pass.event(&event));
             }
             pass.found
         })

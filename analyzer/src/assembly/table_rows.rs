@@ -2,10 +2,10 @@
 
 use std::ops::Deref;
 
+use retrospan_formats::rows::Writer;
 use retrospan_protocols::operation::Exchange;
-use retrospan_protocols::{Direction, Operation, Status, Value};
+use retrospan_protocols::{Operation, Protocol, Status, Value, ValueRef};
 
-use crate::assembly::builders::{Cell, Rows};
 use crate::assembly::connections::{Socket, Sockets};
 use crate::assembly::side::Side;
 use crate::assembly::socket_pipeline::Flow;
@@ -13,6 +13,7 @@ use crate::assembly::span::{Extent, Span};
 use crate::assembly::traces::{Finished, Labels, Trace};
 use crate::tables::dimensions::{Clock, Dimensions, Process};
 use crate::tables::outcome::Outcome;
+use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// What every row may need.
 #[derive(Clone, Copy)]
@@ -24,7 +25,11 @@ pub struct Known<'a> {
 }
 
 /// Adds a row to `spans` and returns how the span is called.
-pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> Labels<'k> {
+pub fn span<'k>(
+    rows: &mut Writer<SpanRow<'static>>,
+    finished: &Finished<'_>,
+    known: Known<'k>,
+) -> Labels<'k> {
     let (span, fate) = (finished.span, &finished.fate);
     let socket = known.sockets.get(span.socket);
     let process_id = process_of(span, socket);
@@ -45,7 +50,9 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
         let (address, port) = text_of(remote, known.sockets);
         if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     });
-    let pid = process.map(|p| p.pid).or((span.request.first.pid != 0).then_some(span.request.first.pid));
+    let first = &span.request.first;
+    let pid = process.map(|p| p.pid).or((first.pid != 0).then_some(first.pid));
+    let has_tid = first.tid != 0;
     let attributes = attributes(
         &Exchange {
             operation,
@@ -55,66 +62,66 @@ pub fn span<'k>(rows: &mut Rows, finished: &Finished<'_>, known: Known<'k>) -> L
             bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
             body_bytes: [span.request.body_bytes, response.and_then(|r| r.extent.body_bytes)],
         },
-        span,
+        span.protocol,
     );
     let http = Http::of(operation);
-    rows.push(&[
-        Cell::Text(&trace_id),
-        Cell::Text(&span_id),
-        Cell::text(parent_span_id.as_deref()),
-        Cell::text(remote_parent.as_deref()),
-        Cell::Text(span.side.name()),
-        Cell::Text(name),
-        Cell::text(process.map(|p| &*p.service)),
-        Cell::Integer(clock.wall_ns(span.start_ns)),
-        Cell::Integer(clock.wall_ns(fate.end_ns)),
-        Cell::Integer(fate.end_ns - span.start_ns),
-        Cell::Integer(finished.own_ns),
-        Cell::Text(span.protocol.name()),
-        Cell::text(http.method),
-        Cell::text(http.path),
-        Cell::integer(fate.status.code),
-        Cell::Text(fate.outcome.name()),
-        Cell::integer(fate.late_status.code),
-        Cell::integer(fate.late_at_ns.map(|at| at - fate.end_ns)),
-        Cell::Integer(span.request.bytes() as i64),
-        Cell::integer(response.map(|r| r.extent.bytes())),
-        Cell::integer(span.request.body_bytes),
-        Cell::integer(response.and_then(|r| r.extent.body_bytes)),
-        Cell::text(ends.src.map(|e| e.0)),
-        Cell::integer(ends.src.map(|e| e.1)),
-        Cell::text(ends.dst.map(|e| e.0)),
-        Cell::integer(ends.dst.map(|e| e.1)),
-        Cell::integer(pid),
-        Cell::integer((span.request.first.tid != 0).then_some(span.request.first.tid)),
-        Cell::integer((span.request.first.tid != 0).then_some(span.request.first.cpu)),
-        Cell::text(process.map(|p| &*p.comm)),
-        Cell::integer((process_id != 0).then_some(process_id)),
-        Cell::Integer(socket.connection_id),
-        Cell::text(span.link.evidence.map(|e| e.name())),
-        span.link.evidence.map_or(Cell::Null, |e| Cell::Float(e.confidence())),
-        Cell::text(http.query),
-        Cell::text(http.host),
-        Cell::text(http.user_agent),
-        Cell::text(http.version),
-        Cell::text(operation.request_id.as_deref()),
-        Cell::text(traceparent.as_deref()),
-        Cell::integer(span.response.map(|r| first_byte_ns(span, &r.extent))),
-        Cell::Integer(span.number.into()),
-        Cell::Integer(socket.id),
-        Cell::integer((socket.netns != 0).then_some(socket.netns)),
-        operation.target.as_ref().map_or(Cell::Null, |_| Cell::Bool(operation.target_cut)),
-        Cell::integer(finished.waited.map(|waited| waited.ns)),
-        Cell::text(awaited_listener.as_deref()),
-        Cell::integer(awaited.map(|socket| socket.connection_id)),
-        Cell::text(operation.name.as_deref()),
-        Cell::text(operation.target.as_deref()),
-        Cell::text(operation.route.as_deref()),
-        Cell::text(fate.status.text),
+    rows.push(&SpanRow {
+        trace_id: &trace_id,
+        span_id: &span_id,
+        parent_span_id: parent_span_id.as_deref(),
+        remote_parent_span_id: remote_parent.as_deref(),
+        kind: span.side.name(),
+        name,
+        service: process.map(|p| &*p.service),
+        start_time: clock.wall_ns(span.start_ns),
+        end_time: clock.wall_ns(fate.end_ns),
+        duration_ns: fate.end_ns - span.start_ns,
+        own_ns: finished.own_ns,
+        protocol: span.protocol.name(),
+        method: http.method,
+        path: http.path,
+        status: fate.status.code.map(i32::from),
+        outcome: fate.outcome.name(),
+        late_status: fate.late_status.code.map(i32::from),
+        late_ns: fate.late_at_ns.map(|at| at - fate.end_ns),
+        request_bytes: span.request.bytes() as i64,
+        response_bytes: response.map(|r| r.extent.bytes() as i64),
+        request_body_bytes: span.request.body_bytes.map(|bytes| bytes as i64),
+        response_body_bytes: response.and_then(|r| r.extent.body_bytes).map(|bytes| bytes as i64),
+        src_addr: ends.src.map(|e| e.0),
+        src_port: ends.src.map(|e| e.1.into()),
+        dst_addr: ends.dst.map(|e| e.0),
+        dst_port: ends.dst.map(|e| e.1.into()),
+        pid: pid.map(|pid| pid as i32),
+        tid: has_tid.then_some(first.tid as i32),
+        cpu: has_tid.then_some(first.cpu.into()),
+        process: process.map(|p| &*p.comm),
+        process_id: (process_id != 0).then_some(process_id),
+        connection_id: socket.connection_id,
+        link_evidence: span.link.evidence.map(|e| e.name()),
+        link_confidence: span.link.evidence.map(|e| e.confidence()),
+        query: http.query,
+        host: http.host,
+        user_agent: http.user_agent,
+        http_version: http.version,
+        request_id: operation.request_id.as_deref(),
+        traceparent: traceparent.as_deref(),
+        first_byte_ns: span.response.map(|r| first_byte_ns(span, &r.extent)),
+        request_number: span.number as i32,
+        socket_id: socket.id,
+        netns: (socket.netns != 0).then_some(socket.netns),
+        path_cut: operation.target.as_ref().map(|_| operation.target_cut),
+        connect_ns: finished.waited.map(|waited| waited.ns),
+        connect_to: awaited_listener.as_deref(),
+        connect_connection_id: awaited.map(|socket| socket.connection_id),
+        operation: operation.name.as_deref(),
+        target: operation.target.as_deref(),
+        route: operation.route.as_deref(),
+        status_text: fate.status.text,
         // No protocol that is read now has several streams in one connection.
-        Cell::Null,
-        Cell::Text(&attributes),
-    ]);
+        stream_id: None,
+        attributes: Some(&attributes),
+    });
     Labels { service: process.map_or("", |p| &*p.service), name }
 }
 
@@ -150,31 +157,29 @@ impl<'a> Http<'a> {
 }
 
 /// Everything that is known of an exchange by names of the semantic conventions, as a JSON object.
-fn attributes(exchange: &Exchange<'_>, span: &Span) -> String {
-    let mut more = Vec::with_capacity(8);
-    span.protocol.attributes(exchange, &mut more);
+fn attributes(exchange: &Exchange<'_>, protocol: &dyn Protocol) -> String {
     let mut json = String::with_capacity(512);
-    for (key, value) in exchange.operation.attributes.iter().chain(&more) {
-        json.push(if json.is_empty() { '{' } else { ',' });
-        json.push('"');
+    json.push('{');
+    let mut tell = |key: &str, value: ValueRef<'_>| {
+        json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
         json.push_str(key);
         json.push_str("\":");
         match value {
-            Value::Text(text) => push_text(&mut json, text),
-            Value::Name(name) => push_text(&mut json, name),
-            Value::Int(number) => json.push_str(&number.to_string()),
+            ValueRef::Text(text) => push_text(&mut json, text),
+            ValueRef::Int(number) => json.push_str(itoa::Buffer::new().format(number)),
         }
-    }
-    if json.is_empty() {
-        json.push('{');
-    }
+    };
+    exchange.operation.attributes.iter().for_each(|(key, value)| tell(key, value.borrowed()));
+    protocol.attributes(exchange, &mut tell);
     json.push('}');
     json
 }
 
 /// A text as JSON; hardly any needs an escape.
 fn push_text(json: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    // Every byte is looked at, so that the loop has no branches.
+    let escaped = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, escaped) {
         return json.push_str(&serde_json::Value::from(text).to_string());
     }
     json.push('"');
@@ -183,59 +188,60 @@ fn push_text(json: &mut String, text: &str) {
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
-pub fn messages(rows: &mut Rows, finished: &Finished<'_>, known: Known<'_>) {
+pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>, known: Known<'_>) {
     let span = finished.span;
     let span_id = hex(finished.span_id.into(), 16);
-    let response = span.response.map(|r| (Direction::Responses, r.extent));
-    let clock = &known.dimensions.clock;
     let socket = known.sockets.get(span.socket);
-    for (direction, extent) in [(Direction::Requests, span.request)].into_iter().chain(response) {
-        let request = direction == Direction::Requests;
-        rows.push(&[
-            Cell::Integer(socket.connection_id),
-            Cell::Integer(socket.id),
-            Cell::Text(&span_id),
-            Cell::Text(span.side.name()),
-            Cell::Text(if request { "request" } else { "response" }),
-            Cell::Integer(span.number.into()),
-            Cell::Integer(extent.begin as i64),
-            Cell::Integer(extent.bytes() as i64),
-            Cell::integer((extent.head_bytes > 0).then_some(extent.head_bytes)),
-            Cell::integer(extent.body_bytes),
-            Cell::Integer(clock.wall_ns(extent.first.enter_ns)),
-            Cell::Integer(clock.wall_ns(extent.first.exit_ns)),
-            Cell::Integer(clock.wall_ns(extent.last.enter_ns)),
-            Cell::Integer(clock.wall_ns(extent.last.exit_ns)),
-            Cell::Bool(extent.complete),
-            Cell::text(if request { Http::of(&span.operation).method } else { None }),
-            Cell::integer(span.response.filter(|_| !request).and_then(|r| r.status.code)),
-        ]);
+    let time = |boot_ns| known.dimensions.clock.wall_ns(boot_ns);
+    let row = |direction, extent: &Extent| MessageRow {
+        connection_id: socket.connection_id,
+        socket_id: socket.id,
+        span_id: &span_id,
+        side: span.side.name(),
+        direction,
+        request_number: span.number as i32,
+        position: extent.begin as i64,
+        bytes: extent.bytes() as i64,
+        head_bytes: (extent.head_bytes > 0).then_some(extent.head_bytes as i64),
+        body_bytes: extent.body_bytes.map(|bytes| bytes as i64),
+        first_enter_time: time(extent.first.enter_ns),
+        first_exit_time: time(extent.first.exit_ns),
+        last_enter_time: time(extent.last.enter_ns),
+        last_exit_time: time(extent.last.exit_ns),
+        complete: extent.complete,
+        method: None,
+        status: None,
+    };
+    rows.push(&MessageRow { method: Http::of(&span.operation).method, ..row("request", &span.request) });
+    if let Some(response) = &span.response {
+        let status = response.status.code.map(i32::from);
+        rows.push(&MessageRow { status, ..row("response", &response.extent) });
     }
 }
 
 /// Adds a row to `traces`.
-pub fn trace(rows: &mut Rows, trace: &Trace, clock: &Clock) {
+pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace, clock: &Clock) {
     let services: Vec<&str> = trace.services.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
-    rows.push(&[
-        Cell::Text(&hex(trace.trace_id, 32)),
-        Cell::Text(&hex(trace.root_span_id.into(), 16)),
-        Cell::Text(&trace.root_service),
-        Cell::Text(trace.root_name),
-        Cell::text(trace.root_path.as_deref()),
-        Cell::integer(trace.root_status),
-        Cell::Text(trace.root_outcome.name()),
-        Cell::Integer(trace.root_duration_ns),
-        Cell::Integer(clock.wall_ns(trace.start_ns)),
-        Cell::Integer(clock.wall_ns(trace.end_ns)),
-        Cell::Integer(trace.end_ns - trace.start_ns),
-        Cell::Integer(trace.spans),
-        Cell::Integer(trace.errors),
-        Cell::Text(&services.join(",")),
-    ]);
+    rows.push(&TraceRow {
+        trace_id: &hex(trace.trace_id, 32),
+        root_span_id: &hex(trace.root_span_id.into(), 16),
+        root_service: &trace.root_service,
+        root_name: trace.root_name,
+        root_path: trace.root_path.as_deref(),
+        root_status: trace.root_status.map(i32::from),
+        root_outcome: trace.root_outcome.name(),
+        root_duration_ns: trace.root_duration_ns,
+        start_time: clock.wall_ns(trace.start_ns),
+        end_time: clock.wall_ns(trace.end_ns),
+        duration_ns: trace.end_ns - trace.start_ns,
+        spans: trace.spans,
+        errors: trace.errors,
+        services: &services.join(","),
+    });
 }
 
 /// Adds a row to `connections`, from one or both of its ends.
-pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
+pub fn connection(rows: &mut Writer<ConnectionRow<'static>>, ends: &[&Flow], known: Known<'_>) {
     let sockets = known.sockets;
     let Some(&any) = ends.first() else { return };
     let of = |side| ends.iter().copied().find(|flow| flow.presumed_side(sockets) == side);
@@ -248,7 +254,7 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
     };
     let netns = |flow: Option<&Flow>| flow.map(|flow| socket(flow).netns).filter(|&netns| netns != 0);
     let clock = &known.dimensions.clock;
-    let time = |ns: Option<i64>| ns.map_or(Cell::Null, |ns| Cell::Integer(clock.wall_ns(ns)));
+    let time = |boot_ns: i64| clock.wall_ns(boot_ns);
     let ((client_id, client_process), (server_id, server_process)) = (process(client), process(server));
     // Whoever answers: the end that connected.
     let opener = ends.iter().copied().find(|flow| flow.opening.attempt().is_some());
@@ -262,47 +268,46 @@ pub fn connection(rows: &mut Rows, ends: &[&Flow], known: Known<'_>) {
     };
     let handshake = opener.and_then(|flow| socket(flow).handshake);
     let queued_ns = ends.iter().find_map(|flow| flow.opening.queued_ns());
-    let most = |value: fn(&Flow) -> u64| ends.iter().map(|flow| value(flow)).max().unwrap_or_default() as i64;
     let moved = |side| {
         let bytes = ends.iter().map(|flow| flow.bytes_of(side, sockets)).max();
-        Cell::Integer(bytes.unwrap_or_default() as i64)
+        bytes.unwrap_or_default() as i64
     };
     let closed = ends.iter().map(|flow| socket(flow).closed_ns.or(flow.ending.closed.map(|c| c.ns)));
     let closed = closed.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
     let leaving = ends.iter().filter_map(|flow| flow.first_leaving(sockets)).min();
     let hop = hop(client_process, server_process, &end);
-    rows.push(&[
-        Cell::Integer(socket(any).connection_id),
-        Cell::integer(client.map(|flow| socket(flow).id)),
-        Cell::integer(server.map(|flow| socket(flow).id)),
-        Cell::Text(ends.iter().find_map(|flow| flow.protocol()).map_or("unknown", |spoken| spoken.name())),
-        Cell::text(end.src.map(|e| e.0)),
-        Cell::integer(end.src.map(|e| e.1)),
-        Cell::text(end.dst.map(|e| e.0)),
-        Cell::integer(end.dst.map(|e| e.1)),
-        Cell::integer(netns(client)),
-        Cell::integer(netns(server)),
-        Cell::integer(client_id),
-        Cell::integer(server_id),
-        Cell::text(client_process.map(|p| &*p.service)),
-        Cell::text(server_process.map(|p| &*p.service)),
-        Cell::Bool(ends.iter().any(|flow| socket(flow).discovered)),
-        time(ends.iter().filter_map(|flow| socket(flow).opened_ns).min()),
-        time(closed),
-        time(ends.iter().map(|flow| flow.first_ns).min()),
-        time(ends.iter().map(|flow| flow.last_ns).max()),
-        moved(Side::Client),
-        moved(Side::Server),
-        Cell::Integer(most(|flow| flow.requests().into())),
-        Cell::text(leaving.and_then(|(_, side, _)| side).map(Side::name)),
-        leaving.map_or(Cell::Null, |(_, _, kind)| Cell::Text(kind)),
-        Cell::Integer(ends.iter().map(|flow| flow.missing_bytes as i64).sum()),
-        Cell::Text(&hop),
-        Cell::integer(attempt.and_then(|attempt| Some(attempt.end?.0 - attempt.from_ns))),
-        Cell::text(attempt.and_then(|attempt| Some(attempt.end?.1.name()))),
-        Cell::integer(handshake.map(|seen| seen.again)),
-        Cell::integer(queued_ns),
-    ]);
+    rows.push(&ConnectionRow {
+        connection_id: socket(any).connection_id,
+        client_socket_id: client.map(|flow| socket(flow).id),
+        server_socket_id: server.map(|flow| socket(flow).id),
+        protocol: ends.iter().find_map(|flow| flow.protocol()).map_or("unknown", |spoken| spoken.name()),
+        src_addr: end.src.map(|e| e.0),
+        src_port: end.src.map(|e| e.1.into()),
+        dst_addr: end.dst.map(|e| e.0),
+        dst_port: end.dst.map(|e| e.1.into()),
+        client_netns: netns(client),
+        server_netns: netns(server),
+        client_process_id: client_id,
+        server_process_id: server_id,
+        client_service: client_process.map(|p| &*p.service),
+        server_service: server_process.map(|p| &*p.service),
+        discovered: ends.iter().any(|flow| socket(flow).discovered),
+        opened_time: ends.iter().filter_map(|flow| socket(flow).opened_ns).min().map(time),
+        closed_time: closed.map(time),
+        first_time: ends.iter().map(|flow| flow.first_ns).min().map_or(0, time),
+        last_time: ends.iter().map(|flow| flow.last_ns).max().map_or(0, time),
+        bytes_to_server: moved(Side::Client),
+        bytes_to_client: moved(Side::Server),
+        requests: ends.iter().map(|flow| flow.requests()).max().unwrap_or_default().into(),
+        closed_by: leaving.and_then(|(_, side, _)| side).map(Side::name),
+        close_kind: leaving.map(|(_, _, kind)| kind),
+        missing_bytes: ends.iter().map(|flow| flow.missing_bytes as i64).sum(),
+        hop: &hop,
+        connect_ns: attempt.and_then(|attempt| Some(attempt.end?.0 - attempt.from_ns)),
+        connect_outcome: attempt.and_then(|attempt| Some(attempt.end?.1.name())),
+        syn_retransmits: handshake.map(|seen| seen.again as i32),
+        accept_wait_ns: queued_ns,
+    });
 }
 
 /// `inner-envoy -> nginx:8080`; where a process is not known, its address.

@@ -11,7 +11,8 @@ use super::{block_on, spans_where};
 use crate::cli::SpansArgs;
 use crate::error::{Error, Result};
 use crate::session;
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
+use crate::tables::SpanRow;
+use crate::tables::spans::{Peers, SpanBatch, status_of, what, with_peers};
 use crate::text::{duration, harmless, time};
 
 /// Prints the spans that were asked for by start time.
@@ -37,13 +38,13 @@ pub fn run(args: SpansArgs) -> Result<ExitCode> {
 fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i32) -> String {
     let mut line = format!(
         "{} ({}[{}]) {}/{} {} {} {}",
-        time(row.start_ns, offset_s, 6),
+        time(row.start_time, offset_s, 6),
         tight(row.duration_ns),
         tight(row.own_ns),
-        row.protocol.unwrap_or("?"),
+        row.protocol,
         row.kind,
         status_of(row).unwrap_or_else(|| "-".to_owned()),
-        row.outcome.name(),
+        row.ended().name(),
         what(row),
     );
     let _ = write!(
@@ -51,9 +52,9 @@ fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i
         " [{}]->[{}] contentLen:{}B responseLen:{}B svc=[{}] traceparent=[00-{}-{}[{}]-01]",
         end(row.src_addr, src, row.src_port),
         end(row.dst_addr, dst, row.dst_port),
-        row.request_bytes.unwrap_or_default(),
+        row.request_bytes,
         row.response_bytes.unwrap_or_default(),
-        row.service,
+        row.service.unwrap_or_default(),
         row.trace_id,
         row.span_id,
         row.parent_span_id.or(row.remote_parent_span_id).unwrap_or_default(),
@@ -69,7 +70,7 @@ fn tight(ns: i64) -> String {
 }
 
 /// `10.0.0.7 as nginx:8080`.
-fn end(addr: Option<&str>, process: Option<&str>, port: Option<i64>) -> String {
+fn end(addr: Option<&str>, process: Option<&str>, port: Option<i32>) -> String {
     let addr = addr.unwrap_or("?");
     let port = port.map_or("?".to_owned(), |port| port.to_string());
     match process {

@@ -14,7 +14,8 @@ use crate::cli::TraceArgs;
 use crate::error::{Error, Result};
 use crate::print;
 use crate::session;
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
+use crate::tables::SpanRow;
+use crate::tables::spans::{Peers, SpanBatch, status_of, what, with_peers};
 use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{count, duration, harmless, time};
 
@@ -84,8 +85,8 @@ impl<'a> Tree<'a> {
         let spans = nodes.iter().map(|node| TreeSpan {
             id: node.row.span_id,
             parent_id: node.row.parent_span_id,
-            start_ns: node.row.start_ns,
-            end_ns: node.row.end_ns,
+            start_ns: node.row.start_time,
+            end_ns: node.row.end_time,
         });
         Tree { nodes, tree: TraceTree::new(spans) }
     }
@@ -117,12 +118,12 @@ impl<'a> Tree<'a> {
             (Some(status), Some(ns)) => format!(", {status} came {} later", duration(ns)),
             _ => String::new(),
         };
-        let outcome = row.outcome.name();
+        let outcome = row.ended().name();
         let label = format!("{} {}  {}  {outcome}{status}{late}", row.kind, row.hop(node.peers), what(row));
         let _ = writeln!(
             text,
             "{:>10} {:>10} {:>10}  {}  {}{}",
-            format!("+{}", duration(row.start_ns - self.tree.start_ns)),
+            format!("+{}", duration(row.start_time - self.tree.start_ns)),
             duration(row.duration_ns),
             duration(row.own_ns),
             self.bar(row),
@@ -145,8 +146,8 @@ impl<'a> Tree<'a> {
             let part = (ns - self.tree.start_ns) as f64 / self.tree.length_ns as f64;
             (part * BAR as f64).clamp(0.0, BAR as f64)
         };
-        let from = (place(row.start_ns).floor() as usize).min(BAR - 1);
-        let to = (place(row.end_ns).ceil() as usize).clamp(from + 1, BAR);
+        let from = (place(row.start_time).floor() as usize).min(BAR - 1);
+        let to = (place(row.end_time).ceil() as usize).clamp(from + 1, BAR);
         format!("{}{}{}", "·".repeat(from), "█".repeat(to - from), "·".repeat(BAR - to))
     }
 }

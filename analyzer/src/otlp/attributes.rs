@@ -4,7 +4,7 @@
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
 
-use crate::tables::spans::SpanRow;
+use crate::tables::SpanRow;
 
 const ERROR_TYPE: &str = "error.type";
 
@@ -14,8 +14,8 @@ pub fn text(key: &str, value: &str) -> KeyValue {
 }
 
 /// A number.
-pub fn int(key: &str, value: i64) -> KeyValue {
-    attribute(key, Value::IntValue(value))
+pub fn int(key: &str, value: impl Into<i64>) -> KeyValue {
+    attribute(key, Value::IntValue(value.into()))
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
@@ -32,14 +32,14 @@ pub fn of_span(row: &SpanRow<'_>) -> (Vec<KeyValue>, Status) {
     network(row, &mut list);
     list.extend(error.map(|value| text(ERROR_TYPE, &value)));
     list.extend(row.tid.map(|tid| int("thread.id", tid)));
-    list.push(text("retrospan.outcome", row.outcome.name()));
+    list.push(text("retrospan.outcome", row.ended().name()));
     list.push(int("retrospan.own_ns", row.own_ns));
     list.extend(row.late_status.map(|status| int("retrospan.late.status_code", status)));
     list.extend(row.late_ns.map(|ns| int("retrospan.late.ns", ns)));
     list.extend(row.link_evidence.map(|evidence| text("retrospan.link.evidence", evidence)));
     let confidence = row.link_confidence.map(Value::DoubleValue);
     list.extend(confidence.map(|value| attribute("retrospan.link.confidence", value)));
-    list.extend(row.connection_id.map(|id| int("retrospan.connection.id", id)));
+    list.push(int("retrospan.connection.id", row.connection_id));
     (list, status)
 }
 
@@ -71,19 +71,19 @@ fn network(row: &SpanRow<'_>, list: &mut Vec<KeyValue>) {
     if let Some(address) = peer_addr {
         list.push(text("network.type", if address.contains(':') { "ipv6" } else { "ipv4" }));
     }
-    list.extend(row.protocol.map(|protocol| text("network.protocol.name", protocol)));
+    list.push(text("network.protocol.name", row.protocol));
 }
 
 /// Why the span counts as failed: it was broken off, or the protocol says so.
 fn error_type(row: &SpanRow<'_>, json: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
-    if row.outcome.is_broken_off() {
-        return Some(row.outcome.name().to_owned());
+    if row.ended().is_broken_off() {
+        return Some(row.ended().name().to_owned());
     }
     Some(json.get(ERROR_TYPE)?.as_str()?.to_owned())
 }
 
 fn status(row: &SpanRow<'_>, failed: bool) -> Status {
-    let message = if row.outcome.is_broken_off() { row.outcome.words() } else { "" };
+    let message = if row.ended().is_broken_off() { row.ended().words() } else { "" };
     let code = if failed { StatusCode::Error } else { StatusCode::Unset };
     Status { message: message.to_owned(), code: code.into() }
 }

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::attributes;
 use super::resource::Resources;
-use crate::tables::spans::SpanRow;
+use crate::tables::SpanRow;
 
 /// Most spans in a request.
 const MAX_SPANS: usize = 2_000;
@@ -73,7 +73,10 @@ impl<'a> Batcher<'a> {
         let batch = if full { self.take() } else { None };
         self.spans += 1;
         self.bytes += bytes;
-        self.by_process.entry((row.process_id, row.service.to_owned())).or_default().push(span);
+        self.by_process
+            .entry((row.process_id, row.service.unwrap_or_default().to_owned()))
+            .or_default()
+            .push(span);
         batch
     }
 
@@ -113,8 +116,8 @@ fn span(row: &SpanRow<'_>) -> Span {
         flags: if remote { FLAGS | REMOTE } else { FLAGS },
         name: row.name.to_owned(),
         kind: kind(row.kind).into(),
-        start_time_unix_nano: u64::try_from(row.start_ns).unwrap_or_default(),
-        end_time_unix_nano: u64::try_from(row.end_ns).unwrap_or_default(),
+        start_time_unix_nano: u64::try_from(row.start_time).unwrap_or_default(),
+        end_time_unix_nano: u64::try_from(row.end_time).unwrap_or_default(),
         attributes,
         status: Some(status),
         ..Span::default()

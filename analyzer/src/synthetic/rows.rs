@@ -1,26 +1,23 @@
 //! Rows to a capture directory, as a recorder writes them.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, DictionaryArray, PrimitiveArray, RecordBatch,
-    StringArray,
-};
-use arrow::datatypes::{Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::manifest::{Cost, Host, Manifest, State};
-use retrospan_formats::table::Table;
-use retrospan_formats::tables;
+use retrospan_formats::rows::{Row, batch};
+use retrospan_formats::tables::{ClockRow, EventRow, ExecRow, ProcessRow, SchedRow, SocketRow, TcpRow};
+use retrospan_formats::tcp::state::{ESTABLISHED, SYN_SENT};
 use retrospan_formats::writer::CaptureWriter;
+use std::path::{Path, PathBuf};
 
-use super::chain::{Chain, Change, Event, Socket, pid};
-use super::evidence::{Evidence, Started, Wait, Who};
+use super::chain::{Chain, Event, Socket, pid};
+use super::evidence::{Evidence, Who};
 use super::{PROCESSES, Plan, STARTED_BOOT_NS, STARTED_WALL_NS, ns};
 
 /// CPUs that the chain's threads run on; evidence comes from the one after them.
 const CPUS: usize = 4;
 const NETNS: i64 = 4_026_531_840;
+/// Paths of [`PROCESSES`].
+const EXECUTABLES: [&str; 4] =
+    ["/usr/bin/client", "/usr/bin/edge-envoy", "/usr/bin/inner-envoy", "/usr/bin/shop"];
 
 /// A capture that is being written.
 pub struct Sink {
@@ -64,200 +61,174 @@ impl Sink {
         let ready = chain.events.partition_point(|event| event.at_ns < until_ns);
         let events: Vec<Event> = chain.events.drain(..ready).collect();
         self.rows += events.len() as u64;
-        let columns = self.event_columns(&events, &chain.sockets);
-        self.append(&tables::EVENTS, columns)
+        let rows = events.iter().map(|event| self.event_row(event, &chain.sockets)).collect::<Vec<_>>();
+        self.append::<EventRow>(rows)
     }
 
     /// Writes everything else and completes the capture.
     pub fn complete(mut self, chain: &Chain<'_>, evidence: &Evidence) -> Result<(), CaptureError> {
-        self.append(&tables::PROCESSES, processes(evidence))?;
-        self.append(&tables::SOCKETS, sockets(&chain.sockets, self.end_ns))?;
-        let times = [0, self.end_ns];
-        let clock = vec![
-            required::<Int64Type, _>(&times, |at| STARTED_BOOT_NS + at),
-            required::<Int64Type, _>(&times, |at| STARTED_WALL_NS + at),
-        ];
-        self.append(&tables::CLOCK, clock)?;
-        self.append(&tables::TCP, again(chain, evidence))?;
-        self.append(&tables::SCHED, waits(evidence))?;
-        self.append(&tables::EXECS, execs(evidence))?;
+        self.append::<ProcessRow>(processes(evidence))?;
+        self.append::<SocketRow>(sockets(&chain.sockets, self.end_ns))?;
+        let clock = [0, self.end_ns]
+            .map(|at| ClockRow { boot_ns: STARTED_BOOT_NS + at, wall_ns: STARTED_WALL_NS + at });
+        self.append::<ClockRow>(clock)?;
+        self.append::<TcpRow>(again(chain, evidence))?;
+        self.append::<SchedRow>(waits(evidence))?;
+        self.append::<ExecRow>(execs(evidence))?;
         self.writer.rotate(STARTED_BOOT_NS + self.end_ns, Vec::new())?;
         let cost = Cost { elapsed_s: self.end_ns as f64 * 1e-9, events: self.rows, ..Cost::default() };
         self.writer.complete(cost)?;
         Ok(())
     }
 
-    fn append(&mut self, table: &'static Table, columns: Vec<ArrayRef>) -> Result<(), CaptureError> {
-        let batch = RecordBatch::try_new(table.schema(), columns).map_err(|error| CaptureError::Table {
-            path: self.directory.join(table.name),
+    fn append<'a, R: Row>(&mut self, rows: impl IntoIterator<Item = R::Of<'a>>) -> Result<(), CaptureError> {
+        let rows = batch::<R>(rows).map_err(|error| CaptureError::Table {
+            path: self.directory.join(R::TABLE.name),
             reason: error.to_string(),
         })?;
-        self.writer.append(table, &batch)
+        self.writer.append(R::TABLE, &rows)
     }
 
-    fn event_columns(&mut self, events: &[Event], sockets: &[Socket]) -> Vec<ArrayRef> {
-        let cpu = |event: &Event| (event.tid as usize) % CPUS;
-        let mut seqs = Vec::with_capacity(events.len());
-        for event in events {
-            let seq = &mut self.seqs[cpu(event)];
-            seqs.push(*seq);
-            *seq += 1;
+    fn event_row<'a>(&mut self, event: &'a Event, sockets: &[Socket]) -> EventRow<'a> {
+        let cpu = event.tid as usize % CPUS;
+        let seq = self.seqs[cpu];
+        self.seqs[cpu] += 1;
+        let process = sockets[event.socket].process;
+        let called = event.tid != 0;
+        let state = event.state.as_ref();
+        EventRow {
+            boot_ns: STARTED_BOOT_NS + event.at_ns,
+            duration_ns: event.duration_ns,
+            cpu: cpu as u16,
+            seq,
+            pid: called.then_some(pid(process)),
+            tid: called.then_some(event.tid),
+            process_id: Some(chain_process_id(process)),
+            socket_id: socket_id(event.socket),
+            kind: event.kind.name(),
+            asked_bytes: event.asked as i64,
+            done_bytes: event.payload.as_ref().map_or(0, |bytes| bytes.len() as i64),
+            tcp_seq: event.tcp_seq,
+            errno: event.errno,
+            flags: event.flags as i32,
+            sk_err: state.map(|state| state.sk_err),
+            write_seq: state.map(|state| state.sent),
+            snd_una: state.map(|state| state.acknowledged),
+            copied_seq: state.map(|state| state.copied),
+            rcv_nxt: state.map(|state| state.arrived),
+            old_state: state.map(|state| state.old),
+            new_state: state.map(|state| state.new),
+            payload: event.payload.as_deref(),
+            framing: None,
         }
-        let of = |event: &Event| &sockets[event.socket];
-        let called = |event: &Event, value: i32| (event.tid != 0).then_some(value);
-        let state = |value: fn(&Change) -> u32| {
-            optional::<UInt32Type, _>(events, move |event| event.state.as_ref().map(value))
-        };
-        let done = |event: &Event| event.payload.as_ref().map_or(0, |bytes| bytes.len() as i64);
-        vec![
-            required::<Int64Type, _>(events, |event| STARTED_BOOT_NS + event.at_ns),
-            required::<Int64Type, _>(events, |event| event.duration_ns),
-            required::<UInt16Type, _>(events, |event| cpu(event) as u16),
-            required::<Int64Type, _>(&seqs, |seq| *seq),
-            optional::<Int32Type, _>(events, |event| called(event, pid(of(event).process))),
-            optional::<Int32Type, _>(events, |event| called(event, event.tid)),
-            required::<Int64Type, _>(events, |event| chain_process_id(of(event).process)),
-            required::<Int64Type, _>(events, |event| socket_id(event.socket)),
-            names(events, |event| event.kind.name()),
-            required::<Int64Type, _>(events, |event| event.asked as i64),
-            required::<Int64Type, _>(events, done),
-            optional::<UInt32Type, _>(events, |event| event.tcp_seq),
-            required::<Int32Type, _>(events, |event| event.errno),
-            required::<Int32Type, _>(events, |event| event.flags as i32),
-            optional::<Int32Type, _>(events, |event| event.state.map(|state| state.sk_err)),
-            state(|state| state.sent),
-            state(|state| state.acknowledged),
-            state(|state| state.copied),
-            state(|state| state.arrived),
-            optional::<UInt8Type, _>(events, |event| event.state.map(|state| state.old)),
-            optional::<UInt8Type, _>(events, |event| event.state.map(|state| state.new)),
-            Arc::new(BinaryArray::from_iter(events.iter().map(|event| event.payload.as_deref()))),
-            Arc::new(BinaryArray::new_null(events.len())),
-        ]
     }
 }
 
-fn processes(evidence: &Evidence) -> Vec<ArrayRef> {
-    struct Row<'a> {
-        pid: i32,
-        parent: Option<i64>,
-        exe: String,
-        comm: &'a str,
-        started_ns: i64,
-        ended_ns: Option<i64>,
-    }
-    let of_chain = PROCESSES.iter().enumerate().map(|(process, comm)| Row {
+fn processes(evidence: &Evidence) -> impl Iterator<Item = ProcessRow<'_>> {
+    let of_chain = PROCESSES.iter().enumerate().map(|(process, comm)| ProcessRow {
+        process_id: chain_process_id(process),
         pid: pid(process),
-        parent: None,
-        exe: format!("/usr/bin/{comm}"),
+        exe: Some(EXECUTABLES[process]),
         comm,
-        started_ns: CHAIN_STARTED_NS,
-        ended_ns: None,
+        argv: Some(comm),
+        start_boot_ns: STARTED_BOOT_NS + CHAIN_STARTED_NS,
+        ..ProcessRow::default()
     });
-    let strangers = evidence.strangers.iter().enumerate().map(|(number, stranger)| Row {
+    let strangers = evidence.strangers.iter().enumerate().map(|(number, stranger)| ProcessRow {
+        process_id: id_of(stranger.pid, stranger.started_ns),
         pid: stranger.pid,
-        parent: Evidence::parent(number).map(|parent| process_id(Who::Stranger(parent), evidence)),
-        exe: stranger.exe.clone(),
+        parent_process_id: Evidence::parent(number).map(|parent| process_id(Who::Stranger(parent), evidence)),
+        exe: Some(&stranger.exe),
         comm: &stranger.comm,
-        started_ns: stranger.started_ns,
-        ended_ns: stranger.ended_ns,
+        argv: Some(&stranger.comm),
+        cgroup: None,
+        start_boot_ns: STARTED_BOOT_NS + stranger.started_ns,
+        end_boot_ns: stranger.ended_ns.map(|at| STARTED_BOOT_NS + at),
+        exit_code: stranger.ended_ns.map(|_| 0),
     });
-    let rows: Vec<Row<'_>> = of_chain.chain(strangers).collect();
-    vec![
-        required::<Int64Type, _>(&rows, |row| id_of(row.pid, row.started_ns)),
-        required::<Int32Type, _>(&rows, |row| row.pid),
-        optional::<Int64Type, _>(&rows, |row| row.parent),
-        texts(&rows, |row| Some(row.exe.as_str())),
-        texts(&rows, |row| Some(row.comm)),
-        texts(&rows, |row| Some(row.comm)),
-        texts(&rows, |_| None),
-        required::<Int64Type, _>(&rows, |row| STARTED_BOOT_NS + row.started_ns),
-        optional::<Int64Type, _>(&rows, |row| row.ended_ns.map(|at| STARTED_BOOT_NS + at)),
-        optional::<Int32Type, _>(&rows, |row| row.ended_ns.map(|_| 0)),
-    ]
+    of_chain.chain(strangers)
 }
 
-fn sockets(sockets: &[Socket], end_ns: i64) -> Vec<ArrayRef> {
-    let numbered: Vec<(usize, &Socket)> =
-        sockets.iter().enumerate().filter(|(_, s)| !s.missing && s.opened_ns < end_ns).collect();
-    let rows = &numbered[..];
-    let closed = |socket: &Socket| socket.closed_ns.filter(|at| *at < end_ns).map(|at| STARTED_BOOT_NS + at);
-    vec![
-        required::<Int64Type, _>(rows, |(number, _)| socket_id(*number)),
-        required::<Int64Type, _>(rows, |(_, socket)| chain_process_id(socket.process)),
-        required::<Int64Type, _>(rows, |_| NETNS),
-        names(rows, |_| "inet"),
-        names(rows, |_| "tcp"),
-        names(rows, |(_, socket)| if socket.client { "client" } else { "server" }),
-        texts(rows, |_| Some("127.0.0.1")),
-        required::<Int32Type, _>(rows, |(_, socket)| socket.local_port.into()),
-        texts(rows, |_| Some("127.0.0.1")),
-        required::<Int32Type, _>(rows, |(_, socket)| socket.remote_port.into()),
-        required::<Int64Type, _>(rows, |(number, _)| 100_000 + *number as i64),
-        Arc::new(BooleanArray::from(vec![false; rows.len()])),
-        required::<Int64Type, _>(rows, |(_, socket)| STARTED_BOOT_NS + socket.opened_ns),
-        optional::<Int64Type, _>(rows, |(_, socket)| closed(socket)),
-        required::<UInt32Type, _>(rows, |(_, socket)| socket.first_send),
-        required::<UInt32Type, _>(rows, |(_, socket)| socket.first_receive),
-    ]
+fn sockets(sockets: &[Socket], end_ns: i64) -> impl Iterator<Item = SocketRow<'_>> {
+    let made = sockets.iter().enumerate();
+    let made = made.filter(move |(_, socket)| !socket.missing && socket.opened_ns < end_ns);
+    made.map(move |(number, socket)| SocketRow {
+        socket_id: socket_id(number),
+        process_id: Some(chain_process_id(socket.process)),
+        netns: NETNS,
+        family: "inet",
+        protocol: "tcp",
+        role: if socket.client { "client" } else { "server" },
+        local_addr: "127.0.0.1",
+        local_port: socket.local_port.into(),
+        remote_addr: Some("127.0.0.1"),
+        remote_port: Some(socket.remote_port.into()),
+        inode: Some(100_000 + number as i64),
+        discovered: false,
+        opened_boot_ns: Some(STARTED_BOOT_NS + socket.opened_ns),
+        closed_boot_ns: socket.closed_ns.filter(|at| *at < end_ns).map(|at| STARTED_BOOT_NS + at),
+        first_send_seq: Some(socket.first_send),
+        first_receive_seq: Some(socket.first_receive),
+    })
 }
 
-fn again(chain: &Chain<'_>, evidence: &Evidence) -> Vec<ArrayRef> {
-    let rows: Vec<(usize, _)> = evidence.again.iter().enumerate().collect();
-    let of = |socket: usize| &chain.sockets[socket];
-    vec![
-        required::<Int64Type, _>(&rows, |(_, row)| STARTED_BOOT_NS + row.at_ns),
-        required::<UInt16Type, _>(&rows, |_| CPUS as u16),
-        required::<Int64Type, _>(&rows, |(number, _)| *number as i64),
-        names(&rows, |_| "retransmit"),
-        required::<Int64Type, _>(&rows, |(_, row)| socket_id(row.socket)),
-        required::<Int64Type, _>(&rows, |(_, row)| chain_process_id(of(row.socket).process)),
-        required::<UInt32Type, _>(&rows, |(_, row)| of(row.socket).first_send),
-        required::<Int32Type, _>(&rows, |(_, row)| if row.syn { 1 } else { 90 }),
-        optional::<Int32Type, _>(&rows, |_| None),
-        optional::<Int32Type, _>(&rows, |_| None),
-        required::<UInt8Type, _>(&rows, |(_, row)| if row.syn { 2 } else { 1 }),
-    ]
+fn again<'a>(chain: &'a Chain<'_>, evidence: &'a Evidence) -> impl Iterator<Item = TcpRow<'a>> {
+    evidence.again.iter().enumerate().map(|(number, again)| {
+        let socket = &chain.sockets[again.socket];
+        TcpRow {
+            boot_ns: STARTED_BOOT_NS + again.at_ns,
+            cpu: CPUS as u16,
+            seq: number as i64,
+            kind: "retransmit",
+            socket_id: Some(socket_id(again.socket)),
+            process_id: Some(chain_process_id(socket.process)),
+            tcp_seq: Some(socket.first_send),
+            bytes: Some(if again.syn { 1 } else { 90 }),
+            rtt_us: None,
+            rttvar_us: None,
+            tcp_state: Some(if again.syn { SYN_SENT } else { ESTABLISHED }),
+        }
+    })
 }
 
-fn waits(evidence: &Evidence) -> Vec<ArrayRef> {
-    let rows: Vec<(usize, &Wait)> = evidence.waits.iter().enumerate().collect();
+fn waits(evidence: &Evidence) -> impl Iterator<Item = SchedRow<'_>> {
     let pid_of = |who: Who| match who {
         Who::Chain(process) => pid(process),
         Who::Stranger(number) => evidence.strangers[number].pid,
     };
     // Rows of several tables share the CPU's numbers.
     let before = evidence.again.len();
-    vec![
-        required::<Int64Type, _>(&rows, |(_, row)| STARTED_BOOT_NS + row.at_ns),
-        required::<Int64Type, _>(&rows, |(_, row)| row.duration_ns),
-        required::<UInt16Type, _>(&rows, |_| CPUS as u16),
-        required::<Int64Type, _>(&rows, |(number, _)| (before + number) as i64),
-        names(&rows, |(_, row)| row.kind),
-        required::<Int32Type, _>(&rows, |(_, row)| pid_of(row.who)),
-        required::<Int32Type, _>(&rows, |(_, row)| pid_of(row.who)),
-        required::<Int64Type, _>(&rows, |(_, row)| process_id(row.who, evidence)),
-        optional::<Int32Type, _>(&rows, |(_, row)| row.other.map(pid_of)),
-        optional::<Int64Type, _>(&rows, |(_, row)| row.other.map(|other| process_id(other, evidence))),
-    ]
+    evidence.waits.iter().enumerate().map(move |(number, wait)| SchedRow {
+        boot_ns: STARTED_BOOT_NS + wait.at_ns,
+        duration_ns: wait.duration_ns,
+        cpu: CPUS as u16,
+        seq: (before + number) as i64,
+        kind: wait.kind,
+        pid: pid_of(wait.who),
+        tid: pid_of(wait.who),
+        process_id: Some(process_id(wait.who, evidence)),
+        other_pid: wait.other.map(pid_of),
+        other_process_id: wait.other.map(|other| process_id(other, evidence)),
+    })
 }
 
-fn execs(evidence: &Evidence) -> Vec<ArrayRef> {
-    let rows: Vec<(usize, &Started)> = evidence.execs.iter().enumerate().collect();
-    let of = |row: &Started| &evidence.strangers[row.stranger];
-    let parent = |row: &Started| Evidence::parent(row.stranger).map(Who::Stranger);
+fn execs(evidence: &Evidence) -> impl Iterator<Item = ExecRow<'_>> {
     let before = evidence.again.len() + evidence.waits.len();
-    vec![
-        required::<Int64Type, _>(&rows, |(_, row)| STARTED_BOOT_NS + row.at_ns),
-        required::<UInt16Type, _>(&rows, |_| CPUS as u16),
-        required::<Int64Type, _>(&rows, |(number, _)| (before + number) as i64),
-        required::<Int32Type, _>(&rows, |(_, row)| of(row).pid),
-        required::<Int64Type, _>(&rows, |(_, row)| process_id(Who::Stranger(row.stranger), evidence)),
-        optional::<Int64Type, _>(&rows, |(_, row)| parent(row).map(|parent| process_id(parent, evidence))),
-        texts(&rows, |(_, row)| Some(of(row).exe.as_str())),
-        texts(&rows, |(_, row)| Some(of(row).exe.as_str())),
-        names(&rows, |(_, row)| of(row).comm.as_str()),
-    ]
+    evidence.execs.iter().enumerate().map(move |(number, started)| {
+        let stranger = &evidence.strangers[started.stranger];
+        let parent = Evidence::parent(started.stranger).map(Who::Stranger);
+        ExecRow {
+            boot_ns: STARTED_BOOT_NS + started.at_ns,
+            cpu: CPUS as u16,
+            seq: (before + number) as i64,
+            pid: stranger.pid,
+            process_id: Some(process_id(Who::Stranger(started.stranger), evidence)),
+            parent_process_id: parent.map(|parent| process_id(parent, evidence)),
+            exe: Some(&stranger.exe),
+            argv: Some(&stranger.exe),
+            comm: &stranger.comm,
+        }
+    })
 }
 
 /// Start of the chain's processes, ns from the begin of the recording.
@@ -283,20 +254,4 @@ fn process_id(who: Who, evidence: &Evidence) -> i64 {
 
 fn socket_id(number: usize) -> i64 {
     number as i64 + 1
-}
-
-fn required<T: ArrowPrimitiveType, R>(rows: &[R], value: impl Fn(&R) -> T::Native) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::from_iter_values(rows.iter().map(value)))
-}
-
-fn optional<T: ArrowPrimitiveType, R>(rows: &[R], value: impl Fn(&R) -> Option<T::Native>) -> ArrayRef {
-    Arc::new(rows.iter().map(value).collect::<PrimitiveArray<T>>())
-}
-
-fn names<'a, R>(rows: &'a [R], value: impl Fn(&'a R) -> &'a str) -> ArrayRef {
-    Arc::new(rows.iter().map(value).collect::<DictionaryArray<Int32Type>>())
-}
-
-fn texts<'a, R>(rows: &'a [R], value: impl Fn(&'a R) -> Option<&'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(rows.iter().map(value)))
 }

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::table::Table;
-use retrospan_formats::tables::{CLOCK, LOSS, PROCESSES};
+use retrospan_formats::tables::{ClockRow, LossRow, ProcessRow};
 
 use crate::hashing::IntMap;
 
@@ -60,21 +57,18 @@ pub struct Dimensions {
 /// Reads `processes`, `clock` and `loss`.
 pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
     let mut dimensions = Dimensions::default();
-    for batch in capture.read(&PROCESSES) {
-        read_processes(&batch?, &mut dimensions.processes);
+    for rows in capture.rows::<ProcessRow>() {
+        let processes = rows?;
+        dimensions.processes.extend(processes.iter().map(|row| (row.process_id, Process::of(&row))));
     }
     let mut samples = Vec::new();
-    for batch in capture.read(&CLOCK) {
-        let batch = batch?;
-        let column = |name| column(&batch, &CLOCK, name).as_primitive::<Int64Type>().values().to_vec();
-        samples.extend(column("boot_ns").into_iter().zip(column("wall_ns")));
+    for rows in capture.rows::<ClockRow>() {
+        samples.extend(rows?.iter().map(|row| (row.boot_ns, row.wall_ns)));
     }
     let manifest = &capture.manifest;
     dimensions.clock = clock(&samples, (manifest.started_boot_ns, manifest.started_wall_ns));
-    for batch in capture.read(&LOSS) {
-        let batch = batch?;
-        let column = |name| column(&batch, &LOSS, name).as_primitive::<Int64Type>().values().to_vec();
-        dimensions.losses.extend(column("from_boot_ns").into_iter().zip(column("to_boot_ns")));
+    for rows in capture.rows::<LossRow>() {
+        dimensions.losses.extend(rows?.iter().map(|row| (row.from_boot_ns, row.to_boot_ns)));
     }
     dimensions.losses = apart(dimensions.losses);
     Ok(dimensions)
@@ -106,25 +100,13 @@ fn apart(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     apart
 }
 
-fn column<'a>(batch: &'a RecordBatch, table: &Table, name: &str) -> &'a dyn Array {
-    batch.column(table.index_of(name).expect("a column of the table")).as_ref()
-}
-
-fn read_processes(batch: &RecordBatch, processes: &mut IntMap<i64, Process>) {
-    let ids = column(batch, &PROCESSES, "process_id").as_primitive::<Int64Type>();
-    let pids = column(batch, &PROCESSES, "pid").as_primitive::<Int32Type>();
-    let comms = column(batch, &PROCESSES, "comm").as_string::<i32>();
-    let exes = column(batch, &PROCESSES, "exe").as_string::<i32>();
-    let argvs = column(batch, &PROCESSES, "argv").as_string::<i32>();
-    for row in 0..batch.num_rows() {
-        let exe = exes.is_valid(row).then(|| exes.value(row));
-        let argv = argvs.is_valid(row).then(|| argvs.value(row));
-        let process = Process {
-            pid: pids.value(row) as u32,
-            comm: comms.value(row).into(),
-            service: service(exe, comms.value(row), argv).into(),
-        };
-        processes.insert(ids.value(row), process);
+impl Process {
+    fn of(row: &ProcessRow<'_>) -> Process {
+        Process {
+            pid: row.pid as u32,
+            comm: row.comm.into(),
+            service: service(row.exe, row.comm, row.argv).into(),
+        }
     }
 }
 

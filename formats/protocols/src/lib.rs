@@ -18,7 +18,7 @@ pub mod protocol;
 mod queue;
 pub mod redis;
 
-pub use operation::{Operation, Status, Value};
+pub use operation::{Operation, Status, Value, ValueRef};
 pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 

@@ -66,6 +66,26 @@ pub enum Value {
     Int(i64),
 }
 
+/// The value of an attribute that somebody else holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueRef<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A number.
+    Int(i64),
+}
+
+impl Value {
+    /// The same, borrowed.
+    pub fn borrowed(&self) -> ValueRef<'_> {
+        match self {
+            Value::Text(text) => ValueRef::Text(text),
+            Value::Name(name) => ValueRef::Text(name),
+            Value::Int(number) => ValueRef::Int(*number),
+        }
+    }
+}
+
 /// A request with its answer, as far as there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 pub use retrospan_formats::config::{Keep, Signature};
 
-use crate::operation::{Exchange, Operation, Status, Value};
+use crate::operation::{Exchange, Operation, Status, ValueRef};
 use crate::parts::{Call, Direction, Part};
 
 /// A protocol of requests and answers.
@@ -38,8 +38,8 @@ pub trait Protocol: Sync {
     /// Whether an answer of this status says that the answering side failed.
     fn failed(&self, status: Status) -> bool;
 
-    /// Adds what is known of an exchange beyond [`Operation::attributes`]. `error.type` says that it failed.
-    fn attributes(&self, exchange: &Exchange<'_>, list: &mut Vec<(&'static str, Value)>);
+    /// Tells what is known of an exchange beyond [`Operation::attributes`]. `error.type` says that it failed.
+    fn attributes(&self, exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>));
 }
 
 impl Debug for dyn Protocol {

@@ -16,9 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use retrospan_formats::manifest::{Cost, Host, Manifest, State};
+use retrospan_formats::rows::batch;
 use retrospan_formats::table::FORMAT_VERSION;
-use retrospan_formats::tables;
+use retrospan_formats::tables::{self, ClockRow};
 use retrospan_formats::writer::CaptureWriter;
 use retrospan_recorder::host;
 use retrospan_recorder::host::cgroups::Cgroups;
@@ -27,10 +30,10 @@ use retrospan_recorder::pipeline::Pipeline;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::rings::merge::Merge;
+use retrospan_recorder::rows::RowsError;
 use retrospan_recorder::rows::compact;
 use retrospan_recorder::rows::files::Files;
 use retrospan_recorder::rows::self_activity::OwnWork;
-use retrospan_recorder::rows::{self, RowsError};
 
 use traffic::{START_NS, Traffic};
 
@@ -74,7 +77,7 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     processes.snapshot(traffic::processes());
     let own_pid = std::process::id();
     let mut pipeline = Pipeline::new(processes, Losses::new(START_NS), Payload::Heads, own_pid);
-    files.rows(&tables::CLOCK, rows::clock(&[(START_NS as i64, WALL_NS)])?)?;
+    files.rows(&tables::CLOCK, clock(START_NS, WALL_NS)?)?;
 
     let mut traffic = Traffic::new();
     let mut merge = Merge::default();
@@ -127,6 +130,11 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     ))
 }
 
+/// A row of `clock`.
+fn clock(boot_ns: u64, wall_ns: i64) -> Result<RecordBatch, ArrowError> {
+    batch::<ClockRow>([ClockRow { boot_ns: boot_ns as i64, wall_ns }])
+}
+
 fn release(
     merge: &mut Merge,
     watermark_ns: u64,
@@ -144,7 +152,7 @@ fn release(
 
 fn end_part(pipeline: &mut Pipeline, files: &Files, now_ns: u64) -> Result<(), Box<dyn std::error::Error>> {
     let wall_ns = WALL_NS + (now_ns - START_NS) as i64;
-    files.rows(&tables::CLOCK, rows::clock(&[(now_ns as i64, wall_ns)])?)?;
+    files.rows(&tables::CLOCK, clock(now_ns, wall_ns)?)?;
     pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
     files.end_part(now_ns, Vec::new())?;
     Ok(())

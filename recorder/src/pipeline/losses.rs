@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use retrospan_formats::event::{Kind, SchedKind, TcpKind, loss};
 use retrospan_formats::manifest;
+use retrospan_formats::tables::LossRow;
 
 use crate::kernel::LossCounters;
-use crate::rows::LossRow;
 
 /// Counts losses and turns them into rows.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Losses {
     }
 
     /// Ends an interval: the rows of what was lost in it. `kernel`: the counters now, per CPU.
-    pub fn interval(&mut self, boot_ns: u64, kernel: Vec<LossCounters>) -> Vec<LossRow> {
+    pub fn interval(&mut self, boot_ns: u64, kernel: Vec<LossCounters>) -> Vec<LossRow<'static>> {
         for (cpu, now) in kernel.iter().enumerate() {
             let before = self.kernel.get(cpu).copied().unwrap_or_default();
             for (index, count) in now.iter().zip(before).map(|(now, before)| now - before).enumerate() {
@@ -46,7 +46,14 @@ impl Losses {
         let from_boot_ns = std::mem::replace(&mut self.from_boot_ns, boot_ns);
         let row = |((cpu, kind, cause), count)| {
             *self.sums.entry((kind, cause)).or_default() += count;
-            LossRow { from_boot_ns, to_boot_ns: boot_ns, cpu, kind, cause, count }
+            LossRow {
+                from_boot_ns: from_boot_ns as i64,
+                to_boot_ns: boot_ns as i64,
+                cpu,
+                kind,
+                cause,
+                count: count as i64,
+            }
         };
         std::mem::take(&mut self.own).into_iter().map(row).collect()
     }

@@ -11,20 +11,20 @@ pub mod usage;
 
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
-use retrospan_formats::tables;
+use retrospan_formats::rows::batch;
+use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow};
 
 use crate::fast_map::FastMap;
 use crate::options::Payload;
 use crate::pipeline::long_heads::{Held, Long};
 use crate::pipeline::losses::{Losses, kind_name};
-use crate::pipeline::processes::Processes;
+use crate::pipeline::processes::{KnownProcess, Processes};
 use crate::pipeline::redact::{Data, Redactor, Stream};
 use crate::pipeline::sockets::Sockets;
 use crate::rings::merge::{Place, Row};
 use crate::rows::events::{Event, EventColumns};
-use crate::rows::evidence::{ExecRow, SchedRow, TcpRow};
-use crate::rows::pending::EvidenceRows;
-use crate::rows::{self, RowsError, Sink};
+use crate::rows::pending::{EvidenceRows, Exec};
+use crate::rows::{RowsError, Sink};
 
 /// The state of a recording, from records to rows.
 pub struct Pipeline {
@@ -144,8 +144,9 @@ impl Pipeline {
             sink(table, batch)?;
         }
         (self.part_rows, self.part_payload_bytes) = (0, 0);
-        sink(&tables::PROCESSES, rows::processes(&self.processes.take_rows())?)?;
-        sink(&tables::SOCKETS, rows::sockets(&self.sockets.take_rows())?)
+        let processes = self.processes.take_changed();
+        sink(&tables::PROCESSES, batch::<ProcessRow>(processes.iter().map(KnownProcess::row))?)?;
+        sink(&tables::SOCKETS, sockets::batch(&self.sockets.take_changed())?)
     }
 
     fn socket(&mut self, header: &Header, body: &[u8]) {
@@ -161,13 +162,17 @@ impl Pipeline {
         if !self.keeps_execs {
             return;
         }
-        self.evidence.exec(ExecRow {
-            boot_ns: header.boot_ns,
+        let row = ExecRow {
+            boot_ns: header.boot_ns as i64,
             cpu: header.cpu,
-            seq: header.seq,
-            pid: header.pid,
+            seq: header.seq as i64,
+            pid: header.pid as i32,
             process_id: Some(program.process_id),
             parent_process_id: program.parent_process_id,
+            ..ExecRow::default()
+        };
+        self.evidence.exec(Exec {
+            row,
             exe: program.exe.clone(),
             argv: program.argv.clone(),
             comm: program.comm.clone(),
@@ -179,18 +184,18 @@ impl Pipeline {
         let Some(bytes) = body.get(..size_of::<event::Tcp>()) else { return };
         let tcp: event::Tcp = pod_read_unaligned(bytes);
         let (again, rtt) = (kind == TcpKind::Retransmit, kind == TcpKind::Rtt);
-        self.evidence.tcp(TcpRow {
-            boot_ns: header.boot_ns,
+        self.evidence.tcp(&TcpRow {
+            boot_ns: header.boot_ns as i64,
             cpu: header.cpu,
-            seq: header.seq,
+            seq: header.seq as i64,
             kind: kind.name(),
-            socket_id: tcp.socket_id,
+            socket_id: Some(tcp.socket_id as i64),
             process_id: self.sockets.get(tcp.socket_id).owner(),
             tcp_seq: again.then_some(tcp.tcp_seq),
             bytes: again.then_some(tcp.bytes as i32),
             rtt_us: rtt.then_some(tcp.rtt_us as i32),
             rttvar_us: rtt.then_some(tcp.rttvar_us as i32),
-            tcp_state: tcp.state,
+            tcp_state: Some(tcp.state),
         });
         self.part_rows += 1;
     }
@@ -200,16 +205,16 @@ impl Pipeline {
         let Some(bytes) = body.get(..size_of::<event::Sched>()) else { return };
         let sched: event::Sched = pod_read_unaligned(bytes);
         let other_pid = (sched.other_pid != 0).then_some(sched.other_pid);
-        self.evidence.sched(SchedRow {
-            boot_ns: header.boot_ns,
-            duration_ns: sched.duration_ns,
+        self.evidence.sched(&SchedRow {
+            boot_ns: header.boot_ns as i64,
+            duration_ns: sched.duration_ns as i64,
             cpu: header.cpu,
-            seq: header.seq,
+            seq: header.seq as i64,
             kind: kind.name(),
-            pid: header.pid,
-            tid: header.tid,
+            pid: header.pid as i32,
+            tid: header.tid as i32,
             process_id: self.processes.id_of(header.pid),
-            other_pid,
+            other_pid: other_pid.map(|pid| pid as i32),
             other_process_id: other_pid.and_then(|pid| self.processes.id_of(pid)),
         });
         self.part_rows += 1;

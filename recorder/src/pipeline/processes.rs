@@ -8,19 +8,62 @@ use std::rc::Rc;
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{Header, Process, life};
 use retrospan_formats::table::MOST_TEXT_BYTES;
+use retrospan_formats::tables::ProcessRow;
 
 use crate::fast_map::FastMap;
 use crate::host::cgroups::Cgroups;
 use crate::host::procfs::{self, Found};
 use crate::host::shell;
-use crate::rows::ProcessRow;
 
 /// /proc gives start times in ticks of 10 ms, records in ns.
 const TICK_NS: u64 = 10_000_000;
 
+/// What is known of a process: a row of `processes` with its own texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownProcess {
+    /// Start in ms since boot, times 2^22, plus pid.
+    pub process_id: i64,
+    /// Thread group id.
+    pub pid: u32,
+    /// The parent when it was born.
+    pub parent_process_id: Option<i64>,
+    /// Path of the executable.
+    pub exe: Option<Rc<str>>,
+    /// Name of the thread-group leader.
+    pub comm: Rc<str>,
+    /// Arguments as they may be kept, shell-quoted.
+    pub argv: Option<Rc<str>>,
+    /// Path of the cgroup.
+    pub cgroup: Option<Rc<str>>,
+    /// CLOCK_BOOTTIME of the start, ns.
+    pub start_boot_ns: u64,
+    /// CLOCK_BOOTTIME of the end, ns.
+    pub end_boot_ns: Option<u64>,
+    /// Wait status.
+    pub exit_code: Option<i32>,
+}
+
+impl KnownProcess {
+    /// Its row.
+    pub fn row(&self) -> ProcessRow<'_> {
+        ProcessRow {
+            process_id: self.process_id,
+            pid: self.pid as i32,
+            parent_process_id: self.parent_process_id,
+            exe: self.exe.as_deref(),
+            comm: &self.comm,
+            argv: self.argv.as_deref(),
+            cgroup: self.cgroup.as_deref(),
+            start_boot_ns: self.start_boot_ns as i64,
+            end_boot_ns: self.end_boot_ns.map(|ns| ns as i64),
+            exit_code: self.exit_code,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    row: ProcessRow,
+    known: KnownProcess,
     cgroup_id: u64,
     /// Differs from what was last written.
     changed: bool,
@@ -86,13 +129,13 @@ impl Processes {
         {
             self.found(found);
         }
-        let id = self.live.get(&pid).map(|e| e.row.process_id);
+        let id = self.live.get(&pid).map(|e| e.known.process_id);
         self.last = Some((pid, id));
         id
     }
 
     /// Takes a record of a process's life. After an exec: what the process is now.
-    pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&ProcessRow> {
+    pub fn record(&mut self, header: &Header, body: &[u8]) -> Option<&KnownProcess> {
         self.last = None;
         let fixed = body.get(..size_of::<Process>())?;
         let process: Process = pod_read_unaligned(fixed);
@@ -109,25 +152,25 @@ impl Processes {
         if process.what != life::EXEC {
             return None;
         }
-        self.live.get(&header.pid).map(|entry| &entry.row)
+        self.live.get(&header.pid).map(|entry| &entry.known)
     }
 
     /// Whether a process with this pid is known and has not ended.
     pub fn lives(&self, pid: u32) -> bool {
-        self.live.get(&pid).is_some_and(|entry| entry.row.end_boot_ns.is_none())
+        self.live.get(&pid).is_some_and(|entry| entry.known.end_boot_ns.is_none())
     }
 
     fn fork(&mut self, header: &Header, process: &Process) {
-        let parent = self.live.get(&process.parent_pid).map(|e| (e.row.clone(), e.cgroup_id));
+        let parent = self.live.get(&process.parent_pid).map(|e| (e.known.clone(), e.cgroup_id));
         self.update(header.pid, process, |entry, is_new| {
             let Some((parent, cgroup_id)) = parent else { return };
-            entry.row.parent_process_id = Some(parent.process_id);
+            entry.known.parent_process_id = Some(parent.process_id);
             // A snapshot taken after the fork may know a newer program than the parent's.
             if is_new {
-                entry.row.exe = parent.exe;
-                entry.row.argv = parent.argv;
-                if entry.cgroup_id == cgroup_id || entry.row.cgroup.is_none() {
-                    entry.row.cgroup = parent.cgroup;
+                entry.known.exe = parent.exe;
+                entry.known.argv = parent.argv;
+                if entry.cgroup_id == cgroup_id || entry.known.cgroup.is_none() {
+                    entry.known.cgroup = parent.cgroup;
                 }
             }
         });
@@ -137,25 +180,25 @@ impl Processes {
         let exe = text(exe);
         let argv = kept_argv(argv, exe.as_deref(), self.args);
         self.update(pid, process, |entry, _| {
-            entry.row.comm = comm(&process.comm);
-            entry.row.exe = exe;
-            entry.row.argv = argv;
+            entry.known.comm = comm(&process.comm);
+            entry.known.exe = exe;
+            entry.known.argv = argv;
         });
     }
 
     fn rename(&mut self, pid: u32, process: &Process) {
         let Some(entry) = self.live.get_mut(&pid) else { return };
         let name = comm(&process.comm);
-        if entry.row.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS && entry.row.comm != name {
-            entry.row.comm = name;
+        if entry.known.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS && entry.known.comm != name {
+            entry.known.comm = name;
             entry.changed = true;
         }
     }
 
     fn exit(&mut self, header: &Header, process: &Process) {
         self.update(header.pid, process, |entry, _| {
-            entry.row.end_boot_ns = Some(header.boot_ns);
-            entry.row.exit_code = Some(process.exit_code as i32);
+            entry.known.end_boot_ns = Some(header.boot_ns);
+            entry.known.exit_code = Some(process.exit_code as i32);
         });
     }
 
@@ -163,7 +206,7 @@ impl Processes {
     fn update(&mut self, pid: u32, process: &Process, change: impl FnOnce(&mut Entry, bool)) {
         let old = self.live.remove(&pid);
         let (mut entry, is_new) = match old {
-            Some(entry) if entry.row.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS => {
+            Some(entry) if entry.known.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS => {
                 (entry, false)
             }
             other => {
@@ -174,7 +217,7 @@ impl Processes {
         if entry.cgroup_id != process.cgroup_id {
             entry.cgroup_id = process.cgroup_id;
             if let Some(path) = self.cgroups.path(process.cgroup_id) {
-                entry.row.cgroup = Some(path);
+                entry.known.cgroup = Some(path);
             }
         }
         change(&mut entry, is_new);
@@ -183,10 +226,10 @@ impl Processes {
     }
 
     fn born(&self, pid: u32, process: &Process) -> Entry {
-        let row = ProcessRow {
+        let known = KnownProcess {
             process_id: process_id(pid, process.start_boot_ns),
             pid,
-            parent_process_id: self.live.get(&process.parent_pid).map(|e| e.row.process_id),
+            parent_process_id: self.live.get(&process.parent_pid).map(|e| e.known.process_id),
             exe: None,
             comm: comm(&process.comm),
             argv: None,
@@ -195,17 +238,17 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        Entry { row, cgroup_id: 0, changed: true, written: false, just_written: false }
+        Entry { known, cgroup_id: 0, changed: true, written: false, just_written: false }
     }
 
     fn found(&mut self, found: Found) {
         if self.live.contains_key(&found.pid) {
             return;
         }
-        let row = ProcessRow {
+        let known = KnownProcess {
             process_id: process_id(found.pid, found.start_boot_ns),
             pid: found.pid,
-            parent_process_id: self.live.get(&found.parent_pid).map(|e| e.row.process_id),
+            parent_process_id: self.live.get(&found.parent_pid).map(|e| e.known.process_id),
             argv: kept_argv(&found.argv, found.exe.as_deref(), self.args),
             exe: found.exe.map(Rc::from),
             comm: Rc::from(found.comm),
@@ -214,25 +257,25 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        let entry = Entry { row, cgroup_id: 0, changed: true, written: false, just_written: false };
+        let entry = Entry { known, cgroup_id: 0, changed: true, written: false, just_written: false };
         self.live.insert(found.pid, entry);
     }
 
-    /// The rows that are new or different since the last call, by id. Processes that had ended by the call before
+    /// Those that are new or different since the last call, by id. Processes that had ended by the call before
     /// are forgotten: what is told of one may come a little after its end.
-    pub fn take_rows(&mut self) -> Vec<ProcessRow> {
+    pub fn take_changed(&mut self) -> Vec<KnownProcess> {
         let mut rows = Vec::new();
         for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
             if entry.written {
-                self.repeated.push(entry.row.process_id);
+                self.repeated.push(entry.known.process_id);
             }
             entry.changed = false;
             entry.written = true;
             entry.just_written = true;
-            rows.push(entry.row.clone());
+            rows.push(entry.known.clone());
         }
         self.replaced.clear();
-        self.live.retain(|_, e| std::mem::take(&mut e.just_written) || e.row.end_boot_ns.is_none());
+        self.live.retain(|_, e| std::mem::take(&mut e.just_written) || e.known.end_boot_ns.is_none());
         self.last = None;
         rows.sort_by_key(|row| row.process_id);
         rows

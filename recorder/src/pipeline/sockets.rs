@@ -6,18 +6,48 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use retrospan_formats::config::SOCKET_PLACES;
 use retrospan_formats::event::{self, Kind, role};
+use retrospan_formats::rows::Writer;
+use retrospan_formats::tables::SocketRow;
 use retrospan_formats::tcp::state;
 
 use crate::fast_map::FastMap;
 use crate::pipeline::redact::Stream;
-use crate::rows::SocketRow;
 
 /// Calls that were under way when a socket closed are reported within that time, ns of event time.
 const STREAM_KEPT_NS: u64 = 2_000_000_000;
 /// More sockets than the kernel programs have room for cannot be open: the closing of some was lost.
 const MOST_OPEN: usize = 262_144 + SOCKET_PLACES as usize;
+
+/// What is known of a socket, its addresses apart: they become text when it is written.
+#[derive(Clone, Debug)]
+pub struct KnownSocket {
+    /// The row without its addresses.
+    pub row: SocketRow<'static>,
+    /// Local address and port.
+    pub local: (IpAddr, u16),
+    /// Remote address and port; `None` for a listener.
+    pub remote: Option<(IpAddr, u16)>,
+}
+
+/// Sockets as rows of `sockets`.
+pub fn batch(sockets: &[KnownSocket]) -> Result<RecordBatch, ArrowError> {
+    let mut writer = Writer::<SocketRow>::new();
+    for KnownSocket { row, local, remote } in sockets {
+        let (local_addr, remote_addr) = (local.0.to_string(), remote.map(|(address, _)| address.to_string()));
+        writer.push(&SocketRow {
+            local_addr: &local_addr,
+            local_port: local.1.into(),
+            remote_addr: remote_addr.as_deref(),
+            remote_port: remote.map(|(_, port)| port.into()),
+            ..*row
+        });
+    }
+    writer.take()
+}
 
 /// One socket.
 #[derive(Debug, Default)]
@@ -93,26 +123,28 @@ impl Entry {
         }
     }
 
-    fn row(&self, socket_id: u64) -> Option<SocketRow> {
+    fn known(&self, socket_id: u64) -> Option<KnownSocket> {
         let record = self.record.as_ref()?;
         let is_listener = record.role == role::LISTENER;
         let has_seqs = !is_listener && (record.first_send_seq, record.first_receive_seq) != (0, 0);
-        Some(SocketRow {
+        let row = SocketRow {
             socket_id: socket_id as i64,
             process_id: self.owner,
             netns: i64::from(record.netns),
             family: if i32::from(record.family) == libc::AF_INET6 { "inet6" } else { "inet" },
             protocol: if i32::from(record.protocol) == libc::IPPROTO_MPTCP { "mptcp" } else { "tcp" },
             role: role_name(record.role),
-            local: (address(record.local_addr), record.local_port),
-            remote: (!is_listener).then(|| (address(record.remote_addr), record.remote_port)),
             inode: (record.inode != 0).then_some(record.inode as i64),
             discovered: record.discovered != 0,
             opened_boot_ns: (record.opened_boot_ns != 0).then_some(record.opened_boot_ns as i64),
             closed_boot_ns: self.closed_boot_ns.map(|ns| ns as i64),
             first_send_seq: has_seqs.then_some(record.first_send_seq),
             first_receive_seq: has_seqs.then_some(record.first_receive_seq),
-        })
+            ..SocketRow::default()
+        };
+        let local = (address(record.local_addr), record.local_port);
+        let remote = (!is_listener).then(|| (address(record.remote_addr), record.remote_port));
+        Some(KnownSocket { row, local, remote })
     }
 }
 
@@ -171,18 +203,18 @@ impl Sockets {
         self.entries.values().filter(|e| e.closed_boot_ns.is_none()).count()
     }
 
-    /// The rows that are new or different since the last call, by id. Sockets that had closed by the call
+    /// Those that are new or different since the last call, by id. Sockets that had closed by the call
     /// before, or whose record was lost, are forgotten once nothing happens on them.
-    pub fn take_rows(&mut self) -> Vec<SocketRow> {
-        let mut rows = Vec::new();
+    pub fn take_changed(&mut self) -> Vec<KnownSocket> {
+        let mut changed = Vec::new();
         for (&socket_id, entry) in self.entries.iter_mut().filter(|(_, e)| e.changed) {
-            let Some(row) = entry.row(socket_id) else { continue };
+            let Some(socket) = entry.known(socket_id) else { continue };
             if entry.written {
-                self.repeated.push(row.socket_id);
+                self.repeated.push(socket.row.socket_id);
             }
             entry.changed = false;
             entry.written = true;
-            rows.push(row);
+            changed.push(socket);
         }
         self.entries.retain(|_, e| {
             let ended = e.closed_boot_ns.is_some() || e.record.is_none();
@@ -190,8 +222,8 @@ impl Sockets {
         });
         self.forget_oldest(MOST_OPEN);
         self.part += 1;
-        rows.sort_by_key(|row| row.socket_id);
-        rows
+        changed.sort_by_key(|socket| socket.row.socket_id);
+        changed
     }
 
     /// Leaves at most so many: those that something happened on last.

@@ -1,11 +1,11 @@
 //! CPU time of processes, from sums that the kernel programs keep, as rows of `usage`.
 
 use retrospan_formats::event::OnCpu;
+use retrospan_formats::tables::UsageRow;
 
 use crate::fast_map::FastMap;
 use crate::kernel::CpuTimes;
 use crate::pipeline::processes::Processes;
-use crate::rows::evidence::UsageRow;
 
 /// Less in one interval is no row.
 const LEAST_NS: u64 = 1_000_000;
@@ -44,7 +44,13 @@ impl Usage {
             let cpu_ns = total.saturating_sub(*before);
             *before += cpu_ns;
             if cpu_ns > LEAST_NS {
-                self.pending.push(UsageRow { boot_ns, interval_ns, process_id: None, pid, cpu_ns });
+                self.pending.push(UsageRow {
+                    boot_ns: boot_ns as i64,
+                    interval_ns: interval_ns as i64,
+                    process_id: None,
+                    pid: pid as i32,
+                    cpu_ns: cpu_ns as i64,
+                });
             } else if cpu_ns == 0 {
                 idle.push(pid);
             }
@@ -60,10 +66,10 @@ impl Usage {
 
     /// The rows of samples taken up to `watermark_ns`: births and ends up to then are known.
     pub fn take_rows(&mut self, watermark_ns: u64, processes: &mut Processes) -> Vec<UsageRow> {
-        let ready = self.pending.partition_point(|row| row.boot_ns <= watermark_ns);
+        let ready = self.pending.partition_point(|row| row.boot_ns as u64 <= watermark_ns);
         let mut rows: Vec<UsageRow> = self.pending.drain(..ready).collect();
         for row in &mut rows {
-            row.process_id = processes.id_of(row.pid);
+            row.process_id = processes.id_of(row.pid as u32);
         }
         rows
     }
@@ -85,7 +91,8 @@ mod tests {
 
     fn rows(usage: &mut Usage) -> Vec<(u64, u32, u64)> {
         let mut processes = Processes::new(false, Cgroups::below(None));
-        usage.take_rows(u64::MAX, &mut processes).iter().map(|r| (r.interval_ns, r.pid, r.cpu_ns)).collect()
+        let rows = usage.take_rows(u64::MAX, &mut processes);
+        rows.iter().map(|r| (r.interval_ns as u64, r.pid as u32, r.cpu_ns as u64)).collect()
     }
 
     #[test]

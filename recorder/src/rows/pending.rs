@@ -1,60 +1,75 @@
 //! The rows of `tcp`, `sched` and `execs` that wait for a full batch or the end of their part.
 
-use retrospan_formats::table::Table;
-use retrospan_formats::tables;
+use std::rc::Rc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use retrospan_formats::rows::{Writer, batch};
+use retrospan_formats::table::Table;
+use retrospan_formats::tables::{self, ExecRow, SchedRow, TcpRow};
 
-use crate::rows::evidence::{self as rows, ExecRow, SchedRow, TcpRow};
+/// A row of `execs` with its own texts.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// The row without its texts.
+    pub row: ExecRow<'static>,
+    /// Column `exe`.
+    pub exe: Option<Rc<str>>,
+    /// Column `argv`.
+    pub argv: Option<Rc<str>>,
+    /// Column `comm`.
+    pub comm: Rc<str>,
+}
 
-/// Rows of a full batch.
-const BATCH_ROWS: usize = 8192;
+impl Exec {
+    fn row(&self) -> ExecRow<'_> {
+        ExecRow { exe: self.exe.as_deref(), argv: self.argv.as_deref(), comm: &self.comm, ..self.row }
+    }
+}
 
 /// Rows that wait to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct EvidenceRows {
-    tcp: Vec<TcpRow>,
-    sched: Vec<SchedRow>,
-    execs: Vec<ExecRow>,
+    tcp: Writer<TcpRow<'static>>,
+    sched: Writer<SchedRow<'static>>,
+    execs: Vec<Exec>,
 }
 
 impl EvidenceRows {
     /// Adds a row of `tcp`; rows come in order.
-    pub fn tcp(&mut self, row: TcpRow) {
+    pub fn tcp(&mut self, row: &TcpRow<'_>) {
         self.tcp.push(row);
     }
 
     /// Adds a row of `sched`; rows come in order.
-    pub fn sched(&mut self, row: SchedRow) {
+    pub fn sched(&mut self, row: &SchedRow<'_>) {
         self.sched.push(row);
     }
 
     /// Adds a row of `execs`. They come as processes do, which late is as good as never, so that they are sorted
     /// when the part ends.
-    pub fn exec(&mut self, row: ExecRow) {
+    pub fn exec(&mut self, row: Exec) {
         self.execs.push(row);
     }
 
     /// Batches that are full.
     pub fn take_full(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        if self.tcp.len() < BATCH_ROWS && self.sched.len() < BATCH_ROWS {
+        if !self.tcp.is_full() && !self.sched.is_full() {
             return Ok(Vec::new());
         }
         self.take_sorted()
     }
 
     fn take_sorted(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        let (tcp, sched) = (std::mem::take(&mut self.tcp), std::mem::take(&mut self.sched));
-        Ok(vec![(&tables::TCP, rows::tcp(&tcp)?), (&tables::SCHED, rows::sched(&sched)?)])
+        Ok(vec![(&tables::TCP, self.tcp.take()?), (&tables::SCHED, self.sched.take()?)])
     }
 
     /// Everything, at the end of a part.
     pub fn take_all(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
         let mut execs = std::mem::take(&mut self.execs);
-        execs.sort_by_key(|row| (row.boot_ns, row.cpu, row.seq));
+        execs.sort_by_key(|exec| (exec.row.boot_ns, exec.row.cpu, exec.row.seq));
         let mut batches = self.take_sorted()?;
-        batches.push((&tables::EXECS, rows::execs(&execs)?));
+        batches.push((&tables::EXECS, batch::<ExecRow>(execs.iter().map(Exec::row))?));
         Ok(batches)
     }
 }

@@ -6,6 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use retrospan_formats::tables::RecorderRow;
+
 use crate::host;
 
 /// Work that takes this long is a row of its own.
@@ -35,26 +37,15 @@ impl WorkKind {
     }
 }
 
-/// A row of `recorder`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the column of that name")]
-pub struct Work {
-    pub boot_ns: u64,
-    pub duration_ns: u64,
-    pub kind: WorkKind,
-    pub rows: u64,
-    pub bytes: u64,
-}
-
 /// The log of all threads of the recorder.
 #[derive(Clone, Debug, Default)]
 pub struct OwnWork(Arc<Mutex<Log>>);
 
 #[derive(Debug, Default)]
 struct Log {
-    rows: Vec<Work>,
+    rows: Vec<RecorderRow<'static>>,
     /// Sums of what was not noticeable, by kind.
-    short: [Option<Work>; 3],
+    short: [Option<RecorderRow<'static>>; 3],
 }
 
 impl OwnWork {
@@ -63,7 +54,14 @@ impl OwnWork {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that rows come in order.
         let (boot_ns, taken) = (host::boot_ns(), since.elapsed());
-        log.add(Work { boot_ns, duration_ns: taken.as_nanos() as u64, kind, rows, bytes });
+        let row = RecorderRow {
+            boot_ns: boot_ns as i64,
+            duration_ns: taken.as_nanos() as i64,
+            kind: kind.name(),
+            rows: rows as i64,
+            bytes: bytes as i64,
+        };
+        log.add(kind, row);
     }
 
     /// Ends a sampling interval: the short work in it becomes rows.
@@ -73,27 +71,27 @@ impl OwnWork {
     }
 
     /// The rows so far, in order.
-    pub fn take(&self) -> Vec<Work> {
+    pub fn take(&self) -> Vec<RecorderRow<'static>> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).rows)
     }
 }
 
 impl Log {
-    fn add(&mut self, work: Work) {
-        if work.kind == WorkKind::Part || work.duration_ns >= NOTICEABLE.as_nanos() as u64 {
-            return self.rows.push(work);
+    fn add(&mut self, kind: WorkKind, row: RecorderRow<'static>) {
+        if kind == WorkKind::Part || row.duration_ns >= NOTICEABLE.as_nanos() as i64 {
+            return self.rows.push(row);
         }
-        let short = &mut self.short[work.kind as usize];
-        let sum = short.get_or_insert(Work { duration_ns: 0, rows: 0, bytes: 0, ..work });
-        sum.duration_ns += work.duration_ns;
-        sum.rows += work.rows;
-        sum.bytes += work.bytes;
+        let short = &mut self.short[kind as usize];
+        let sum = short.get_or_insert(RecorderRow { duration_ns: 0, rows: 0, bytes: 0, ..row });
+        sum.duration_ns += row.duration_ns;
+        sum.rows += row.rows;
+        sum.bytes += row.bytes;
     }
 
     fn end_interval(&mut self, boot_ns: u64) {
         for kind in WorkKind::ALL {
             if let Some(sum) = self.short[kind as usize].take() {
-                self.rows.push(Work { boot_ns, ..sum });
+                self.rows.push(RecorderRow { boot_ns: boot_ns as i64, ..sum });
             }
         }
     }
@@ -103,23 +101,27 @@ impl Log {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1_000_000;
+    const MS: i64 = 1_000_000;
 
-    fn work(boot_ns: u64, duration_ns: u64, kind: WorkKind) -> Work {
-        Work { boot_ns, duration_ns, kind, rows: 1, bytes: 10 }
+    fn work(boot_ns: i64, duration_ns: i64, kind: WorkKind) -> (WorkKind, RecorderRow<'static>) {
+        (kind, RecorderRow { boot_ns, duration_ns, kind: kind.name(), rows: 1, bytes: 10 })
     }
 
     #[test]
     fn short_work_is_summed_up_and_long_work_stands_alone() {
         let mut log = Log::default();
-        log.add(work(10, MS, WorkKind::Drain));
-        log.add(work(20, 3 * MS, WorkKind::Drain));
-        log.add(work(30, MS / 2, WorkKind::Drain));
-        log.add(work(40, MS, WorkKind::Part));
+        let all = [
+            work(10, MS, WorkKind::Drain),
+            work(20, 3 * MS, WorkKind::Drain),
+            work(30, MS / 2, WorkKind::Drain),
+            work(40, MS, WorkKind::Part),
+        ];
+        all.into_iter().for_each(|(kind, row)| log.add(kind, row));
         log.end_interval(50);
         log.end_interval(60);
-        let sum = Work { boot_ns: 50, duration_ns: MS * 3 / 2, kind: WorkKind::Drain, rows: 2, bytes: 20 };
-        assert_eq!(log.rows, [work(20, 3 * MS, WorkKind::Drain), work(40, MS, WorkKind::Part), sum]);
+        let (_, short) = work(50, MS * 3 / 2, WorkKind::Drain);
+        let sum = RecorderRow { rows: 2, bytes: 20, ..short };
+        assert_eq!(log.rows, [all[1].1, all[3].1, sum]);
     }
 
     #[test]

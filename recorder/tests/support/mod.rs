@@ -6,8 +6,9 @@ use arrow::array::RecordBatch;
 use bytemuck::{Zeroable, bytes_of};
 use retrospan_formats::event::{self, Header, Kind, Record};
 use retrospan_formats::manifest::{Cost, Host, Manifest, State};
+use retrospan_formats::rows::batch;
 use retrospan_formats::table::{FORMAT_VERSION, Table};
-use retrospan_formats::tables;
+use retrospan_formats::tables::{self, ClockRow, LossRow};
 use retrospan_formats::writer::CaptureWriter;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
@@ -15,8 +16,8 @@ use retrospan_recorder::pipeline::Pipeline;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::rings::merge::Merge;
+use retrospan_recorder::rows::RowsError;
 use retrospan_recorder::rows::compact;
-use retrospan_recorder::rows::{self, RowsError};
 
 /// A process that the records tell of: pid, process id.
 pub const SERVER: (u32, u64) = (4_300_100, 100_000_000);
@@ -157,9 +158,10 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
             pipeline.record(row, &mut sink(&mut writer)).unwrap();
         });
         pipeline.end_part(&mut sink(&mut writer)).unwrap();
-        writer.append(&tables::CLOCK, &rows::clock(&[(*end_ns as i64, wall(*end_ns))]).unwrap()).unwrap();
+        let clock = ClockRow { boot_ns: *end_ns as i64, wall_ns: wall(*end_ns) };
+        writer.append(&tables::CLOCK, &batch::<ClockRow>([clock]).unwrap()).unwrap();
         let losses = pipeline.losses.interval(*end_ns, Vec::new());
-        writer.append(&tables::LOSS, &rows::losses(&losses).unwrap()).unwrap();
+        writer.append(&tables::LOSS, &batch::<LossRow>(losses).unwrap()).unwrap();
         writer.rotate(*end_ns as i64, pipeline.losses.sums()).unwrap();
         merge.next_part(|row| {
             pipeline.record(row, &mut sink(&mut writer)).unwrap();

@@ -86,12 +86,12 @@ impl Evidence {
 
     fn connection(&self, node: &Node<'_>) -> String {
         let row = &node.row;
-        let end = |addr: Option<&str>, port: Option<i64>| {
+        let end = |addr: Option<&str>, port: Option<i32>| {
             format!("{}:{}", addr.unwrap_or("?"), port.map_or("?".to_owned(), |port| port.to_string()))
         };
         let mut words = format!(
             "the other end of connection {}, {} -> {}",
-            row.connection_id.unwrap_or_default(),
+            row.connection_id,
             end(row.src_addr, row.src_port),
             end(row.dst_addr, row.dst_port),
         );
@@ -124,7 +124,7 @@ impl Evidence {
 
 fn context(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
     let process = node.row.process.unwrap_or("the process");
-    let wait = parent.map(|parent| duration(node.row.start_ns - parent.row.start_ns)).unwrap_or_default();
+    let wait = parent.map(|parent| duration(node.row.start_time - parent.row.start_time)).unwrap_or_default();
     format!(
         "both requests carry the same trace context, and {process} sent this one {wait} after the parent came"
     )
@@ -133,7 +133,7 @@ fn context(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
 fn thread(node: &Node<'_>, parent: Option<&Node<'_>>) -> String {
     let process = node.row.process.unwrap_or("the process");
     let tid = node.row.tid.map_or("?".to_owned(), |tid| tid.to_string());
-    let wait = parent.map(|parent| duration(node.row.start_ns - parent.row.start_ns)).unwrap_or_default();
+    let wait = parent.map(|parent| duration(node.row.start_time - parent.row.start_time)).unwrap_or_default();
     format!(
         "thread {tid} of {process} took the parent's request and sent this one {wait} later; it works on one request after the other"
     )

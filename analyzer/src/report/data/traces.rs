@@ -9,8 +9,9 @@ use super::{Bar, Trace, TraceGroup};
 use crate::error::Result;
 use crate::findings::Spike;
 use crate::sql::session;
+use crate::tables::SpanRow;
 use crate::tables::columns::{numbers, texts};
-use crate::tables::spans::{Peers, SpanBatch, SpanRow, status_of, what, with_peers};
+use crate::tables::spans::{Peers, SpanBatch, status_of, what, with_peers};
 use crate::tables::trace_tree::{TraceTree, TreeSpan};
 use crate::text::{duration, size};
 
@@ -128,13 +129,13 @@ fn node(row: &SpanRow<'_>, peers: (Option<&str>, Option<&str>)) -> Node {
     Node {
         id: row.span_id.to_owned(),
         parent: row.parent_span_id.map(str::to_owned),
-        start_ns: row.start_ns,
-        end_ns: row.end_ns.max(row.start_ns),
+        start_ns: row.start_time,
+        end_ns: row.end_time.max(row.start_time),
         process_id: row.process_id,
-        connection_id: row.connection_id,
+        connection_id: Some(row.connection_id),
         bar: Bar {
             kind: row.kind.to_owned(),
-            outcome: row.outcome,
+            outcome: row.ended(),
             duration_ns: row.duration_ns,
             own_ns: row.own_ns,
             evidence: evidence(row, &hop, &what),
@@ -153,12 +154,9 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
         format!("took {}, of it own time {}", duration(row.duration_ns), duration(row.own_ns)),
         outcome(row),
     ];
-    let bytes = |bytes: Option<i64>| bytes.and_then(|bytes| u64::try_from(bytes).ok()).map(size);
-    lines.push(format!(
-        "request {}, answer {}",
-        bytes(row.request_bytes).unwrap_or_else(|| "unknown".to_owned()),
-        bytes(row.response_bytes).unwrap_or_else(|| "none".to_owned()),
-    ));
+    let bytes = |bytes: i64| size(u64::try_from(bytes).unwrap_or_default());
+    let answer = row.response_bytes.map_or("none".to_owned(), bytes);
+    lines.push(format!("request {}, answer {answer}", bytes(row.request_bytes)));
     lines.push(link(row));
     if let Some(tid) = row.tid {
         lines.push(format!("thread {tid}, span {}", row.span_id));
@@ -167,7 +165,7 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
 }
 
 fn outcome(row: &SpanRow<'_>) -> String {
-    let (name, words) = (row.outcome.name(), row.outcome.words());
+    let (name, words) = (row.ended().name(), row.ended().words());
     match (row.late_status, row.late_ns) {
         (Some(status), Some(ns)) => {
             format!("{name}: {words}; {status} came {} later", duration(ns))

@@ -17,7 +17,7 @@ mod side;
 mod start_line;
 mod target;
 
-use crate::operation::{Exchange, Operation, Status, Value};
+use crate::operation::{Exchange, Operation, Status, ValueRef};
 use crate::parts::{Call, Direction, Part};
 use crate::protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 use crate::queue::Queue;
@@ -79,8 +79,8 @@ impl Protocol for Http1 {
         status.code.is_some_and(|code| code >= 500)
     }
 
-    fn attributes(&self, exchange: &Exchange<'_>, list: &mut Vec<(&'static str, Value)>) {
-        read::attributes(exchange, list);
+    fn attributes(&self, exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
+        read::attributes(exchange, tell);
     }
 }
 

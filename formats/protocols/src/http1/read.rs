@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::context::{B3, hex, traceparent};
-use crate::operation::{Exchange, Operation, Value};
+use crate::operation::{Exchange, Operation, Value, ValueRef};
 use crate::parts::Direction;
 
 /// Methods that spans are named by, and that the semantic conventions know; others could be anything.
@@ -156,17 +156,19 @@ fn text_of(bytes: &[u8], most: usize, last: Option<&Arc<str>>) -> Arc<str> {
 }
 
 /// What the conventions want beyond what stands in the head.
-pub(super) fn attributes(exchange: &Exchange<'_>, list: &mut Vec<(&'static str, Value)>) {
+pub(super) fn attributes(exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
     if let Some(path) = &exchange.operation.target {
-        list.push(("url.path", Value::Text(path.clone())));
-        list.extend(full_url(exchange, path).map(|url| ("url.full", Value::Text(url.into()))));
+        tell("url.path", ValueRef::Text(path));
+        if let Some(url) = full_url(exchange, path) {
+            tell("url.full", ValueRef::Text(&url));
+        }
     }
-    list.push(("url.scheme", Value::Name("http")));
+    tell("url.scheme", ValueRef::Text("http"));
     if let Some(code) = exchange.status.code {
-        list.push(("http.response.status_code", Value::Int(code.into())));
+        tell("http.response.status_code", ValueRef::Int(code.into()));
         // A client's fault is no error of the server.
         if code >= if exchange.client { 400 } else { 500 } {
-            list.push(("error.type", Value::Text(code.to_string().into())));
+            tell("error.type", ValueRef::Text(&code.to_string()));
         }
     }
     let [request, response] = exchange.bytes;
@@ -177,15 +179,26 @@ pub(super) fn attributes(exchange: &Exchange<'_>, list: &mut Vec<(&'static str, 
         ("http.request.body.size", request_body),
         ("http.response.body.size", response_body),
     ];
-    list.extend(sizes.into_iter().filter_map(|(key, size)| Some((key, Value::Int(size? as i64)))));
+    for (key, size) in sizes.into_iter().filter_map(|(key, size)| Some((key, size?))) {
+        tell(key, ValueRef::Int(size as i64));
+    }
 }
 
 /// The conventions want it of clients. The name the client asked for may be unknown: the address stands for it.
 fn full_url(exchange: &Exchange<'_>, path: &str) -> Option<String> {
     let (address, port) = exchange.server.filter(|_| exchange.client && path.starts_with('/'))?;
-    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let query = exchange.operation.text(key::QUERY).map(|query| format!("?{query}")).unwrap_or_default();
-    Some(format!("http://{address}:{port}{path}{query}"))
+    let query = exchange.operation.text(key::QUERY);
+    let mut url =
+        String::with_capacity(32 + address.len() + path.len() + query.map_or(0, |query| query.len()));
+    url.push_str("http://");
+    if address.contains(':') {
+        url.extend(["[", address, "]"]);
+    } else {
+        url.push_str(address);
+    }
+    url.extend([":", &port.to_string(), path]);
+    url.extend(query.into_iter().flat_map(|query| ["?", query]));
+    Some(url)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod requests;
 mod side;
 mod value;
 
-use crate::operation::{Exchange, Operation, Status, Value};
+use crate::operation::{Exchange, Operation, Status, Value, ValueRef};
 use crate::parts::Direction;
 use crate::protocol::{Framing, Keep, Protocol, Signature, Verdict};
 use framing::Connection;
@@ -86,11 +86,11 @@ impl Protocol for Redis {
     }
 
     /// Semantic conventions of databases and of Redis, stable since 1.33.
-    fn attributes(&self, exchange: &Exchange<'_>, list: &mut Vec<(&'static str, Value)>) {
-        list.push(("db.system.name", Value::Name("redis")));
+    fn attributes(&self, exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
+        tell("db.system.name", ValueRef::Text("redis"));
         if let Some(text) = exchange.status.text {
-            list.push(("db.response.status_code", Value::Name(text)));
-            list.push(("error.type", Value::Name(text)));
+            tell("db.response.status_code", ValueRef::Text(text));
+            tell("error.type", ValueRef::Text(text));
         }
     }
 }

@@ -65,7 +65,7 @@ fn a_child_inherits_until_it_runs_another_program() {
         &mut processes,
         Told { what: life::FORK, pid: BASE + 1, parent: BASE, start_ns: 90 * MS, comm: "sh", ..NOTHING },
     );
-    let rows = processes.take_rows();
+    let rows = processes.take_changed();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[1].parent_process_id, Some(rows[0].process_id));
     assert_eq!(rows[1].exe.as_deref(), Some("/bin/sh"));
@@ -84,7 +84,7 @@ fn a_child_inherits_until_it_runs_another_program() {
             ..NOTHING
         },
     );
-    let rows = processes.take_rows();
+    let rows = processes.take_changed();
     assert_eq!(rows.len(), 1, "the shell did not change");
     assert_eq!((&*rows[0].comm, rows[0].exe.as_deref()), ("curl", Some("/usr/bin/curl")));
     assert_eq!(rows[0].argv.as_deref(), Some("curl"));
@@ -96,7 +96,7 @@ fn arguments_are_kept_only_where_asked_for() {
     for (args, kept) in [(false, "sh"), (true, "sh -c 'a secret'")] {
         let mut processes = table(args);
         processes.snapshot(vec![found(BASE, 10 * MS, "sh\0-c\0a secret\0")]);
-        assert_eq!(processes.take_rows()[0].argv.as_deref(), Some(kept));
+        assert_eq!(processes.take_changed()[0].argv.as_deref(), Some(kept));
     }
 }
 
@@ -107,7 +107,7 @@ fn arguments_longer_than_a_column_may_hold_are_cut() {
         for (args, argv) in [(true, format!("a\0{argument}\0")), (false, format!("{argument}\0"))] {
             let mut processes = table(args);
             processes.snapshot(vec![found(BASE, 10 * MS, &argv)]);
-            let kept = processes.take_rows()[0].argv.clone().expect("arguments");
+            let kept = processes.take_changed()[0].argv.clone().expect("arguments");
             assert!((MOST_TEXT_BYTES - 2..=MOST_TEXT_BYTES).contains(&kept.len()), "{}", kept.len());
         }
     }
@@ -124,12 +124,12 @@ fn a_process_that_writes_its_arguments_into_its_name_keeps_its_first_word() {
     ] {
         let mut processes = table(false);
         processes.snapshot(vec![Found { exe: Some(exe.into()), ..found(BASE, 10 * MS, argv) }]);
-        assert_eq!(processes.take_rows()[0].argv.as_deref(), Some(kept));
+        assert_eq!(processes.take_changed()[0].argv.as_deref(), Some(kept));
         tell(
             &mut processes,
             Told { what: life::EXEC, pid: BASE, start_ns: 10 * MS, comm: "a", exe, argv, ..NOTHING },
         );
-        assert_eq!(processes.take_rows()[0].argv.as_deref(), Some(kept));
+        assert_eq!(processes.take_changed()[0].argv.as_deref(), Some(kept));
     }
 }
 
@@ -144,7 +144,7 @@ fn a_record_of_a_process_from_the_snapshot_is_the_same_process() {
         &mut processes,
         Told { what: life::EXIT, pid: BASE, start_ns, at_ns: 500 * MS, exit_code: 256, ..NOTHING },
     );
-    let rows = processes.take_rows();
+    let rows = processes.take_changed();
     assert_eq!(rows.len(), 1);
     assert_eq!((Some(rows[0].process_id), rows[0].end_boot_ns), (id, Some(500 * MS)));
     assert_eq!(rows[0].exit_code, Some(256));
@@ -160,10 +160,10 @@ fn a_pid_used_again_is_another_process() {
     tell(&mut processes, Told { what: life::FORK, pid: BASE, start_ns: 80 * MS, ..NOTHING });
     let second = processes.id_of(BASE);
     assert_ne!(first, second);
-    let rows = processes.take_rows();
+    let rows = processes.take_changed();
     assert_eq!(rows.iter().map(|r| Some(r.process_id)).collect::<Vec<_>>(), [first, second]);
     assert_eq!(rows[1].end_boot_ns, None);
-    assert!(processes.take_rows().is_empty() && processes.take_repeated().is_empty());
+    assert!(processes.take_changed().is_empty() && processes.take_repeated().is_empty());
 }
 
 #[test]
@@ -179,5 +179,5 @@ fn who_is_not_known_is_looked_up() {
 fn a_record_that_is_cut_short_changes_nothing() {
     let mut processes = table(false);
     processes.record(&Header { pid: BASE, ..Header::zeroed() }, &[0; 20]);
-    assert!(processes.take_rows().is_empty());
+    assert!(processes.take_changed().is_empty());
 }

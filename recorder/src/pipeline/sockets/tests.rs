@@ -25,14 +25,14 @@ fn a_socket_has_one_row_until_something_changes() {
     let mut sockets = Sockets::default();
     sockets.record(record(1, role::SERVER), None);
     sockets.record(event::Socket { inode: 77, ..record(1, role::SERVER) }, None);
-    let rows = sockets.take_rows();
+    let rows = sockets.take_changed();
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].inode, Some(77), "the last record holds");
+    assert_eq!(rows[0].row.inode, Some(77), "the last record holds");
     assert_eq!(rows[0].local, (IpAddr::V4(Ipv4Addr::LOCALHOST), 8080), "v4-mapped is IPv4");
     assert_eq!(rows[0].remote, Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 40000)));
-    assert!(sockets.take_rows().is_empty());
+    assert!(sockets.take_changed().is_empty());
     sockets.state(1, state::CLOSE, 99);
-    assert_eq!(sockets.take_rows()[0].closed_boot_ns, Some(99));
+    assert_eq!(sockets.take_changed()[0].row.closed_boot_ns, Some(99));
     assert_eq!(sockets.take_repeated(), [1]);
 }
 
@@ -43,7 +43,7 @@ fn the_owner_is_who_accepted_not_who_was_interrupted() {
     sockets.get(1).called(Kind::Accept, Some(7));
     sockets.get(1).called(Kind::Receive, Some(8));
     sockets.get(1).called(Kind::Accept, Some(9));
-    assert_eq!(sockets.take_rows()[0].process_id, Some(7));
+    assert_eq!(sockets.take_changed()[0].row.process_id, Some(7));
 }
 
 #[test]
@@ -54,18 +54,18 @@ fn a_discovered_socket_belongs_to_who_held_it() {
     sockets.record(discovered, None);
     // Inode numbers are used again.
     sockets.record(event::Socket { inode: 77, ..record(2, role::CLIENT) }, None);
-    let rows = sockets.take_rows();
-    assert_eq!((rows[0].process_id, rows[0].discovered), (Some(7), true));
-    assert_eq!(rows[1].process_id, None);
+    let rows = sockets.take_changed();
+    assert_eq!((rows[0].row.process_id, rows[0].row.discovered), (Some(7), true));
+    assert_eq!(rows[1].row.process_id, None);
 }
 
 #[test]
 fn a_listener_has_no_other_end() {
     let mut sockets = Sockets::default();
     sockets.record(record(1, role::LISTENER), None);
-    let row = &sockets.take_rows()[0];
-    assert_eq!((row.role, row.remote), ("listener", None));
-    assert_eq!((row.first_send_seq, row.first_receive_seq), (None, None));
+    let row = &sockets.take_changed()[0];
+    assert_eq!((row.row.role, row.remote), ("listener", None));
+    assert_eq!((row.row.first_send_seq, row.row.first_receive_seq), (None, None));
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn closed_sockets_are_forgotten_once_they_are_quiet() {
     sockets.record(record(1, role::CLIENT), None);
     sockets.get(2).called(Kind::Send, Some(7));
     sockets.state(1, state::CLOSE, 99);
-    sockets.take_rows();
+    sockets.take_changed();
     assert_eq!(sockets.entries.len(), 2);
     // The close call reports after the change of state.
     sockets.get(1).called(Kind::Close, None);
-    sockets.take_rows();
+    sockets.take_changed();
     assert_eq!(sockets.entries.len(), 1, "the one whose record was lost is quiet");
-    assert!(sockets.take_rows().is_empty());
+    assert!(sockets.take_changed().is_empty());
     assert!(sockets.entries.is_empty());
     assert_eq!(sockets.take_repeated(), [0; 0]);
 }
@@ -104,7 +104,7 @@ fn more_sockets_than_can_be_open_are_not_kept() {
     for id in 0..10 {
         sockets.record(record(id, role::SERVER), None);
     }
-    sockets.take_rows();
+    sockets.take_changed();
     sockets.get(3);
     sockets.get(7);
     sockets.forget_oldest(2);
