@@ -262,7 +262,7 @@ impl Sockets {
             let socket = self.get(index);
             let Some((send, receive)) = first_bytes(socket) else { continue };
             if let Some(&other) = by_first.get(&(receive, send, socket.remote, socket.local)) {
-                self.marry(index, other);
+                self.pair(index, other);
             } else {
                 by_first.insert((send, receive, socket.local, socket.remote), index);
             }
@@ -284,7 +284,7 @@ impl Sockets {
                 && *one < two
                 && found.iter().any(|(index, back)| *index == two && back[..] == [*one])
             {
-                self.marry(*one, two);
+                self.pair(*one, two);
             }
         }
     }
@@ -310,7 +310,7 @@ impl Sockets {
             && b.opened_ns.unwrap_or(0) <= a.closed_ns.unwrap_or(i64::MAX)
     }
 
-    fn marry(&mut self, one: SocketIndex, two: SocketIndex) {
+    fn pair(&mut self, one: SocketIndex, two: SocketIndex) {
         let id = self.get(one).id.min(self.get(two).id);
         for (index, other) in [(one, two), (two, one)] {
             let socket = &mut self.all[index as usize];

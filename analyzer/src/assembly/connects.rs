@@ -17,9 +17,9 @@ use retrospan_formats::tcp::state::{ESTABLISHED, SYN_RECV, SYN_SENT};
 use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
 use crate::assembly::openings::{Attempt, Connected, Opening};
-use crate::assembly::outcomes::Fate;
+use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::side::Side;
-use crate::assembly::span::{Live, Parent, Span, SpanIndex};
+use crate::assembly::span::{OpenSpans, Parent, Span, SpanIndex};
 use crate::hashing::IntMap;
 use crate::tables::outcome::Outcome;
 
@@ -33,7 +33,7 @@ pub struct Connects {
     queued: IntMap<SocketIndex, Opening>,
     /// Sockets opened for an accepted one, perhaps.
     opened_for: IntMap<SocketIndex, Vec<SocketIndex>>,
-    ways: IntMap<Way, Shown>,
+    paths: IntMap<ProxyPath, Shown>,
     /// Sockets of connections that are over, and when their spans are written, ns.
     over: VecDeque<(i64, SocketIndex)>,
     /// Those of them that were opened for an accepted connection that lives on, and until when they are kept, ns.
@@ -86,7 +86,7 @@ struct Guess {
 
 /// From where to where a process opens connections for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Way {
+struct ProxyPath {
     process_id: i64,
     port: u16,
     to: Endpoint,
@@ -123,7 +123,7 @@ pub struct Waited {
 
 /// An accepted connection that lives on may still have waited for one that was over so long ago, ns.
 const KEEP_NS: i64 = 35_000_000_000;
-/// Threads and ways remembered; beyond it all are forgotten, which costs waits and never makes one.
+/// Threads and ways of proxies remembered; beyond it all are forgotten, which costs waits and never makes one.
 const MAX_REMEMBERED: usize = 1 << 16;
 
 impl Connects {
@@ -216,7 +216,7 @@ impl Connects {
 
     /// A span may have got its parent: the first request on a connection tells for whom that was opened. `last`: it will
     /// get none any more.
-    pub fn linked(&mut self, index: SpanIndex, last: bool, live: &Live, sockets: &Sockets) {
+    pub fn linked(&mut self, index: SpanIndex, last: bool, live: &OpenSpans, sockets: &Sockets) {
         let Some(span) = live.get(index).filter(|span| span.side == Side::Client && span.number == 0) else {
             return;
         };
@@ -224,7 +224,7 @@ impl Connects {
             return;
         };
         let parent = match span.link.parent {
-            Parent::Live(parent) => live.get(parent).map(|parent| parent.socket),
+            Parent::Open(parent) => live.get(parent).map(|parent| parent.socket),
             _ => None,
         };
         opened.proven = parent;
@@ -237,17 +237,17 @@ impl Connects {
             }
         }
         let Some(guess) = guess.filter(|_| parent.is_some() || last) else { return };
-        let Some(way) = Way::of(guess.accepted, span.socket, sockets) else { return };
+        let Some(way) = ProxyPath::of(guess.accepted, span.socket, sockets) else { return };
         let right = parent == Some(guess.accepted);
         // Another request of the same way may have got it where nothing lay between accept and connect.
         let same_way = match parent {
-            Some(parent) => Way::of(parent, span.socket, sockets) == Some(way),
+            Some(parent) => ProxyPath::of(parent, span.socket, sockets) == Some(way),
             None => true,
         };
-        if self.ways.len() > MAX_REMEMBERED {
-            self.ways.clear();
+        if self.paths.len() > MAX_REMEMBERED {
+            self.paths.clear();
         }
-        let shown = self.ways.entry(way).or_default();
+        let shown = self.paths.entry(way).or_default();
         shown.right |= right;
         shown.wrong |= !(right || guess.at_once && same_way);
     }
@@ -298,10 +298,16 @@ impl Connects {
     }
 
     /// What of a span's own time, `gaps`, it waited for connections.
-    pub fn waited(&self, span: &Span, fate: &Fate, gaps: &[(i64, i64)], sockets: &Sockets) -> Option<Waited> {
-        let waits = self.waits(span, fate.end_ns, sockets);
+    pub fn waited(
+        &self,
+        span: &Span,
+        span_end: &SpanEnd,
+        gaps: &[(i64, i64)],
+        sockets: &Sockets,
+    ) -> Option<Waited> {
+        let waits = self.waits(span, span_end.end_ns, sockets);
         // A proxy may have failed with its own connect before it was asked for anything.
-        let failed = span.number == 0 && matches!(fate.outcome, Outcome::ServerClosed | Outcome::Reset);
+        let failed = span.number == 0 && matches!(span_end.outcome, Outcome::ServerClosed | Outcome::Reset);
         waited(gaps, &waits)
             .filter(|(waited, of_failed)| waited.ns > 0 || (failed && *of_failed))
             .map(|w| w.0)
@@ -363,17 +369,17 @@ impl Connects {
         if opened.used && !guess.at_once {
             return false;
         }
-        let shown = Way::of(accepted, socket, sockets).and_then(|way| self.ways.get(&way)).copied();
+        let shown = ProxyPath::of(accepted, socket, sockets).and_then(|way| self.paths.get(&way)).copied();
         let shown = shown.unwrap_or_default();
         !shown.wrong && (shown.right || opened.closed_with)
     }
 }
 
-impl Way {
-    fn of(accepted: SocketIndex, opened: SocketIndex, sockets: &Sockets) -> Option<Way> {
+impl ProxyPath {
+    fn of(accepted: SocketIndex, opened: SocketIndex, sockets: &Sockets) -> Option<ProxyPath> {
         let (from, to) = (sockets.get(accepted), sockets.get(opened));
         (to.process_id != 0).then_some(())?;
-        Some(Way { process_id: to.process_id, port: from.local?.port, to: to.remote? })
+        Some(ProxyPath { process_id: to.process_id, port: from.local?.port, to: to.remote? })
     }
 }
 

@@ -11,28 +11,34 @@ use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol, Status};
 
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::messages::Notice;
-use crate::assembly::outcomes::{Answer, Ending, Exchanged, Length, Other, decide, must_wait};
+use crate::assembly::outcomes::{Answer, CloseState, Exchanged, Length, Other, decide, must_wait};
 use crate::assembly::side::Side;
-use crate::assembly::span::{Extent, Link, Live, Response, Span, SpanIndex};
-use crate::assembly::streams::Moment;
+use crate::assembly::span::{Link, MessageExtent, OpenSpans, Response, Span, SpanIndex};
+use crate::assembly::streams::CallTiming;
 use crate::tables::outcome::Outcome;
 
-impl Extent {
-    fn begin(position: u64, moment: Moment) -> Extent {
-        Extent { begin: position, end: position, first: moment, last: moment, ..Extent::default() }
+impl MessageExtent {
+    fn begin(position: u64, timing: CallTiming) -> MessageExtent {
+        MessageExtent {
+            begin: position,
+            end: position,
+            first: timing,
+            last: timing,
+            ..MessageExtent::default()
+        }
     }
 
-    fn progress(&mut self, position: u64, moment: Moment) {
+    fn progress(&mut self, position: u64, timing: CallTiming) {
         if position > self.end {
             self.end = position;
-            self.last = moment;
+            self.last = timing;
             self.may_end = false;
         }
     }
 
-    fn complete(&mut self, position: u64, body_bytes: Option<u64>, moment: Moment) {
+    fn complete(&mut self, position: u64, body_bytes: Option<u64>, timing: CallTiming) {
         self.end = position;
-        self.last = moment;
+        self.last = timing;
         self.body_bytes = body_bytes;
         self.complete = true;
     }
@@ -53,9 +59,9 @@ impl Extent {
 
 impl Response {
     /// That of a request to which none will come.
-    fn none(moment: Moment) -> Response {
-        let extent = Extent { complete: true, ..Extent::begin(0, moment) };
-        Response { extent, status: Status::default(), head_ns: moment.exit_ns }
+    fn none(timing: CallTiming) -> Response {
+        let extent = MessageExtent { complete: true, ..MessageExtent::begin(0, timing) };
+        Response { extent, status: Status::default(), head_ns: timing.exit_ns }
     }
 
     fn is_none(&self) -> bool {
@@ -94,7 +100,7 @@ impl Span {
 #[derive(Clone, Copy, Debug)]
 pub struct Closing<'a> {
     /// Its end.
-    pub ending: &'a Ending,
+    pub ending: &'a CloseState,
     /// The kernel has bytes that the application did not take.
     pub unread: bool,
     /// Position up to which the other side has acknowledged.
@@ -109,15 +115,15 @@ pub struct Closing<'a> {
 
 /// Something happened to a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum SpanUpdate {
     /// Its first byte was seen.
-    Began(SpanIndex),
+    Started(SpanIndex),
     /// Its request's head is complete.
-    Headed(SpanIndex),
+    HeadParsed(SpanIndex),
     /// Its answer is complete.
-    Answered(SpanIndex),
-    /// Its fate is decided.
-    Finished(SpanIndex),
+    Responded(SpanIndex),
+    /// How it ended is decided.
+    Ended(SpanIndex),
 }
 
 /// The exchanges of one socket.
@@ -129,9 +135,9 @@ pub struct Exchanges {
     /// Requests whose span is not decided, in order.
     open: VecDeque<SpanIndex>,
     /// Answered to a client that may have been gone.
-    doubtful: Vec<SpanIndex>,
+    awaiting_close: Vec<SpanIndex>,
     /// The answer that is being read, before its head says what it is.
-    response: Option<Extent>,
+    response: Option<MessageExtent>,
     /// The span whose answer is being read.
     answering: Option<SpanIndex>,
     /// Answers that came before their requests: two threads of a client may be reported so, and a server may answer before
@@ -177,7 +183,7 @@ impl Exchanges {
             socket,
             side,
             open: VecDeque::new(),
-            doubtful: Vec::new(),
+            awaiting_close: Vec::new(),
             response: None,
             answering: None,
             early: VecDeque::new(),
@@ -203,21 +209,21 @@ impl Exchanges {
         self.side
     }
 
-    /// Takes in a notice about a message. `changes` gets what became of spans.
+    /// Takes in a notice about a message. `updates` gets what became of spans.
     pub fn notice(
         &mut self,
         direction: Direction,
         notice: Notice<'_>,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         match (direction, notice) {
-            (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, changes),
-            (Direction::Requests, Notice::Begin { position, seq, moment }) => {
-                self.request(position, seq, moment, live, closing, changes);
+            (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, updates),
+            (Direction::Requests, Notice::Begin { position, seq, timing }) => {
+                self.request(position, seq, timing, live, closing, updates);
             }
-            (Direction::Requests, Notice::Head { bytes, info, moment }) => {
+            (Direction::Requests, Notice::Head { bytes, info, timing }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
                 span.operation =
@@ -225,18 +231,18 @@ impl Exchanges {
                 self.last_operation = Arc::clone(&span.operation);
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
                 if info.is_some_and(|info| info.unanswered) {
-                    span.response = Some(Response::none(moment));
+                    span.response = Some(Response::none(timing));
                 }
-                changes.push(Change::Headed(index));
+                updates.push(SpanUpdate::HeadParsed(index));
             }
-            (Direction::Requests, Notice::Progress { position, moment }) => {
+            (Direction::Requests, Notice::Progress { position, timing }) => {
                 if let Some(request) = self.last_request(live) {
-                    request.progress(position, moment);
+                    request.progress(position, timing);
                 }
             }
-            (Direction::Requests, Notice::Unplaced { in_message, position, moment }) => {
+            (Direction::Requests, Notice::Unplaced { in_message, position, timing }) => {
                 if !in_message {
-                    self.close_endless(live, closing, changes);
+                    self.close_endless(live, closing, updates);
                     self.understood = false;
                     self.unknown = true;
                 } else {
@@ -244,65 +250,65 @@ impl Exchanges {
                     self.understood &= !self.pipelined;
                     if let Some(request) = self.last_request(live) {
                         request.endless = true;
-                        request.progress(position, moment);
+                        request.progress(position, timing);
                     }
                 }
             }
-            (Direction::Requests, Notice::End { position, body_bytes, moment }) => {
+            (Direction::Requests, Notice::End { position, body_bytes, timing }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.request.complete(position, body_bytes, moment);
+                span.request.complete(position, body_bytes, timing);
                 if span.response.is_some_and(|response| response.is_none()) {
-                    span.response = Some(Response::none(moment));
+                    span.response = Some(Response::none(timing));
                 }
                 if span.answered() {
-                    self.settle(index, live, closing, changes);
+                    self.settle(index, live, closing, updates);
                 }
             }
-            (Direction::Responses, Notice::Begin { position, moment, .. }) => {
-                self.response = Some(Extent::begin(position, moment));
+            (Direction::Responses, Notice::Begin { position, timing, .. }) => {
+                self.response = Some(MessageExtent::begin(position, timing));
                 self.answering = None;
             }
-            (Direction::Responses, Notice::Head { bytes, info, moment }) => {
-                self.response_head(bytes, info, moment, live, closing, changes);
+            (Direction::Responses, Notice::Head { bytes, info, timing }) => {
+                self.response_head(bytes, info, timing, live, closing, updates);
             }
-            (Direction::Responses, Notice::Progress { position, moment }) => {
-                self.response_extent(live, |extent| extent.progress(position, moment));
+            (Direction::Responses, Notice::Progress { position, timing }) => {
+                self.response_extent(live, |extent| extent.progress(position, timing));
             }
-            (Direction::Responses, Notice::Unplaced { in_message, position, moment }) => {
-                self.unplaced_ns = moment.exit_ns;
-                self.unplaced(in_message, position, moment, live);
+            (Direction::Responses, Notice::Unplaced { in_message, position, timing }) => {
+                self.unplaced_ns = timing.exit_ns;
+                self.unplaced(in_message, position, timing, live);
             }
-            (Direction::Requests, Notice::MayEnd { position, moment }) => {
+            (Direction::Requests, Notice::MayEnd { position, timing }) => {
                 if let Some(request) = self.last_request(live) {
                     request.endless = true;
-                    request.progress(position, moment);
+                    request.progress(position, timing);
                 }
             }
-            (Direction::Responses, Notice::MayEnd { position, moment }) => {
+            (Direction::Responses, Notice::MayEnd { position, timing }) => {
                 self.response_extent(live, |extent| {
                     extent.endless = true;
-                    extent.progress(position, moment);
+                    extent.progress(position, timing);
                     extent.may_end = true;
                 });
             }
-            (Direction::Responses, Notice::End { position, body_bytes, moment }) => {
-                self.response_extent(live, |extent| extent.complete(position, body_bytes, moment));
+            (Direction::Responses, Notice::End { position, body_bytes, timing }) => {
+                self.response_extent(live, |extent| extent.complete(position, body_bytes, timing));
                 self.response = None;
                 if let Some(index) = self.answering.take() {
-                    self.answered(index, live, closing, changes);
+                    self.answered(index, live, closing, updates);
                 }
             }
         }
     }
 
     /// A change of state was not seen: the other side may have left before the last answers, which only seemed to be taken.
-    pub fn distrust(&mut self, live: &mut Live) {
+    pub fn invalidate(&mut self, live: &mut OpenSpans) {
         for (index, serial) in self.decided.drain(..) {
             if let Some(span) = live.get_mut(index).filter(|span| span.link.serial == serial)
-                && let Some(fate) = &mut span.fate
+                && let Some(span_end) = &mut span.span_end
             {
-                fate.outcome = Outcome::Lost;
+                span_end.outcome = Outcome::Lost;
             }
         }
     }
@@ -310,24 +316,24 @@ impl Exchanges {
     /// No more will come from this socket: decides what is left.
     pub fn finish(
         &mut self,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        lossy: impl Fn(i64) -> bool,
-        changes: &mut Vec<Change>,
+        had_loss: impl Fn(i64) -> bool,
+        updates: &mut Vec<SpanUpdate>,
     ) {
-        let left: Vec<_> = self.open.drain(..).chain(self.doubtful.drain(..)).collect();
+        let left: Vec<_> = self.open.drain(..).chain(self.awaiting_close.drain(..)).collect();
         for index in left {
             let Some(span) = live.get_mut(index) else { continue };
             // Its answer may be among what was not understood: which of several that wait have one is not known.
             let unplaced = span.response.is_none() && span.unparsed_ns.is_none();
             span.damaged |= unplaced && self.unplaced_ns >= span.start_ns;
             let exchanged = span.exchanged(closing);
-            span.fate = Some(decide(&exchanged, closing.ending, closing.now_ns, lossy(span.start_ns)));
-            changes.push(Change::Finished(index));
+            span.span_end = Some(decide(&exchanged, closing.ending, closing.now_ns, had_loss(span.start_ns)));
+            updates.push(SpanUpdate::Ended(index));
         }
     }
 
-    fn last_request<'a>(&self, live: &'a mut Live) -> Option<&'a mut Extent> {
+    fn last_request<'a>(&self, live: &'a mut OpenSpans) -> Option<&'a mut MessageExtent> {
         let span = live.get_mut(*self.open.back()?)?;
         (!span.request.complete).then_some(&mut span.request)
     }
@@ -336,14 +342,14 @@ impl Exchanges {
         &mut self,
         position: u64,
         seq: u32,
-        moment: Moment,
-        live: &mut Live,
+        timing: CallTiming,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
-        self.close_endless(live, closing, changes);
+        self.close_endless(live, closing, updates);
         let before = self.open.back().and_then(|&index| live.get(index));
-        self.pipelined |= before.is_some_and(|span| span.request.first == moment);
+        self.pipelined |= before.is_some_and(|span| span.request.first == timing);
         if self.open.is_empty() && !self.pipelined {
             self.uncertain = false;
         }
@@ -355,38 +361,38 @@ impl Exchanges {
             side: self.side,
             number: self.requests,
             seq,
-            start_ns: if self.side == Side::Client { moment.enter_ns } else { moment.exit_ns },
+            start_ns: if self.side == Side::Client { timing.enter_ns } else { timing.exit_ns },
             operation: Arc::clone(&self.unread),
-            request: Extent::begin(position, moment),
+            request: MessageExtent::begin(position, timing),
             response: None,
             damaged: self.uncertain,
             unparsed_ns: None,
-            fate: None,
+            span_end: None,
             link: Link::default(),
         };
         let index = live.insert(span);
         if self.open.len() == MAX_OPEN {
-            self.give_up_first(live, closing, changes);
+            self.give_up_first(live, closing, updates);
         }
         self.requests = self.requests.saturating_add(1);
         self.open.push_back(index);
-        changes.push(Change::Began(index));
-        let Some(early) = self.early_for(moment) else { return };
+        updates.push(SpanUpdate::Started(index));
+        let Some(early) = self.early_for(timing) else { return };
         let Some(span) = live.get_mut(index) else { return };
         span.response = Some(early);
         if early.extent.complete {
-            self.answered(index, live, closing, changes);
+            self.answered(index, live, closing, updates);
         } else {
             self.answering = Some(index);
         }
     }
 
     /// The answer that came before the request which this call began to move.
-    fn early_for(&mut self, moment: Moment) -> Option<Response> {
+    fn early_for(&mut self, timing: CallTiming) -> Option<Response> {
         let early = self.early.pop_front()?;
         // A client sends before it takes; a server that answers before it reads does so from the first request on.
         let belongs = match self.side {
-            Side::Client => moment.enter_ns <= early.extent.first.exit_ns,
+            Side::Client => timing.enter_ns <= early.extent.first.exit_ns,
             Side::Server => self.understood,
         };
         if !belongs {
@@ -396,7 +402,7 @@ impl Exchanges {
     }
 
     /// An answer whose end was not seen ended somewhere before the next request, and before what may be one.
-    fn close_endless(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+    fn close_endless(&mut self, live: &mut OpenSpans, closing: &Closing<'_>, updates: &mut Vec<SpanUpdate>) {
         if self.pipelined {
             return;
         }
@@ -406,11 +412,11 @@ impl Exchanges {
             Some(response) if response.extent.endless && !response.extent.complete => {
                 response.extent.complete = true;
                 self.answering = None;
-                self.answered(index, live, closing, changes);
+                self.answered(index, live, closing, updates);
             }
             None if span.unparsed_ns.is_some() => {
                 self.open.pop_front();
-                self.decide(index, live, closing, changes);
+                self.decide(index, live, closing, updates);
             }
             _ => {}
         }
@@ -420,10 +426,10 @@ impl Exchanges {
         &mut self,
         bytes: &[u8],
         info: Option<&HeadInfo>,
-        moment: Moment,
-        live: &mut Live,
+        timing: CallTiming,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         let Some(mut extent) = self.response else { return };
         let status = match info {
@@ -436,7 +442,7 @@ impl Exchanges {
         extent.endless |= info.is_none_or(|info| info.unclear);
         extent.until_close = info.is_some_and(|info| info.until_close);
         extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
-        let response = Response { extent, status, head_ns: moment.exit_ns };
+        let response = Response { extent, status, head_ns: timing.exit_ns };
         self.response = None;
         let answers = info.and_then(|info| info.answers);
         let waiting = self.open.iter().copied().find(|&i| {
@@ -453,7 +459,7 @@ impl Exchanges {
             }
             return;
         };
-        self.close_before(index, answers.is_some(), live, closing, changes);
+        self.close_before(index, answers.is_some(), live, closing, updates);
         if let Some(span) = live.get_mut(index) {
             span.response = Some(response);
             // It may answer a request that was not understood, or missed.
@@ -463,13 +469,13 @@ impl Exchanges {
     }
 
     /// The first request's answer was missed, if it has any.
-    fn give_up_first(&mut self, live: &mut Live, closing: &Closing<'_>, changes: &mut Vec<Change>) {
+    fn give_up_first(&mut self, live: &mut OpenSpans, closing: &Closing<'_>, updates: &mut Vec<SpanUpdate>) {
         let Some(index) = self.open.pop_front() else { return };
         self.answering = self.answering.filter(|&answering| answering != index);
         if let Some(span) = live.get_mut(index) {
             span.damaged = true;
         }
-        self.decide(index, live, closing, changes);
+        self.decide(index, live, closing, updates);
     }
 
     /// An answer whose end was not seen ended somewhere before the next one. `certain`: the next one is that of this span, so
@@ -478,18 +484,18 @@ impl Exchanges {
         &mut self,
         index: SpanIndex,
         certain: bool,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         while let Some(&first) = self.open.front() {
             let Some(span) = live.get_mut(first).filter(|_| first != index) else { return };
             match &mut span.response {
                 Some(response) if response.extent.endless && !response.extent.complete => {
                     response.extent.complete = true;
-                    self.answered(first, live, closing, changes);
+                    self.answered(first, live, closing, updates);
                 }
-                None if certain => self.give_up_first(live, closing, changes),
+                None if certain => self.give_up_first(live, closing, updates),
                 _ => return,
             }
             if self.open.front() == Some(&first) {
@@ -498,7 +504,7 @@ impl Exchanges {
         }
     }
 
-    fn response_extent(&mut self, live: &mut Live, update: impl FnOnce(&mut Extent)) {
+    fn response_extent(&mut self, live: &mut OpenSpans, update: impl FnOnce(&mut MessageExtent)) {
         if let Some(index) = self.answering {
             if let Some(response) = live.get_mut(index).and_then(|span| span.response.as_mut()) {
                 update(&mut response.extent);
@@ -510,18 +516,18 @@ impl Exchanges {
         }
     }
 
-    fn unplaced(&mut self, in_message: bool, position: u64, moment: Moment, live: &mut Live) {
+    fn unplaced(&mut self, in_message: bool, position: u64, timing: CallTiming, live: &mut OpenSpans) {
         // What follows an answer of unknown end after the next request is no more of it.
         let read = self.answering.is_some() || self.response.is_some() || !self.early.is_empty();
         if in_message && read {
             self.response_extent(live, |extent| {
                 extent.endless = true;
-                extent.progress(position, moment);
+                extent.progress(position, timing);
             });
         } else if let Some(span) = self.open.front().and_then(|&index| live.get_mut(index))
             && span.response.is_none()
         {
-            span.unparsed_ns = Some(moment.exit_ns);
+            span.unparsed_ns = Some(timing.exit_ns);
         }
     }
 
@@ -529,17 +535,17 @@ impl Exchanges {
     fn answered(
         &mut self,
         index: SpanIndex,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         let Some(span) = live.get(index) else { return };
         if self.open.len() > 1 && !span.damaged {
             self.pipelined = true;
         }
-        changes.push(Change::Answered(index));
+        updates.push(SpanUpdate::Responded(index));
         if span.request.complete || span.request.endless {
-            self.settle(index, live, closing, changes);
+            self.settle(index, live, closing, updates);
         }
     }
 
@@ -547,29 +553,29 @@ impl Exchanges {
     fn settle(
         &mut self,
         index: SpanIndex,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         self.open.retain(|&open| open != index);
         let Some(span) = live.get(index) else { return };
         if !span.damaged && must_wait(&span.exchanged(closing), closing.ending) {
-            self.doubtful.push(index);
+            self.awaiting_close.push(index);
         } else {
-            self.decide(index, live, closing, changes);
+            self.decide(index, live, closing, updates);
         }
     }
 
     fn decide(
         &mut self,
         index: SpanIndex,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         let Some(span) = live.get_mut(index) else { return };
-        span.fate = Some(decide(&span.exchanged(closing), closing.ending, closing.now_ns, false));
-        changes.push(Change::Finished(index));
+        span.span_end = Some(decide(&span.exchanged(closing), closing.ending, closing.now_ns, false));
+        updates.push(SpanUpdate::Ended(index));
         if !self.pipelined || self.decided.len() == MAX_DECIDED {
             self.decided.pop_front();
         }
@@ -581,9 +587,9 @@ impl Exchanges {
         &mut self,
         direction: Direction,
         messages: bool,
-        live: &mut Live,
+        live: &mut OpenSpans,
         closing: &Closing<'_>,
-        changes: &mut Vec<Change>,
+        updates: &mut Vec<SpanUpdate>,
     ) {
         if !messages {
             // Within one body: only that exchange is touched, and the count stays right.
@@ -601,9 +607,9 @@ impl Exchanges {
         self.early.clear();
         if direction == Direction::Responses && self.open.is_empty() {
             // An answer that lasts until the connection is closed seemed to end before.
-            self.distrust(live);
+            self.invalidate(live);
         }
-        for &index in self.open.iter().chain(&self.doubtful) {
+        for &index in self.open.iter().chain(&self.awaiting_close) {
             if let Some(span) = live.get_mut(index) {
                 span.damaged = true;
             }
@@ -613,7 +619,7 @@ impl Exchanges {
             while self.open.len() > 1 {
                 let Some(index) = self.open.pop_front() else { return };
                 self.answering = self.answering.filter(|&answering| answering != index);
-                self.decide(index, live, closing, changes);
+                self.decide(index, live, closing, updates);
             }
         }
     }

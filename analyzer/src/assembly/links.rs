@@ -13,7 +13,7 @@ use crate::assembly::connections::{SocketIndex, Sockets};
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::side::Side;
-use crate::assembly::span::{Evidence, Live, Parent, Span, SpanIndex, Written};
+use crate::assembly::span::{Evidence, OpenSpans, Parent, Span, SpanIndex, Written};
 use crate::hashing::IntMap;
 
 /// A written client span whose server span may still come: a request may wait long to be accepted.
@@ -32,30 +32,30 @@ pub struct Links {
 
 #[derive(Clone, Copy, Debug)]
 enum At {
-    Live(SpanIndex),
+    Open(SpanIndex),
     Written(Written),
 }
 
 impl Links {
     /// A span began: looks for its other side, and for what its process was doing.
-    /// `lossy` tells whether events of an interval may be missing: then nothing is known of what else a thread did.
+    /// `had_loss` tells whether events of an interval may be missing: then nothing is known of what else a thread did.
     pub fn began(
         &mut self,
         index: SpanIndex,
-        live: &mut Live,
+        live: &mut OpenSpans,
         sockets: &Sockets,
         proxies: &Proxies,
         regimes: &Regimes<'_>,
-        lossy: impl Fn(i64, i64) -> bool,
+        had_loss: impl Fn(i64, i64) -> bool,
     ) {
         let Some(span) = live.get(index) else { return };
         let (socket, seq, side) = (span.socket, span.seq, span.side);
         let caller = span.request.first;
-        self.by_byte.insert((socket, seq), At::Live(index));
+        self.by_byte.insert((socket, seq), At::Open(index));
         let other = sockets.get(socket).peer.and_then(|peer| self.by_byte.get(&(peer, seq)).copied());
         match (side, other) {
-            (Side::Server, Some(At::Live(client))) => attach(index, client, Evidence::Connection, live),
-            (Side::Client, Some(At::Live(server))) => attach(server, index, Evidence::Connection, live),
+            (Side::Server, Some(At::Open(client))) => attach(index, client, Evidence::Connection, live),
+            (Side::Client, Some(At::Open(server))) => attach(server, index, Evidence::Connection, live),
             (Side::Server, Some(At::Written(client))) => {
                 if let Some(span) = live.get_mut(index) {
                     span.link.parent = Parent::Written(client);
@@ -82,7 +82,9 @@ impl Links {
         });
         let (Some(only), None) = (of_thread.next(), of_thread.next()) else { return };
         let alone = in_hand.len() == 1;
-        let Some(server) = live.get_mut(only).filter(|s| !lossy(s.start_ns, caller.exit_ns)) else { return };
+        let Some(server) = live.get_mut(only).filter(|s| !had_loss(s.start_ns, caller.exit_ns)) else {
+            return;
+        };
         let serial = server.link.serial;
         let shown = regimes.is_blocking(caller.process_id, caller.tid, sockets)
             || (alone && is_regular(server, caller.process_id, socket, sockets, regimes));
@@ -92,7 +94,7 @@ impl Links {
     }
 
     /// A request's head is known: looks for a parent by context, then by thread.
-    pub fn headed(&mut self, index: SpanIndex, live: &mut Live) {
+    pub fn headed(&mut self, index: SpanIndex, live: &mut OpenSpans) {
         let Some(span) = live.get(index) else { return };
         if span.side == Side::Server || span.link.evidence.is_some() {
             return;
@@ -113,7 +115,7 @@ impl Links {
     }
 
     /// A server span was answered: nothing that its process does from now on is for it.
-    pub fn answered(&mut self, index: SpanIndex, live: &Live) {
+    pub fn answered(&mut self, index: SpanIndex, live: &OpenSpans) {
         let Some(span) = live.get(index).filter(|span| span.side == Side::Server) else { return };
         let process_id = span.request.first.process_id;
         if let Some(spans) = self.in_flight.get_mut(&process_id) {
@@ -124,8 +126,8 @@ impl Links {
         }
     }
 
-    /// A span's fate is decided.
-    pub fn finished(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
+    /// How a span ended is decided.
+    pub fn finished(&mut self, index: SpanIndex, live: &mut OpenSpans, sockets: &Sockets, proxies: &Proxies) {
         self.answered(index, live);
         if live.get(index).is_some_and(|span| span.side == Side::Client && span.link.evidence.is_none()) {
             self.find_proxied(index, live, sockets, proxies);
@@ -143,7 +145,7 @@ impl Links {
         if awaited {
             self.by_byte.insert(key, At::Written(written));
             self.written.push_back((now_ns.saturating_add(KEEP_NS), key));
-        } else if matches!(self.by_byte.get(&key), Some(At::Live(_))) {
+        } else if matches!(self.by_byte.get(&key), Some(At::Open(_))) {
             self.by_byte.remove(&key);
         }
         while self.written.front().is_some_and(|(until_ns, _)| *until_ns < now_ns) {
@@ -157,13 +159,13 @@ impl Links {
     }
 
     /// The server span at the same byte of the connection that a byte-level proxy copies from.
-    fn find_proxied(&mut self, index: SpanIndex, live: &mut Live, sockets: &Sockets, proxies: &Proxies) {
+    fn find_proxied(&mut self, index: SpanIndex, live: &mut OpenSpans, sockets: &Sockets, proxies: &Proxies) {
         let Some(span) = live.get(index) else { return };
         let Some((from, shift)) = proxies.source(span.socket) else { return };
         let Some(first) = sockets.get(from).first_receive_seq else { return };
         let Some(begin) = span.request.begin.checked_add_signed(shift) else { return };
         let (seq, start_ns) = (first.wrapping_add(begin as u32), span.start_ns);
-        if let Some(&At::Live(server)) = self.by_byte.get(&(from, seq))
+        if let Some(&At::Open(server)) = self.by_byte.get(&(from, seq))
             && live
                 .get(server)
                 .is_some_and(|s| s.side == Side::Server && s.request.begin == begin && s.start_ns <= start_ns)
@@ -172,7 +174,7 @@ impl Links {
         }
     }
 
-    fn find_by_thread(&mut self, index: SpanIndex, live: &mut Live) {
+    fn find_by_thread(&mut self, index: SpanIndex, live: &mut OpenSpans) {
         let Some(span) = live.get_mut(index) else { return };
         let Some((server, serial)) = span.link.candidate.take() else { return };
         let context = span.operation.context;
@@ -217,19 +219,19 @@ fn same_context(server: &Span, client: &Span) -> bool {
 }
 
 /// Makes `parent` the parent of `child`, unless it has one or is itself above it.
-fn attach(child: SpanIndex, parent: SpanIndex, evidence: Evidence, live: &mut Live) {
+fn attach(child: SpanIndex, parent: SpanIndex, evidence: Evidence, live: &mut OpenSpans) {
     let mut above = Some(parent);
     while let Some(index) = above {
         if index == child {
             return;
         }
         above = match live.get(index).map(|span| span.link.parent) {
-            Some(Parent::Live(next)) => Some(next),
+            Some(Parent::Open(next)) => Some(next),
             _ => None,
         };
     }
     let Some(span) = live.get_mut(child).filter(|span| span.link.evidence.is_none()) else { return };
-    span.link.parent = Parent::Live(parent);
+    span.link.parent = Parent::Open(parent);
     span.link.evidence = Some(evidence);
     if let Some(parent) = live.get_mut(parent) {
         parent.link.children.push(child);

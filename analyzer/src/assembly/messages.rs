@@ -6,7 +6,7 @@
 use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, What};
 
 use crate::assembly::side::Side;
-use crate::assembly::streams::{Moment, Piece, Way};
+use crate::assembly::streams::{CallTiming, IoDirection, Piece};
 
 /// Something about a message.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub enum Notice<'a> {
         /// Raw sequence number of it.
         seq: u32,
         /// The call that moved it.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// The head of the message is there, or as much as there will be of it.
     Head {
@@ -27,14 +27,14 @@ pub enum Notice<'a> {
         /// Its bytes.
         bytes: &'a [u8],
         /// When it was complete.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// Bytes of the message up to `position` were moved.
     Progress {
         /// After the last of them.
         position: u64,
         /// The call.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// The message is complete.
     End {
@@ -43,14 +43,14 @@ pub enum Notice<'a> {
         /// Length of the body, where it is known.
         body_bytes: Option<u64>,
         /// The call that moved the last byte.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// The message may be complete with the bytes so far; see [`What::MayEnd`]. More of it takes that back.
     MayEnd {
         /// After its last byte so far.
         position: u64,
         /// The call that moved it.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// Bytes that belong to no message, or to one whose extent is not known.
     Unplaced {
@@ -59,7 +59,7 @@ pub enum Notice<'a> {
         /// After the last of them.
         position: u64,
         /// The call that moved them.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// Calls are missing.
     Gap {
@@ -91,7 +91,7 @@ struct Assembly {
     body: Body,
     body_bytes: u64,
     /// The last call of this direction.
-    last: Moment,
+    last: CallTiming,
 }
 
 /// Where a message begins.
@@ -99,7 +99,7 @@ struct Assembly {
 struct Beginning {
     position: u64,
     seq: u32,
-    moment: Moment,
+    timing: CallTiming,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ struct Data<'a> {
     position: u64,
     seq: u32,
     head: &'a [u8],
-    moment: Moment,
+    timing: CallTiming,
 }
 
 impl Messages {
@@ -148,13 +148,13 @@ impl Messages {
     ) {
         let mut parts = std::mem::take(&mut self.parts);
         match piece {
-            Piece::Data { way, position, seq, length, head, tail, moment } => {
+            Piece::Data { way, position, seq, length, head, tail, timing } => {
                 let direction = self.side.direction(way);
-                let (sent, times_ns) = (way == Way::Out, [moment.enter_ns, moment.exit_ns]);
+                let (sent, times_ns) = (way == IoDirection::Out, [timing.enter_ns, timing.exit_ns]);
                 let memory = &mut memory[direction as usize];
                 let call = Call { length, head, spare: 0, tail, sent, times_ns };
                 self.framing.call(direction, call, memory, &mut parts);
-                let data = Data { position, seq, head, moment };
+                let data = Data { position, seq, head, timing };
                 self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
             }
             Piece::Gap { way, length } => {
@@ -194,7 +194,7 @@ impl Data<'_> {
     /// A message begins at this place of the call.
     fn beginning(&self, offset: u64) -> Beginning {
         let seq = self.seq.wrapping_add(offset.saturating_sub(self.position) as u32);
-        Beginning { position: offset, seq, moment: self.moment }
+        Beginning { position: offset, seq, timing: self.timing }
     }
 }
 
@@ -219,41 +219,41 @@ impl Assembly {
                         self.head.clear();
                     }
                     self.begin();
-                    let Beginning { position, seq, moment } =
+                    let Beginning { position, seq, timing } =
                         before.unwrap_or_else(|| data.beginning(part.offset));
-                    out(Notice::Begin { position, seq, moment });
+                    out(Notice::Begin { position, seq, timing });
                 }
-                What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.moment, out),
+                What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.timing, out),
                 What::MayEnd => {
                     if self.in_message {
-                        out(Notice::MayEnd { position: part.offset, moment: data.moment });
+                        out(Notice::MayEnd { position: part.offset, timing: data.timing });
                     }
                 }
                 What::Lost => {
                     self.may_begin = None;
                     if self.in_head {
-                        self.head_cut(slice(data.head, head_from, at), data.moment, out);
+                        self.head_cut(slice(data.head, head_from, at), data.timing, out);
                     }
                     self.body = Body::Unknown;
                     let in_message = self.in_message;
-                    out(Notice::Unplaced { in_message, position: end, moment: data.moment });
+                    out(Notice::Unplaced { in_message, position: end, timing: data.timing });
                 }
                 What::End { .. } => {
-                    let moment = if at == 0 { self.last } else { data.moment };
-                    self.end(part.offset, moment, out);
+                    let timing = if at == 0 { self.last } else { data.timing };
+                    self.end(part.offset, timing, out);
                 }
                 What::Body => self.body_bytes += part.length,
                 What::Head | What::Secret | What::Framing | What::Tunnel => {}
             }
         }
-        self.last = data.moment;
+        self.last = data.timing;
         if self.in_head || self.may_begin.is_some() {
             self.keep(slice(data.head, head_from, data.head.len()));
         }
         if let Some(last) = parts.last()
             && self.in_message
         {
-            out(Notice::Progress { position: last.offset + last.length, moment: data.moment });
+            out(Notice::Progress { position: last.offset + last.length, timing: data.timing });
         }
     }
 
@@ -263,9 +263,9 @@ impl Assembly {
             match &part.what {
                 What::Begin => {
                     // A start line that was cut, and yet is one.
-                    let Some(Beginning { position, seq, moment }) = self.may_begin.take() else { continue };
+                    let Some(Beginning { position, seq, timing }) = self.may_begin.take() else { continue };
                     self.begin();
-                    out(Notice::Begin { position, seq, moment });
+                    out(Notice::Begin { position, seq, timing });
                 }
                 What::Lost => {
                     self.may_begin = None;
@@ -293,7 +293,13 @@ impl Assembly {
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn head_end(&mut self, info: &HeadInfo, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+    fn head_end(
+        &mut self,
+        info: &HeadInfo,
+        rest: &[u8],
+        timing: CallTiming,
+        out: &mut impl FnMut(Notice<'_>),
+    ) {
         if !self.in_head {
             // The end of a head whose middle was not kept.
             return;
@@ -311,18 +317,18 @@ impl Assembly {
             self.keep(rest);
             &self.head
         };
-        out(Notice::Head { info: Some(info), bytes, moment });
+        out(Notice::Head { info: Some(info), bytes, timing });
         self.head.clear();
     }
 
-    fn head_cut(&mut self, rest: &[u8], moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+    fn head_cut(&mut self, rest: &[u8], timing: CallTiming, out: &mut impl FnMut(Notice<'_>)) {
         self.in_head = false;
         self.keep(rest);
-        out(Notice::Head { info: None, bytes: &self.head, moment });
+        out(Notice::Head { info: None, bytes: &self.head, timing });
         self.head.clear();
     }
 
-    fn end(&mut self, position: u64, moment: Moment, out: &mut impl FnMut(Notice<'_>)) {
+    fn end(&mut self, position: u64, timing: CallTiming, out: &mut impl FnMut(Notice<'_>)) {
         if !self.in_message {
             return;
         }
@@ -334,7 +340,7 @@ impl Assembly {
             Body::Length(length) => Some(length),
             Body::Counted => Some(self.body_bytes),
         };
-        out(Notice::End { position, body_bytes, moment });
+        out(Notice::End { position, body_bytes, timing });
     }
 }
 

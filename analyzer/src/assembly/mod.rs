@@ -1,7 +1,7 @@
 //! A capture in, the derived tables out: one pass over its events in time order.
 //!
-//! Runs the steps, one module each, and holds what is between them: one [`Flow`] a socket that is open, the spans that
-//! are not written yet, and the alarms of flows that wait. Nothing here depends on anything but the capture and the options, so
+//! Runs the steps, one module each, and holds what is between them: one [`SocketPipeline`] a socket that is open, the spans that
+//! are not written yet, and the alarms of pipelines that wait. Nothing here depends on anything but the capture and the options, so
 //! the same capture gives the same rows.
 
 pub mod connections;
@@ -36,13 +36,13 @@ use retrospan_protocols::Memory;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
 use crate::assembly::events::Event;
-use crate::assembly::exchanges::Change;
+use crate::assembly::exchanges::SpanUpdate;
 use crate::assembly::links::Links;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
-use crate::assembly::socket_pipeline::{Flow, Sink};
-use crate::assembly::span::Live;
-use crate::assembly::table_rows::Known;
+use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
+use crate::assembly::span::OpenSpans;
+use crate::assembly::table_rows::RowContext;
 use crate::assembly::traces::Traces;
 use crate::tables::dimensions::{self, ClockStep, Dimensions};
 use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
@@ -119,17 +119,17 @@ pub fn assemble(
     let mut assembly = Assembly {
         sockets: connections::read(capture)?,
         dimensions: dimensions::read(capture)?,
-        flows: Vec::new(),
+        pipelines: Vec::new(),
         alarms: BTreeSet::new(),
-        live: Live::default(),
+        live: OpenSpans::default(),
         memory: Default::default(),
-        changes: Vec::new(),
+        updates: Vec::new(),
         proxies: Proxies::default(),
         connects: Connects::default(),
         links: Links::default(),
         regimes: Regimes::new(capture),
         traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
-        halves: BTreeMap::new(),
+        unpaired: BTreeMap::new(),
         output: Output::new(options, sink),
         summary: Summary::default(),
     };
@@ -147,31 +147,31 @@ pub fn assemble(
 struct Assembly<'a> {
     sockets: Sockets,
     dimensions: Dimensions,
-    flows: Vec<Slot>,
+    pipelines: Vec<Slot>,
     alarms: BTreeSet<(i64, SocketIndex)>,
-    live: Live,
+    live: OpenSpans,
     /// Header lines of the last heads, by direction: those of different connections resemble each other too.
     memory: [Memory; 2],
-    changes: Vec<Change>,
+    updates: Vec<SpanUpdate>,
     proxies: Proxies,
     connects: Connects,
     links: Links,
     regimes: Regimes<'a>,
     traces: Traces,
     /// Ends of connections whose other end is not finished yet.
-    halves: BTreeMap<i64, Box<Flow>>,
+    unpaired: BTreeMap<i64, Box<SocketPipeline>>,
     output: Output<'a>,
     summary: Summary,
 }
 
-/// The flow of a socket.
+/// The pipeline of a socket.
 enum Slot {
     Unseen,
-    Open(Box<Flow>),
+    Open(Box<SocketPipeline>),
     Gone,
 }
 
-/// How soon a flow that waits is looked at again, ns of event time.
+/// How soon a pipeline that waits is looked at again, ns of event time.
 const ALARM_NS: i64 = 5_000_000;
 
 impl Assembly<'_> {
@@ -185,16 +185,16 @@ impl Assembly<'_> {
             return Ok(());
         }
         if let Some(change) = &event.state
-            && let Some(Slot::Open(flow)) = self.flows.get(index as usize)
-            && flow.is_over(change)
+            && let Some(Slot::Open(pipeline)) = self.pipelines.get(index as usize)
+            && pipeline.is_over(change)
         {
             self.close(index, event.boot_ns)?;
-            let flow = Flow::reborn(index, &self.sockets, event.boot_ns, change);
-            self.flows[index as usize] = Slot::Open(Box::new(flow));
+            let pipeline = SocketPipeline::reborn(index, &self.sockets, event.boot_ns, change);
+            self.pipelines[index as usize] = Slot::Open(Box::new(pipeline));
         }
-        let Some((flow, mut sink)) = self.flow(index, event.boot_ns) else { return Ok(()) };
-        let waits = flow.event(event, &mut sink);
-        let gone_ns = flow.gone_ns();
+        let Some((pipeline, mut sink)) = self.pipeline(index, event.boot_ns) else { return Ok(()) };
+        let waits = pipeline.event(event, &mut sink);
+        let gone_ns = pipeline.gone_ns();
         if waits {
             self.alarms.insert((event.boot_ns + ALARM_NS, index));
         } else if let Some(gone_ns) = gone_ns {
@@ -214,9 +214,9 @@ impl Assembly<'_> {
     }
 
     fn alarm(&mut self, now_ns: i64, index: SocketIndex) -> Result<(), AssembleError> {
-        let Some((flow, mut sink)) = self.flow(index, now_ns) else { return Ok(()) };
-        let waits = flow.tick(now_ns, &mut sink);
-        let gone_ns = flow.gone_ns();
+        let Some((pipeline, mut sink)) = self.pipeline(index, now_ns) else { return Ok(()) };
+        let waits = pipeline.tick(now_ns, &mut sink);
+        let gone_ns = pipeline.gone_ns();
         self.apply(now_ns);
         if gone_ns.is_some_and(|gone_ns| gone_ns <= now_ns) {
             return self.close(index, now_ns);
@@ -230,37 +230,37 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// The flow of a socket, new where this is its first event; None where it was closed already.
-    fn flow(&mut self, index: SocketIndex, now_ns: i64) -> Option<(&mut Flow, Sink<'_>)> {
+    /// The pipeline of a socket, new where this is its first event; None where it was closed already.
+    fn pipeline(&mut self, index: SocketIndex, now_ns: i64) -> Option<(&mut SocketPipeline, Sink<'_>)> {
         let place = index as usize;
-        if place >= self.flows.len() {
-            self.flows.resize_with(place + 1, || Slot::Unseen);
+        if place >= self.pipelines.len() {
+            self.pipelines.resize_with(place + 1, || Slot::Unseen);
         }
-        let slot = &mut self.flows[place];
+        let slot = &mut self.pipelines[place];
         if matches!(slot, Slot::Unseen) {
-            *slot = Slot::Open(Box::new(Flow::new(index, &self.sockets, now_ns)));
+            *slot = Slot::Open(Box::new(SocketPipeline::new(index, &self.sockets, now_ns)));
         }
-        let Slot::Open(flow) = slot else { return None };
-        let (live, changes, memory) = (&mut self.live, &mut self.changes, &mut self.memory);
-        Some((flow, Sink { live, changes, dimensions: &self.dimensions, memory }))
+        let Slot::Open(pipeline) = slot else { return None };
+        let (live, updates, memory) = (&mut self.live, &mut self.updates, &mut self.memory);
+        Some((pipeline, Sink { live, updates, dimensions: &self.dimensions, memory }))
     }
 
     /// Tells the later steps what became of spans.
     fn apply(&mut self, now_ns: i64) {
-        for change in self.changes.drain(..) {
+        for change in self.updates.drain(..) {
             match change {
-                Change::Began(span) => {
-                    let lossy = |from_ns, to_ns| self.dimensions.lossy(from_ns, to_ns);
+                SpanUpdate::Started(span) => {
+                    let had_loss = |from_ns, to_ns| self.dimensions.had_loss(from_ns, to_ns);
                     let (sockets, proxies) = (&self.sockets, &self.proxies);
-                    self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, lossy);
+                    self.links.began(span, &mut self.live, sockets, proxies, &self.regimes, had_loss);
                     self.connects.linked(span, false, &self.live, &self.sockets);
                 }
-                Change::Headed(span) => {
+                SpanUpdate::HeadParsed(span) => {
                     self.links.headed(span, &mut self.live);
                     self.connects.linked(span, false, &self.live, &self.sockets);
                 }
-                Change::Answered(span) => self.links.answered(span, &self.live),
-                Change::Finished(span) => {
+                SpanUpdate::Responded(span) => self.links.answered(span, &self.live),
+                SpanUpdate::Ended(span) => {
                     self.links.finished(span, &mut self.live, &self.sockets, &self.proxies);
                     self.connects.linked(span, true, &self.live, &self.sockets);
                     self.traces.finished(span, now_ns);
@@ -271,41 +271,41 @@ impl Assembly<'_> {
 
     /// A socket is gone.
     fn close(&mut self, index: SocketIndex, now_ns: i64) -> Result<(), AssembleError> {
-        let Some(slot) = self.flows.get_mut(index as usize) else { return Ok(()) };
+        let Some(slot) = self.pipelines.get_mut(index as usize) else { return Ok(()) };
         if !matches!(slot, Slot::Open(_)) {
             return Ok(());
         }
-        let Slot::Open(mut flow) = std::mem::replace(slot, Slot::Gone) else { return Ok(()) };
+        let Slot::Open(mut pipeline) = std::mem::replace(slot, Slot::Gone) else { return Ok(()) };
         let dimensions = &self.dimensions;
         let (peer, connection_id) = (self.sockets.get(index).peer, self.sockets.get(index).connection_id);
-        let other = match peer.and_then(|peer| self.flows.get(peer as usize)) {
+        let other = match peer.and_then(|peer| self.pipelines.get(peer as usize)) {
             Some(Slot::Open(other)) => Some(other),
-            _ => self.halves.get(&connection_id),
+            _ => self.unpaired.get(&connection_id),
         };
-        let (live, changes, memory) = (&mut self.live, &mut self.changes, &mut self.memory);
-        let mut sink = Sink { live, changes, dimensions, memory };
-        let lossy = |start_ns| dimensions.lossy(start_ns, now_ns);
-        flow.finish(now_ns, other.map(|other| &**other), lossy, &mut sink);
+        let (live, updates, memory) = (&mut self.live, &mut self.updates, &mut self.memory);
+        let mut sink = Sink { live, updates, dimensions, memory };
+        let had_loss = |start_ns| dimensions.had_loss(start_ns, now_ns);
+        pipeline.finish(now_ns, other.map(|other| &**other), had_loss, &mut sink);
         self.apply(now_ns);
         self.proxies.closed(index);
-        self.summary.missing_bytes += flow.missing_bytes;
-        match self.halves.remove(&connection_id) {
-            Some(other) => self.connection(&[&other, &flow], now_ns),
+        self.summary.missing_bytes += pipeline.missing_bytes;
+        match self.unpaired.remove(&connection_id) {
+            Some(other) => self.connection(&[&other, &pipeline], now_ns),
             None if peer.is_some() => {
-                self.halves.insert(connection_id, flow);
+                self.unpaired.insert(connection_id, pipeline);
                 Ok(())
             }
-            None => self.connection(&[&flow], now_ns),
+            None => self.connection(&[&pipeline], now_ns),
         }
     }
 
     /// A connection is over, with all ends that were recorded.
-    fn connection(&mut self, ends: &[&Flow], now_ns: i64) -> Result<(), AssembleError> {
+    fn connection(&mut self, ends: &[&SocketPipeline], now_ns: i64) -> Result<(), AssembleError> {
         for end in ends {
             self.connects.over(end.socket, self.traces.written_ns(now_ns));
         }
-        let known = Known { sockets: &self.sockets, dimensions: &self.dimensions };
-        table_rows::connection(&mut self.output.connections, ends, known);
+        let context = RowContext { sockets: &self.sockets, dimensions: &self.dimensions };
+        table_rows::connection(&mut self.output.connections, ends, context);
         self.summary.connections += 1;
         self.output.flush(false)
     }
@@ -313,13 +313,13 @@ impl Assembly<'_> {
     /// Writes what cannot change any more.
     fn write(&mut self, now_ns: i64) -> Result<(), AssembleError> {
         let Assembly { traces, live, links, connects, sockets, dimensions, output, summary, .. } = self;
-        let known = Known { sockets, dimensions };
+        let context = RowContext { sockets, dimensions };
         traces.settle(now_ns, live, links, connects, sockets, |finished| {
-            let labels = table_rows::span(&mut output.spans, finished, known);
+            let labels = table_rows::span(&mut output.spans, finished, context);
             summary.spans += 1;
             if let Some(messages) = &mut output.messages {
                 summary.messages += 1 + u64::from(finished.span.response.is_some());
-                table_rows::messages(messages, finished, known);
+                table_rows::messages(messages, finished, context);
             }
             output.flush(false)?;
             Ok::<_, AssembleError>(labels)
@@ -336,10 +336,10 @@ impl Assembly<'_> {
     fn finish(mut self, end_ns: i64) -> Result<Summary, AssembleError> {
         self.pass_time(end_ns)?;
         self.alarms.clear();
-        for index in 0..self.flows.len() as SocketIndex {
+        for index in 0..self.pipelines.len() as SocketIndex {
             self.close(index, end_ns)?;
         }
-        for (_, half) in std::mem::take(&mut self.halves) {
+        for (_, half) in std::mem::take(&mut self.unpaired) {
             self.connection(&[&half], end_ns)?;
         }
         self.write(i64::MAX)?;

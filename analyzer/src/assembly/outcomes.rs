@@ -13,12 +13,12 @@ use retrospan_protocols::Status;
 
 use crate::assembly::events::StateChange;
 use crate::assembly::side::Side;
-use crate::assembly::streams::Moment;
+use crate::assembly::streams::CallTiming;
 use crate::tables::outcome::Outcome;
 
 /// What is known of a socket's end. Times are boot time ns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ending {
+pub struct CloseState {
     /// FIN sent.
     pub fin_out_ns: Option<i64>,
     /// FIN arrived.
@@ -37,7 +37,7 @@ pub struct Ending {
     pub closed: Option<Closed>,
     /// A call failed because the other side had reset the connection.
     pub reset_seen_ns: Option<i64>,
-    /// The application was told that nothing more comes; see [`Ending::end_taken`].
+    /// The application was told that nothing more comes; see [`CloseState::end_taken`].
     pub end_taken: bool,
     /// Shut down for receiving: then it is told so at any time.
     pub deaf: bool,
@@ -61,7 +61,7 @@ pub struct Closed {
 /// A FIN this near to a call of close is its, ns.
 const NEAR_NS: i64 = 1_000_000;
 
-impl Ending {
+impl CloseState {
     /// Takes in a `state` row.
     pub fn change(&mut self, ns: i64, change: &StateChange) {
         // A socket of which no row was seen was open, or opens.
@@ -115,12 +115,12 @@ impl Ending {
 
     /// This side left for good, not only its sending half. A FIN that no call explains is that of a process that ended, unless
     /// the call of shutdown may be among what was lost.
-    fn gave_up(&self, lossy: bool) -> bool {
+    fn gave_up(&self, had_loss: bool) -> bool {
         match self.fin_out_ns {
             Some(_) if self.half_closed_ns.is_some() => {
-                self.closed.is_some() || (self.close_called_ns.is_some() && !lossy)
+                self.closed.is_some() || (self.close_called_ns.is_some() && !had_loss)
             }
-            Some(_) => self.closed_by_call || !lossy,
+            Some(_) => self.closed_by_call || !had_loss,
             None => self.reset_out_ns().is_some(),
         }
     }
@@ -166,7 +166,7 @@ impl Ending {
 #[derive(Clone, Copy, Debug)]
 pub struct Other<'a> {
     /// Its end.
-    pub ending: &'a Ending,
+    pub ending: &'a CloseState,
     /// Bytes that it has sent.
     pub sent: Option<u64>,
     /// Bytes that its application has taken.
@@ -181,7 +181,7 @@ pub struct Exchanged<'a> {
     /// Begin of the span, ns.
     pub start_ns: i64,
     /// The last call that moved bytes of it.
-    pub last: Moment,
+    pub last: CallTiming,
     /// Events of it are missing.
     pub damaged: bool,
     /// Answering bytes that no parser took came last at.
@@ -208,7 +208,7 @@ pub struct Answer {
     /// When the head was complete, ns.
     pub head_ns: i64,
     /// Call that moved the last byte so far.
-    pub last: Moment,
+    pub last: CallTiming,
     /// Position after that byte.
     pub end: u64,
     /// What is known of where it ends.
@@ -233,7 +233,7 @@ pub enum Length {
 
 /// The end of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub struct SpanEnd {
     /// When, boot time ns.
     pub end_ns: i64,
     /// How.
@@ -250,12 +250,12 @@ pub struct Fate {
 const QUIET_NS: i64 = 100_000_000;
 
 /// Whether a complete answer may yet turn out to have gone to a client that was gone.
-pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
+pub fn must_wait(x: &Exchanged<'_>, ending: &CloseState) -> bool {
     x.side == Side::Server
         && x.answer.is_some_and(|a| ending.other_left_ns().is_some_and(|left| left < a.last.exit_ns))
 }
 
-/// Decides. `cut_ns`: the recording ended then, and the socket with it, if it had not ended before. `lossy`: events
+/// Decides. `cut_ns`: the recording ended then, and the socket with it, if it had not ended before. `had_loss`: events
 /// may have been lost since the span began.
 ///
 /// The rules, in order; the first that applies decides. What each outcome needs as proof is in docs/method.md.
@@ -275,42 +275,48 @@ pub fn must_wait(x: &Exchanged<'_>, ending: &Ending) -> bool {
 /// | owed | somebody is proven to have left first | `client_closed`, `server_closed`, `reset` |
 /// | owed | the client's FIN may have been a half-close | `timeout_cut`, after losses `lost` |
 /// | owed | nobody left | `timeout_cut`, after losses `lost` |
-pub fn decide(x: &Exchanged<'_>, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+pub fn decide(x: &Exchanged<'_>, ending: &CloseState, cut_ns: i64, had_loss: bool) -> SpanEnd {
     if x.damaged {
-        return fate(x, Outcome::Lost, x.last.exit_ns);
+        return span_end(x, Outcome::Lost, x.last.exit_ns);
     }
     let length = x.answer.map_or(Length::Owed, |answer| answer.length);
     if let (Some(answer), Length::Whole) = (x.answer, length) {
         return match x.side {
             Side::Client => answered(x, &answer),
-            Side::Server => answered_to_whom(x, &answer, ending, cut_ns, lossy),
+            Side::Server => answered_to_whom(x, &answer, ending, cut_ns, had_loss),
         };
     }
     if let Some(ns) = x.unparsed_ns {
-        return fate(x, Outcome::Unparsed, ns);
+        return span_end(x, Outcome::Unparsed, ns);
     }
-    if ending.is_holey() || (lossy && !x.counted) {
-        return fate(x, Outcome::Lost, x.last.exit_ns);
+    if ending.is_holey() || (had_loss && !x.counted) {
+        return span_end(x, Outcome::Lost, x.last.exit_ns);
     }
     match (x.answer, length) {
         (Some(answer), Length::Unknown { may_end }) => {
-            if ended_by_evidence(x, &answer, may_end, ending, cut_ns, lossy) {
+            if ended_by_evidence(x, &answer, may_end, ending, cut_ns, had_loss) {
                 answered(x, &answer)
             } else {
-                fate(x, Outcome::Lost, answer.last.exit_ns)
+                span_end(x, Outcome::Lost, answer.last.exit_ns)
             }
         }
-        (Some(answer), Length::UntilClose) => until_close(x, &answer, ending, cut_ns, lossy),
-        _ => unanswered(x, Left::first(x, ending, lossy), cut_ns, lossy),
+        (Some(answer), Length::UntilClose) => until_close(x, &answer, ending, cut_ns, had_loss),
+        _ => unanswered(x, Left::first(x, ending, had_loss), cut_ns, had_loss),
     }
 }
 
-fn answered(x: &Exchanged<'_>, answer: &Answer) -> Fate {
-    fate(x, if answer.failed { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
+fn answered(x: &Exchanged<'_>, answer: &Answer) -> SpanEnd {
+    span_end(x, if answer.failed { Outcome::Error } else { Outcome::Ok }, answer.last.exit_ns)
 }
 
 /// The answering side wrote all of its answer. Was there anybody left to take it?
-fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
+fn answered_to_whom(
+    x: &Exchanged<'_>,
+    answer: &Answer,
+    ending: &CloseState,
+    cut_ns: i64,
+    had_loss: bool,
+) -> SpanEnd {
     let Some(left_ns) = ending.other_left_ns().filter(|&left| left < answer.last.exit_ns) else {
         return answered(x, answer);
     };
@@ -320,16 +326,16 @@ fn answered_to_whom(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns:
         return answered(x, answer);
     }
     match ending.closed {
-        _ if ending.is_holey() => fate(x, Outcome::Lost, answer.last.exit_ns),
+        _ if ending.is_holey() => span_end(x, Outcome::Lost, answer.last.exit_ns),
         Some(closed) if x.acknowledged && (closed.sk_err == 0 || during_last_call) => answered(x, answer),
         // Its kernel took all of it, then it reset: what its application took is not known.
         Some(_) if x.acknowledged && ending.fin_in_ns.is_some() && x.other.is_none() => {
-            fate(x, Outcome::Lost, answer.last.exit_ns)
+            span_end(x, Outcome::Lost, answer.last.exit_ns)
         }
-        Some(_) => fate(x, Outcome::ClientClosed, left_ns),
+        Some(_) => span_end(x, Outcome::ClientClosed, left_ns),
         None if during_last_call => answered(x, answer),
-        None if x.other_gave_up(lossy) => fate(x, Outcome::ClientClosed, left_ns),
-        None => not_known(x, cut_ns, lossy),
+        None if x.other_gave_up(had_loss) => span_end(x, Outcome::ClientClosed, left_ns),
+        None => not_known(x, cut_ns, had_loss),
     }
 }
 
@@ -339,16 +345,16 @@ fn ended_by_evidence(
     x: &Exchanged<'_>,
     answer: &Answer,
     may_end: bool,
-    ending: &Ending,
+    ending: &CloseState,
     cut_ns: i64,
-    lossy: bool,
+    had_loss: bool,
 ) -> bool {
     let fin_ns = [ending.fin_in_ns, ending.fin_out_ns].into_iter().flatten().min();
     let over_ns = [fin_ns, ending.closed.map(|c| c.ns), ending.reset_seen_ns].into_iter().flatten().min();
     let in_order = over_ns.is_some() && over_ns == fin_ns;
     let quiet_ns = over_ns.unwrap_or(cut_ns) - answer.last.exit_ns;
     // Without a row of its end nobody counted what may have come since.
-    let counted = over_ns.is_some() || !lossy;
+    let counted = over_ns.is_some() || !had_loss;
     let taken = match x.side {
         Side::Client => !x.unread && !x.more_was_sent(answer),
         Side::Server if over_ns.is_some() => x.acknowledged || x.other_took(answer),
@@ -358,9 +364,15 @@ fn ended_by_evidence(
 }
 
 /// The answer lasts until the answering side's FIN, which did not come.
-fn until_close(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64, lossy: bool) -> Fate {
-    let left = Left::first(x, ending, lossy);
-    let Left::Client { ns, .. } = left else { return unanswered(x, left, cut_ns, lossy) };
+fn until_close(
+    x: &Exchanged<'_>,
+    answer: &Answer,
+    ending: &CloseState,
+    cut_ns: i64,
+    had_loss: bool,
+) -> SpanEnd {
+    let left = Left::first(x, ending, had_loss);
+    let Left::Client { ns, .. } = left else { return unanswered(x, left, cut_ns, had_loss) };
     let (more, nothing_more) = match x.side {
         Side::Client => {
             let server_closed = x.other.is_some_and(|other| other.ending.closed.is_some());
@@ -375,27 +387,31 @@ fn until_close(x: &Exchanged<'_>, answer: &Answer, ending: &Ending, cut_ns: i64,
         }
     };
     if more {
-        unanswered(x, left, cut_ns, lossy)
+        unanswered(x, left, cut_ns, had_loss)
     } else if nothing_more {
         answered(x, answer)
     } else {
-        fate(x, Outcome::Lost, answer.last.exit_ns)
+        span_end(x, Outcome::Lost, answer.last.exit_ns)
     }
 }
 
 /// An answer is owed.
-fn unanswered(x: &Exchanged<'_>, left: Left, cut_ns: i64, lossy: bool) -> Fate {
+fn unanswered(x: &Exchanged<'_>, left: Left, cut_ns: i64, had_loss: bool) -> SpanEnd {
     match left {
-        Left::Client { ns, proven: true } => fate(x, Outcome::ClientClosed, ns),
-        Left::Client { proven: false, .. } | Left::Nobody => not_known(x, cut_ns, lossy),
-        Left::Server { ns } => fate(x, Outcome::ServerClosed, ns),
-        Left::Broken { ns } => fate(x, Outcome::Reset, ns),
+        Left::Client { ns, proven: true } => span_end(x, Outcome::ClientClosed, ns),
+        Left::Client { proven: false, .. } | Left::Nobody => not_known(x, cut_ns, had_loss),
+        Left::Server { ns } => span_end(x, Outcome::ServerClosed, ns),
+        Left::Broken { ns } => span_end(x, Outcome::Reset, ns),
     }
 }
 
 /// The recording ended before it was known how the exchange ends.
-fn not_known(x: &Exchanged<'_>, cut_ns: i64, lossy: bool) -> Fate {
-    if lossy { fate(x, Outcome::Lost, x.last.exit_ns) } else { fate(x, Outcome::TimeoutCut, cut_ns) }
+fn not_known(x: &Exchanged<'_>, cut_ns: i64, had_loss: bool) -> SpanEnd {
+    if had_loss {
+        span_end(x, Outcome::Lost, x.last.exit_ns)
+    } else {
+        span_end(x, Outcome::TimeoutCut, cut_ns)
+    }
 }
 
 /// Who ended an exchange whose answer was not whole.
@@ -413,10 +429,10 @@ enum Left {
 
 impl Left {
     /// Whoever was first, as this side's socket has it.
-    fn first(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> Left {
+    fn first(x: &Exchanged<'_>, ending: &CloseState, had_loss: bool) -> Left {
         let (client, server_ns, reset_ns) = match x.side {
             Side::Client => (
-                ending.left_ns().filter(|_| !still_takes(x, ending)).map(|ns| (ns, ending.gave_up(lossy))),
+                ending.left_ns().filter(|_| !still_takes(x, ending)).map(|ns| (ns, ending.gave_up(had_loss))),
                 ending.other_fin_ns().filter(|_| !x.unread),
                 ending.reset_in_ns(),
             ),
@@ -424,7 +440,7 @@ impl Left {
                 ending
                     .other_left_ns()
                     .filter(|_| !was_taken(x, ending) && !x.other_waits())
-                    .map(|ns| (ns, proven_by_server(x, ending, lossy))),
+                    .map(|ns| (ns, proven_by_server(x, ending, had_loss))),
                 ending.fin_out_ns,
                 ending.reset_out_ns(),
             ),
@@ -442,11 +458,11 @@ impl Left {
 
 /// The server's socket shows that the client left: by RST, by the other end's own record, or by what became of the socket after
 /// the FIN. As long as it has not ended the client may only have shut down its sending half.
-fn proven_by_server(x: &Exchanged<'_>, ending: &Ending, lossy: bool) -> bool {
+fn proven_by_server(x: &Exchanged<'_>, ending: &CloseState, had_loss: bool) -> bool {
     ending.fin_in_ns.is_none()
         || ending.closed.is_some()
         || ending.reset_seen_ns.is_some()
-        || x.other_gave_up(lossy)
+        || x.other_gave_up(had_loss)
 }
 
 impl Exchanged<'_> {
@@ -456,11 +472,11 @@ impl Exchanged<'_> {
     }
 
     /// The other end left for good, by its own record.
-    fn other_gave_up(&self, lossy: bool) -> bool {
+    fn other_gave_up(&self, had_loss: bool) -> bool {
         self.other.is_some_and(|other| {
             // Who only shut down its sending half may have waited until this side's FIN.
             let waited = other.ending.half_closed_ns.is_some() && other.ending.other_fin_ns().is_some();
-            other.ending.gave_up(lossy) && !waited
+            other.ending.gave_up(had_loss) && !waited
         })
     }
 
@@ -479,7 +495,7 @@ impl Exchanged<'_> {
 }
 
 /// This client has sent FIN, and yet takes what comes: it waits, or took bytes until the other side's FIN.
-fn still_takes(x: &Exchanged<'_>, ending: &Ending) -> bool {
+fn still_takes(x: &Exchanged<'_>, ending: &CloseState) -> bool {
     let Some(fin_ns) = ending.fin_out_ns.filter(|_| ending.half_closed_ns.is_some()) else { return false };
     let before_close = |ns: i64| ending.close_called_ns.is_none_or(|called_ns| ns <= called_ns);
     match ending.other_fin_ns() {
@@ -489,24 +505,29 @@ fn still_takes(x: &Exchanged<'_>, ending: &Ending) -> bool {
 }
 
 /// The client has sent FIN, and yet took all that it was sent until this side's FIN.
-fn was_taken(x: &Exchanged<'_>, ending: &Ending) -> bool {
+fn was_taken(x: &Exchanged<'_>, ending: &CloseState) -> bool {
     let in_order = ending.closed.is_some_and(|closed| closed.sk_err == 0) && ending.reset_seen_ns.is_none();
     let (Some(fin_ns), Some(answer)) = (ending.fin_in_ns, x.answer) else { return false };
     in_order && x.acknowledged && answer.last.exit_ns > fin_ns && ending.fin_out_ns.is_some()
 }
 
 /// Puts the answer before or after the end.
-fn fate(x: &Exchanged<'_>, outcome: Outcome, end_ns: i64) -> Fate {
+fn span_end(x: &Exchanged<'_>, outcome: Outcome, end_ns: i64) -> SpanEnd {
     let end_ns = end_ns.max(x.start_ns);
-    let mut fate =
-        Fate { end_ns, outcome, status: Status::default(), late_status: Status::default(), late_at_ns: None };
+    let mut span_end = SpanEnd {
+        end_ns,
+        outcome,
+        status: Status::default(),
+        late_status: Status::default(),
+        late_at_ns: None,
+    };
     match x.answer {
         Some(answer) if outcome == Outcome::ClientClosed && answer.head_ns > end_ns => {
-            fate.late_status = answer.status;
-            fate.late_at_ns = Some(answer.last.exit_ns);
+            span_end.late_status = answer.status;
+            span_end.late_at_ns = Some(answer.last.exit_ns);
         }
-        Some(answer) => fate.status = answer.status,
+        Some(answer) => span_end.status = answer.status,
         None => {}
     }
-    fate
+    span_end
 }

@@ -12,7 +12,7 @@ use retrospan_formats::event::{Kind, flags};
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
-use crate::assembly::streams::Way;
+use crate::assembly::streams::IoDirection;
 use crate::hashing::IntMap;
 
 /// Connections of byte-level proxies.
@@ -49,22 +49,22 @@ struct Thread {
 struct Received {
     from: SocketIndex,
     length: u64,
-    known: Known,
+    prefix: PayloadPrefix,
 }
 
 /// The first bytes of a call.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct PayloadPrefix {
     bytes: [u8; COMPARED_BYTES],
     length: u8,
 }
 
-impl Known {
-    fn of(bytes: &[u8]) -> Known {
+impl PayloadPrefix {
+    fn of(bytes: &[u8]) -> PayloadPrefix {
         let length = bytes.len().min(COMPARED_BYTES);
-        let mut known = Known { bytes: [0; COMPARED_BYTES], length: length as u8 };
-        known.bytes[..length].copy_from_slice(&bytes[..length]);
-        known
+        let mut prefix = PayloadPrefix { bytes: [0; COMPARED_BYTES], length: length as u8 };
+        prefix.bytes[..length].copy_from_slice(&bytes[..length]);
+        prefix
     }
 
     fn get(&self) -> &[u8] {
@@ -106,7 +106,7 @@ struct Copying {
     received: u64,
     sent: u64,
     /// First bytes of what was received, by position, as far as it was not sent yet.
-    chunks: VecDeque<(u64, Known)>,
+    chunks: VecDeque<(u64, PayloadPrefix)>,
 }
 
 /// Bytes of each call that are compared.
@@ -156,7 +156,8 @@ impl Proxies {
     /// The accepted connection whose bytes are sent on this one, and how much further a byte stands there.
     pub fn source(&self, opened: SocketIndex) -> Option<(SocketIndex, i64)> {
         let pair = self.pairs.get(&opened)?;
-        let shift = self.preamble(pair.accepted, Way::In) as i64 - self.preamble(opened, Way::Out) as i64;
+        let shift = self.preamble(pair.accepted, IoDirection::In) as i64
+            - self.preamble(opened, IoDirection::Out) as i64;
         (pair.state == Belief::Believed).then_some((pair.accepted, shift))
     }
 
@@ -203,7 +204,7 @@ impl Proxies {
     }
 
     fn receive(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
-        let moved = self.moved(socket, event, Way::In, sockets);
+        let moved = self.moved(socket, event, IoDirection::In, sockets);
         let pair = self.pair(socket).map(|(pair, accepted)| {
             let copying = if accepted { &mut pair.there } else { &mut pair.back };
             (copying.receive(&moved), accepted && pair.state == Belief::Candidate)
@@ -233,8 +234,8 @@ impl Proxies {
                 thread.received.pop_front();
             }
         }
-        let known = Known::of(known(event));
-        thread.last = Some(Received { from: socket, length: event.done_bytes, known });
+        let prefix = PayloadPrefix::of(known(event));
+        thread.last = Some(Received { from: socket, length: event.done_bytes, prefix });
     }
 
     fn send(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
@@ -243,7 +244,7 @@ impl Proxies {
             // Where it was an accepted connection, this is an answer to what was not passed on.
             self.fresh.remove(&socket);
         }
-        let moved = self.moved(socket, event, Way::Out, sockets);
+        let moved = self.moved(socket, event, IoDirection::Out, sockets);
         let Some((pair, accepted)) = self.pair(socket) else {
             if sockets.get(socket).role == Role::Client && from_start(socket, sockets) {
                 self.find_source(socket, &moved, event.process_id);
@@ -297,7 +298,7 @@ impl Proxies {
         let mut sources = all.iter().copied().filter(|socket| {
             (candidates || !self.opened_for.contains_key(socket))
                 && self.fresh.get(socket).is_some_and(|copying| {
-                    copying.received >= moved.length && copying.same_bytes(0, moved.known)
+                    copying.received >= moved.length && copying.same_bytes(0, moved.prefix)
                 })
         });
         match (sources.next(), sources.next()) {
@@ -310,14 +311,14 @@ impl Proxies {
     /// The first bytes of a connection leave: they are those of the only connection that brought them, if they are all that
     /// it brought.
     fn find_source(&mut self, opened: SocketIndex, moved: &Moved<'_>, process_id: i64) {
-        let is_telling = || moved.known.iter().filter(|&&byte| byte != b'*').count() >= TELLING_BYTES;
+        let is_telling = || moved.prefix.iter().filter(|&&byte| byte != b'*').count() >= TELLING_BYTES;
         if self.fresh.is_empty() || !moved.is_at(0) || !is_telling() {
             return;
         }
         let Sources::One(accepted) = self.sources(moved, process_id, true) else { return };
         let proves = |copying: &Copying| {
-            let known = copying.chunks.front().map_or(0, |(_, known)| known.get().len());
-            copying.received == moved.length && known >= TELLING_BYTES
+            let prefix = copying.chunks.front().map_or(0, |(_, prefix)| prefix.get().len());
+            copying.received == moved.length && prefix >= TELLING_BYTES
         };
         if !self.fresh.get(&accepted).is_some_and(proves) {
             return;
@@ -348,12 +349,12 @@ impl Proxies {
         &mut self,
         socket: SocketIndex,
         event: &Event<'a>,
-        way: Way,
+        way: IoDirection,
         sockets: &Sockets,
     ) -> Moved<'a> {
         let first = match way {
-            Way::In => sockets.get(socket).first_receive_seq,
-            Way::Out => sockets.get(socket).first_send_seq,
+            IoDirection::In => sockets.get(socket).first_receive_seq,
+            IoDirection::Out => sockets.get(socket).first_send_seq,
         };
         let certain = event.flags & flags::OFFSET_UNCERTAIN == 0;
         let at = event.tcp_seq.zip(first).filter(|_| certain).map(|(seq, first)| seq.wrapping_sub(first));
@@ -365,16 +366,16 @@ impl Proxies {
         }
         let preamble = self.preamble(socket, way);
         let skipped = if at == Some(0) { preamble.min(event.done_bytes) } else { 0 };
-        let known = head.get(skipped as usize..).unwrap_or_default();
+        let prefix = head.get(skipped as usize..).unwrap_or_default();
         Moved {
             at: at.map(|at| if skipped > 0 { 0 } else { at.wrapping_sub(preamble as u32) }),
             length: event.done_bytes - skipped,
-            known: &known[..known.len().min(COMPARED_BYTES)],
+            prefix: &prefix[..prefix.len().min(COMPARED_BYTES)],
         }
     }
 
     /// Length of the PROXY protocol header in front of a stream.
-    fn preamble(&self, socket: SocketIndex, way: Way) -> u64 {
+    fn preamble(&self, socket: SocketIndex, way: IoDirection) -> u64 {
         let preambles = &self.preambles[way as usize];
         if preambles.is_empty() { 0 } else { preambles.get(&socket).copied().unwrap_or_default() }
     }
@@ -397,7 +398,7 @@ impl Proxies {
         let Some(last) = self.threads.get_mut(&event.tid).and_then(|thread| thread.last.take()) else {
             return;
         };
-        if last.from == socket || last.length != event.done_bytes || !equal(last.known.get(), known(event)) {
+        if last.from == socket || last.length != event.done_bytes || !equal(last.prefix.get(), known(event)) {
             return;
         }
         if let Some(&opened) = self.opened_for.get(&last.from)
@@ -436,7 +437,7 @@ struct Moved<'a> {
     at: Option<u32>,
     length: u64,
     /// The first bytes, as far as they are known and compared.
-    known: &'a [u8],
+    prefix: &'a [u8],
 }
 
 impl Moved<'_> {
@@ -452,7 +453,7 @@ impl Copying {
         if !moved.is_at(self.received) {
             return false;
         }
-        self.chunks.push_back((self.received, Known::of(moved.known)));
+        self.chunks.push_back((self.received, PayloadPrefix::of(moved.prefix)));
         self.received += moved.length;
         if self.chunks.len() > MAX_REMEMBERED {
             self.chunks.pop_front();
@@ -464,7 +465,7 @@ impl Copying {
     fn send(&mut self, moved: &Moved<'_>) -> bool {
         let fits = moved.is_at(self.sent)
             && self.sent + moved.length <= self.received
-            && self.same_bytes(self.sent, moved.known);
+            && self.same_bytes(self.sent, moved.prefix);
         if fits {
             self.sent += moved.length;
             self.forget_sent();

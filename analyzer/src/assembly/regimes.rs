@@ -62,7 +62,7 @@ impl<'a> Regimes<'a> {
     fn found(&self, sockets: &Sockets) -> &Found {
         self.found.get_or_init(|| {
             let mut pass = Pass::new(sockets);
-            for events in events::read(&self.capture) {
+            for events in events::read(self.capture) {
                 let Ok(events) = events else { return Found::default() };
                 events.iter().for_each(|event| pass.event(&event));
             }

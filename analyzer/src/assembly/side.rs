@@ -3,7 +3,7 @@
 use retrospan_protocols::Direction;
 
 use crate::assembly::connections::{Role, Socket};
-use crate::assembly::streams::Way;
+use crate::assembly::streams::IoDirection;
 
 /// Which end of the connection the socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,18 +24,18 @@ impl Side {
     }
 
     /// What flows that way on such a socket.
-    pub fn direction(self, way: Way) -> Direction {
+    pub fn direction(self, way: IoDirection) -> Direction {
         match (self, way) {
-            (Side::Client, Way::Out) | (Side::Server, Way::In) => Direction::Requests,
-            (Side::Client, Way::In) | (Side::Server, Way::Out) => Direction::Responses,
+            (Side::Client, IoDirection::Out) | (Side::Server, IoDirection::In) => Direction::Requests,
+            (Side::Client, IoDirection::In) | (Side::Server, IoDirection::Out) => Direction::Responses,
         }
     }
 
     /// The opposite of [`Side::direction`].
-    pub fn way(self, direction: Direction) -> Way {
+    pub fn way(self, direction: Direction) -> IoDirection {
         match (self, direction) {
-            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => Way::Out,
-            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => Way::In,
+            (Side::Client, Direction::Requests) | (Side::Server, Direction::Responses) => IoDirection::Out,
+            (Side::Client, Direction::Responses) | (Side::Server, Direction::Requests) => IoDirection::In,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The way of one socket: its events in, changes of its spans out.
+//! The way of one socket: its events in, updates of its spans out.
 //!
 //! Holds the state of each step for this socket (streams, messages, exchanges, end) as long as the socket is open and a little
 //! longer, because calls that were under way when it closed are reported afterwards.
@@ -13,24 +13,24 @@ use retrospan_protocols::{Direction, Memory, Protocol};
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
-use crate::assembly::exchanges::{Change, Closing, Exchanges};
+use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
 use crate::assembly::messages::{Messages, Notice};
 use crate::assembly::openings::Opening;
-use crate::assembly::outcomes::{Ending, Other};
+use crate::assembly::outcomes::{CloseState, Other};
 use crate::assembly::side::{Side, side_of};
-use crate::assembly::span::Live;
-use crate::assembly::streams::{Piece, Streams, Way};
+use crate::assembly::span::OpenSpans;
+use crate::assembly::streams::{IoDirection, Piece, Streams};
 use crate::tables::dimensions::Dimensions;
 
 /// One socket that has had events.
 #[derive(Debug)]
-pub struct Flow {
+pub struct SocketPipeline {
     /// Which.
     pub socket: SocketIndex,
     /// How its connection came about.
     pub opening: Opening,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: CloseState,
     /// First event, boot time ns.
     pub first_ns: i64,
     /// Last event, boot time ns.
@@ -55,24 +55,24 @@ const LINGER_NS: i64 = 200_000_000;
 /// A process that does not close a socket that has ended may still take what arrived, ns.
 const HELD_NS: i64 = 30_000_000_000;
 
-/// Where a flow puts what becomes of its spans.
+/// Where a pipeline puts what becomes of its spans.
 pub struct Sink<'a> {
     /// Spans.
-    pub live: &'a mut Live,
+    pub live: &'a mut OpenSpans,
     /// What became of them.
-    pub changes: &'a mut Vec<Change>,
+    pub updates: &'a mut Vec<SpanUpdate>,
     /// When events were lost.
     pub dimensions: &'a Dimensions,
-    /// What was read of any flow before, by [`Direction`].
+    /// What was read of any pipeline before, by [`Direction`].
     pub memory: &'a mut [Memory; 2],
 }
 
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
 pub type Leaving = (i64, Option<Side>, &'static str);
 
-impl Flow {
+impl SocketPipeline {
     /// A socket at its first event.
-    pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> Flow {
+    pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> SocketPipeline {
         let socket = sockets.get(index);
         let start = |seq: Option<u32>| seq.filter(|_| !socket.discovered);
         let side = match socket.role {
@@ -80,10 +80,10 @@ impl Flow {
             Role::Server => Some(Side::Server),
             Role::Unknown | Role::Listener => None,
         };
-        Flow {
+        SocketPipeline {
             socket: index,
             opening: Opening::default(),
-            ending: Ending::default(),
+            ending: CloseState::default(),
             first_ns: now_ns,
             last_ns: now_ns,
             bytes: [0, 0],
@@ -98,10 +98,15 @@ impl Flow {
     }
 
     /// A new connection under the id of this one, whose end was not seen: `state` says which side it is on.
-    pub fn reborn(index: SocketIndex, sockets: &Sockets, now_ns: i64, change: &StateChange) -> Flow {
+    pub fn reborn(
+        index: SocketIndex,
+        sockets: &Sockets,
+        now_ns: i64,
+        change: &StateChange,
+    ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
         let spoken = Some(spoken(detect::presumed(), index, side, true, [0, 0]));
-        Flow { spoken, from_start: true, ..Flow::new(index, sockets, now_ns) }
+        SocketPipeline { spoken, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -109,7 +114,7 @@ impl Flow {
         change.old == CLOSE && change.new == SYN_SENT && self.ending.state.is_some_and(|state| state != CLOSE)
     }
 
-    /// Takes in an event. Returns whether [`Flow::tick`] must be called soon.
+    /// Takes in an event. Returns whether [`SocketPipeline::tick`] must be called soon.
     pub fn event(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) -> bool {
         self.last_ns = event.boot_ns;
         self.opening.event(event);
@@ -154,8 +159,8 @@ impl Flow {
     pub fn finish(
         &mut self,
         now_ns: i64,
-        other: Option<&Flow>,
-        lossy: impl Fn(i64) -> bool,
+        other: Option<&SocketPipeline>,
+        had_loss: impl Fn(i64) -> bool,
         sink: &mut Sink<'_>,
     ) {
         let row = self.last_row;
@@ -164,39 +169,44 @@ impl Flow {
         let closed = row.filter(|row| row.new == CLOSE);
         self.feed(now_ns, sink, |streams, out| {
             streams.tick(i64::MAX, out);
-            streams.close(Way::Out, row.map(|row| row.write_seq), fin_out, out);
-            streams.close(Way::In, row.map(|row| row.copied_seq), fin_in, out);
+            streams.close(IoDirection::Out, row.map(|row| row.write_seq), fin_out, out);
+            streams.close(IoDirection::In, row.map(|row| row.copied_seq), fin_in, out);
             // Only the FIN was left in the receive queue.
             if closed.is_some_and(|row| {
                 matches!(row.old, FIN_WAIT2 | CLOSING) && row.rcv_nxt.wrapping_sub(row.copied_seq) == 1
             }) {
-                streams.ended(Way::In, out);
+                streams.ended(IoDirection::In, out);
             }
         });
         let unread = match closed {
             Some(row) => row.rcv_nxt.wrapping_sub(row.copied_seq) as i32 > i32::from(fin_may_be_in(row.old)),
-            None => self.streams.unread(Way::In),
+            None => self.streams.unread(IoDirection::In),
         };
-        let acknowledged = self.ending.acknowledged.and_then(|seq| self.streams.position(Way::Out, seq));
+        let acknowledged =
+            self.ending.acknowledged.and_then(|seq| self.streams.position(IoDirection::Out, seq));
         let other = other.map(|other| Other {
             ending: &other.ending,
-            sent: other.next_seq(Way::Out).and_then(|seq| self.streams.position(Way::In, seq)),
-            taken: other.next_seq(Way::In).and_then(|seq| self.streams.position(Way::Out, seq)),
+            sent: other
+                .next_seq(IoDirection::Out)
+                .and_then(|seq| self.streams.position(IoDirection::In, seq)),
+            taken: other
+                .next_seq(IoDirection::In)
+                .and_then(|seq| self.streams.position(IoDirection::Out, seq)),
         });
         let closing =
             Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
         if let Some((messages, exchanges)) = &mut self.spoken {
             messages.finish(&mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+                exchanges.notice(direction, notice, sink.live, &closing, sink.updates);
             });
             // Of an older connection, what is missing before the first byte of a stream leaves no hole.
             let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
-            exchanges.finish(sink.live, &closing, |start_ns| lossy(since(start_ns)), sink.changes);
+            exchanges.finish(sink.live, &closing, |start_ns| had_loss(since(start_ns)), sink.updates);
         }
     }
 
     /// Sequence number of the next byte, where nothing on the way to it is missing.
-    fn next_seq(&self, way: Way) -> Option<u32> {
+    fn next_seq(&self, way: IoDirection) -> Option<u32> {
         (self.missing_bytes == 0).then(|| self.streams.next_seq(way)).flatten()
     }
 
@@ -226,7 +236,7 @@ impl Flow {
 
     /// Bytes that this side sent, as this socket counted them.
     pub fn bytes_of(&self, side: Side, sockets: &Sockets) -> u64 {
-        let way = if side == self.presumed_side(sockets) { Way::Out } else { Way::In };
+        let way = if side == self.presumed_side(sockets) { IoDirection::Out } else { IoDirection::In };
         self.bytes[way as usize]
     }
 
@@ -257,16 +267,17 @@ impl Flow {
     }
 
     fn call(&mut self, event: &Event<'_>, sink: &mut Sink<'_>) {
-        let way = if event.kind == Kind::Send { Way::Out } else { Way::In };
+        let way = if event.kind == Kind::Send { IoDirection::Out } else { IoDirection::In };
         if matches!(event.errno, ECONNRESET | EPIPE) {
             if self.ending.fin_in_ns.is_none() {
                 self.ending.reset_seen_ns.get_or_insert(event.boot_ns);
             }
-            if way == Way::Out {
+            if way == IoDirection::Out {
                 self.ending.refused_ns.get_or_insert(event.boot_ns);
             }
         }
-        let nothing = way == Way::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
+        let nothing =
+            way == IoDirection::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
         if nothing && !self.ending.deaf {
             self.ending.end_taken(event.boot_ns);
         }
@@ -279,7 +290,7 @@ impl Flow {
 
     /// The first message head tells what is spoken and who asks: mostly who connected, but not with reverse HTTP, and of an
     /// older connection that is not known.
-    fn recognise(&mut self, way: Way, event: &Event<'_>) {
+    fn recognise(&mut self, way: IoDirection, event: &Event<'_>) {
         if event.flags & flags::LENGTH_ONLY != 0 {
             return;
         }
@@ -313,24 +324,24 @@ impl Flow {
             && whole
             && self.ending.hole
         {
-            exchanges.distrust(sink.live);
+            exchanges.invalidate(sink.live);
         }
         match change.new {
             FIN_WAIT1 | LAST_ACK => {
-                self.feed(now_ns, sink, |s, out| s.end(Way::Out, change.write_seq, now_ns, out));
+                self.feed(now_ns, sink, |s, out| s.end(IoDirection::Out, change.write_seq, now_ns, out));
             }
             CLOSE_WAIT | CLOSING | TIME_WAIT => {
                 let end = change.rcv_nxt.wrapping_sub(1);
-                self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+                self.feed(now_ns, sink, |s, out| s.end(IoDirection::In, end, now_ns, out));
             }
             CLOSE => {
-                let taken = self.streams.positions()[Way::In as usize];
-                let arrived = self.streams.position(Way::In, change.rcv_nxt);
+                let taken = self.streams.positions()[IoDirection::In as usize];
+                let arrived = self.streams.position(IoDirection::In, change.rcv_nxt);
                 // A client that closed may also end like this because of bytes that came too late.
                 let fin = arrived.is_some_and(|arrived| arrived > taken);
                 if change.old == FIN_WAIT2 && change.sk_err == 0 && fin {
                     let end = change.rcv_nxt.wrapping_sub(1);
-                    self.feed(now_ns, sink, |s, out| s.end(Way::In, end, now_ns, out));
+                    self.feed(now_ns, sink, |s, out| s.end(IoDirection::In, end, now_ns, out));
                 }
             }
             _ => {}
@@ -344,7 +355,7 @@ impl Flow {
         sink: &mut Sink<'_>,
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
-        let Flow { streams, spoken, ending, missing_bytes, from_start, first_ns, .. } = self;
+        let SocketPipeline { streams, spoken, ending, missing_bytes, from_start, first_ns, .. } = self;
         let (counted, first_ns) = (*from_start, *first_ns);
         let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
         step(streams, &mut |piece| {
@@ -355,14 +366,14 @@ impl Flow {
             // What an older connection moved before the first byte that was seen leaves no hole.
             if let Piece::Data { way, position: 0, .. } = piece
                 && !counted
-                && sink.dimensions.lossy(first_ns, now_ns)
+                && sink.dimensions.had_loss(first_ns, now_ns)
             {
                 let direction = exchanges.side().direction(way);
                 let gap = Notice::Gap { messages: true };
-                exchanges.notice(direction, gap, sink.live, &closing, sink.changes);
+                exchanges.notice(direction, gap, sink.live, &closing, sink.updates);
             }
             messages.piece(piece, sink.memory, &mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.changes);
+                exchanges.notice(direction, notice, sink.live, &closing, sink.updates);
             });
         });
     }
@@ -396,9 +407,9 @@ fn fin_may_be_in(state: u8) -> bool {
 }
 
 /// Which side a socket is on, told by data that goes this way.
-fn side_told(way: Way, told: &Told) -> Side {
+fn side_told(way: IoDirection, told: &Told) -> Side {
     match (way, told.direction) {
-        (Way::Out, Direction::Requests) | (Way::In, Direction::Responses) => Side::Client,
-        (Way::In, Direction::Requests) | (Way::Out, Direction::Responses) => Side::Server,
+        (IoDirection::Out, Direction::Requests) | (IoDirection::In, Direction::Responses) => Side::Client,
+        (IoDirection::In, Direction::Requests) | (IoDirection::Out, Direction::Responses) => Side::Server,
     }
 }

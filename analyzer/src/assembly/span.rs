@@ -5,16 +5,16 @@ use std::sync::Arc;
 use retrospan_protocols::{Operation, Protocol, Status};
 
 use crate::assembly::connections::{Endpoint, SocketIndex};
-use crate::assembly::outcomes::Fate;
+use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::side::Side;
-use crate::assembly::streams::Moment;
+use crate::assembly::streams::CallTiming;
 
-/// Place of a span in [`Live`].
+/// Place of a span in [`OpenSpans`].
 pub type SpanIndex = u32;
 
 /// How far one message is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
+pub struct MessageExtent {
     /// Position of the first byte.
     pub begin: u64,
     /// After the last byte so far.
@@ -32,12 +32,12 @@ pub struct Extent {
     /// Length of the body, where it is known.
     pub body_bytes: Option<u64>,
     /// The call that moved the first byte.
-    pub first: Moment,
+    pub first: CallTiming,
     /// The call that moved the last byte so far.
-    pub last: Moment,
+    pub last: CallTiming,
 }
 
-impl Extent {
+impl MessageExtent {
     /// Bytes on the wire.
     pub fn bytes(&self) -> u64 {
         self.end - self.begin
@@ -48,7 +48,7 @@ impl Extent {
 #[derive(Clone, Copy, Debug)]
 pub struct Response {
     /// Where and when.
-    pub extent: Extent,
+    pub extent: MessageExtent,
     /// Status.
     pub status: Status,
     /// When the head was complete, ns.
@@ -73,7 +73,7 @@ pub struct Span {
     /// What the request's head says.
     pub operation: Arc<Operation>,
     /// The request.
-    pub request: Extent,
+    pub request: MessageExtent,
     /// The answer.
     pub response: Option<Response>,
     /// Events of it are missing.
@@ -81,7 +81,7 @@ pub struct Span {
     /// Answering bytes that no parser took came last at, ns.
     pub unparsed_ns: Option<i64>,
     /// How it ended.
-    pub fate: Option<Fate>,
+    pub span_end: Option<SpanEnd>,
     /// Its place among other spans.
     pub link: Link,
 }
@@ -145,7 +145,7 @@ pub enum Parent {
     #[default]
     None,
     /// Not written yet.
-    Live(SpanIndex),
+    Open(SpanIndex),
     /// Written.
     Written(Written),
 }
@@ -173,13 +173,13 @@ pub struct Link {
 
 /// Spans that are not written yet.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct OpenSpans {
     slots: Vec<Option<Box<Span>>>,
     free: Vec<SpanIndex>,
     serial: u64,
 }
 
-impl Live {
+impl OpenSpans {
     /// The span there.
     pub fn get(&self, index: SpanIndex) -> Option<&Span> {
         self.slots.get(index as usize)?.as_deref()

@@ -12,7 +12,7 @@ use crate::assembly::events::Event;
 
 /// Which way bytes go, seen from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum IoDirection {
     /// Sent.
     Out = 0,
     /// Received.
@@ -21,7 +21,7 @@ pub enum Way {
 
 /// When and by whom bytes were moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
+pub struct CallTiming {
     /// Boot time at which the call was entered, ns.
     pub enter_ns: i64,
     /// Boot time at which it returned, ns.
@@ -42,7 +42,7 @@ pub enum Piece<'a> {
     /// Bytes that were moved by one call.
     Data {
         /// Which stream.
-        way: Way,
+        way: IoDirection,
         /// Position of the first byte.
         position: u64,
         /// Its raw sequence number.
@@ -54,19 +54,19 @@ pub enum Piece<'a> {
         /// The last of them that are known.
         tail: &'a [u8],
         /// When.
-        moment: Moment,
+        timing: CallTiming,
     },
     /// Bytes that were moved by calls that are not in the capture.
     Gap {
         /// Which stream.
-        way: Way,
+        way: IoDirection,
         /// How many bytes.
         length: u64,
     },
     /// Nothing comes after this.
     End {
         /// Which stream.
-        way: Way,
+        way: IoDirection,
     },
 }
 
@@ -100,13 +100,13 @@ struct Cursor {
 
 #[derive(Clone, Debug)]
 struct Held {
-    way: Way,
+    way: IoDirection,
     seq: u32,
     certain: bool,
     length: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
-    moment: Moment,
+    timing: CallTiming,
 }
 
 type Out<'a> = &'a mut dyn FnMut(Piece<'_>);
@@ -120,14 +120,14 @@ impl Streams {
 
     /// Whether something waits for other calls; then [`Streams::tick`] must be called later.
     pub fn waits(&self) -> bool {
-        let out = &self.ways[Way::Out as usize];
+        let out = &self.ways[IoDirection::Out as usize];
         !self.held.is_empty() || (out.end.is_some() && !out.ended)
     }
 
     /// A send or receive. `out` is given what follows from it, in order.
-    pub fn call(&mut self, way: Way, event: &Event<'_>, out: Out<'_>) {
+    pub fn call(&mut self, way: IoDirection, event: &Event<'_>, out: Out<'_>) {
         if event.done_bytes == 0 {
-            if way == Way::In && event.asked_bytes > 0 && event.errno == 0 {
+            if way == IoDirection::In && event.asked_bytes > 0 && event.errno == 0 {
                 // The application has taken everything: what is not reported is missing.
                 self.settle(i64::MAX, out);
                 let cursor = &mut self.ways[way as usize];
@@ -139,7 +139,7 @@ impl Streams {
             return;
         }
         let (head, tail) = event.head_and_tail();
-        let moment = Moment {
+        let timing = CallTiming {
             enter_ns: event.enter_ns(),
             exit_ns: event.boot_ns,
             process_id: event.process_id,
@@ -155,16 +155,16 @@ impl Streams {
         let next = *cursor.next.get_or_insert(seq);
         let certain = event.flags & flags::OFFSET_UNCERTAIN == 0;
         if certain && seq == next && self.held.is_empty() {
-            cursor.data(way, event.done_bytes, head, tail, moment, out);
+            cursor.data(way, event.done_bytes, head, tail, timing, out);
             return cursor.settle_end(way, event.boot_ns, out);
         }
         let (head, tail) = (head.to_vec(), tail.to_vec());
-        self.held.push_back(Held { way, seq, certain, length: event.done_bytes, head, tail, moment });
+        self.held.push_back(Held { way, seq, certain, length: event.done_bytes, head, tail, timing });
         self.settle(event.boot_ns, out);
     }
 
     /// The stream ends before the byte with this sequence number (a FIN).
-    pub fn end(&mut self, way: Way, seq: u32, now_ns: i64, out: Out<'_>) {
+    pub fn end(&mut self, way: IoDirection, seq: u32, now_ns: i64, out: Out<'_>) {
         self.ways[way as usize].end.get_or_insert((seq, now_ns));
         self.settle(now_ns, out);
     }
@@ -176,7 +176,7 @@ impl Streams {
 
     /// No call will come any more. `seq`: the socket's own count of the bytes that calls moved, where it is known. `fin`: it
     /// may count a FIN as one byte more.
-    pub fn close(&mut self, way: Way, seq: Option<u32>, fin: bool, out: Out<'_>) {
+    pub fn close(&mut self, way: IoDirection, seq: Option<u32>, fin: bool, out: Out<'_>) {
         self.settle(i64::MAX, out);
         let cursor = &mut self.ways[way as usize];
         if let Some(missing) = seq.and_then(|seq| cursor.distance(seq)) {
@@ -188,28 +188,28 @@ impl Streams {
     }
 
     /// The other side is known to have ended this way, and everything before was moved.
-    pub fn ended(&mut self, way: Way, out: Out<'_>) {
+    pub fn ended(&mut self, way: IoDirection, out: Out<'_>) {
         self.ways[way as usize].finish(way, out);
     }
 
     /// Position of a sequence number of this way, relative to the bytes seen so far.
-    pub fn position(&self, way: Way, seq: u32) -> Option<u64> {
+    pub fn position(&self, way: IoDirection, seq: u32) -> Option<u64> {
         let cursor = &self.ways[way as usize];
         cursor.position.checked_add_signed(cursor.distance(seq)?)
     }
 
     /// Raw sequence number of the next byte of this way; None before the first one of a discovered socket.
-    pub fn next_seq(&self, way: Way) -> Option<u32> {
+    pub fn next_seq(&self, way: IoDirection) -> Option<u32> {
         self.ways[way as usize].next
     }
 
-    /// Position of the next byte of each way, by [`Way`].
+    /// Position of the next byte of each way, by [`IoDirection`].
     pub fn positions(&self) -> [u64; 2] {
-        [self.ways[Way::Out as usize].position, self.ways[Way::In as usize].position]
+        [self.ways[IoDirection::Out as usize].position, self.ways[IoDirection::In as usize].position]
     }
 
     /// Bytes that the kernel has for the application before the end of the stream, in a way that has ended.
-    pub fn unread(&self, way: Way) -> bool {
+    pub fn unread(&self, way: IoDirection) -> bool {
         let cursor = &self.ways[way as usize];
         cursor.end.and_then(|(end, _)| cursor.distance(end)).is_some_and(|d| d > 0)
     }
@@ -217,16 +217,16 @@ impl Streams {
     /// Hands out what can be handed out by `now_ns`.
     fn settle(&mut self, now_ns: i64, out: Out<'_>) {
         while let Some(first) = self.held.front() {
-            let (way, certain, exit_ns) = (first.way, first.certain, first.moment.exit_ns);
+            let (way, certain, exit_ns) = (first.way, first.certain, first.timing.exit_ns);
             let wait_ns = if certain { HOLE_WAIT_NS } else { UNCERTAIN_WAIT_NS };
             let late = now_ns >= exit_ns.saturating_add(wait_ns) || self.held.len() > MAX_HELD;
             if let Some(index) = self.next_certain(way) {
                 self.hand_out(index, out);
             } else if let Some(hole) = self.hole(way) {
-                let doubtful = self.doubtful(way);
-                let fits = doubtful.iter().map(|&i| self.held[i].length).sum::<u64>() == hole;
-                if fits || (late && !doubtful.is_empty()) {
-                    self.hand_out(doubtful[0], out);
+                let awaiting_close = self.awaiting_close(way);
+                let fits = awaiting_close.iter().map(|&i| self.held[i].length).sum::<u64>() == hole;
+                if fits || (late && !awaiting_close.is_empty()) {
+                    self.hand_out(awaiting_close[0], out);
                 } else if late {
                     self.ways[way as usize].gap(way, hole, out);
                 } else {
@@ -234,13 +234,13 @@ impl Streams {
                 }
             } else if late || self.held.iter().any(|held| held.way != way) {
                 // Only doubt, and nothing of certain position to resolve it.
-                let Some(&index) = self.doubtful(way).first() else { return };
+                let Some(&index) = self.awaiting_close(way).first() else { return };
                 self.hand_out(index, out);
             } else {
                 return;
             }
         }
-        for way in [Way::Out, Way::In] {
+        for way in [IoDirection::Out, IoDirection::In] {
             self.ways[way as usize].settle_end(way, now_ns, out);
         }
     }
@@ -251,18 +251,18 @@ impl Streams {
     }
 
     /// A held call of certain position that begins at the next byte or before it.
-    fn next_certain(&self, way: Way) -> Option<usize> {
+    fn next_certain(&self, way: IoDirection) -> Option<usize> {
         self.held.iter().position(|held| held.way == way && held.certain && self.ahead(held) <= 0)
     }
 
     /// Bytes missing before the first held call of certain position.
-    fn hole(&self, way: Way) -> Option<u64> {
+    fn hole(&self, way: IoDirection) -> Option<u64> {
         let certain = self.held.iter().filter(|held| held.way == way && held.certain);
         certain.map(|held| self.ahead(held)).min().map(|hole| hole.max(0) as u64)
     }
 
     /// Held calls of uncertain position, as their positions would have it.
-    fn doubtful(&self, way: Way) -> Vec<usize> {
+    fn awaiting_close(&self, way: IoDirection) -> Vec<usize> {
         let mut indexes: Vec<_> =
             (0..self.held.len()).filter(|&i| self.held[i].way == way && !self.held[i].certain).collect();
         indexes.sort_by_key(|&i| (self.ahead(&self.held[i]), i));
@@ -281,7 +281,7 @@ impl Streams {
         let left = held.length - known;
         let head = held.head.get(known as usize..).unwrap_or_default();
         let tail = if left >= held.tail.len() as u64 { &held.tail[..] } else { &[] };
-        cursor.data(held.way, left, head, tail, held.moment, out);
+        cursor.data(held.way, left, head, tail, held.timing, out);
     }
 }
 
@@ -291,11 +291,11 @@ impl Cursor {
         Some(i64::from(seq.wrapping_sub(self.next?) as i32))
     }
 
-    fn settle_end(&mut self, way: Way, now_ns: i64, out: Out<'_>) {
+    fn settle_end(&mut self, way: IoDirection, now_ns: i64, out: Out<'_>) {
         let Some((end, reported_ns)) = self.end.filter(|_| !self.ended) else { return };
         match self.distance(end) {
             // What was sent and not reported is missing; what was not taken may be taken yet.
-            Some(missing @ 1..) if way == Way::Out => {
+            Some(missing @ 1..) if way == IoDirection::Out => {
                 if now_ns >= reported_ns.saturating_add(HOLE_WAIT_NS) {
                     self.gap(way, missing as u64, out);
                     self.finish(way, out);
@@ -306,20 +306,28 @@ impl Cursor {
         }
     }
 
-    fn finish(&mut self, way: Way, out: Out<'_>) {
+    fn finish(&mut self, way: IoDirection, out: Out<'_>) {
         if !self.ended {
             self.ended = true;
             out(Piece::End { way });
         }
     }
 
-    fn data(&mut self, way: Way, length: u64, head: &[u8], tail: &[u8], moment: Moment, out: Out<'_>) {
+    fn data(
+        &mut self,
+        way: IoDirection,
+        length: u64,
+        head: &[u8],
+        tail: &[u8],
+        timing: CallTiming,
+        out: Out<'_>,
+    ) {
         let (position, seq) = (self.position, self.next.unwrap_or_default());
         self.advance(length);
-        out(Piece::Data { way, position, seq, length, head, tail, moment });
+        out(Piece::Data { way, position, seq, length, head, tail, timing });
     }
 
-    fn gap(&mut self, way: Way, length: u64, out: Out<'_>) {
+    fn gap(&mut self, way: IoDirection, length: u64, out: Out<'_>) {
         self.advance(length);
         out(Piece::Gap { way, length });
     }

@@ -8,8 +8,8 @@ use retrospan_protocols::{Operation, Protocol, Status, Value, ValueRef};
 
 use crate::assembly::connections::{Socket, Sockets};
 use crate::assembly::side::Side;
-use crate::assembly::socket_pipeline::Flow;
-use crate::assembly::span::{Extent, Span};
+use crate::assembly::socket_pipeline::SocketPipeline;
+use crate::assembly::span::{MessageExtent, Span};
 use crate::assembly::traces::{Finished, Labels, Trace};
 use crate::tables::dimensions::{Clock, Dimensions, Process};
 use crate::tables::outcome::Outcome;
@@ -17,7 +17,7 @@ use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// What every row may need.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct RowContext<'a> {
     /// Sockets.
     pub sockets: &'a Sockets,
     /// Processes and clock.
@@ -28,12 +28,12 @@ pub struct Known<'a> {
 pub fn span<'k>(
     rows: &mut Writer<SpanRow<'static>>,
     finished: &Finished<'_>,
-    known: Known<'k>,
+    context: RowContext<'k>,
 ) -> Labels<'k> {
-    let (span, fate) = (finished.span, &finished.fate);
-    let socket = known.sockets.get(span.socket);
+    let (span, span_end) = (finished.span, &finished.span_end);
+    let socket = context.sockets.get(span.socket);
     let process_id = process_of(span, socket);
-    let process = known.dimensions.process(process_id);
+    let process = context.dimensions.process(process_id);
     let operation = &*span.operation;
     let name = operation.title.unwrap_or(span.protocol.title());
     let trace_id = hex(finished.trace_id, 32);
@@ -42,12 +42,13 @@ pub fn span<'k>(
     let remote_parent = finished.remote_parent_span_id.map(|id| hex(id.into(), 16));
     let traceparent =
         operation.context.map(|c| format!("00-{:032x}-{:016x}-{:02x}", c.trace_id, c.span_id, c.flags));
-    let clock = &known.dimensions.clock;
-    let response = span.response.filter(|r| fate.outcome != Outcome::Lost || r.status != Status::default());
-    let ends = Ends::of(socket, span.side, known.sockets);
-    let awaited = finished.waited.map(|waited| known.sockets.get(waited.socket));
+    let clock = &context.dimensions.clock;
+    let response =
+        span.response.filter(|r| span_end.outcome != Outcome::Lost || r.status != Status::default());
+    let ends = Ends::of(socket, span.side, context.sockets);
+    let awaited = finished.waited.map(|waited| context.sockets.get(waited.socket));
     let awaited_listener = awaited.and_then(|socket| socket.remote).map(|remote| {
-        let (address, port) = text_of(remote, known.sockets);
+        let (address, port) = text_of(remote, context.sockets);
         if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     });
     let first = &span.request.first;
@@ -56,7 +57,7 @@ pub fn span<'k>(
     let attributes = attributes(
         &Exchange {
             operation,
-            status: fate.status,
+            status: span_end.status,
             client: span.side == Side::Client,
             server: ends.dst,
             bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
@@ -74,16 +75,16 @@ pub fn span<'k>(
         name,
         service: process.map(|p| &*p.service),
         start_time: clock.wall_ns(span.start_ns),
-        end_time: clock.wall_ns(fate.end_ns),
-        duration_ns: fate.end_ns - span.start_ns,
+        end_time: clock.wall_ns(span_end.end_ns),
+        duration_ns: span_end.end_ns - span.start_ns,
         own_ns: finished.own_ns,
         protocol: span.protocol.name(),
         method: http.method,
         path: http.path,
-        status: fate.status.code.map(i32::from),
-        outcome: fate.outcome.name(),
-        late_status: fate.late_status.code.map(i32::from),
-        late_ns: fate.late_at_ns.map(|at| at - fate.end_ns),
+        status: span_end.status.code.map(i32::from),
+        outcome: span_end.outcome.name(),
+        late_status: span_end.late_status.code.map(i32::from),
+        late_ns: span_end.late_at_ns.map(|at| at - span_end.end_ns),
         request_bytes: span.request.bytes() as i64,
         response_bytes: response.map(|r| r.extent.bytes() as i64),
         request_body_bytes: span.request.body_bytes.map(|bytes| bytes as i64),
@@ -117,7 +118,7 @@ pub fn span<'k>(
         operation: operation.name.as_deref(),
         target: operation.target.as_deref(),
         route: operation.route.as_deref(),
-        status_text: fate.status.text,
+        status_text: span_end.status.text,
         // No protocol that is read now has several streams in one connection.
         stream_id: None,
         attributes: Some(&attributes),
@@ -188,12 +189,12 @@ fn push_text(json: &mut String, text: &str) {
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
-pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>, known: Known<'_>) {
+pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>, context: RowContext<'_>) {
     let span = finished.span;
     let span_id = hex(finished.span_id.into(), 16);
-    let socket = known.sockets.get(span.socket);
-    let time = |boot_ns| known.dimensions.clock.wall_ns(boot_ns);
-    let row = |direction, extent: &Extent| MessageRow {
+    let socket = context.sockets.get(span.socket);
+    let time = |boot_ns| context.dimensions.clock.wall_ns(boot_ns);
+    let row = |direction, extent: &MessageExtent| MessageRow {
         connection_id: socket.connection_id,
         socket_id: socket.id,
         span_id: &span_id,
@@ -241,46 +242,56 @@ pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace, clock: &Clock)
 }
 
 /// Adds a row to `connections`, from one or both of its ends.
-pub fn connection(rows: &mut Writer<ConnectionRow<'static>>, ends: &[&Flow], known: Known<'_>) {
-    let sockets = known.sockets;
+pub fn connection(
+    rows: &mut Writer<ConnectionRow<'static>>,
+    ends: &[&SocketPipeline],
+    context: RowContext<'_>,
+) {
+    let sockets = context.sockets;
     let Some(&any) = ends.first() else { return };
-    let of = |side| ends.iter().copied().find(|flow| flow.presumed_side(sockets) == side);
+    let of = |side| ends.iter().copied().find(|pipeline| pipeline.presumed_side(sockets) == side);
     let (client, server) = (of(Side::Client), of(Side::Server));
-    let socket = |flow: &Flow| sockets.get(flow.socket);
+    let socket = |pipeline: &SocketPipeline| sockets.get(pipeline.socket);
     let end = Ends::of(socket(any), any.presumed_side(sockets), sockets);
-    let process = |flow: Option<&Flow>| -> (Option<i64>, Option<&Process>) {
-        let id = flow.map_or(0, |flow| flow.process_id(sockets));
-        ((id != 0).then_some(id), known.dimensions.process(id))
+    let process = |pipeline: Option<&SocketPipeline>| -> (Option<i64>, Option<&Process>) {
+        let id = pipeline.map_or(0, |pipeline| pipeline.process_id(sockets));
+        ((id != 0).then_some(id), context.dimensions.process(id))
     };
-    let netns = |flow: Option<&Flow>| flow.map(|flow| socket(flow).netns).filter(|&netns| netns != 0);
-    let clock = &known.dimensions.clock;
+    let netns = |pipeline: Option<&SocketPipeline>| {
+        pipeline.map(|pipeline| socket(pipeline).netns).filter(|&netns| netns != 0)
+    };
+    let clock = &context.dimensions.clock;
     let time = |boot_ns: i64| clock.wall_ns(boot_ns);
     let ((client_id, client_process), (server_id, server_process)) = (process(client), process(server));
     // Whoever answers: the end that connected.
-    let opener = ends.iter().copied().find(|flow| flow.opening.attempt().is_some());
-    let attempt = opener.and_then(|flow| flow.opening.attempt());
+    let opener = ends.iter().copied().find(|pipeline| pipeline.opening.attempt().is_some());
+    let attempt = opener.and_then(|pipeline| pipeline.opening.attempt());
     let (server_id, server_process) = match (client, attempt) {
-        (Some(flow), Some(attempt)) if server.is_none() => {
-            let id = sockets.listening(socket(flow), attempt.from_ns);
-            (id, id.and_then(|id| known.dimensions.process(id)))
+        (Some(pipeline), Some(attempt)) if server.is_none() => {
+            let id = sockets.listening(socket(pipeline), attempt.from_ns);
+            (id, id.and_then(|id| context.dimensions.process(id)))
         }
         _ => (server_id, server_process),
     };
-    let handshake = opener.and_then(|flow| socket(flow).handshake);
-    let queued_ns = ends.iter().find_map(|flow| flow.opening.queued_ns());
+    let handshake = opener.and_then(|pipeline| socket(pipeline).handshake);
+    let queued_ns = ends.iter().find_map(|pipeline| pipeline.opening.queued_ns());
     let moved = |side| {
-        let bytes = ends.iter().map(|flow| flow.bytes_of(side, sockets)).max();
+        let bytes = ends.iter().map(|pipeline| pipeline.bytes_of(side, sockets)).max();
         bytes.unwrap_or_default() as i64
     };
-    let closed = ends.iter().map(|flow| socket(flow).closed_ns.or(flow.ending.closed.map(|c| c.ns)));
+    let closed =
+        ends.iter().map(|pipeline| socket(pipeline).closed_ns.or(pipeline.ending.closed.map(|c| c.ns)));
     let closed = closed.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max());
-    let leaving = ends.iter().filter_map(|flow| flow.first_leaving(sockets)).min();
+    let leaving = ends.iter().filter_map(|pipeline| pipeline.first_leaving(sockets)).min();
     let hop = hop(client_process, server_process, &end);
     rows.push(&ConnectionRow {
         connection_id: socket(any).connection_id,
-        client_socket_id: client.map(|flow| socket(flow).id),
-        server_socket_id: server.map(|flow| socket(flow).id),
-        protocol: ends.iter().find_map(|flow| flow.protocol()).map_or("unknown", |spoken| spoken.name()),
+        client_socket_id: client.map(|pipeline| socket(pipeline).id),
+        server_socket_id: server.map(|pipeline| socket(pipeline).id),
+        protocol: ends
+            .iter()
+            .find_map(|pipeline| pipeline.protocol())
+            .map_or("unknown", |spoken| spoken.name()),
         src_addr: end.src.map(|e| e.0),
         src_port: end.src.map(|e| e.1.into()),
         dst_addr: end.dst.map(|e| e.0),
@@ -291,17 +302,17 @@ pub fn connection(rows: &mut Writer<ConnectionRow<'static>>, ends: &[&Flow], kno
         server_process_id: server_id,
         client_service: client_process.map(|p| &*p.service),
         server_service: server_process.map(|p| &*p.service),
-        discovered: ends.iter().any(|flow| socket(flow).discovered),
-        opened_time: ends.iter().filter_map(|flow| socket(flow).opened_ns).min().map(time),
+        discovered: ends.iter().any(|pipeline| socket(pipeline).discovered),
+        opened_time: ends.iter().filter_map(|pipeline| socket(pipeline).opened_ns).min().map(time),
         closed_time: closed.map(time),
-        first_time: ends.iter().map(|flow| flow.first_ns).min().map_or(0, time),
-        last_time: ends.iter().map(|flow| flow.last_ns).max().map_or(0, time),
+        first_time: ends.iter().map(|pipeline| pipeline.first_ns).min().map_or(0, time),
+        last_time: ends.iter().map(|pipeline| pipeline.last_ns).max().map_or(0, time),
         bytes_to_server: moved(Side::Client),
         bytes_to_client: moved(Side::Server),
-        requests: ends.iter().map(|flow| flow.requests()).max().unwrap_or_default().into(),
+        requests: ends.iter().map(|pipeline| pipeline.requests()).max().unwrap_or_default().into(),
         closed_by: leaving.and_then(|(_, side, _)| side).map(Side::name),
         close_kind: leaving.map(|(_, _, kind)| kind),
-        missing_bytes: ends.iter().map(|flow| flow.missing_bytes as i64).sum(),
+        missing_bytes: ends.iter().map(|pipeline| pipeline.missing_bytes as i64).sum(),
         hop: &hop,
         connect_ns: attempt.and_then(|attempt| Some(attempt.end?.0 - attempt.from_ns)),
         connect_outcome: attempt.and_then(|attempt| Some(attempt.end?.1.name())),
@@ -349,7 +360,7 @@ fn process_of(span: &Span, socket: &Socket) -> i64 {
     }
 }
 
-fn first_byte_ns(span: &Span, response: &Extent) -> i64 {
+fn first_byte_ns(span: &Span, response: &MessageExtent) -> i64 {
     let at = match span.side {
         Side::Client => response.first.exit_ns,
         Side::Server => response.first.enter_ns,

@@ -12,9 +12,9 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 use crate::assembly::connections::Sockets;
 use crate::assembly::connects::{Connects, Waited};
 use crate::assembly::links::{KEEP_NS, Links};
-use crate::assembly::outcomes::Fate;
+use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::side::Side;
-use crate::assembly::span::{Evidence, Live, Parent, Span, SpanIndex, Written};
+use crate::assembly::span::{Evidence, OpenSpans, Parent, Span, SpanIndex, Written};
 use crate::hashing::IntMap;
 use crate::tables::outcome::Outcome;
 
@@ -24,7 +24,7 @@ pub struct Finished<'a> {
     /// The span.
     pub span: &'a Span,
     /// How it ended; the end is the final one.
-    pub fate: Fate,
+    pub span_end: SpanEnd,
     /// Trace.
     pub trace_id: u128,
     /// Id.
@@ -41,7 +41,7 @@ pub struct Finished<'a> {
 
 /// What depends on other spans.
 struct Resolved {
-    fate: Fate,
+    span_end: SpanEnd,
     trace_id: u128,
     span_id: u64,
     parent_span_id: Option<u64>,
@@ -121,12 +121,12 @@ impl Traces {
         }
     }
 
-    /// A span's fate is decided.
+    /// How a span ended is decided.
     pub fn finished(&mut self, index: SpanIndex, now_ns: i64) {
         self.settling.push_back((self.written_ns(now_ns), index));
     }
 
-    /// When spans are written whose fate is decided now.
+    /// When spans are written whose end is decided now.
     pub fn written_ns(&self, now_ns: i64) -> i64 {
         now_ns.saturating_add(self.settle_ns)
     }
@@ -135,7 +135,7 @@ impl Traces {
     pub fn settle<'k, E>(
         &mut self,
         now_ns: i64,
-        live: &mut Live,
+        live: &mut OpenSpans,
         links: &mut Links,
         connects: &Connects,
         sockets: &Sockets,
@@ -145,13 +145,13 @@ impl Traces {
             let Some((_, index)) = self.settling.pop_front() else { break };
             let Some(resolved) = self.resolve(index, live, connects, sockets) else { continue };
             let Some(span) = live.remove(index) else { continue };
-            let Resolved { fate, trace_id, span_id, .. } = resolved;
-            let written = Written { trace_id, span_id, end_ns: known_end(&fate) };
-            tell_relatives(index, &span, written, fate.end_ns, live);
+            let Resolved { span_end, trace_id, span_id, .. } = resolved;
+            let written = Written { trace_id, span_id, end_ns: known_end(&span_end) };
+            tell_relatives(index, &span, written, span_end.end_ns, live);
             let awaited = links.written(&span, written, sockets, now_ns);
             let finished = Finished {
                 span: &span,
-                fate,
+                span_end,
                 trace_id,
                 span_id,
                 parent_span_id: resolved.parent_span_id,
@@ -191,28 +191,28 @@ impl Traces {
     fn resolve(
         &self,
         index: SpanIndex,
-        live: &Live,
+        live: &OpenSpans,
         connects: &Connects,
         sockets: &Sockets,
     ) -> Option<Resolved> {
         let span = live.get(index)?;
-        let mut fate = span.fate?;
-        fate.end_ns = cut_end(span, &fate, live);
+        let mut span_end = span.span_end?;
+        span_end.end_ns = cut_end(span, &span_end, live);
         let parent_span_id = match span.link.parent {
             Parent::None => None,
-            Parent::Live(parent) => live.get(parent).map(|parent| self.span_id(parent, sockets)),
+            Parent::Open(parent) => live.get(parent).map(|parent| self.span_id(parent, sockets)),
             Parent::Written(written) => Some(written.span_id),
         };
         let context = span.operation.context.filter(|_| parent_span_id.is_none());
-        let gaps = own_time(span, &fate, live);
+        let gaps = own_time(span, &span_end, live);
         Some(Resolved {
             trace_id: self.trace_id(index, live, sockets),
             span_id: self.span_id(span, sockets),
             parent_span_id,
             remote_parent_span_id: context.map(|context| context.span_id),
             own_ns: gaps.iter().map(|(from, to)| to - from).sum(),
-            waited: connects.waited(span, &fate, &gaps, sockets),
-            fate,
+            waited: connects.waited(span, &span_end, &gaps, sockets),
+            span_end,
         })
     }
 
@@ -222,11 +222,11 @@ impl Traces {
 
     /// The trace of the topmost span: what its request says, or else derived from its first byte, alike for both sides
     /// of the connection.
-    fn trace_id(&self, index: SpanIndex, live: &Live, sockets: &Sockets) -> u128 {
+    fn trace_id(&self, index: SpanIndex, live: &OpenSpans, sockets: &Sockets) -> u128 {
         let mut top = index;
         for _ in 0..MAX_DEPTH {
             match live.get(top).map(|span| span.link.parent) {
-                Some(Parent::Live(parent)) if live.get(parent).is_some() => top = parent,
+                Some(Parent::Open(parent)) if live.get(parent).is_some() => top = parent,
                 Some(Parent::Written(written)) => return written.trace_id,
                 _ => break,
             }
@@ -249,13 +249,13 @@ impl Traces {
     }
 
     fn count(&mut self, finished: &Finished<'_>, labels: Labels<'_>, due_ns: i64) {
-        let (span, fate) = (finished.span, &finished.fate);
+        let (span, span_end) = (finished.span, &finished.span_end);
         let growing = self.growing.entry(finished.trace_id).or_insert_with(|| Growing::new(finished));
         let trace = &mut growing.trace;
         trace.start_ns = trace.start_ns.min(span.start_ns);
-        trace.end_ns = trace.end_ns.max(fate.end_ns);
+        trace.end_ns = trace.end_ns.max(span_end.end_ns);
         trace.spans += 1;
-        trace.errors += i64::from(fate.outcome != Outcome::Ok);
+        trace.errors += i64::from(span_end.outcome != Outcome::Ok);
         if trace.services.len() < MAX_SERVICES && !trace.services.contains(labels.service) {
             trace.services.insert(labels.service.to_owned());
         }
@@ -266,9 +266,9 @@ impl Traces {
             trace.root_service = labels.service.to_owned();
             trace.root_name = labels.name;
             trace.root_path = span.operation.target.clone();
-            trace.root_status = fate.status.code;
-            trace.root_outcome = fate.outcome;
-            trace.root_duration_ns = fate.end_ns - span.start_ns;
+            trace.root_status = span_end.status.code;
+            trace.root_outcome = span_end.outcome;
+            trace.root_duration_ns = span_end.end_ns - span.start_ns;
         }
         growing.has_root |= is_root;
         growing.outstanding += span.link.children.len() as i64;
@@ -307,10 +307,10 @@ impl Growing {
                 root_name: "",
                 root_path: None,
                 root_status: None,
-                root_outcome: finished.fate.outcome,
+                root_outcome: finished.span_end.outcome,
                 root_duration_ns: 0,
                 start_ns: finished.span.start_ns,
-                end_ns: finished.fate.end_ns,
+                end_ns: finished.span_end.end_ns,
                 spans: 0,
                 errors: 0,
                 services: BTreeSet::new(),
@@ -326,32 +326,32 @@ impl Growing {
 
 /// A server span ends with the client span at the other end of its connection at the latest: a receiver may be reported before
 /// the sender.
-fn cut_end(span: &Span, fate: &Fate, live: &Live) -> i64 {
+fn cut_end(span: &Span, span_end: &SpanEnd, live: &OpenSpans) -> i64 {
     if span.side != Side::Server || span.link.evidence != Some(Evidence::Connection) {
-        return fate.end_ns;
+        return span_end.end_ns;
     }
     let parent_end_ns = match span.link.parent {
         Parent::None => None,
-        Parent::Live(parent) => live.get(parent).and_then(|parent| known_end(&parent.fate?)),
+        Parent::Open(parent) => live.get(parent).and_then(|parent| known_end(&parent.span_end?)),
         Parent::Written(written) => written.end_ns,
     };
     match parent_end_ns {
-        Some(end_ns) if end_ns >= span.start_ns => fate.end_ns.min(end_ns),
-        _ => fate.end_ns,
+        Some(end_ns) if end_ns >= span.start_ns => span_end.end_ns.min(end_ns),
+        _ => span_end.end_ns,
     }
 }
 
 /// The end of a span of which nothing is missing.
-fn known_end(fate: &Fate) -> Option<i64> {
-    (fate.outcome != Outcome::Lost).then_some(fate.end_ns)
+fn known_end(span_end: &SpanEnd) -> Option<i64> {
+    (span_end.outcome != Outcome::Lost).then_some(span_end.end_ns)
 }
 
 /// The span without the union of its children's intervals: stretches in order and apart.
-fn own_time(span: &Span, fate: &Fate, live: &Live) -> Vec<(i64, i64)> {
-    let (start, end) = (span.start_ns, fate.end_ns);
+fn own_time(span: &Span, span_end: &SpanEnd, live: &OpenSpans) -> Vec<(i64, i64)> {
+    let (start, end) = (span.start_ns, span_end.end_ns);
     let children = span.link.children.iter().filter_map(|&child| {
         let child = live.get(child)?;
-        Some((child.start_ns, child.fate.map_or(end, |fate| fate.end_ns)))
+        Some((child.start_ns, child.span_end.map_or(end, |span_end| span_end.end_ns)))
     });
     let mut intervals: Vec<(i64, i64)> = span
         .link
@@ -372,13 +372,13 @@ fn own_time(span: &Span, fate: &Fate, live: &Live) -> Vec<(i64, i64)> {
     gaps
 }
 
-fn tell_relatives(index: SpanIndex, span: &Span, written: Written, end_ns: i64, live: &mut Live) {
+fn tell_relatives(index: SpanIndex, span: &Span, written: Written, end_ns: i64, live: &mut OpenSpans) {
     for &child in &span.link.children {
         if let Some(child) = live.get_mut(child) {
             child.link.parent = Parent::Written(written);
         }
     }
-    if let Parent::Live(parent) = span.link.parent
+    if let Parent::Open(parent) = span.link.parent
         && let Some(parent) = live.get_mut(parent)
     {
         parent.link.children.retain(|&child| child != index);

@@ -56,31 +56,32 @@ impl Chain<'_> {
         self.requests += 1;
         let lane = self.lanes[number].clone();
         let request = self.request_bytes();
-        let mut way = Way { at_ns, edge_took_ns: i64::MAX, before: self.sockets[lane.sockets[1]].taken };
-        let answering = self.there(&lane, &request, &mut way);
+        let mut journey =
+            Journey { at_ns, edge_took_ns: i64::MAX, before: self.sockets[lane.sockets[1]].taken };
+        let answering = self.there(&lane, &request, &mut journey);
         let failed = answering.1;
         let last = answering.0;
         let response = self.response_bytes(failed);
         let gone_ns = at_ns + ns(PATIENCE * self.plan.trouble.width_s);
-        self.back(&lane, last, &response, &mut way);
-        let gave_up = self.plan.trouble.shape == Shape::GiveUp && way.at_ns > gone_ns;
+        self.back(&lane, last, &response, &mut journey);
+        let gave_up = self.plan.trouble.shape == Shape::GiveUp && journey.at_ns > gone_ns;
         let broken = failed && last < 2;
         let sockets = lane.sockets;
         if gave_up {
-            let taken = if way.edge_took_ns < gone_ns {
-                way.before.wrapping_add(request.len() as u32)
+            let taken = if journey.edge_took_ns < gone_ns {
+                journey.before.wrapping_add(request.len() as u32)
             } else {
-                way.before
+                journey.before
             };
             self.leave(sockets[0], gone_ns, taken);
-            self.send(sockets[1], way.at_ns, &response);
-            self.refused(sockets[1], way.at_ns + 9_000);
-            self.renew(number, Some(2), way.at_ns + 30_000);
+            self.send(sockets[1], journey.at_ns, &response);
+            self.refused(sockets[1], journey.at_ns + 9_000);
+            self.renew(number, Some(2), journey.at_ns + 30_000);
         } else {
-            self.send(sockets[1], way.at_ns, &response);
+            self.send(sockets[1], journey.at_ns, &response);
             let takes_ns = self.wire_ns();
             let place = Place { hop: 0, part: Part::Network };
-            let at_ns = self.pass(place, way.at_ns, takes_ns, false, sockets[0]).at_ns;
+            let at_ns = self.pass(place, journey.at_ns, takes_ns, false, sockets[0]).at_ns;
             self.receive(sockets[0], at_ns, &response);
             self.lanes[number].free_ns = at_ns + 50_000;
             if broken {
@@ -91,21 +92,21 @@ impl Chain<'_> {
     }
 
     /// From the client to the process that answers: its hop, and whether it fails.
-    fn there(&mut self, lane: &Lane, request: &Rc<[u8]>, way: &mut Way) -> (usize, bool) {
+    fn there(&mut self, lane: &Lane, request: &Rc<[u8]>, journey: &mut Journey) -> (usize, bool) {
         for hop in 0..3 {
             let [client, server] = [lane.sockets[2 * hop], lane.sockets[2 * hop + 1]];
-            self.send(client, way.at_ns, request);
+            self.send(client, journey.at_ns, request);
             let takes_ns = self.wire_ns();
             let on_wire = Place { hop, part: Part::Network };
-            way.at_ns = self.pass(on_wire, way.at_ns, takes_ns, true, client).at_ns;
-            self.receive(server, way.at_ns, request);
+            journey.at_ns = self.pass(on_wire, journey.at_ns, takes_ns, true, client).at_ns;
+            self.receive(server, journey.at_ns, request);
             if hop == 0 {
-                way.edge_took_ns = way.at_ns;
+                journey.edge_took_ns = journey.at_ns;
             }
             let takes_ns = self.own_ns(hop);
             let own = Place { hop, part: Part::Server };
-            let passed = self.pass(own, way.at_ns, takes_ns, true, client);
-            way.at_ns = passed.at_ns;
+            let passed = self.pass(own, journey.at_ns, takes_ns, true, client);
+            journey.at_ns = passed.at_ns;
             if self.plan.trouble.shape == Shape::Errors && passed.window.is_some() {
                 return (hop, true);
             }
@@ -114,17 +115,17 @@ impl Chain<'_> {
     }
 
     /// The answer, up to the moment where the edge has it.
-    fn back(&mut self, lane: &Lane, last: usize, response: &Rc<[u8]>, way: &mut Way) {
+    fn back(&mut self, lane: &Lane, last: usize, response: &Rc<[u8]>, journey: &mut Journey) {
         for hop in (1..=last).rev() {
             let [client, server] = [lane.sockets[2 * hop], lane.sockets[2 * hop + 1]];
-            self.send(server, way.at_ns, response);
+            self.send(server, journey.at_ns, response);
             let takes_ns = self.wire_ns();
             let on_wire = Place { hop, part: Part::Network };
-            way.at_ns = self.pass(on_wire, way.at_ns, takes_ns, false, client).at_ns;
-            self.receive(client, way.at_ns, response);
+            journey.at_ns = self.pass(on_wire, journey.at_ns, takes_ns, false, client).at_ns;
+            self.receive(client, journey.at_ns, response);
             let takes_ns = self.own_ns(hop - 1);
             let own = Place { hop: hop - 1, part: Part::Server };
-            way.at_ns = self.pass(own, way.at_ns, takes_ns, false, lane.sockets[2 * hop - 2]).at_ns;
+            journey.at_ns = self.pass(own, journey.at_ns, takes_ns, false, lane.sockets[2 * hop - 2]).at_ns;
         }
     }
 
@@ -207,7 +208,7 @@ impl Chain<'_> {
 }
 
 /// Where a request is.
-struct Way {
+struct Journey {
     at_ns: i64,
     /// When the first proxy took it.
     edge_took_ns: i64,

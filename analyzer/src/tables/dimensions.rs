@@ -70,7 +70,7 @@ pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
     for rows in capture.rows::<LossRow>() {
         dimensions.losses.extend(rows?.iter().map(|row| (row.from_boot_ns, row.to_boot_ns)));
     }
-    dimensions.losses = apart(dimensions.losses);
+    dimensions.losses = merge_overlapping(dimensions.losses);
     Ok(dimensions)
 }
 
@@ -81,14 +81,14 @@ impl Dimensions {
     }
 
     /// Whether events of this interval (boot time ns) may have been lost.
-    pub fn lossy(&self, from_ns: i64, to_ns: i64) -> bool {
+    pub fn had_loss(&self, from_ns: i64, to_ns: i64) -> bool {
         let first = self.losses.partition_point(|&(_, to)| to < from_ns);
         self.losses.get(first).is_some_and(|&(from, _)| from <= to_ns)
     }
 }
 
 /// Sorts intervals and joins those that touch.
-fn apart(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+fn merge_overlapping(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     intervals.sort_unstable();
     let mut apart: Vec<(i64, i64)> = Vec::new();
     for (from, to) in intervals {
@@ -172,11 +172,11 @@ mod tests {
 
     #[test]
     fn losses_are_found_by_overlap() {
-        let losses = apart(vec![(50, 60), (10, 20), (15, 30)]);
+        let losses = merge_overlapping(vec![(50, 60), (10, 20), (15, 30)]);
         let dimensions = Dimensions { losses, ..Dimensions::default() };
         let found = [(0, 9), (0, 10), (30, 40), (31, 49), (55, 55), (61, 99)];
         assert_eq!(
-            found.map(|(from, to)| dimensions.lossy(from, to)),
+            found.map(|(from, to)| dimensions.had_loss(from, to)),
             [false, true, true, false, true, false]
         );
     }
