@@ -6,14 +6,14 @@ use std::fmt::Write;
 
 /// A copy in which nothing acts on a terminal: control characters, line ends and characters that
 /// change the direction of writing are written as escapes.
-pub fn harmless(text: &str) -> String {
+pub fn escape_controls(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' => safe.push_str("\\n"),
             '\r' => safe.push_str("\\r"),
             '\t' => safe.push_str("\\t"),
-            c if !acts(c) => safe.push(c),
+            c if !is_control_like(c) => safe.push(c),
             c if (c as u32) < 0x100 => push(&mut safe, format_args!("\\x{:02x}", c as u32)),
             c => push(&mut safe, format_args!("\\u{{{:x}}}", c as u32)),
         }
@@ -25,14 +25,14 @@ pub fn harmless(text: &str) -> String {
 pub fn harmless_lines(text: &str) -> String {
     text.split_inclusive(['\n', '\r', '\t'])
         .map(|piece| match piece.char_indices().next_back() {
-            Some((at, end @ ('\n' | '\r' | '\t'))) => format!("{}{end}", harmless(&piece[..at])),
-            _ => harmless(piece),
+            Some((at, end @ ('\n' | '\r' | '\t'))) => format!("{}{end}", escape_controls(&piece[..at])),
+            _ => escape_controls(piece),
         })
         .collect()
 }
 
 /// Whether a terminal may do something else than show the character.
-pub fn acts(c: char) -> bool {
+pub fn is_control_like(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_harmless() {
-        assert_eq!(harmless("a\x1b[31m\n\u{9b}\u{202e}\u{7f}é"), "a\\x1b[31m\\n\\x9b\\u{202e}\\x7fé");
+        assert_eq!(escape_controls("a\x1b[31m\n\u{9b}\u{202e}\u{7f}é"), "a\\x1b[31m\\n\\x9b\\u{202e}\\x7fé");
         assert_eq!(bytes_as_text(b"a\\\xff\r\n"), "a\\x5c\\xff\\x0d\\x0a");
     }
 }

@@ -2,7 +2,7 @@
 
 use retrospan_analyzer::periodicity::comb::{Comb, search};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
-use retrospan_analyzer::periodicity::nulls::{FalseAlarm, false_alarm};
+use retrospan_analyzer::periodicity::null_models::{FalseAlarm, false_alarm};
 use retrospan_analyzer::periodicity::scales::Scales;
 use retrospan_analyzer::periodicity::synthetic::busy::{Busy, make};
 use retrospan_analyzer::periodicity::synthetic::{Made, Scenario, Teeth};

@@ -17,13 +17,13 @@ use std::time::Instant;
 
 use retrospan_analyzer::periodicity::comb::{Comb, Grid, merged};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
-use retrospan_analyzer::periodicity::nulls::{FalseAlarm, uniform};
+use retrospan_analyzer::periodicity::null_models::{FalseAlarm, uniform};
 use retrospan_analyzer::periodicity::random::Random;
 use retrospan_analyzer::periodicity::scales::Scales;
 use retrospan_analyzer::periodicity::synthetic::{
     Load, Made, Ordinary, Scenario, Shape, Teeth, Unrelated, make,
 };
-use retrospan_analyzer::periodicity::{Episode, peel};
+use retrospan_analyzer::periodicity::{Episode, prewhiten};
 
 const SECOND_NS: f64 = 1e9;
 
@@ -401,11 +401,12 @@ fn several(trials: usize, seed: u64) {
         for trial in 0..trials {
             let made = make(&scenario, &mut random(seed, 5, row, trial));
             let outcome = look(&made, &grid, 0.01, 1);
-            let found = peel::all(&outcome.onsets_ns, &grid, &load(&made), 1, 0.01).found;
+            let found = prewhiten::all(&outcome.onsets_ns, &grid, &load(&made), 1, 0.01).found;
             let is = |found: f64, period: f64| (found / (period * SECOND_NS) - 1.0).abs() < 0.02;
             let has = |&period: &f64| found.iter().any(|found| is(found.comb.period_ns, period));
             all += usize::from(periods.iter().all(has));
-            let none = |found: &peel::Found| !periods.iter().any(|&period| is(found.comb.period_ns, period));
+            let none =
+                |found: &prewhiten::Found| !periods.iter().any(|&period| is(found.comb.period_ns, period));
             other += usize::from(found.iter().any(none));
         }
         println!("| {periods:?} | {} | {} |", share(all, trials), share(other, trials));

@@ -12,7 +12,7 @@ use crate::cli::{InfoArgs, TextFormat};
 use crate::error::Result;
 use crate::print;
 use crate::tables::dimensions::{self, Clock, ClockStep};
-use crate::text::{self, count, duration, harmless, size};
+use crate::text::{self, count, duration, escape_controls, size};
 
 /// Prints it.
 pub fn run(args: InfoArgs) -> Result<ExitCode> {
@@ -86,7 +86,7 @@ fn as_text(capture: &Capture, clock: &Clock) -> String {
     }
     let mut page = String::new();
     for (name, value) in &lines {
-        let _ = writeln!(page, "{name:<9} {}", harmless(value));
+        let _ = writeln!(page, "{name:<9} {}", escape_controls(value));
     }
     page.push_str(&held_text(&held(capture)));
     page

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::session;
 use crate::tables::SpanRow;
 use crate::tables::spans::{Peers, SpanBatch, status_of, what, with_peers};
-use crate::text::{duration, harmless, time};
+use crate::text::{duration, escape_controls, time};
 
 /// Prints the spans that were asked for by start time.
 pub fn run(args: SpansArgs) -> Result<ExitCode> {
@@ -62,7 +62,7 @@ fn line(row: &SpanRow<'_>, (src, dst): (Option<&str>, Option<&str>), offset_s: i
     if let (Some(status), Some(late_ns)) = (row.late_status, row.late_ns) {
         let _ = write!(line, " late=[{status} after {}]", tight(late_ns));
     }
-    harmless(&line)
+    escape_controls(&line)
 }
 
 fn tight(ns: i64) -> String {

@@ -21,7 +21,7 @@ use crate::report::data::Fold;
 use crate::report::data::load;
 use crate::report::pictures::terminal::fold;
 use crate::session;
-use crate::text::{duration, harmless, time};
+use crate::text::{duration, escape_controls, time};
 
 /// Prints the findings; none is a result too.
 pub fn run(args: SpikesArgs) -> Result<ExitCode> {
@@ -100,7 +100,7 @@ fn as_text(findings: &Findings, folds: &[Fold], capture: &str) -> String {
         }
     }
     for note in &findings.notes {
-        let _ = writeln!(text, "{}", harmless(note));
+        let _ = writeln!(text, "{}", escape_controls(note));
     }
     for left in &findings.unexplained {
         let fap = left
@@ -114,15 +114,15 @@ fn as_text(findings: &Findings, folds: &[Fold], capture: &str) -> String {
             wording::bad(left.metric),
             left.stream
         );
-        let _ = writeln!(text, "{}", harmless(&line));
+        let _ = writeln!(text, "{}", escape_controls(&line));
     }
     text
 }
 
 fn spike_text(text: &mut String, number: usize, spike: &Spike, offset_s: i32, capture: &str) {
-    let _ = writeln!(text, "{number}. {}\n", harmless(&spike.sentence));
+    let _ = writeln!(text, "{number}. {}\n", escape_controls(&spike.sentence));
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "   {name:<9} {}", harmless(&value));
+        let _ = writeln!(text, "   {name:<9} {}", escape_controls(&value));
     };
     line("seen in", format!("{} of {} ({})", wording::bad(spike.metric), spike.stream, spike.by));
     line("when", when(spike, offset_s));

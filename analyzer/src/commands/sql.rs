@@ -17,7 +17,7 @@ use crate::cli::SqlArgs;
 use crate::error::{Error, Result, at};
 use crate::print::{self, Format, Output, Style};
 use crate::session;
-use crate::text::harmless;
+use crate::text::escape_controls;
 
 /// Runs the query of the arguments and prints its rows.
 pub fn run(args: SqlArgs) -> Result<ExitCode> {
@@ -66,7 +66,7 @@ async fn print_plan(frame: DataFrame) -> Result<()> {
         let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
         for row in 0..batch.num_rows() {
             for cell in columns.iter().map(|column| column.as_string::<i32>().value(row)) {
-                cell.lines().for_each(|line| text.extend([harmless(line).as_str(), "\n"]));
+                cell.lines().for_each(|line| text.extend([escape_controls(line).as_str(), "\n"]));
             }
             text.push('\n');
         }

@@ -17,7 +17,7 @@ use crate::session;
 use crate::tables::SpanRow;
 use crate::tables::spans::{Peers, SpanBatch, status_of, what, with_peers};
 use crate::tables::trace_tree::{TraceTree, TreeSpan};
-use crate::text::{count, duration, harmless, time};
+use crate::text::{count, duration, escape_controls, time};
 
 /// Width of the bars, characters.
 const BAR: usize = 32;
@@ -128,7 +128,7 @@ impl<'a> Tree<'a> {
             duration(row.own_ns),
             self.bar(row),
             "  ".repeat(depth.min(40)),
-            harmless(&label),
+            escape_controls(&label),
         );
     }
 
@@ -137,7 +137,7 @@ impl<'a> Tree<'a> {
         let parent = self.nodes.iter().find(|other| Some(other.row.span_id) == node.row.parent_span_id);
         let words = evidence.words(node, parent);
         let indent = " ".repeat(36 + BAR + 2 * depth.min(40));
-        let _ = writeln!(text, "{indent}{}", harmless(&words));
+        let _ = writeln!(text, "{indent}{}", escape_controls(&words));
     }
 
     /// Where the span lies within the trace; one character at least.

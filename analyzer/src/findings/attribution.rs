@@ -17,7 +17,7 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use self::split::{Part, Piece, Split, hops, quick_failures};
-use super::baseline::Ordinary;
+use super::baseline::Baseline;
 use super::groups::Keys;
 use super::rows::Rows;
 use super::{DimensionShare, HopShare, Metric};
@@ -90,7 +90,7 @@ const LEAST_SURPRISE: f64 = 0.005;
 pub async fn attribute(
     context: &SessionContext,
     keys: &mut Keys,
-    ordinary: &[Ordinary],
+    ordinary: &[Baseline],
     (stream, metric): (u32, Metric),
     windows: &[Window],
     spans_per_ns: f64,
@@ -153,7 +153,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
 
 struct Reading<'a> {
     keys: &'a mut Keys,
-    ordinary: &'a [Ordinary],
+    ordinary: &'a [Baseline],
     stream: u32,
     sample: u64,
     windows: &'a [Window],
@@ -252,17 +252,17 @@ impl Reading<'_> {
             let code =
                 self.keys.code(connection_id, rows.is_server(row), rows.operation(row), rows.target(row));
             let Some(coded) = code else { continue };
-            let ordinary = self.ordinary.get(coded.lane as usize).copied().unwrap_or_default();
+            let ordinary = self.ordinary.get(coded.class as usize).copied().unwrap_or_default();
             let span = rows.span(row, ordinary);
-            let lane = &self.keys.lanes[coded.lane as usize];
-            let of_stream = lane.streams.contains(&self.stream) || coded.connection == Some(self.stream);
+            let class = &self.keys.classes[coded.class as usize];
+            let of_stream = class.streams.contains(&self.stream) || coded.connection == Some(self.stream);
             let bad = span.slow || span.failed.is_some();
             if of_stream && let Some(place) = self.place(span.start_ns) {
                 let known = |numbers: &Int64Array| numbers.is_valid(row).then(|| numbers.value(row));
-                let values = self.values(&rows, row, coded.lane, (known(&pids), known(&cpus)));
+                let values = self.values(&rows, row, coded.class, (known(&pids), known(&cpus)));
                 self.tally.count(place, values, bad, span.failed);
             }
-            let own = (lane.hop, if lane.server { Part::Server } else { Part::Network });
+            let own = (class.hop, if class.server { Part::Server } else { Part::Network });
             let (waited_ns, awaited) = match waits.of(row) {
                 Some((ns, hop)) => (ns, Some((self.keys.hop(hop), Part::Connect))),
                 None => (0, None),
@@ -299,16 +299,16 @@ impl Reading<'_> {
         &self,
         rows: &Rows,
         row: usize,
-        lane: u32,
+        class: u32,
         (pid, cpu): (Option<i64>, Option<i64>),
     ) -> [(&'static str, String); 6] {
-        let lane = &self.keys.lanes[lane as usize];
+        let class = &self.keys.classes[class as usize];
         let number = |value: Option<i64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
         [
-            ("hop", self.keys.streams[lane.hop as usize].label.clone()),
-            ("route", lane.route.to_string()),
-            ("peer", lane.src_addr.to_string()),
-            ("process", format!("{} ({})", lane.process, number(pid))),
+            ("hop", self.keys.streams[class.hop as usize].label.clone()),
+            ("route", class.route.to_string()),
+            ("peer", class.src_addr.to_string()),
+            ("process", format!("{} ({})", class.process, number(pid))),
             ("connection", rows.connection_id(row).to_string()),
             ("cpu", number(cpu)),
         ]

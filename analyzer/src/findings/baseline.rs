@@ -1,4 +1,4 @@
-//! What is ordinary: how long a request of each lane takes when nothing is wrong.
+//! What is ordinary: how long a request of each class takes when nothing is wrong.
 //!
 //! Percentiles of the whole recording would count the spikes in. Here each stretch of the recording gives its own 99th
 //! percentile, and the lower quartile of those is ordinary. Stretches are a quarter of the shortest period, but no less
@@ -23,9 +23,9 @@ const LONGEST_STRETCH_NS: i64 = 2_500_000_000;
 /// A slow request takes this many times the median at least.
 const TIMES_MEDIAN: f64 = 2.0;
 
-/// What a lane's requests take.
+/// What a class's requests take.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ordinary {
+pub struct Baseline {
     /// Median, ns.
     pub median_ns: i64,
     /// Mean of the requests near the median, ns: a bucket is too wide to tell hops around each other apart.
@@ -34,17 +34,17 @@ pub struct Ordinary {
     pub slow_ns: i64,
 }
 
-/// Latencies by lane and stretch.
+/// Latencies by class and stretch.
 #[derive(Debug)]
 pub struct Latencies {
     stretch_ns: i64,
     /// Short stretches in a longer one.
     together: usize,
-    lanes: Vec<Lane>,
+    classes: Vec<SpanClass>,
 }
 
 #[derive(Clone, Debug)]
-struct Lane {
+struct SpanClass {
     counts: [u64; BUCKETS],
     /// Sums of the durations, ns.
     sums_ns: [i64; BUCKETS],
@@ -52,8 +52,8 @@ struct Lane {
     stretches: Vec<Option<Box<[u16; BUCKETS]>>>,
 }
 
-impl Lane {
-    const NONE: Lane = Lane { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
+impl SpanClass {
+    const NONE: SpanClass = SpanClass { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
 
     /// The 99th percentile, as a bucket, of each stretch with so many requests, in order of size; so many short
     /// stretches are one.
@@ -86,16 +86,16 @@ impl Latencies {
     pub fn new(length_ns: i64, min_period_ns: i64) -> Latencies {
         let stretch_ns = (min_period_ns.min(LONGEST_STRETCH_NS * 4) / 4).max(length_ns / MOST_FINE).max(1);
         let together = (length_ns / COARSE / stretch_ns).max(1) as usize;
-        Latencies { stretch_ns, together, lanes: Vec::new() }
+        Latencies { stretch_ns, together, classes: Vec::new() }
     }
 
     /// Counts a request that began `since_begin_ns` after the recording.
-    pub fn add(&mut self, lane: u32, since_begin_ns: i64, duration_ns: i64) {
+    pub fn add(&mut self, class: u32, since_begin_ns: i64, duration_ns: i64) {
         let bucket = bucket(duration_ns);
-        if self.lanes.len() <= lane as usize {
-            self.lanes.resize(lane as usize + 1, Lane::NONE);
+        if self.classes.len() <= class as usize {
+            self.classes.resize(class as usize + 1, SpanClass::NONE);
         }
-        let counted = &mut self.lanes[lane as usize];
+        let counted = &mut self.classes[class as usize];
         counted.counts[bucket] += 1;
         counted.sums_ns[bucket] = counted.sums_ns[bucket].saturating_add(duration_ns);
         // A span's begin lies within the recording, or a little before: there are not many stretches.
@@ -106,12 +106,12 @@ impl Latencies {
 
     /// Adds what another thread counted of the same recording.
     pub fn merge(&mut self, other: Latencies) {
-        let lanes = self.lanes.len().max(other.lanes.len());
-        self.lanes.resize(lanes, Lane::NONE);
-        for (sum, lane) in self.lanes.iter_mut().zip(&other.lanes) {
-            sum.counts.iter_mut().zip(&lane.counts).for_each(|(sum, n)| *sum += n);
-            sum.sums_ns.iter_mut().zip(&lane.sums_ns).for_each(|(sum, ns)| *sum = sum.saturating_add(*ns));
-            let stretches = lane.stretches.iter().enumerate();
+        let classes = self.classes.len().max(other.classes.len());
+        self.classes.resize(classes, SpanClass::NONE);
+        for (sum, class) in self.classes.iter_mut().zip(&other.classes) {
+            sum.counts.iter_mut().zip(&class.counts).for_each(|(sum, n)| *sum += n);
+            sum.sums_ns.iter_mut().zip(&class.sums_ns).for_each(|(sum, ns)| *sum = sum.saturating_add(*ns));
+            let stretches = class.stretches.iter().enumerate();
             for (stretch, counts) in
                 stretches.filter_map(|(stretch, counts)| Some((stretch, counts.as_ref()?)))
             {
@@ -121,33 +121,33 @@ impl Latencies {
         }
     }
 
-    /// What is ordinary, by lane.
-    pub fn ordinary(&self) -> Vec<Ordinary> {
-        let high = |lane: &Lane| {
-            let fine = lane.percentiles(1, FEWEST);
+    /// What is ordinary, by class.
+    pub fn ordinary(&self) -> Vec<Baseline> {
+        let high = |class: &SpanClass| {
+            let fine = class.percentiles(1, FEWEST);
             if fine.len() >= FEWEST_STRETCHES {
                 return fine[fine.len() / 4];
             }
-            let slowest = lane.percentiles(1, FEW);
+            let slowest = class.percentiles(1, FEW);
             if slowest.len() >= FEWEST_STRETCHES {
                 return slowest[slowest.len() * 6 / 10];
             }
-            let coarse = lane.percentiles(self.together, FEWEST);
+            let coarse = class.percentiles(self.together, FEWEST);
             // Too few requests for stretches: nine in ten are taken for ordinary.
-            coarse.get(coarse.len() / 2).copied().unwrap_or_else(|| quantile(&lane.counts, 0.9))
+            coarse.get(coarse.len() / 2).copied().unwrap_or_else(|| quantile(&class.counts, 0.9))
         };
-        self.lanes.iter().map(|lane| ordinary(lane, high(lane))).collect()
+        self.classes.iter().map(|class| ordinary(class, high(class))).collect()
     }
 }
 
-fn ordinary(lane: &Lane, high: usize) -> Ordinary {
-    let counts = &lane.counts;
+fn ordinary(class: &SpanClass, high: usize) -> Baseline {
+    let counts = &class.counts;
     let median = quantile(counts, 0.5);
     let median_ns = (lower(median) + lower(median + 1)) / 2;
     let slow_ns = lower(high + 1).max((median_ns as f64 * TIMES_MEDIAN) as i64);
     let near = counts[median].max(1);
-    let usual_ns = lane.sums_ns[median] / i64::try_from(near).unwrap_or(i64::MAX);
-    Ordinary { median_ns, usual_ns, slow_ns }
+    let usual_ns = class.sums_ns[median] / i64::try_from(near).unwrap_or(i64::MAX);
+    Baseline { median_ns, usual_ns, slow_ns }
 }
 
 fn bucket(duration_ns: i64) -> usize {
@@ -198,7 +198,7 @@ mod tests {
             latencies.add(0, request, 2_400_000 + request);
             latencies.add(1, request, 2_300_000 + request);
         }
-        let [outer, inner] = [0, 1].map(|lane: usize| latencies.ordinary()[lane]);
+        let [outer, inner] = [0, 1].map(|class: usize| latencies.ordinary()[class]);
         assert_eq!(outer.median_ns, inner.median_ns);
         assert_eq!((outer.usual_ns, inner.usual_ns), (2_400_049, 2_300_049));
     }

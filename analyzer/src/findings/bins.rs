@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
 use super::Metric;
-use super::baseline::{Latencies, Ordinary};
+use super::baseline::{Baseline, Latencies};
 use super::groups::{By, Coded, Keys};
 use super::interner::Coder;
 use super::rows::{Rows, Span};
@@ -87,8 +87,8 @@ pub struct Counted {
     pub bins: Bins,
     /// By stream number.
     pub streams: Vec<Counts>,
-    /// What is ordinary, by lane number.
-    pub ordinary: Vec<Ordinary>,
+    /// What is ordinary, by class number.
+    pub ordinary: Vec<Baseline>,
     /// Spans read.
     pub spans: u64,
     /// Streams that did not fit.
@@ -98,8 +98,8 @@ pub struct Counted {
 impl Counted {
     /// What a request of the stream usually takes, ns: of hops around each other the innermost takes least.
     pub fn usual_ns(&self, keys: &Keys, stream: u32) -> i64 {
-        let lanes = keys.lanes.iter().zip(&self.ordinary);
-        let usual = lanes.filter(|(lane, _)| lane.streams.contains(&stream));
+        let classes = keys.classes.iter().zip(&self.ordinary);
+        let usual = classes.filter(|(class, _)| class.streams.contains(&stream));
         usual.map(|(_, ordinary)| ordinary.usual_ns).max().unwrap_or(i64::MAX)
     }
 }
@@ -132,12 +132,12 @@ pub async fn count(
     let spans = read.load(Relaxed);
     let ordinary = learned.latencies.ordinary();
     let (chosen, left_out) = chosen(&reading(&shared), &learned, bins, by);
-    let lanes: Vec<Vec<u32>> = reading(&shared).lanes.iter().map(|lane| lane.streams.clone()).collect();
+    let classes: Vec<Vec<u32>> = reading(&shared).classes.iter().map(|class| class.streams.clone()).collect();
     let new = || empty(&chosen, &reading(&shared), bins);
     let counted = pass(context, &shared, new, |streams, rows, coded| {
         for (row, coded) in rows.coded(coded) {
-            let lane = coded.lane as usize;
-            let (Some(&ordinary), Some(of_lane)) = (ordinary.get(lane), lanes.get(lane)) else {
+            let class = coded.class as usize;
+            let (Some(&ordinary), Some(of_lane)) = (ordinary.get(class), classes.get(class)) else {
                 continue;
             };
             let span = rows.span(row, ordinary);
@@ -197,7 +197,7 @@ async fn pass<T: Send>(
 /// What the first pass learns.
 struct Learned {
     latencies: Latencies,
-    /// Requests of each lane.
+    /// Requests of each class.
     by_lane: Vec<u64>,
     /// Requests of each connection that is a stream.
     by_connection: IntMap<u32, u64>,
@@ -206,10 +206,10 @@ struct Learned {
 impl Learned {
     fn add(&mut self, rows: &Rows, coded: &[Option<Coded>], begin_ns: i64) {
         for (row, coded) in rows.coded(coded) {
-            let lane = coded.lane as usize;
-            self.latencies.add(coded.lane, rows.start_ns(row) - begin_ns, rows.duration_ns(row));
-            self.by_lane.resize(self.by_lane.len().max(lane + 1), 0);
-            self.by_lane[lane] += 1;
+            let class = coded.class as usize;
+            self.latencies.add(coded.class, rows.start_ns(row) - begin_ns, rows.duration_ns(row));
+            self.by_lane.resize(self.by_lane.len().max(class + 1), 0);
+            self.by_lane[class] += 1;
             if let Some(stream) = coded.connection {
                 *self.by_connection.entry(stream).or_default() += 1;
             }
@@ -229,8 +229,8 @@ impl Learned {
     /// Requests of each stream.
     fn by_stream(&self, keys: &Keys) -> Vec<u64> {
         let mut requests = vec![0; keys.streams.len()];
-        for (lane, n) in keys.lanes.iter().zip(&self.by_lane) {
-            lane.streams.iter().for_each(|&stream| requests[stream as usize] += n);
+        for (class, n) in keys.classes.iter().zip(&self.by_lane) {
+            class.streams.iter().for_each(|&stream| requests[stream as usize] += n);
         }
         for (&stream, n) in &self.by_connection {
             requests[stream as usize] += n;

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::kernel_events::{Happening, Train};
+use super::kernel_events::{EventSeries, Occurrence};
 use super::subject::Subject;
 
-/// Which rows of a train count: those of the suspected processes, or those of all others. Of a hop's train all do.
+/// Which rows of a series count: those of the suspected processes, or those of all others. Of a hop's series all do.
 /// Of delays those that are small do not.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted<'a> {
-    /// The train.
-    pub train: &'a Train,
+    /// The series.
+    pub series: &'a EventSeries,
     /// Those of the suspected hop or processes.
     pub involved: bool,
     processes: &'a BTreeSet<i64>,
@@ -19,27 +19,27 @@ pub struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    /// Of a train that is held against a spike.
-    pub fn new(train: &'a Train, involved: bool, subject: &'a Subject<'_>) -> Counted<'a> {
-        let all = Counted { train, involved, processes: subject.processes, least: 0.0 };
-        if train.kind.delays() { Counted { least: least(&all, subject), ..all } } else { all }
+    /// Of a series that is held against a spike.
+    pub fn new(series: &'a EventSeries, involved: bool, subject: &'a Subject<'_>) -> Counted<'a> {
+        let all = Counted { series, involved, processes: subject.processes, least: 0.0 };
+        if series.kind.delays() { Counted { least: least(&all, subject), ..all } } else { all }
     }
 
     /// Whether a row is of these processes, whatever its size.
-    pub fn is_of_them(&self, row: &Happening) -> bool {
+    pub fn is_of_them(&self, row: &Occurrence) -> bool {
         let suspected = row.process_id.is_some_and(|id| self.processes.contains(&id));
-        self.train.kind.of_hop() || suspected == self.involved
+        self.series.kind.of_hop() || suspected == self.involved
     }
 
     /// Whether a row counts.
-    pub fn has(&self, row: &Happening) -> bool {
+    pub fn has(&self, row: &Occurrence) -> bool {
         self.is_of_them(row) && row.size >= self.least
     }
 }
 
 /// A burst: what happened in quick succession is one thing.
 #[derive(Clone, Copy, Debug)]
-pub struct Joined {
+pub struct Burst {
     /// Begin, ns since 1970 UTC.
     pub from_ns: i64,
     /// End.
@@ -62,42 +62,42 @@ fn gap_ns(subject: &Subject<'_>) -> i64 {
 }
 
 /// The bursts that the rows which count make up.
-pub fn joined(counted: &Counted<'_>, subject: &Subject<'_>) -> Vec<Joined> {
-    let train = counted.train;
+pub fn joined(counted: &Counted<'_>, subject: &Subject<'_>) -> Vec<Burst> {
+    let series = counted.series;
     let gap_ns = gap_ns(subject);
-    let mut bursts: Vec<Joined> = Vec::new();
-    let mut threads: Vec<Kept> = Vec::new();
-    for next in train.times.iter().filter(|row| counted.has(row)) {
+    let mut bursts: Vec<Burst> = Vec::new();
+    let mut threads: Vec<ThreadDelay> = Vec::new();
+    for next in series.times.iter().filter(|row| counted.has(row)) {
         match bursts.last_mut() {
             Some(last) if next.from_ns - last.to_ns < gap_ns => {
                 last.to_ns = last.to_ns.max(next.to_ns);
                 last.size =
-                    if train.kind.adds_up() { last.size + next.size } else { last.size.max(next.size) };
+                    if series.kind.adds_up() { last.size + next.size } else { last.size.max(next.size) };
             }
             _ => {
                 threads.clear();
-                let Happening { from_ns, to_ns, size, .. } = *next;
-                bursts.push(Joined { from_ns, to_ns, size, longest_ns: 0 });
+                let Occurrence { from_ns, to_ns, size, .. } = *next;
+                bursts.push(Burst { from_ns, to_ns, size, longest_ns: 0 });
             }
         }
-        if let Some(last) = bursts.last_mut().filter(|_| train.kind.delays()) {
-            last.longest_ns = last.longest_ns.max(keep(&mut threads, next));
+        if let Some(last) = bursts.last_mut().filter(|_| series.kind.delays()) {
+            last.longest_ns = last.longest_ns.max(overlap(&mut threads, next));
         }
     }
     bursts
 }
 
 /// How long one thread was kept so far.
-struct Kept {
+struct ThreadDelay {
     tid: i64,
     until_ns: i64,
     sum_ns: i64,
 }
 
 /// Adds a delay to its thread's, what overlaps once, and tells how much that is.
-fn keep(threads: &mut Vec<Kept>, delay: &Happening) -> i64 {
+fn overlap(threads: &mut Vec<ThreadDelay>, delay: &Occurrence) -> i64 {
     let index = threads.iter().position(|kept| kept.tid == delay.tid).unwrap_or_else(|| {
-        threads.push(Kept { tid: delay.tid, until_ns: i64::MIN, sum_ns: 0 });
+        threads.push(ThreadDelay { tid: delay.tid, until_ns: i64::MIN, sum_ns: 0 });
         threads.len() - 1
     });
     let kept = &mut threads[index];
@@ -109,7 +109,7 @@ fn keep(threads: &mut Vec<Kept>, delay: &Happening) -> i64 {
 /// The size from which a delay counts: a share of the longest at an onset, of the median hit.
 fn least(all: &Counted<'_>, subject: &Subject<'_>) -> f64 {
     let before_ns = gap_ns(subject);
-    let times = &all.train.times;
+    let times = &all.series.times;
     let mut longest: Vec<f64> = subject
         .hits
         .iter()
@@ -124,8 +124,8 @@ fn least(all: &Counted<'_>, subject: &Subject<'_>) -> f64 {
 }
 
 /// How many there are where everything within a twentieth of the period is one.
-pub fn coarsely(bursts: &[Joined], subject: &Subject<'_>) -> usize {
+pub fn count_coarse(bursts: &[Burst], subject: &Subject<'_>) -> usize {
     let gap_ns = (subject.period_ns / 20.0) as i64;
-    let apart = |pair: &&[Joined]| pair[1].from_ns - pair[0].to_ns >= gap_ns;
+    let apart = |pair: &&[Burst]| pair[1].from_ns - pair[0].to_ns >= gap_ns;
     bursts.windows(2).filter(apart).count() + usize::from(!bursts.is_empty())
 }

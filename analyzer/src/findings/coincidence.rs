@@ -1,8 +1,8 @@
 //! What coincides with a spike, and how likely that is by chance.
 //!
-//! For every train the same question: in how many cycles does it come as near to the onset as it does, and how often would
-//! that be so if the train were shifted in time? A train with the spike's own period coincides in all cycles or in
-//! none, which the shifts show too; so nothing is multiplied over cycles. The number of trains that could have been named,
+//! For every series the same question: in how many cycles does it come as near to the onset as it does, and how often would
+//! that be so if the series were shifted in time? A series with the spike's own period coincides in all cycles or in
+//! none, which the shifts show too; so nothing is multiplied over cycles. The number of series that could have been named,
 //! wherever the onsets are, is paid for.
 //! What the mechanism explains (the process was kept from running for as long as requests waited) goes before what merely
 //! comes at the same time.
@@ -12,8 +12,8 @@ mod rows;
 
 pub use self::doubt::nearest as nearest_to_a_cause;
 use super::Cause;
-use super::bursts::{Counted, Joined, coarsely, joined};
-use super::kernel_events::{Happening, Kind, Train};
+use super::bursts::{Burst, Counted, count_coarse, joined};
+use super::kernel_events::{EventSeries, Kind, Occurrence};
 use super::subject::Subject;
 use super::wording;
 use crate::text::duration;
@@ -35,21 +35,21 @@ const AFTER_COUNTS: i64 = 3;
 /// Share of the wait that a delay must account for to explain it.
 const EXPLAINS: f64 = 0.3;
 
-/// A train, or the part of it that is of the suspected processes, in bursts.
+/// A series, or the part of it that is of the suspected processes, in bursts.
 struct Part<'a> {
     counted: Counted<'a>,
-    bursts: Vec<Joined>,
+    bursts: Vec<Burst>,
 }
 
 impl<'a> Part<'a> {
-    /// The parts of a train: what happens to processes of one name may happen to others than the suspected ones.
-    fn of(train: &'a Train, subject: &'a Subject<'_>) -> Vec<Part<'a>> {
-        let sides: &[bool] = match train.kind.of_hop() {
-            true => &[of_the_hop(train, subject)],
+    /// The parts of a series: what happens to processes of one name may happen to others than the suspected ones.
+    fn of(series: &'a EventSeries, subject: &'a Subject<'_>) -> Vec<Part<'a>> {
+        let sides: &[bool] = match series.kind.of_hop() {
+            true => &[of_the_hop(series, subject)],
             false => &[true, false],
         };
         let part = |&involved: &bool| {
-            let counted = Counted::new(train, involved, subject);
+            let counted = Counted::new(series, involved, subject);
             Part { counted, bursts: joined(&counted, subject) }
         };
         sides.iter().map(part).filter(|part| !part.bursts.is_empty()).collect()
@@ -63,37 +63,37 @@ impl<'a> Part<'a> {
         let large = self
             .bursts
             .iter()
-            .filter(|b| !self.counted.train.kind.delays() || b.longest_ns as f64 >= least_ns);
+            .filter(|b| !self.counted.series.kind.delays() || b.longest_ns as f64 >= least_ns);
         self.counted.involved
-            && self.counted.train.kind.explains()
+            && self.counted.series.kind.explains()
             && large.count() as f64 >= SHARE * subject.hits.len() as f64
     }
 
     /// As often as the spike, more or less: named if only it came at the right time.
     fn could_coincide(&self, subject: &Subject<'_>) -> bool {
         let hits = subject.hits.len();
-        !self.counted.train.kind.delays()
+        !self.counted.series.kind.delays()
             && self.bursts.len() as f64 >= SHARE * hits as f64
-            && coarsely(&self.bursts, subject) <= 2 * hits + 2
+            && count_coarse(&self.bursts, subject) <= 2 * hits + 2
     }
 }
 
-/// Whether a hop's train is of the suspected hop, or of connections that its answering processes wait for.
-fn of_the_hop(train: &Train, subject: &Subject<'_>) -> bool {
-    let awaited = |h: &Happening| h.process_id.is_some_and(|id| subject.answering.contains(&id));
-    train.subject == subject.hop || (train.kind.of_connects() && train.times.iter().any(awaited))
+/// Whether a hop's series is of the suspected hop, or of connections that its answering processes wait for.
+fn of_the_hop(series: &EventSeries, subject: &Subject<'_>) -> bool {
+    let awaited = |h: &Occurrence| h.process_id.is_some_and(|id| subject.answering.contains(&id));
+    series.subject == subject.hop || (series.kind.of_connects() && series.times.iter().any(awaited))
 }
 
-/// How many trains could have been named wherever the onsets are: what a coincidence has to pay for.
+/// How many series could have been named wherever the onsets are: what a coincidence has to pay for.
 #[derive(Clone, Copy)]
 struct Candidates {
     explain: usize,
     coincide: usize,
 }
 
-/// The trains that coincide, best supported first.
-pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
-    let parts: Vec<Part<'_>> = trains.iter().flat_map(|train| Part::of(train, subject)).collect();
+/// The series that coincide, best supported first.
+pub fn causes(series: &[EventSeries], subject: &Subject<'_>) -> Vec<Cause> {
+    let parts: Vec<Part<'_>> = series.iter().flat_map(|series| Part::of(series, subject)).collect();
     let candidates = Candidates {
         explain: parts.iter().filter(|part| part.could_explain(subject)).count(),
         coincide: parts.iter().filter(|part| part.could_coincide(subject)).count(),
@@ -101,10 +101,10 @@ pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
     let mut causes: Vec<(f64, Cause)> = parts
         .iter()
         .filter_map(|part| {
-            let met = meet(&part.bursts, part.counted.train.kind, subject);
-            let seen = met.leads_ns.len();
+            let matches = match_onsets(&part.bursts, part.counted.series.kind, subject);
+            let seen = matches.leads_ns.len();
             let often = seen >= 2 && seen as f64 >= SHARE * subject.hits.len() as f64;
-            often.then(|| judge(part, &met, candidates, subject)).flatten()
+            often.then(|| judge(part, &matches, candidates, subject)).flatten()
         })
         .collect();
     // Of equals, to the power of ten, the first: a program may have started the others.
@@ -117,12 +117,12 @@ pub fn causes(trains: &[Train], subject: &Subject<'_>) -> Vec<Cause> {
     causes.into_iter().map(|(_, cause)| cause).collect()
 }
 
-/// Where a train comes near the hits.
-struct Met {
+/// Where a series comes near the hits.
+struct Matches {
     /// From its begin to the onset, by hit that has one; positive where it comes first.
     leads_ns: Vec<i64>,
     /// The burst there, and the hit.
-    bursts: Vec<(usize, Joined)>,
+    bursts: Vec<(usize, Burst)>,
     /// How far from the onset the begin may be, before and after.
     reach_ns: (i64, i64),
 }
@@ -140,50 +140,55 @@ fn sampled(kind: Kind) -> bool {
     matches!(kind, Kind::Throttled | Kind::Cpu | Kind::RoundTrip)
 }
 
-fn meet(bursts: &[Joined], kind: Kind, subject: &Subject<'_>) -> Met {
+fn match_onsets(bursts: &[Burst], kind: Kind, subject: &Subject<'_>) -> Matches {
     let reach_ns = reach(kind, subject);
-    let mut met = Met { leads_ns: Vec::new(), bursts: Vec::new(), reach_ns };
+    let mut matches = Matches { leads_ns: Vec::new(), bursts: Vec::new(), reach_ns };
     for (hit, &(onset_ns, _, _)) in subject.hits.iter().enumerate() {
         if let Some(nearest) = nearest(bursts, onset_ns, reach_ns) {
-            met.leads_ns.push(onset_ns - nearest.from_ns);
-            met.bursts.push((hit, *nearest));
+            matches.leads_ns.push(onset_ns - nearest.from_ns);
+            matches.bursts.push((hit, *nearest));
         }
     }
-    met
+    matches
 }
 
-fn nearest(bursts: &[Joined], onset_ns: i64, (before, after): (i64, i64)) -> Option<&Joined> {
+fn nearest(bursts: &[Burst], onset_ns: i64, (before, after): (i64, i64)) -> Option<&Burst> {
     let first = bursts.partition_point(|h| h.from_ns < onset_ns - before);
     let within = bursts[first..].iter().take_while(|h| h.from_ns <= onset_ns + after);
     within.min_by_key(|h| (h.from_ns - onset_ns).abs())
 }
 
-fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'_>) -> Option<(f64, Cause)> {
-    let Part { counted: Counted { train, involved, .. }, bursts } = part;
-    let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
-    let lead_ns = median(&met.leads_ns);
+fn judge(
+    part: &Part<'_>,
+    matches: &Matches,
+    candidates: Candidates,
+    subject: &Subject<'_>,
+) -> Option<(f64, Cause)> {
+    let Part { counted: Counted { series, involved, .. }, bursts } = part;
+    let (seen, hits) = (matches.leads_ns.len(), subject.hits.len());
+    let lead_ns = median(&matches.leads_ns);
     if follows(part, lead_ns, subject) {
         return None;
     }
-    let accounted = accounted(train, met, subject);
-    let mechanism = *involved && train.kind.explains() && (!train.kind.delays() || accounted >= EXPLAINS);
-    let elsewhere = elsewhere(bursts, met, subject);
-    let late = lead_ns < -subject.resolution_ns && !sampled(train.kind);
-    if !mechanism && (train.kind.delays() || elsewhere > seen + 2 || late) {
+    let accounted = accounted(series, matches, subject);
+    let mechanism = *involved && series.kind.explains() && (!series.kind.delays() || accounted >= EXPLAINS);
+    let elsewhere = elsewhere(bursts, matches, subject);
+    let late = lead_ns < -subject.resolution_ns && !sampled(series.kind);
+    if !mechanism && (series.kind.delays() || elsewhere > seen + 2 || late) {
         return None;
     }
     let paid = if mechanism { candidates.explain } else { candidates.coincide };
-    let chance = (chance(bursts, met, mechanism, subject) * paid.max(1) as f64).min(1.0);
+    let chance = (chance(bursts, matches, mechanism, subject) * paid.max(1) as f64).min(1.0);
     if chance > CHANCE {
         return None;
     }
-    let absent = |expected: &&i64| nearest(bursts, **expected, met.reach_ns).is_none();
-    let dose = dose(met, subject);
-    let (sql, rows) = rows::statement(part, met, subject);
+    let absent = |expected: &&i64| nearest(bursts, **expected, matches.reach_ns).is_none();
+    let dose = dose(matches, subject);
+    let (sql, rows) = rows::statement(part, matches, subject);
     let cause = Cause {
-        kind: train.kind.name().to_owned(),
-        subject: train.subject.clone(),
-        claim: claim(train, met, lead_ns, &cycles(bursts, met, subject)),
+        kind: series.kind.name().to_owned(),
+        subject: series.subject.clone(),
+        claim: claim(series, matches, lead_ns, &cycles(bursts, matches, subject)),
         coincidences: seen,
         hits,
         elsewhere,
@@ -191,17 +196,17 @@ fn judge(part: &Part<'_>, met: &Met, candidates: Candidates, subject: &Subject<'
         misses: subject.misses.len(),
         chance,
         lead_s: lead_ns as f64 * 1e-9,
-        lead_sd_s: deviation(&met.leads_ns) * 1e-9,
+        lead_sd_s: deviation(&matches.leads_ns) * 1e-9,
         dose,
         sql,
         rows,
     };
-    Some((weight(train.kind, mechanism.then_some(accounted), &cause), cause))
+    Some((weight(series.kind, mechanism.then_some(accounted), &cause), cause))
 }
 
 /// Whether it follows from the trouble.
 fn follows(part: &Part<'_>, lead_ns: i64, subject: &Subject<'_>) -> bool {
-    match part.counted.train.kind {
+    match part.counted.series.kind {
         // Requests are given up, or made again.
         Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns if lead_ns < -AT_ONCE_NS => true,
         // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
@@ -238,35 +243,35 @@ fn weight(kind: Kind, accounted: Option<f64>, cause: &Cause) -> f64 {
 
 /// Bursts that are neither at an onset nor where one was expected, nor at another episode: a stop that hit too few requests to
 /// be an episode is no stop elsewhere.
-fn elsewhere(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> usize {
-    let (before, after) = (met.farthest(subject).0 * 3 / 2, met.reach_ns.1);
+fn elsewhere(bursts: &[Burst], matches: &Matches, subject: &Subject<'_>) -> usize {
+    let (before, after) = (matches.farthest(subject).0 * 3 / 2, matches.reach_ns.1);
     let onsets: Vec<i64> = subject.hits.iter().map(|hit| hit.0).collect();
-    let begins = |onsets: &[i64], burst: &Joined, before: i64| {
+    let begins = |onsets: &[i64], burst: &Burst, before: i64| {
         let next = onsets.partition_point(|onset| onset + after < burst.from_ns);
         onsets.get(next).is_some_and(|onset| onset - before <= burst.from_ns)
     };
-    let expected = |burst: &Joined| begins(subject.misses, burst, met.reach_ns.0);
-    let at_one = |burst: &&Joined| {
+    let expected = |burst: &Burst| begins(subject.misses, burst, matches.reach_ns.0);
+    let at_one = |burst: &&Burst| {
         begins(&onsets, burst, before) || expected(burst) || begins(subject.others, burst, before)
     };
     bursts.len() - bursts.iter().filter(at_one).count()
 }
 
 /// Median share of the longest wait for which a delay kept one thread: many short waits side by side delay nobody for long.
-fn accounted(train: &Train, met: &Met, subject: &Subject<'_>) -> f64 {
-    if !train.kind.delays() {
+fn accounted(series: &EventSeries, matches: &Matches, subject: &Subject<'_>) -> f64 {
+    if !series.kind.delays() {
         return 0.0;
     }
     let share =
-        |&(hit, burst): &(usize, Joined)| burst.longest_ns as f64 / (subject.hits[hit].2 as f64).max(1.0);
-    let mut shares: Vec<f64> = met.bursts.iter().map(share).collect();
+        |&(hit, burst): &(usize, Burst)| burst.longest_ns as f64 / (subject.hits[hit].2 as f64).max(1.0);
+    let mut shares: Vec<f64> = matches.bursts.iter().map(share).collect();
     shares.resize(subject.hits.len(), 0.0);
     shares.sort_by(f64::total_cmp);
     shares[shares.len() / 2]
 }
 
-impl Met {
-    /// How near to an onset a train must come to be as near as this one, before and after. What begins after an onset must
+impl Matches {
+    /// How near to an onset a series must come to be as near as this one, before and after. What begins after an onset must
     /// be nearer than what begins before. These stretches grow with one number only, so that what is as near is what
     /// chance would have to bring as near, whichever side this one is on.
     fn farthest(&self, subject: &Subject<'_>) -> (i64, i64) {
@@ -289,42 +294,42 @@ impl Met {
     }
 }
 
-/// How often a shifted train comes as near in as many cycles: in all those that this one meets, or in most of them, as one onset
+/// How often a shifted series comes as near in as many cycles: in all those that this one meets, or in most of them, as one onset
 /// that is known badly would make every distance a large one. Both questions are paid for, and the second is asked only of what would
 /// explain the spike.
-fn chance(bursts: &[Joined], met: &Met, mechanism: bool, subject: &Subject<'_>) -> f64 {
-    let all = met.leads_ns.len();
+fn chance(bursts: &[Burst], matches: &Matches, mechanism: bool, subject: &Subject<'_>) -> f64 {
+    let all = matches.leads_ns.len();
     let fewest = (SHARE * subject.hits.len() as f64).ceil() as usize;
     let most = (all * MOST_OF_20 / 20).max(fewest).min(all);
-    let of_all = chance_of(bursts, met.farthest(subject), all, subject);
+    let of_all = chance_of(bursts, matches.farthest(subject), all, subject);
     if most == all || !mechanism {
         return of_all;
     }
-    (2.0 * of_all.min(chance_of(bursts, met.farthest_of(most, subject), most, subject))).min(1.0)
+    (2.0 * of_all.min(chance_of(bursts, matches.farthest_of(most, subject), most, subject))).min(1.0)
 }
 
-fn chance_of(bursts: &[Joined], reach: (i64, i64), met: usize, subject: &Subject<'_>) -> f64 {
+fn chance_of(bursts: &[Burst], reach: (i64, i64), matches: usize, subject: &Subject<'_>) -> f64 {
     let (begin_ns, end_ns) = subject.recording;
-    // Around whole periods: else a train of the spike's period would be out of step with itself beyond the seam, and no shift
+    // Around whole periods: else a series of the spike's period would be out of step with itself beyond the seam, and no shift
     // of it would be found as good.
     let periods = ((end_ns - begin_ns) as f64 / subject.period_ns).floor().max(1.0);
     let around_ns = ((periods * subject.period_ns) as i64).max(1);
     let count = |shift_ns: i64| {
         let near = |&&(onset_ns, _, _): &&(i64, i64, i64)| {
-            // Shifting the train forward is shifting the onset back.
+            // Shifting the series forward is shifting the onset back.
             let at = begin_ns + (onset_ns - begin_ns - shift_ns).rem_euclid(around_ns);
             nearest(bursts, at, reach).is_some()
         };
         subject.hits.iter().filter(near).count()
     };
     let shift_ns = |i: usize| ((i as f64 * TURN).fract() * around_ns as f64) as i64;
-    let as_good = (1..SHIFTS).filter(|&i| count(shift_ns(i)) >= met).count();
+    let as_good = (1..SHIFTS).filter(|&i| count(shift_ns(i)) >= matches).count();
     (1 + as_good) as f64 / SHIFTS as f64
 }
 
 /// Spearman's rank correlation of size and excess over the hits, where both vary and there are enough.
-fn dose(met: &Met, subject: &Subject<'_>) -> Option<f64> {
-    let pairs: Vec<(f64, f64)> = met
+fn dose(matches: &Matches, subject: &Subject<'_>) -> Option<f64> {
+    let pairs: Vec<(f64, f64)> = matches
         .bursts
         .iter()
         .filter_map(|(hit, burst)| Some((burst.size, *subject.excess_s.get(*hit)?)))
@@ -360,8 +365,8 @@ fn ranks(values: Vec<f64>) -> Vec<f64> {
 }
 
 /// In how many cycles it was seen, and where else.
-fn cycles(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> String {
-    let is_met = |at: &&i64| nearest(bursts, **at, met.reach_ns).is_some();
+fn cycles(bursts: &[Burst], matches: &Matches, subject: &Subject<'_>) -> String {
+    let is_met = |at: &&i64| nearest(bursts, **at, matches.reach_ns).is_some();
     let without = match subject.misses.iter().filter(is_met).count() {
         0 => String::new(),
         n => format!(", in {n} of {} without an episode", subject.misses.len()),
@@ -370,23 +375,23 @@ fn cycles(bursts: &[Joined], met: &Met, subject: &Subject<'_>) -> String {
         0 => String::new(),
         n => format!(", at {n} other episodes"),
     };
-    let elsewhere = match elsewhere(bursts, met, subject) {
+    let elsewhere = match elsewhere(bursts, matches, subject) {
         0 => "never elsewhere".to_owned(),
         n => format!("{n} x elsewhere"),
     };
-    let (seen, hits) = (met.leads_ns.len(), subject.hits.len());
+    let (seen, hits) = (matches.leads_ns.len(), subject.hits.len());
     format!("in {seen} of {hits} cycles{without}{others}, {elsewhere}")
 }
 
-fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
-    let size = |(_, burst): &(usize, Joined)| match train.kind.delays() {
+fn claim(series: &EventSeries, matches: &Matches, lead_ns: i64, cycles: &str) -> String {
+    let size = |(_, burst): &(usize, Burst)| match series.kind.delays() {
         true => burst.longest_ns,
         false => burst.size as i64,
     };
-    let typical = median(&met.bursts.iter().map(size).collect::<Vec<i64>>());
-    let subject = &train.subject;
-    let when = wording::lead(lead_ns, deviation(&met.leads_ns));
-    match train.kind {
+    let typical = median(&matches.bursts.iter().map(size).collect::<Vec<i64>>());
+    let subject = &series.subject;
+    let when = wording::lead(lead_ns, deviation(&matches.leads_ns));
+    match series.kind {
         Kind::Stopped => {
             format!("{subject} was stopped (SIGSTOP) for {}, beginning {when}, {cycles}", duration(typical))
         }
@@ -394,7 +399,7 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
             format!("the cgroup of {subject} was throttled for {}, {cycles}", duration(typical))
         }
         Kind::RunQueue => {
-            let holder = train.other.as_ref().map(|o| format!(", mostly held by {o}")).unwrap_or_default();
+            let holder = series.other.as_ref().map(|o| format!(", mostly held by {o}")).unwrap_or_default();
             format!("{subject} waited up to {} a thread for a CPU{holder}, {cycles}", duration(typical))
         }
         Kind::OffCpu => {
@@ -409,7 +414,7 @@ fn claim(train: &Train, met: &Met, lead_ns: i64, cycles: &str) -> String {
             wording::listener(subject)
         ),
         Kind::ConnectFailed => {
-            let how = match train.other.as_deref() {
+            let how = match series.other.as_deref() {
                 Some("refused") => "were refused",
                 Some("timed_out") => "timed out",
                 Some("reset") => "were reset",

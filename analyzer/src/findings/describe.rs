@@ -273,8 +273,8 @@ impl Finder<'_> {
             processes: &processes,
             answering: &answering,
         };
-        let causes = causes(&self.trains, &subject);
-        let doubt = if causes.is_empty() { nearest_to_a_cause(&self.trains, &subject) } else { None };
+        let causes = causes(&self.series, &subject);
+        let doubt = if causes.is_empty() { nearest_to_a_cause(&self.series, &subject) } else { None };
         (causes, doubt)
     }
 

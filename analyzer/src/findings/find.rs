@@ -10,7 +10,7 @@ use retrospan_formats::reader::Capture;
 
 use super::bins::{Bins, Counted, count};
 use super::groups::{By, Keys};
-use super::kernel_events::{self, Train};
+use super::kernel_events::{self, EventSeries};
 use super::search::{Candidate, Found, Options, Search, candidates, search};
 use super::{Findings, Metric, Searched};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub async fn find(
         counted,
         search,
         lossy,
-        trains: Vec::new(),
+        series: Vec::new(),
         processes: HashMap::new(),
         own: Vec::new(),
         sampled: 1,
@@ -48,7 +48,7 @@ pub async fn find(
     };
     if !finder.search.found.is_empty() {
         progress("reading kernel events");
-        finder.trains = kernel_events::read(context).await?;
+        finder.series = kernel_events::read(context).await?;
         finder.processes = processes_of_hops(context).await?;
         finder.own = own_activity(context).await?;
     }
@@ -94,7 +94,7 @@ async fn prepare(
     let reading = |spans: u64| progress(&format!("reading spans: {}", text::count(spans)));
     let counted = count(context, &mut keys, bins, (&options.by, options.min_period_ns), &reading).await?;
     let lossy: Vec<bool> = (0..bins.count as i64)
-        .map(|bin| known.lossy(from + bin * bins.bin_ns, from + (bin + 1) * bins.bin_ns))
+        .map(|bin| known.had_loss(from + bin * bins.bin_ns, from + (bin + 1) * bins.bin_ns))
         .collect();
     progress("looking for episodes");
     let candidates = tokio::task::block_in_place(|| candidates(&counted, &keys, &lossy, options));
@@ -161,7 +161,7 @@ pub struct Finder<'a> {
     pub(super) search: Search,
     /// Bins in which events were lost.
     pub(super) lossy: Vec<bool>,
-    pub(super) trains: Vec<Train>,
+    pub(super) series: Vec<EventSeries>,
     pub(super) processes: HashMap<String, Ends>,
     /// When the recorder itself was busy, ns since 1970 UTC.
     pub(super) own: Vec<Own>,
@@ -215,11 +215,11 @@ impl Finder<'_> {
             (a.comb.period_ns.min(b.comb.period_ns) * 0.1).max(2.0 * self.counted.bins.bin_ns as f64);
         let (of_a, of_b) = (self.hit_onsets(a), self.hit_onsets(b));
         let (few, many) = if of_a.len() <= of_b.len() { (of_a, of_b) } else { (of_b, of_a) };
-        let met = few
+        let matches = few
             .iter()
             .filter(|&&onset| many.iter().any(|&other| (onset - other).abs() <= tolerance_ns))
             .count();
-        2 * met > few.len()
+        2 * matches > few.len()
     }
 
     fn hit_onsets(&self, found: &Found) -> Vec<f64> {

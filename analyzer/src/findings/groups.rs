@@ -1,6 +1,6 @@
 //! Which streams a span belongs to.
 //!
-//! Spans of one side, one pair of processes and one route share a [`Lane`]; a stream is a set of lanes. So a span's texts are
+//! Spans of one side, one pair of processes and one route share a [`SpanClass`]; a stream is a set of classes. So a span's texts are
 //! looked at once, and everything after that counts small integers.
 
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ impl By {
 
 /// A value of a grouping.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub struct Group {
     /// The grouping.
     pub by: By,
     /// The value, as it is shown.
@@ -61,7 +61,7 @@ pub struct Stream {
 
 /// What spans of one kind have in common.
 #[derive(Clone, Debug)]
-pub struct Lane {
+pub struct SpanClass {
     /// Server spans.
     pub server: bool,
     /// The hop's stream.
@@ -104,9 +104,9 @@ struct Pair {
 #[derive(Debug, Default)]
 pub struct Keys {
     /// Streams by number.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<Group>,
     /// Lanes by number.
-    pub lanes: Vec<Lane>,
+    pub classes: Vec<SpanClass>,
     stream_numbers: HashMap<(By, String), u32>,
     lane_numbers: IntMap<u128, u32>,
     pairs: Vec<Pair>,
@@ -140,8 +140,8 @@ const NO_STREAM: u32 = u32::MAX;
 /// One span, as numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Coded {
-    /// Its lane.
-    pub lane: u32,
+    /// Its class.
+    pub class: u32,
     /// Its connection's stream; None where it has too few requests.
     pub connection: Option<u32>,
     /// Counts for its hop: a client span, or a server span whose client was not recorded.
@@ -227,22 +227,22 @@ impl Keys {
             | u128::from(route) << 2
             | u128::from(server) << 1
             | u128::from(connection.has_client);
-        let lane = match self.lane_numbers.get(&key) {
-            Some(&lane) => lane,
+        let class = match self.lane_numbers.get(&key) {
+            Some(&class) => class,
             None => {
-                let lane = self.lanes.len() as u32;
-                let new = self.lane(connection, server, route);
-                self.lanes.push(new);
-                self.lane_numbers.insert(key, lane);
-                lane
+                let class = self.classes.len() as u32;
+                let new = self.class(connection, server, route);
+                self.classes.push(new);
+                self.lane_numbers.insert(key, class);
+                class
             }
         };
         let of_hop = !server || !connection.has_client;
         let stream = (of_hop && connection.stream != NO_STREAM).then_some(connection.stream);
-        Some(Coded { lane, connection: stream, of_hop })
+        Some(Coded { class, connection: stream, of_hop })
     }
 
-    fn lane(&mut self, connection: Connection, server: bool, route: u32) -> Lane {
+    fn class(&mut self, connection: Connection, server: bool, route: u32) -> SpanClass {
         let pair = self.pairs[connection.pair as usize].clone();
         let route = self.routes[route as usize].clone();
         let service = service_label(&pair);
@@ -266,7 +266,7 @@ impl Keys {
         if !server || !connection.has_client {
             streams.push(hop);
         }
-        Lane {
+        SpanClass {
             server,
             hop,
             streams,
@@ -294,7 +294,7 @@ impl Keys {
         }
         let number = self.streams.len() as u32;
         self.stream_numbers.insert((by, label.clone()), number);
-        self.streams.push(Stream { by, label, condition });
+        self.streams.push(Group { by, label, condition });
         number
     }
 

@@ -1,6 +1,6 @@
-//! What else happened: kernel events of the capture as trains, one a kind and subject.
+//! What else happened: kernel events of the capture as series, one a kind and subject.
 //!
-//! A train is times with sizes; whether it coincides with a spike is decided in `coincidence`. What an event is, the
+//! A series is times with sizes; whether it coincides with a spike is decided in `coincidence`. What an event is, the
 //! views in `queries/views/` say: each kind is read from one of them.
 
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl Kind {
 
 /// One time it happened.
 #[derive(Clone, Copy, Debug)]
-pub struct Happening {
+pub struct Occurrence {
     /// Begin, ns since 1970 UTC.
     pub from_ns: i64,
     /// End.
@@ -193,7 +193,7 @@ pub struct Happening {
 
 /// All times that one thing happened to one subject, in order.
 #[derive(Clone, Debug)]
-pub struct Train {
+pub struct EventSeries {
     /// What.
     pub kind: Kind,
     /// To whom: a process, a program or a hop.
@@ -201,25 +201,25 @@ pub struct Train {
     /// Who else had to do with it most often: who had the CPU.
     pub other: Option<String>,
     /// When.
-    pub times: Vec<Happening>,
+    pub times: Vec<Occurrence>,
 }
 
 /// Most rows of one kind that are read.
 const MOST_ROWS: usize = 3_000_000;
 
-/// Reads every train of the capture. Tables that an older capture does not have are empty.
-pub async fn read(context: &SessionContext) -> Result<Vec<Train>> {
-    let mut trains = Vec::new();
+/// Reads every series of the capture. Tables that an older capture does not have are empty.
+pub async fn read(context: &SessionContext) -> Result<Vec<EventSeries>> {
+    let mut series = Vec::new();
     for kind in Kind::ALL {
-        trains.extend(read_kind(context, kind).await?);
+        series.extend(read_kind(context, kind).await?);
     }
-    Ok(trains)
+    Ok(series)
 }
 
 /// Times of one subject so far, and how much of them each other process had to do with.
-type Gathered = (Vec<Happening>, BTreeMap<String, f64>);
+type Gathered = (Vec<Occurrence>, BTreeMap<String, f64>);
 
-async fn read_kind(context: &SessionContext, kind: Kind) -> Result<Vec<Train>> {
+async fn read_kind(context: &SessionContext, kind: Kind) -> Result<Vec<EventSeries>> {
     let mut by_subject: BTreeMap<String, Gathered> = BTreeMap::new();
     let mut batches = session::plan(context, &statement(&kind.source())).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
@@ -232,7 +232,7 @@ async fn read_kind(context: &SessionContext, kind: Kind) -> Result<Vec<Train>> {
         let (subjects, others) = (text("subject")?, text("other")?);
         let (process_ids, tids) = (number("process_id")?, number("tid")?);
         for row in 0..batch.num_rows() {
-            let happening = Happening {
+            let occurrence = Occurrence {
                 from_ns: from.value(row),
                 to_ns: to.value(row),
                 size: size.value(row) as f64,
@@ -240,22 +240,22 @@ async fn read_kind(context: &SessionContext, kind: Kind) -> Result<Vec<Train>> {
                 tid: tids.value(row),
             };
             let entry = by_subject.entry(subjects.value(row).to_owned()).or_default();
-            entry.0.push(happening);
+            entry.0.push(occurrence);
             if others.is_valid(row) {
-                *entry.1.entry(others.value(row).to_owned()).or_default() += happening.size;
+                *entry.1.entry(others.value(row).to_owned()).or_default() += occurrence.size;
             }
         }
     }
-    let train = |(subject, (times, others)): (String, Gathered)| Train {
+    let series = |(subject, (times, others)): (String, Gathered)| EventSeries {
         kind,
         subject,
         other: others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name),
         times,
     };
-    Ok(by_subject.into_iter().map(train).collect())
+    Ok(by_subject.into_iter().map(series).collect())
 }
 
-/// The rows of a source in the columns that a train needs.
+/// The rows of a source in the columns that a series needs.
 fn statement(source: &Source) -> String {
     let Source { view, subject, end, size, other, process_id, tid } = source;
     format!(

@@ -4,7 +4,7 @@ use datafusion::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringVi
 use datafusion::arrow::datatypes::DataType;
 
 use super::Metric;
-use super::baseline::Ordinary;
+use super::baseline::Baseline;
 use super::groups::Coded;
 use crate::error::{Error, Result};
 use crate::tables::columns::typed;
@@ -20,9 +20,9 @@ pub struct Span {
     pub completed: bool,
     /// The bad thing about it that is worst.
     pub failed: Option<Metric>,
-    /// It took longer than the ordinary ones of its lane.
+    /// It took longer than the ordinary ones of its class.
     pub slow: bool,
-    /// Ordinary median of its lane, ns.
+    /// Ordinary median of its class, ns.
     pub median_ns: i64,
 }
 
@@ -115,7 +115,7 @@ impl Rows {
     }
 
     /// What counting needs of a row.
-    pub fn span(&self, row: usize, ordinary: Ordinary) -> Span {
+    pub fn span(&self, row: usize, ordinary: Baseline) -> Span {
         let duration_ns = self.duration_ns.value(row);
         let outcome = Outcome::of(self.outcome.value(row));
         let failed = outcome.and_then(Outcome::failure).map(|failure| match failure {

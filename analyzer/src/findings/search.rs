@@ -5,11 +5,11 @@ use std::thread;
 
 use super::Metric;
 use super::bins::{Bad, Bins, Counted};
-use super::groups::{By, Keys, Stream};
+use super::groups::{By, Group, Keys};
 use crate::periodicity::comb::{Comb, Grid};
-use crate::periodicity::nulls::FalseAlarm;
+use crate::periodicity::null_models::FalseAlarm;
 use crate::periodicity::scales::Scales;
-use crate::periodicity::{Episode, Series, episodes, onset, peel};
+use crate::periodicity::{Episode, Series, episodes, onset, prewhiten};
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -144,17 +144,17 @@ pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Sear
         (-1e6 * scales.promise(&candidates[*index].onsets_ns())) as i64
     });
     // Probabilities are dear. The best comb's comes first: others that see the same spike need none of their own.
-    let look = |(index, scales): &(usize, Scales), known: &[peel::Found]| {
+    let look = |(index, scales): &(usize, Scales), known: &[prewhiten::Found]| {
         beside(&candidates[*index], scales, known, &grid, level)
     };
-    let best: Vec<peel::Peeled> = looked.first().map(|best| look(best, &[])).into_iter().collect();
-    let known: Vec<peel::Found> = best.iter().flat_map(|best| best.found.clone()).collect();
+    let best: Vec<prewhiten::Prewhitened> = looked.first().map(|best| look(best, &[])).into_iter().collect();
+    let known: Vec<prewhiten::Found> = best.iter().flat_map(|best| best.found.clone()).collect();
     let others = in_parallel(looked.get(1..).unwrap_or_default(), |other| Some(look(other, &known)));
     let paid = |p: f64| (p * tests as f64).min(1.0);
     let (mut found, mut rejected) = (Vec::new(), Vec::new());
-    for ((candidate, _), peeled) in looked.into_iter().zip(best.into_iter().chain(others)) {
-        rejected.extend(peeled.rejected.map(|best| (candidate, paid(best.false_alarm.p), best.comb)));
-        found.extend(peeled.found.into_iter().map(|peel::Found { comb, false_alarm }| Found {
+    for ((candidate, _), prewhitened) in looked.into_iter().zip(best.into_iter().chain(others)) {
+        rejected.extend(prewhitened.rejected.map(|best| (candidate, paid(best.false_alarm.p), best.comb)));
+        found.extend(prewhitened.found.into_iter().map(|prewhiten::Found { comb, false_alarm }| Found {
             candidate,
             fap: paid(false_alarm.p),
             comb,
@@ -170,10 +170,10 @@ pub fn search(candidates: Vec<Candidate>, bins: Bins, options: &Options) -> Sear
 fn beside(
     candidate: &Candidate,
     scales: &Scales,
-    known: &[peel::Found],
+    known: &[prewhiten::Found],
     grid: &Grid,
     level: f64,
-) -> peel::Peeled {
+) -> prewhiten::Prewhitened {
     let onsets = candidate.onsets_ns();
     let is_known = |comb: &&Comb| known.iter().find(|known| same_comb(comb, &known.comb));
     let combs = || scales.combs.iter().map(|scaled| &scaled.comb);
@@ -187,10 +187,10 @@ fn beside(
         })
     };
     let left: Vec<usize> = (0..onsets.len()).filter(|&index| !on_known(onsets[index])).collect();
-    let mut peeled = peel::Peeled::default();
-    peeled
-        .found
-        .extend(same.map(|(comb, known)| peel::Found { comb: comb.clone(), false_alarm: known.false_alarm }));
+    let mut prewhitened = prewhiten::Prewhitened::default();
+    prewhitened.found.extend(
+        same.map(|(comb, known)| prewhiten::Found { comb: comb.clone(), false_alarm: known.false_alarm }),
+    );
     let on_it = onsets.len() - left.len();
     let left_onsets: Vec<f64> = left.iter().map(|&index| onsets[index]).collect();
     // Onsets of which few are on a known comb are tested as they are: taking a few off at random helps no comb.
@@ -198,14 +198,14 @@ fn beside(
     let (tested, map): (&[f64], Vec<usize>) =
         if whole { (&onsets, (0..onsets.len()).collect()) } else { (&left_onsets, left) };
     if tested.len() < FEWEST {
-        return peeled;
+        return prewhitened;
     }
-    let mut others = peel::all(tested, grid, &candidate.load, SEED, level);
+    let mut others = prewhiten::all(tested, grid, &candidate.load, SEED, level);
     let all = others.found.iter_mut().chain(&mut others.rejected);
     all.for_each(|other| other.comb.hits.iter_mut().for_each(|hit| hit.1 = map[hit.1]));
-    peeled.found.extend(others.found);
-    peeled.rejected = others.rejected.filter(|_| peeled.found.is_empty() && whole);
-    peeled
+    prewhitened.found.extend(others.found);
+    prewhitened.rejected = others.rejected.filter(|_| prewhitened.found.is_empty() && whole);
+    prewhitened
 }
 
 /// Whether two combs have the same teeth.
@@ -239,7 +239,7 @@ fn jobs(counted: &Counted, keys: &Keys, options: &Options) -> Vec<(u32, Metric)>
         }
     }
     jobs.sort_by_cached_key(|&(stream, metric)| {
-        let Stream { by, label, .. } = &keys.streams[stream as usize];
+        let Group { by, label, .. } = &keys.streams[stream as usize];
         (By::ALL.iter().position(|each| each == by), counted.usual_ns(keys, stream), label.clone(), metric)
     });
     jobs

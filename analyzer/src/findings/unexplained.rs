@@ -33,9 +33,9 @@ impl Finder<'_> {
     pub(super) fn own_note(&self, spike: &Spike) -> Option<String> {
         let onsets: Vec<i64> = spike.cycle_table.iter().filter_map(|cycle| cycle.onset_ns).collect();
         let period_ns = (spike.period_s * 1e9) as i64;
-        let met = own_work(&self.own, &onsets, period_ns, (self.begin_ns, self.end_ns))?;
+        let matches = self_activity(&self.own, &onsets, period_ns, (self.begin_ns, self.end_ns))?;
         Some(format!(
-            "the recorder itself was writing in {met} of {} cycles of the spike every {:.1} s: record to another disk to be sure",
+            "the recorder itself was writing in {matches} of {} cycles of the spike every {:.1} s: record to another disk to be sure",
             onsets.len(),
             spike.period_s
         ))
@@ -197,7 +197,12 @@ const OWN_REACH_NS: i64 = 1_000_000_000;
 
 /// Onsets at which the recorder worked, where those are most and it seldom does else: of its notable work, or of all. A
 /// recorder that ends a file every few seconds is at work near every onset by chance.
-fn own_work(own: &[Own], onsets: &[i64], period_ns: i64, (begin_ns, end_ns): (i64, i64)) -> Option<usize> {
+fn self_activity(
+    own: &[Own],
+    onsets: &[i64],
+    period_ns: i64,
+    (begin_ns, end_ns): (i64, i64),
+) -> Option<usize> {
     let reach_ns = (period_ns / 50).min(OWN_REACH_NS);
     let samples = 200;
     [true, false].into_iter().find_map(|notable| {
@@ -205,10 +210,11 @@ fn own_work(own: &[Own], onsets: &[i64], period_ns: i64, (begin_ns, end_ns): (i6
             let at_work = |own: &Own| own.from_ns - reach_ns <= at && at <= own.to_ns + reach_ns;
             own.iter().filter(|own| own.notable || !notable).any(at_work)
         };
-        let met = onsets.iter().filter(|&&onset| near(onset)).count();
+        let matches = onsets.iter().filter(|&&onset| near(onset)).count();
         let by_chance = (0..samples).filter(|i| near(begin_ns + (end_ns - begin_ns) / samples * i)).count();
-        let unusual = met > 0 && met * 10 >= onsets.len() * 8 && by_chance as f64 / (samples as f64) < 0.3;
-        unusual.then_some(met)
+        let unusual =
+            matches > 0 && matches * 10 >= onsets.len() * 8 && by_chance as f64 / (samples as f64) < 0.3;
+        unusual.then_some(matches)
     })
 }
 
@@ -246,7 +252,7 @@ mod tests {
         let own =
             |at: i64, length_ns: i64, notable: bool| Own { from_ns: at, to_ns: at + length_ns, notable };
         let usual: Vec<Own> = (0..2400).map(|i| own(i * 3 * SECOND, 5_000_000, false)).collect();
-        let told = |own: &[Own]| own_work(own, &onsets, 600 * SECOND, recording);
+        let told = |own: &[Own]| self_activity(own, &onsets, 600 * SECOND, recording);
         assert_eq!(told(&usual), None);
         let long = onsets.iter().map(|&at| own(at - 100_000_000, 400_000_000, true));
         assert_eq!(told(&usual.iter().copied().chain(long).collect::<Vec<_>>()), Some(12));

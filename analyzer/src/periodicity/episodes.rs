@@ -119,7 +119,7 @@ pub fn find_missing(series: &Series, options: &Options) -> Vec<Episode> {
             requests: counts.total(from, to) as u64,
             affected: expected(from, to) - counts.total(from, to),
             excess_ns: series.excess_ns.get(from..until).map_or(0.0, |bins| bins.iter().sum()),
-            lossy: lossy(series, from, to),
+            lossy: had_loss(series, from, to),
         })
     });
     merge(found.collect(), options.min_period_ns / 8)
@@ -221,11 +221,11 @@ fn episode(series: &Series, counts: &Counts, ordinary: &Local, window: (usize, u
         requests: total as u64,
         affected: (counts.bad(from, to) - total * ordinary.at((from + to) / 2)).max(0.0),
         excess_ns: series.excess_ns.get(from..to).map_or(0.0, |bins| bins.iter().sum()),
-        lossy: lossy(series, from, to),
+        lossy: had_loss(series, from, to),
     })
 }
 
-fn lossy(series: &Series, from: usize, to: usize) -> bool {
+fn had_loss(series: &Series, from: usize, to: usize) -> bool {
     let to = (to + 1).min(series.lossy.len());
     series.lossy.get(from.saturating_sub(1).min(to)..to).is_some_and(|bins| bins.contains(&true))
 }

@@ -6,10 +6,10 @@
 
 pub mod comb;
 pub mod episodes;
-pub mod nulls;
+pub mod null_models;
 pub mod onset;
-pub mod peel;
 pub mod power;
+pub mod prewhiten;
 pub mod random;
 pub mod refine;
 pub mod scales;

@@ -74,7 +74,7 @@ const EVEN: f64 = 0.1;
 /// Shape of the gamma distribution of a renewal process's intervals.
 const SHAPE: f64 = 4.0;
 
-/// The largest false-alarm probability of a comb under the four nulls.
+/// The largest false-alarm probability of a comb under the four null models.
 ///
 /// `onsets_ns` ascend, `comb` is `search` of them. `load` is requests per equal stretch of the recording (empty: even).
 /// `want` is the probability that matters: nothing more is drawn for what is clearly above.

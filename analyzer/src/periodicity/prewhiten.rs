@@ -1,7 +1,7 @@
 //! Several periods at once: the best comb is taken off, the rest searched again.
 
 use super::comb::{Comb, Grid, search};
-use super::nulls::FalseAlarm;
+use super::null_models::FalseAlarm;
 use super::scales::Scales;
 
 /// A comb that is no false alarm.
@@ -18,7 +18,7 @@ const FEWEST: usize = 3;
 
 /// What a series holds.
 #[derive(Clone, Debug, Default)]
-pub struct Peeled {
+pub struct Prewhitened {
     /// Combs below the level, in the order found.
     pub found: Vec<Found>,
     /// The best comb of what was left, above it.
@@ -26,12 +26,12 @@ pub struct Peeled {
 }
 
 /// All combs, of any scale, with a false-alarm probability of at most `level`.
-pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) -> Peeled {
-    let mut peeled = Peeled::default();
+pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) -> Prewhitened {
+    let mut prewhitened = Prewhitened::default();
     let mut left: Vec<usize> = (0..onsets_ns.len()).collect();
     while left.len() >= FEWEST {
         let onsets: Vec<f64> = left.iter().map(|&index| onsets_ns[index]).collect();
-        let seed = seed.wrapping_add(peeled.found.len() as u64);
+        let seed = seed.wrapping_add(prewhitened.found.len() as u64);
         let Some((mut comb, false_alarm)) = Scales::search(&onsets, grid).surest(&onsets, load, seed, level)
         else {
             break;
@@ -40,14 +40,14 @@ pub fn all(onsets_ns: &[f64], grid: &Grid, load: &[f64], seed: u64, level: f64) 
         comb.hits.iter_mut().for_each(|hit| hit.1 = left[hit.1]);
         let next = Found { comb, false_alarm };
         if next.false_alarm.p > level {
-            peeled.rejected = Some(next);
+            prewhitened.rejected = Some(next);
             break;
         }
         left = left.iter().zip(&explained).filter(|(_, taken)| !**taken).map(|(index, _)| *index).collect();
-        peeled.found.push(next);
+        prewhitened.found.push(next);
     }
-    settle(&mut peeled.found, onsets_ns, grid);
-    peeled
+    settle(&mut prewhitened.found, onsets_ns, grid);
+    prewhitened
 }
 
 /// Which onsets a comb accounts for: its hits, and what was merged into them.

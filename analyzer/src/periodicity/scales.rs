@@ -8,7 +8,7 @@
 //! where they all show it: tests of the same events depend on each other.
 
 use super::comb::{Comb, Grid, merged, search_scales};
-use super::nulls::{FalseAlarm, false_alarm};
+use super::null_models::{FalseAlarm, false_alarm};
 
 /// The best comb at one scale.
 #[derive(Clone, Debug)]

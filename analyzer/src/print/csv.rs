@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use super::table::texts;
 use super::{RowWriter, json};
 use crate::error::{Error, Result};
-use crate::text::{harmless, harmless_lines};
+use crate::text::{escape_controls, harmless_lines};
 
 pub struct CsvWriter<W: Write> {
     out: W,
@@ -30,7 +30,7 @@ impl<W: Write> CsvWriter<W> {
         let cell = |cell: Option<String>| match cell {
             None => String::new(),
             Some(cell) if is_text(ty) => text(&cell, to_terminal),
-            Some(cell) => quoted(&harmless(&cell)),
+            Some(cell) => quoted(&escape_controls(&cell)),
         };
         Ok(cells.into_iter().map(cell).collect())
     }
@@ -62,7 +62,7 @@ fn is_text(data_type: &DataType) -> bool {
 
 fn text(cell: &str, to_terminal: bool) -> String {
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    let cell = if to_terminal { harmless(cell) } else { harmless_lines(cell) };
+    let cell = if to_terminal { escape_controls(cell) } else { harmless_lines(cell) };
     if formula { quoted(&format!("'{cell}")) } else { quoted(&cell) }
 }
 

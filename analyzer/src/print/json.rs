@@ -15,7 +15,7 @@ use datafusion::arrow::json::writer::{
 use super::table::texts;
 use super::{RowWriter, arrow};
 use crate::error::{Error, Result};
-use crate::text::acts;
+use crate::text::is_control_like;
 
 pub struct JsonWriter<W: Write> {
     out: W,
@@ -104,12 +104,12 @@ impl Encoder for Cells {
 /// strings there are none, so each may become its `\u` escape.
 fn escaped(lines: &[u8]) -> String {
     let text = String::from_utf8_lossy(lines);
-    if !text.chars().any(|c| c != '\n' && acts(c)) {
+    if !text.chars().any(|c| c != '\n' && is_control_like(c)) {
         return text.into_owned();
     }
     let mut safe = String::with_capacity(text.len() + 64);
     for c in text.chars() {
-        if c == '\n' || !acts(c) {
+        if c == '\n' || !is_control_like(c) {
             safe.push(c);
             continue;
         }
@@ -135,7 +135,7 @@ mod tests {
         let mut out = Vec::new();
         JsonWriter::new(&mut out).write(&batch).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(!text.chars().any(|c| c != '\n' && acts(c)), "{text:?}");
+        assert!(!text.chars().any(|c| c != '\n' && is_control_like(c)), "{text:?}");
         let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines[0]["path"], hostile);
         assert!(lines[1]["path"].is_null());

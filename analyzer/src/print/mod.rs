@@ -20,7 +20,7 @@ use datafusion::error::DataFusionError;
 use futures::StreamExt;
 
 use crate::error::{Error, Result, at};
-use crate::text::harmless;
+use crate::text::escape_controls;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -130,7 +130,7 @@ pub fn text(text: &str) -> Result<()> {
 
 /// Writes one harmless line to stderr; where that is closed nobody wants it.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", harmless(line));
+    let _ = writeln!(io::stderr(), "{}", escape_controls(line));
 }
 
 fn arrow(error: datafusion::arrow::error::ArrowError) -> Error {

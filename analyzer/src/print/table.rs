@@ -55,7 +55,7 @@ impl<W: Write> TableWriter<W> {
 
     /// A column whose numbers are shown with a unit loses the unit from its name.
     fn heading(&self, column: usize) -> String {
-        let name = text::harmless(self.schema.field(column).name());
+        let name = text::escape_controls(self.schema.field(column).name());
         let unit = match self.style.meaning(column) {
             Meaning::Duration => "_ns",
             Meaning::Bytes => "_bytes",
@@ -124,7 +124,8 @@ fn cells(column: &ArrayRef, meaning: Meaning, offset_s: i32) -> Result<Vec<Strin
     if with_unit.iter().all(Option::is_some) {
         return Ok(with_unit.into_iter().flatten().collect());
     }
-    let plain = texts(column)?.into_iter().map(|cell| cell.map_or("null".to_owned(), |t| text::harmless(&t)));
+    let plain =
+        texts(column)?.into_iter().map(|cell| cell.map_or("null".to_owned(), |t| text::escape_controls(&t)));
     Ok(with_unit.into_iter().zip(plain).map(|(shown, plain)| shown.unwrap_or(plain)).collect())
 }
 

@@ -94,7 +94,7 @@ pub(super) fn hops(spikes: &[Split], ordinary: &Split, keys: &Keys, quick: bool)
             let excess_s: f64 = cycles.iter().sum();
             let label = &keys.streams[hop as usize].label;
             let process =
-                keys.lanes.iter().find(|lane| lane.hop == hop).map(|lane| lane.answering.to_string());
+                keys.classes.iter().find(|class| class.hop == hop).map(|class| class.answering.to_string());
             let begun = failed.remove(&piece).filter(|_| quick).unwrap_or_default();
             let failures: u64 = begun.iter().sum();
             HopShare {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::periodicity::nulls::uniform;
+use crate::periodicity::null_models::uniform;
 use crate::periodicity::random::Random;
 
 const SECOND: f64 = 1e9;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::harmless;
+use crate::text::escape_controls;
 
 /// Markup under construction.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +133,7 @@ fn escape_lines(out: &mut String, lines: &[String]) {
 }
 
 fn escape(out: &mut String, text: &str) {
-    for c in harmless(text).chars() {
+    for c in escape_controls(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

@@ -138,7 +138,7 @@ impl Canvas {
         };
         let across = advance / font::ADVANCE;
         let width = if style.bold { 1.9 } else { 1.25 };
-        for c in crate::text::harmless(text).chars() {
+        for c in crate::text::escape_controls(text).chars() {
             for line in font::lines(c) {
                 let place = |[gx, gy]: [f64; 2]| [left + gx * across, y + (gy - font::CAPITAL) * unit];
                 match line.as_slice() {

@@ -93,7 +93,7 @@ pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
             y: Axis::Seconds { from_s: to_s, to_s: from_s, since: "from the tooth" },
         },
     ));
-    lossy(&mut scene, &area, &merged);
+    had_loss(&mut scene, &area, &merged);
     let at = |seconds: f64| area.y + area.height * (seconds - from_s) / (to_s - from_s);
     let step_s = axes::step_s(period_s, 8.0);
     let mut tick = (from_s / step_s).ceil() as i64;
@@ -126,7 +126,7 @@ fn cycles_under(scene: &mut Scene, area: &Area, fold: &Fold, merged: &Merged) {
     }
 }
 
-fn lossy(scene: &mut Scene, area: &Area, merged: &Merged) {
+fn had_loss(scene: &mut Scene, area: &Area, merged: &Merged) {
     let (width, height) = (area.width / merged.columns as f64, area.height / PHASES as f64);
     for column in 0..merged.columns {
         let of_column = &merged.lossy[column * PHASES..(column + 1) * PHASES];
