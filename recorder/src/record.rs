@@ -24,13 +24,13 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
-use crate::rings::drain::{Drain, Given, Round};
+use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
 use crate::rows::RowsError;
 use crate::rows::compact;
 use crate::rows::files::Files;
-use crate::rows::self_activity::{OwnWork, WorkKind};
+use crate::rows::self_activity::{SelfActivity, WorkKind};
 use crate::summary::{CommandEnd, Progress, Recorded};
 use crate::text;
 
@@ -130,7 +130,7 @@ struct Recording {
     interval: Duration,
     usage: Usage,
     throttles: Throttles,
-    own_work: OwnWork,
+    self_activity: SelfActivity,
     lost: u64,
     starting_cpu_s: f64,
 }
@@ -142,9 +142,9 @@ impl Recording {
         let manifest = manifest(options, probes, boot_ns, wall_ns, rings.len() as u32)?;
         let mut drain = Drain::new(rings, options.ring_bytes);
         let mut merge = Merge::default();
-        let own_work = OwnWork::default();
+        let self_activity = SelfActivity::default();
         let writer = CaptureWriter::create(&options.output, manifest)?;
-        let files = Files::start(writer, own_work.clone()).map_err(system("writer"))?;
+        let files = Files::start(writer, self_activity.clone()).map_err(system("writer"))?;
         let found = snapshot::take(probes, &mut drain, &mut merge)?;
         let mut processes = Processes::new(options.args, Cgroups::of_host());
         processes.snapshot(found.processes);
@@ -173,7 +173,7 @@ impl Recording {
             interval_began: now,
             usage: Usage::new(boot_ns as u64),
             throttles: Throttles::of_host(),
-            own_work,
+            self_activity,
             lost: 0,
             starting_cpu_s: host::cpu_s(&host::own_cost()),
         })
@@ -216,14 +216,14 @@ impl Recording {
         left.map_or(pause, |left| pause.min(left))
     }
 
-    fn round(&mut self, probes: &Probes) -> Result<Round, RecordError> {
+    fn round(&mut self, probes: &Probes) -> Result<DrainPass, RecordError> {
         let since = Instant::now();
         // The moment first: numbers given out after it do no harm, for their records are of later times.
         let at_ns = host::boot_ns();
-        let given = Given { at_ns, next_seqs: probes.next_seqs()? };
-        let round = self.drain.round(&given, &mut self.merge);
+        let issued = IssuedSeqs { at_ns, next_seqs: probes.next_seqs()? };
+        let round = self.drain.round(&issued, &mut self.merge);
         self.release(round.watermark_ns)?;
-        self.own_work.note(WorkKind::Drain, since, round.records, round.bytes);
+        self.self_activity.note(WorkKind::Drain, since, round.records, round.bytes);
         let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
         self.write::<UsageRow>(&usage)?;
         Ok(round)
@@ -246,7 +246,7 @@ impl Recording {
         self.interval = self.jitter.around(INTERVAL);
         self.poll_losses(probes)?;
         self.sample(probes)?;
-        self.own_work.end_interval();
+        self.self_activity.end_interval();
         Ok(())
     }
 
@@ -293,7 +293,7 @@ impl Recording {
     fn end_part(&mut self, whole_until_ns: u64) -> Result<(), RecordError> {
         let (boot_ns, wall_ns) = host::clock_sample();
         self.write::<ClockRow>(&[ClockRow { boot_ns, wall_ns }])?;
-        self.write::<RecorderRow>(&self.own_work.take())?;
+        self.write::<RecorderRow>(&self.self_activity.take())?;
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
         files.end_part(whole_until_ns, pipeline.losses.sums())?;
@@ -319,7 +319,7 @@ impl Recording {
         self.write::<UsageRow>(&usage)?;
         self.count_unexplained(probes)?;
         self.poll_losses(probes)?;
-        self.own_work.end_interval();
+        self.self_activity.end_interval();
         self.end_part(ended_ns)?;
         if self.pipeline.part_size().0 > 0 {
             self.end_part(ended_ns)?;

@@ -33,7 +33,7 @@ use retrospan_recorder::rings::merge::Merge;
 use retrospan_recorder::rows::RowsError;
 use retrospan_recorder::rows::compact;
 use retrospan_recorder::rows::files::Files;
-use retrospan_recorder::rows::self_activity::OwnWork;
+use retrospan_recorder::rows::self_activity::SelfActivity;
 
 use traffic::{START_NS, Traffic};
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Error>> {
     let writer = CaptureWriter::create(directory, manifest())?;
-    let files = Files::start(writer, OwnWork::default())?;
+    let files = Files::start(writer, SelfActivity::default())?;
     let mut processes = Processes::new(false, Cgroups::below(None));
     processes.snapshot(traffic::processes());
     let own_pid = std::process::id();

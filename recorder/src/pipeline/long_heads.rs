@@ -6,7 +6,7 @@
 
 use retrospan_formats::event::{self, Header, TAIL_BYTES, flags};
 
-use crate::rings::merge::Place;
+use crate::rings::merge::Arrival;
 
 /// What stands for a byte that is not kept.
 const BLANK: u8 = b'*';
@@ -18,7 +18,7 @@ pub struct Held {
     /// Its body.
     pub body: Vec<u8>,
     /// Where the call goes.
-    pub place: Place,
+    pub arrival: Arrival,
     /// The bytes of the records that came.
     pub more: Vec<u8>,
     missing: u16,
@@ -26,8 +26,8 @@ pub struct Held {
 
 impl Held {
     /// A call of which so many records are to come.
-    pub fn new(header: Header, body: &[u8], place: Place, missing: u16) -> Held {
-        Held { header, body: body.to_vec(), place, more: Vec::new(), missing }
+    pub fn new(header: Header, body: &[u8], arrival: Arrival, missing: u16) -> Held {
+        Held { header, body: body.to_vec(), arrival, more: Vec::new(), missing }
     }
 
     /// Takes the next record, if it is one of this call.
@@ -143,7 +143,7 @@ mod tests {
             kind: 6,
             record_bytes: 0,
         };
-        let mut held = Held::new(header, b"body", Place::InOrder, 2);
+        let mut held = Held::new(header, b"body", Arrival::InOrder, 2);
         let more = |call_seq| event::More { socket_id: 1, call_seq, bytes: 2, reserved: 0 };
         held.take(&header, &more(6), b"no");
         held.take(&Header { cpu: 1, ..header }, &more(7), b"no");

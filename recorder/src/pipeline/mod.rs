@@ -21,7 +21,7 @@ use crate::pipeline::losses::{Losses, kind_name};
 use crate::pipeline::processes::{KnownProcess, Processes};
 use crate::pipeline::redact::{Data, Redactor, Stream};
 use crate::pipeline::sockets::Sockets;
-use crate::rings::merge::{Place, Row};
+use crate::rings::merge::{Arrival, Row};
 use crate::rows::events::{Event, EventColumns};
 use crate::rows::pending::{EvidenceRows, Exec};
 use crate::rows::{RowsError, Sink};
@@ -89,7 +89,7 @@ impl Pipeline {
 
     /// Takes the next record.
     pub fn record(&mut self, row: Row<'_>, sink: &mut Sink<'_>) -> Result<(), RowsError> {
-        let Row { header, body, place } = row;
+        let Row { header, body, arrival } = row;
         if header.record == Record::More as u8 {
             self.more(&header, body);
             return if self.columns.is_full() { self.flush(sink) } else { Ok(()) };
@@ -98,7 +98,7 @@ impl Pipeline {
         if self.held.as_ref().is_some_and(|held| header.boot_ns != held.header.boot_ns) {
             self.release_held();
         }
-        if place == Place::Dropped {
+        if arrival == Arrival::TooLate {
             self.losses.count(header.cpu, kind_name(header.kind), "late", 1);
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Pipeline {
         } else if header.record == Record::Socket as u8 {
             self.socket(&header, body);
         } else if header.record == Record::Call as u8 {
-            self.begin_call(&header, body, place);
+            self.begin_call(&header, body, arrival);
         } else if header.record == Record::State as u8 {
             self.state(&header, body);
         } else if header.record == Record::Tcp as u8 {
@@ -221,14 +221,14 @@ impl Pipeline {
     }
 
     /// Takes a call's own record; where others belong to it they are waited for.
-    fn begin_call(&mut self, header: &Header, body: &[u8], place: Place) {
+    fn begin_call(&mut self, header: &Header, body: &[u8], arrival: Arrival) {
         let Some(fixed) = body.get(..size_of::<event::Call>()) else { return };
         let call: event::Call = pod_read_unaligned(fixed);
         if call.more_records == 0 {
-            return self.call(header, &call, body, &[], place);
+            return self.call(header, &call, body, &[], arrival);
         }
         self.release_held();
-        self.held = Some(Held::new(*header, body, place, call.more_records));
+        self.held = Some(Held::new(*header, body, arrival, call.more_records));
     }
 
     fn more(&mut self, header: &Header, body: &[u8]) {
@@ -243,11 +243,11 @@ impl Pipeline {
     fn release_held(&mut self) {
         let Some(held) = self.held.take() else { return };
         let Some(fixed) = held.body.get(..size_of::<event::Call>()) else { return };
-        self.call(&held.header, &pod_read_unaligned(fixed), &held.body, &held.more, held.place);
+        self.call(&held.header, &pod_read_unaligned(fixed), &held.body, &held.more, held.arrival);
     }
 
     /// `more`: bytes of its head behind those in `body`.
-    fn call(&mut self, header: &Header, call: &event::Call, body: &[u8], more: &[u8], place: Place) {
+    fn call(&mut self, header: &Header, call: &event::Call, body: &[u8], more: &[u8], arrival: Arrival) {
         let Some(kind) = Kind::from_number(header.kind) else { return };
         let data = &body[size_of::<event::Call>()..];
         let (head, rest) = data.split_at(data.len().min(call.head_bytes.into()));
@@ -282,7 +282,7 @@ impl Pipeline {
                     .map(|ns| ns as i64),
                 discovered: socket.discovered(),
             };
-            let in_order = place == Place::InOrder;
+            let in_order = arrival == Arrival::InOrder;
             let before = self.columns.payload().len();
             kept_flags = match socket.stream() {
                 Some(stream) => {

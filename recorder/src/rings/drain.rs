@@ -46,7 +46,7 @@ const BURST_BYTES_PER_S: u64 = 200 << 20;
 
 /// What the kernel programs had given out at a moment, taken before the rings are read.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct IssuedSeqs {
     /// The moment, boot time.
     pub at_ns: u64,
     /// The next sequence number of each CPU.
@@ -65,7 +65,7 @@ struct Ring {
 
 /// What one round over the rings found.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Round {
+pub struct DrainPass {
     /// Records read.
     pub records: u64,
     /// Their bytes.
@@ -88,19 +88,20 @@ impl Drain {
     }
 
     /// Reads every ring once, at most [`RING_TURN_BYTES`] of each.
-    pub fn round(&mut self, given: &Given, merge: &mut Merge) -> Round {
+    pub fn round(&mut self, issued: &IssuedSeqs, merge: &mut Merge) -> DrainPass {
         let held_back = |ns: u64, by: Duration| ns.saturating_sub(by.as_nanos() as u64);
-        let mut round = Round { watermark_ns: held_back(given.at_ns, CLOCKS_DIFFER), ..Round::default() };
+        let mut round =
+            DrainPass { watermark_ns: held_back(issued.at_ns, CLOCKS_DIFFER), ..DrainPass::default() };
         merge.begin_drain();
         let mut fullest_bytes = 0;
         for (cpu, ring) in self.rings.iter_mut().enumerate() {
-            let next_seq = given.next_seqs.get(cpu).copied().unwrap_or(u64::MAX);
+            let next_seq = issued.next_seqs.get(cpu).copied().unwrap_or(u64::MAX);
             let read = ring.read(next_seq, merge);
             fullest_bytes = fullest_bytes.max(read.bytes as u64);
             round.records += read.records;
             round.bytes += read.bytes as u64;
-            if !all_there(ring.records - read.beyond, ring.lost, next_seq) {
-                round.watermark_ns = round.watermark_ns.min(held_back(given.at_ns, HOLD_BACK));
+            if !is_complete(ring.records - read.beyond, ring.lost, next_seq) {
+                round.watermark_ns = round.watermark_ns.min(held_back(issued.at_ns, HOLD_BACK));
             }
             if read.bytes >= RING_TURN_BYTES {
                 round.more = true;
@@ -147,7 +148,7 @@ impl Pace {
 
 /// Whether every number below `next_seq` is that of a record which arrived or is counted as lost. What the kernel programs
 /// have not counted yet, or we have not asked for, counts as missing.
-fn all_there(arrived: u64, lost: u64, next_seq: u64) -> bool {
+fn is_complete(arrived: u64, lost: u64, next_seq: u64) -> bool {
     arrived + lost == next_seq
 }
 
@@ -193,10 +194,10 @@ mod tests {
 
     #[test]
     fn one_missing_number_holds_the_watermark_back() {
-        assert!(all_there(0, 0, 0));
-        assert!(all_there(7, 3, 10));
-        assert!(!all_there(7, 2, 10), "under way, or lost and not yet known to be");
-        assert!(!all_there(7, 0, u64::MAX), "nobody knows what was given out");
+        assert!(is_complete(0, 0, 0));
+        assert!(is_complete(7, 3, 10));
+        assert!(!is_complete(7, 2, 10), "under way, or lost and not yet known to be");
+        assert!(!is_complete(7, 0, u64::MAX), "nobody knows what was given out");
     }
 
     #[test]

@@ -19,14 +19,14 @@ const SPARE_CHUNKS: usize = 32;
 
 /// What becomes of a record that is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Arrival {
     /// The next row of the current part.
     InOrder,
     /// A row of the current part, in its right place there, but later rows were handed out before it:
     /// state that follows the data must not be trusted with it.
-    Behind,
+    Late,
     /// Came too late for every part it may stand in.
-    Dropped,
+    TooLate,
 }
 
 /// A record handed out.
@@ -37,7 +37,7 @@ pub struct Row<'a> {
     /// What follows the header.
     pub body: &'a [u8],
     /// Where it goes.
-    pub place: Place,
+    pub arrival: Arrival,
 }
 
 /// The merge. See the module.
@@ -84,16 +84,16 @@ struct Limits {
 }
 
 enum Fate {
-    Emit(Place),
+    Emit(Arrival),
     Carry,
 }
 
 impl Limits {
     fn fate(&self, boot_ns: u64) -> Fate {
         if boot_ns >= self.older && self.current.is_none_or(|last| boot_ns >= last) {
-            return Fate::Emit(if boot_ns < self.previous { Place::Behind } else { Place::InOrder });
+            return Fate::Emit(if boot_ns < self.previous { Arrival::Late } else { Arrival::InOrder });
         }
-        if boot_ns >= self.previous { Fate::Carry } else { Fate::Emit(Place::Dropped) }
+        if boot_ns >= self.previous { Fate::Carry } else { Fate::Emit(Arrival::TooLate) }
     }
 
     fn next_part(&mut self) {
@@ -200,15 +200,15 @@ fn hand_out(
     let body = &record[HEADER_BYTES..];
     // Sockets and processes are state, not rows of a sorted file: late is as good as never else.
     if header.record == Record::Socket as u8 || header.record == Record::Process as u8 {
-        return sink(Row { header, body, place: Place::InOrder });
+        return sink(Row { header, body, arrival: Arrival::InOrder });
     }
     match limits.fate(key.0) {
         Fate::Carry => carried.push((key, record.into())),
-        Fate::Emit(place) => {
-            if place != Place::Dropped {
+        Fate::Emit(arrival) => {
+            if arrival != Arrival::TooLate {
                 limits.current = Some(key.0);
             }
-            sink(Row { header, body, place });
+            sink(Row { header, body, arrival });
         }
     }
 }
@@ -243,8 +243,8 @@ mod tests {
         bytes
     }
 
-    fn collect(out: &mut Vec<(u64, Place)>) -> impl FnMut(Row<'_>) + '_ {
-        |row| out.push((row.header.boot_ns, row.place))
+    fn collect(out: &mut Vec<(u64, Arrival)>) -> impl FnMut(Row<'_>) + '_ {
+        |row| out.push((row.header.boot_ns, row.arrival))
     }
 
     #[test]
@@ -272,10 +272,10 @@ mod tests {
         merge.release(25, collect(&mut out));
         assert_eq!(out.len(), 2);
         merge.next_part(collect(&mut out));
-        assert_eq!(out[2], (15, Place::Behind));
+        assert_eq!(out[2], (15, Arrival::Late));
         merge.push(&record(30, 1, 1));
         merge.release(30, collect(&mut out));
-        assert_eq!(out[3], (30, Place::InOrder));
+        assert_eq!(out[3], (30, Arrival::InOrder));
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
         merge.begin_drain();
         merge.push(&record(9, 0, 2));
         merge.release(30, collect(&mut out));
-        assert_eq!(out[2], (9, Place::Dropped));
+        assert_eq!(out[2], (9, Arrival::TooLate));
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
             let mut pushed = 0u64;
             let mut sink = |parts: &mut Vec<Vec<u64>>, row: Row<'_>| {
                 seen.push(u64::from_le_bytes(row.body.try_into().unwrap()));
-                if row.place != Place::Dropped {
+                if row.arrival != Arrival::TooLate {
                     parts.last_mut().unwrap().push(row.header.boot_ns);
                 }
             };

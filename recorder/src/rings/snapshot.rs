@@ -5,7 +5,7 @@ use std::thread;
 use crate::fast_map::FastMap;
 use crate::host::procfs::{self, Found};
 use crate::kernel::{ProbeError, Probes};
-use crate::rings::drain::{Drain, Given};
+use crate::rings::drain::{Drain, IssuedSeqs};
 use crate::rings::merge::Merge;
 
 /// What was found in /proc; the sockets themselves come through the rings.
@@ -25,7 +25,7 @@ pub fn take(probes: &mut Probes, drain: &mut Drain, merge: &mut Merge) -> Result
         });
         while !looking.is_finished() {
             // Nothing is released yet, so what is under way does not matter.
-            drain.round(&Given::default(), merge);
+            drain.round(&IssuedSeqs::default(), merge);
             thread::park_timeout(drain.pause());
         }
         match looking.join() {

@@ -17,7 +17,7 @@ use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
 use crate::rows::RowsError;
-use crate::rows::self_activity::{OwnWork, WorkKind};
+use crate::rows::self_activity::{SelfActivity, WorkKind};
 
 /// Batches that wait at most.
 const QUEUE: usize = 24;
@@ -35,14 +35,14 @@ pub struct Files {
 }
 
 impl Files {
-    /// Gives the writer a thread. What it does is noted in `own_work`.
-    pub fn start(writer: CaptureWriter, own_work: OwnWork) -> std::io::Result<Files> {
+    /// Gives the writer a thread. What it does is noted in `self_activity`.
+    pub fn start(writer: CaptureWriter, self_activity: SelfActivity) -> std::io::Result<Files> {
         let (queue, messages) = sync_channel(QUEUE);
         let finished_bytes = Arc::new(AtomicU64::new(0));
         let counter = finished_bytes.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || write(writer, &messages, &counter, &own_work))?;
+            .spawn(move || write(writer, &messages, &counter, &self_activity))?;
         Ok(Files { queue, thread, finished_bytes })
     }
 
@@ -82,7 +82,7 @@ fn write(
     mut writer: CaptureWriter,
     messages: &Receiver<Message>,
     finished_bytes: &AtomicU64,
-    own_work: &OwnWork,
+    self_activity: &SelfActivity,
 ) -> Result<CaptureWriter, CaptureError> {
     for message in messages {
         let since = Instant::now();
@@ -90,14 +90,14 @@ fn write(
             Message::Rows(table, batch) => {
                 writer.append(table, &batch)?;
                 let bytes = batch.get_array_memory_size() as u64;
-                own_work.note(WorkKind::Write, since, batch.num_rows() as u64, bytes);
+                self_activity.note(WorkKind::Write, since, batch.num_rows() as u64, bytes);
             }
             Message::EndPart { whole_until_boot_ns, losses } => {
                 let before = writer.manifest().files.len();
                 writer.rotate(whole_until_boot_ns, losses)?;
                 let files = &writer.manifest().files[before..];
                 let (rows, bytes) = files.iter().fold((0, 0), |sum, f| (sum.0 + f.rows, sum.1 + f.bytes));
-                own_work.note(WorkKind::Part, since, rows, bytes);
+                self_activity.note(WorkKind::Part, since, rows, bytes);
                 finished_bytes.store(writer.finished_bytes(), Ordering::Relaxed);
             }
         }

@@ -39,7 +39,7 @@ impl WorkKind {
 
 /// The log of all threads of the recorder.
 #[derive(Clone, Debug, Default)]
-pub struct OwnWork(Arc<Mutex<Log>>);
+pub struct SelfActivity(Arc<Mutex<Log>>);
 
 #[derive(Debug, Default)]
 struct Log {
@@ -48,7 +48,7 @@ struct Log {
     short: [Option<RecorderRow<'static>>; 3],
 }
 
-impl OwnWork {
+impl SelfActivity {
     /// Notes work that began at `since` and is over now.
     pub fn note(&self, kind: WorkKind, since: Instant, rows: u64, bytes: u64) {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn rows_of_two_threads_come_in_order() {
-        let own = OwnWork::default();
+        let own = SelfActivity::default();
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..500).for_each(|_| own.note(WorkKind::Part, Instant::now(), 0, 0)));
