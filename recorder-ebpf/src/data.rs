@@ -5,7 +5,6 @@
 //! verifier to see that it stays within the record.
 
 use crate::{
-    actor::Actor,
     gather::{
         Buffer, SNAP, TAIL, buffer, gather_128, gather_256, gather_512, gather_1024, gather_4096,
         gather_tail, read_buffers, read_pair, step_bytes,
@@ -13,9 +12,10 @@ use crate::{
     heads,
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
-    ring::{BODY, HEADER, Room, bounded, reserve},
+    ring::{BODY, HEADER, Reservation, bounded, reserve},
     rules::{Kept, LATER_WORDS, Match, keep, place},
     sockets::known,
+    task_id::TaskId,
     tcp,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
@@ -29,7 +29,13 @@ const MOST_BUFFERS: u64 = 256;
 /// once however often it is called; hence the plain arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn message(call: *mut InCall, address: u64, done: u64, seq_and_flags: u64, errno: u64) -> i32 {
+pub extern "C" fn emit_data(
+    call: *mut InCall,
+    address: u64,
+    done: u64,
+    seq_and_flags: u64,
+    errno: u64,
+) -> i32 {
     // SAFETY: null or a valid call; the verifier insists on the check.
     let Some(call) = (unsafe { call.as_ref() }) else { return 0 };
     let mut event = Call {
@@ -234,32 +240,35 @@ fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> b
 /// Writes the event with at most `CAP` bytes of head.
 #[inline(always)]
 fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
-    let actor = call.actor;
+    let task_id = call.task_id;
     let room = if CAP == 0 {
-        let Some(room) = reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), actor)
+        let Some(reservation) =
+            reserve::<{ BODY as u64 }>(Record::Call, call.kind, u32::from(call.kind), task_id)
         else {
             return;
         };
-        return finish(room, call, event, kept);
+        return finish(reservation, call, event, kept);
     } else if call.data.count.get() == 0 {
-        reserve_for::<CAP, TAIL>(call.kind, actor).map(|room| {
-            let head = copy_one(&room, call, kept, CAP);
-            event.more_records = heads::follow::<CAP>(&room, call, event.flags & flags::TURN != 0, head);
+        reserve_for::<CAP, TAIL>(call.kind, task_id).map(|reservation| {
+            let head = copy_one(&reservation, call, kept, CAP);
+            event.more_records =
+                heads::follow::<CAP>(&reservation, call, event.flags & flags::TURN != 0, head);
             let head = bounded(call.data.head.get(), CAP);
-            let tail = tail_of_one(&room, call, event.done_bytes, kept, head);
-            (room, Kept { head, tail })
+            let tail = tail_of_one(&reservation, call, event.done_bytes, kept, head);
+            (reservation, Kept { head, tail })
         })
     } else {
-        reserve_for::<CAP, 0>(call.kind, actor).map(|room| {
-            let (head, is_cut) = copy_many(&room, &call.data, kept, CAP);
-            event.more_records = heads::follow::<CAP>(&room, call, event.flags & flags::TURN != 0, head);
+        reserve_for::<CAP, 0>(call.kind, task_id).map(|reservation| {
+            let (head, is_cut) = copy_many(&reservation, &call.data, kept, CAP);
+            event.more_records =
+                heads::follow::<CAP>(&reservation, call, event.flags & flags::TURN != 0, head);
             let head = bounded(call.data.head.get(), CAP);
-            let tail = if is_cut { 0 } else { tail_of_many(&room, &call.data, kept, head) };
-            (room, Kept { head, tail })
+            let tail = if is_cut { 0 } else { tail_of_many(&reservation, &call.data, kept, head) };
+            (reservation, Kept { head, tail })
         })
     };
     match room {
-        Some((room, copied)) => finish(room, call, event, copied),
+        Some((reservation, copied)) => finish(reservation, call, event, copied),
         // What was lost may hold the end of the head.
         None => call.data.place.set(place::OUTSIDE),
     }
@@ -267,28 +276,31 @@ fn write<const CAP: u64>(call: &InCall, mut event: Call, kept: Kept) {
 
 /// Room for an event with `CAP` bytes of head and behind it `MORE` bytes, or, where that is 0, a step of copying.
 #[inline(always)]
-fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, actor: Actor) -> Option<Room> {
+fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, task_id: TaskId) -> Option<Reservation> {
     let counter = u32::from(kind);
     match (CAP, MORE) {
-        (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, actor),
-        (128, _) => reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, actor),
-        (256, TAIL) => reserve::<{ BODY as u64 + 256 + TAIL }>(Record::Call, kind, counter, actor),
-        (256, _) => reserve::<{ BODY as u64 + 256 + step_bytes(256) }>(Record::Call, kind, counter, actor),
-        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, actor),
-        (512, _) => reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, actor),
-        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, actor),
-        (1024, _) => reserve::<{ BODY as u64 + 1024 + step_bytes(1024) }>(Record::Call, kind, counter, actor),
-        (_, TAIL) => reserve::<{ BODY as u64 + SNAP + TAIL }>(Record::Call, kind, counter, actor),
-        (_, _) => reserve::<{ BODY as u64 + SNAP + step_bytes(SNAP) }>(Record::Call, kind, counter, actor),
+        (128, TAIL) => reserve::<{ BODY as u64 + 128 + TAIL }>(Record::Call, kind, counter, task_id),
+        (128, _) => reserve::<{ BODY as u64 + 128 + step_bytes(128) }>(Record::Call, kind, counter, task_id),
+        (256, TAIL) => reserve::<{ BODY as u64 + 256 + TAIL }>(Record::Call, kind, counter, task_id),
+        (256, _) => reserve::<{ BODY as u64 + 256 + step_bytes(256) }>(Record::Call, kind, counter, task_id),
+        (512, TAIL) => reserve::<{ BODY as u64 + 512 + TAIL }>(Record::Call, kind, counter, task_id),
+        (512, _) => reserve::<{ BODY as u64 + 512 + step_bytes(512) }>(Record::Call, kind, counter, task_id),
+        (1024, TAIL) => reserve::<{ BODY as u64 + 1024 + TAIL }>(Record::Call, kind, counter, task_id),
+        (1024, _) => {
+            reserve::<{ BODY as u64 + 1024 + step_bytes(1024) }>(Record::Call, kind, counter, task_id)
+        }
+        (_, TAIL) => reserve::<{ BODY as u64 + SNAP + TAIL }>(Record::Call, kind, counter, task_id),
+        (_, _) => reserve::<{ BODY as u64 + SNAP + step_bytes(SNAP) }>(Record::Call, kind, counter, task_id),
     }
 }
 
 /// Copies `bytes` of the caller's memory to `at` in the record.
 #[inline(always)]
-fn copy(room: &Room, at: u64, bytes: u64, address: u64) -> bool {
+fn copy(reservation: &Reservation, at: u64, bytes: u64, address: u64) -> bool {
     // SAFETY: the verifier checks that the bytes lie within the record.
     unsafe {
-        bpf_probe_read_user(room.at.add(BODY + at as usize).cast(), bytes as u32, address as *const _) == 0
+        bpf_probe_read_user(reservation.at.add(BODY + at as usize).cast(), bytes as u32, address as *const _)
+            == 0
     }
 }
 
@@ -302,28 +314,28 @@ fn forgotten(data: &Data, number: u64, most: u64) -> u64 {
 
 /// Copies the head of data in one buffer; returns how many bytes, all or none.
 #[inline(always)]
-fn copy_one(room: &Room, call: &InCall, kept: Kept, cap: u64) -> u64 {
+fn copy_one(reservation: &Reservation, call: &InCall, kept: Kept, cap: u64) -> u64 {
     let head = forgotten(&call.data, kept.head, cap);
-    if copy(room, 0, head, call.data.first_address.get()) { head } else { 0 }
+    if copy(reservation, 0, head, call.data.first_address.get()) { head } else { 0 }
 }
 
 #[inline(always)]
-fn tail_of_one(room: &Room, call: &InCall, done: u64, kept: Kept, head: u64) -> u64 {
+fn tail_of_one(reservation: &Reservation, call: &InCall, done: u64, kept: Kept, head: u64) -> u64 {
     if kept.tail == 0 || head == 0 {
         return 0;
     }
     let address = call.data.first_address.get();
-    if copy(room, head, TAIL, address + done - TAIL) { TAIL } else { 0 }
+    if copy(reservation, head, TAIL, address + done - TAIL) { TAIL } else { 0 }
 }
 
 /// Copies the head of data in several buffers; returns how many bytes, and whether those are fewer than wanted.
 #[inline(always)]
-fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> (u64, bool) {
+fn copy_many(reservation: &Reservation, data: &Data, kept: Kept, cap: u64) -> (u64, bool) {
     data.buffer.set(0);
     data.offset.set(0);
     // SAFETY: the room is that of `reserve_for`, and the function that of its size.
     unsafe {
-        let target = room.at.add(BODY);
+        let target = reservation.at.add(BODY);
         match cap {
             128 => gather_128(target.cast(), data, kept.head),
             256 => gather_256(target.cast(), data, kept.head),
@@ -339,21 +351,21 @@ fn copy_many(room: &Room, data: &Data, kept: Kept, cap: u64) -> (u64, bool) {
 }
 
 #[inline(always)]
-fn tail_of_many(room: &Room, data: &Data, kept: Kept, head: u64) -> u64 {
+fn tail_of_many(reservation: &Reservation, data: &Data, kept: Kept, head: u64) -> u64 {
     if kept.tail == 0 {
         return 0;
     }
     data.buffer.set(data.tail_buffer.get());
     data.offset.set(data.tail_offset.get());
     // SAFETY: behind at most `cap` bytes of head there is room for a step.
-    unsafe { gather_tail(room.at.add(BODY + head as usize).cast(), data) };
+    unsafe { gather_tail(reservation.at.add(BODY + head as usize).cast(), data) };
     if data.copied.get() == TAIL { TAIL } else { 0 }
 }
 
 /// Completes the event with what was copied.
 #[inline(always)]
-fn finish(room: Room, call: &InCall, mut event: Call, copied: Kept) {
-    event.duration_ns = room.boot_ns - call.enter_ns;
+fn finish(reservation: Reservation, call: &InCall, mut event: Call, copied: Kept) {
+    event.duration_ns = reservation.boot_ns - call.enter_ns;
     if event.done_bytes != 0 && event.flags & flags::LENGTH_ONLY == 0 {
         if copied.head == 0 && config!(snap_bytes) != 0 {
             event.flags |= flags::LENGTH_ONLY;
@@ -367,6 +379,6 @@ fn finish(room: Room, call: &InCall, mut event: Call, copied: Kept) {
     event.head_bytes = copied.head as u16;
     event.tail_bytes = copied.tail as u16;
     // SAFETY: every room for a call has space for both.
-    unsafe { room.put(HEADER, event) };
-    room.submit((BODY as u64 + copied.head + copied.tail) as u32);
+    unsafe { reservation.put(HEADER, event) };
+    reservation.submit((BODY as u64 + copied.head + copied.tail) as u32);
 }

@@ -6,8 +6,7 @@
 //! replaced since the call was entered, which shows in sequence numbers that do not move as the call says.
 
 use crate::{
-    actor::Actor,
-    enter::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Wish, wish},
+    enter::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, SyscallArgs, args},
     filter::{decide, process_matches},
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, current_task, is_compat,
@@ -18,6 +17,7 @@ use crate::{
     ring::{count_loss, now_ns},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
+    task_id::TaskId,
     threads,
 };
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
@@ -35,9 +35,9 @@ pub fn visit(task: *const u8) {
     if !regs::is_wanted(number) || number == regs::SPLICE {
         return;
     }
-    let Some(wish) = wish(regs, number) else { return };
-    let waits = match wish.kind {
-        Kind::Receive => wish.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
+    let Some(args) = args(regs, number) else { return };
+    let waits = match args.kind {
+        Kind::Receive => args.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
         Kind::Send | Kind::Accept | Kind::Connect => true,
         _ => false,
     };
@@ -48,7 +48,7 @@ pub fn visit(task: *const u8) {
         return;
     }
     let state = sk.state();
-    let may_be = match wish.kind {
+    let may_be = match args.kind {
         Kind::Accept => state == TCP_LISTEN,
         Kind::Connect => state == TCP_SYN_SENT,
         _ => state != TCP_LISTEN && state != TCP_CLOSE,
@@ -56,14 +56,14 @@ pub fn visit(task: *const u8) {
     if !may_be {
         return;
     }
-    let actor = Actor::of(task);
-    let matches = process_matches(task, actor.pid);
-    let role = match wish.kind {
+    let task_id = TaskId::of(task);
+    let matches = process_matches(task, task_id.pid);
+    let role = match args.kind {
         Kind::Accept => role::LISTENER,
         Kind::Connect => role::CLIENT,
         _ => role::UNKNOWN,
     };
-    let origin = Origin { role, discovered: true, file: socket.file, process: actor.pid };
+    let origin = Origin { role, discovered: true, file: socket.file, process: task_id.pid };
     let found = match known(socket.sk) {
         Some(entry) => Some(entry),
         None => first_sight(sk, origin, Some(matches)),
@@ -72,16 +72,16 @@ pub fn visit(task: *const u8) {
     decide(entry, sk, Some(matches));
     announce(entry, sk, false);
     // A listener that is not recorded may return a connection that is.
-    if entry.verdict != RECORDED && wish.kind != Kind::Accept {
+    if entry.verdict != RECORDED && args.kind != Kind::Accept {
         return;
     }
-    note(actor.tid, number, fd, sk, entry.socket_id, wish);
+    note(task_id.tid, number, fd, sk, entry.socket_id, args);
 }
 
 #[inline(always)]
-fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, wish: Wish) {
+fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, args: SyscallArgs) {
     let is_tcp = sk.protocol() == IPPROTO_TCP;
-    let seq = match wish.kind {
+    let seq = match args.kind {
         Kind::Send if is_tcp => sk.write_seq(),
         Kind::Receive if is_tcp => sk.copied_seq(),
         _ => 0,
@@ -90,7 +90,7 @@ fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, wish: Wish) {
         since_ns: now_ns(),
         sk: sk.0,
         socket_id,
-        address: wish.address,
+        address: args.address,
         seq,
         number: number as u32,
         fd,
@@ -105,15 +105,15 @@ fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, wish: Wish) {
 /// The first exit of a thread that was found in a call: makes the call what its entry would have made it, if this is its
 /// exit. A function of its own, for it is needed once a thread.
 #[inline(never)]
-pub fn recall(call: &mut InCall, actor: Actor, regs: Regs, number: u64) {
+pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     call.early = 0;
-    let Some(early) = EARLY.get_ptr(actor.tid) else { return };
+    let Some(early) = EARLY.get_ptr(task_id.tid) else { return };
     // SAFETY: values of a preallocated map stay readable memory; nobody writes this one any more.
     let early = unsafe { *early };
-    let _ = EARLY.remove(actor.tid);
-    let Some(wish) = wish(regs, number) else { return };
+    let _ = EARLY.remove(task_id.tid);
+    let Some(args) = args(regs, number) else { return };
     let same =
-        u64::from(early.number) == number && early.fd == regs.arg0() as u32 && early.address == wish.address;
+        u64::from(early.number) == number && early.fd == regs.arg0() as u32 && early.address == args.address;
     // One whose entry was seen is another.
     if call.active != 0 || !same {
         return;
@@ -125,21 +125,21 @@ pub fn recall(call: &mut InCall, actor: Actor, regs: Regs, number: u64) {
     call.enter_ns = early.since_ns;
     call.sk = early.sk;
     call.socket_id = early.socket_id;
-    call.address = wish.address;
-    call.length = wish.length;
+    call.address = args.address;
+    call.length = args.length;
     call.number = early.number;
     call.seq = early.seq;
-    call.flags = wish.flags | flags::ENTERED_BEFORE;
+    call.flags = args.flags | flags::ENTERED_BEFORE;
     if Sk(early.sk).protocol() != IPPROTO_TCP {
         call.flags |= flags::NO_SEQ;
     }
-    call.kind = wish.kind as u8;
-    call.form = wish.form;
-    call.length_only = u8::from(wish.kind == Kind::Receive && wish.options & MSG_TRUNC != 0);
+    call.kind = args.kind as u8;
+    call.form = args.form;
+    call.length_only = u8::from(args.kind == Kind::Receive && args.options & MSG_TRUNC != 0);
     call.recorded = u8::from(entry.verdict == RECORDED);
     call.established = u8::from(entry.state == TCP_ESTABLISHED);
     call.fd = early.fd;
-    call.actor = actor;
+    call.task_id = task_id;
     call.active = 1;
 }
 

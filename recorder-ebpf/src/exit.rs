@@ -1,7 +1,6 @@
 //! The exit of a system call that was noted at its entry: what came of it becomes events.
 
 use crate::{
-    actor::Actor,
     data, early,
     filter::{decide_in, process_matches},
     kernel::{IPPROTO_TCP, Sk, TCP_SYN_RECV, current_task, open_socket, socket_inode},
@@ -10,6 +9,7 @@ use crate::{
     ring::{HEADER, reserve},
     rules::is_exact,
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
+    task_id::TaskId,
     threads,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
@@ -27,10 +27,10 @@ pub fn call(regs: Regs, result: i64) {
     if !regs::is_wanted(number) {
         return;
     }
-    let actor = Actor::current();
-    let Some(Thread { call, .. }) = threads::known(actor.tid) else { return };
+    let task_id = TaskId::current();
+    let Some(Thread { call, .. }) = threads::known(task_id.tid) else { return };
     if call.early != 0 {
-        early::recall(call, actor, regs, number);
+        early::recall(call, task_id, regs, number);
     }
     if call.active == 0 || u64::from(call.number) != number {
         return;
@@ -40,11 +40,11 @@ pub fn call(regs: Regs, result: i64) {
         return;
     }
     if call.kind == Kind::Send as u8 || call.kind == Kind::Receive as u8 {
-        moved(call, result);
+        data_call(call, result);
     } else if call.kind == Kind::Accept as u8 {
-        accepted(call, actor, result);
+        accepted(call, task_id, result);
     } else {
-        plain(call, actor, result);
+        plain(call, task_id, result);
     }
 }
 
@@ -55,14 +55,14 @@ fn errno(result: i64) -> u32 {
 
 /// connect, listen, close, shutdown.
 #[inline(always)]
-fn plain(call: &InCall, actor: Actor, result: i64) {
+fn plain(call: &InCall, task_id: TaskId, result: i64) {
     let sk = Sk(call.sk);
     // A close may have ended the socket, and a refused connection retired it: then what was known at
     // entry holds. It was recorded at entry, or it is undecided and will be now or never.
     let recorded = match entry_of(call) {
         Some(entry) => {
             if call.kind != Kind::Close as u8 {
-                decide_in(entry, sk, actor.pid);
+                decide_in(entry, sk, task_id.pid);
                 let is_listener = call.kind == Kind::Listen as u8;
                 // A connect that was refused has taken the addresses away again.
                 let connects = call.kind == Kind::Connect as u8 && sk.remote_port() != 0;
@@ -73,7 +73,7 @@ fn plain(call: &InCall, actor: Actor, result: i64) {
         None => call.recorded != 0,
     };
     if recorded {
-        emit(call, actor, call.socket_id, call.flags, errno(result));
+        emit(call, task_id, call.socket_id, call.flags, errno(result));
     }
 }
 
@@ -86,10 +86,10 @@ fn entry_of(call: &InCall) -> Option<&'static mut Entry> {
 /// accept: what it returns is looked at for itself, the listener may be of another protocol. A function of its own, so that
 /// what it keeps on the stack is not there for every other call, too.
 #[inline(never)]
-fn accepted(call: &InCall, actor: Actor, result: i64) {
+fn accepted(call: &InCall, task_id: TaskId, result: i64) {
     if result < 0 {
         if result != EAGAIN && call.recorded != 0 {
-            emit(call, actor, call.socket_id, call.flags, errno(result));
+            emit(call, task_id, call.socket_id, call.flags, errno(result));
         }
         return;
     }
@@ -103,40 +103,40 @@ fn accepted(call: &InCall, actor: Actor, result: i64) {
     if opening && known(socket.sk).is_some_and(|entry| entry.state != TCP_SYN_RECV) {
         forget(socket.sk);
     }
-    let origin = Origin { role: role::SERVER, discovered: !opening, file: socket.file, process: actor.pid };
+    let origin = Origin { role: role::SERVER, discovered: !opening, file: socket.file, process: task_id.pid };
     let found = match known(socket.sk) {
         Some(entry) => Some(entry),
         None if is_supported(sk) => {
-            let matches = process_matches(current_task(), actor.pid);
+            let matches = process_matches(current_task(), task_id.pid);
             first_sight(sk, origin, Some(matches))
         }
         None => None,
     };
     let Some(entry) = found else { return };
-    entry.owner = actor.pid;
+    entry.owner = task_id.pid;
     entry.inode = socket_inode(socket.file);
     entry.role = role::SERVER;
     if opening {
         note_first_seqs(entry, sk, TCP_SYN_RECV);
         entry.state = TCP_SYN_RECV;
     }
-    decide_in(entry, sk, actor.pid);
+    decide_in(entry, sk, task_id.pid);
     announce(entry, sk, true);
     if entry.verdict == RECORDED {
-        emit(call, actor, entry.socket_id, call.flags, 0);
+        emit(call, task_id, entry.socket_id, call.flags, 0);
     }
 }
 
 /// An event without data.
 #[inline(always)]
-fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
+fn emit(call: &InCall, task_id: TaskId, socket_id: u64, flags: u32, errno: u32) {
     const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), actor) else {
+    let Some(reservation) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), task_id) else {
         return;
     };
     let body = Call {
         socket_id,
-        duration_ns: room.boot_ns - call.enter_ns,
+        duration_ns: reservation.boot_ns - call.enter_ns,
         asked_bytes: 0,
         done_bytes: 0,
         tcp_seq: 0,
@@ -147,13 +147,13 @@ fn emit(call: &InCall, actor: Actor, socket_id: u64, flags: u32, errno: u32) {
         tail_bytes: 0,
     };
     // SAFETY: BYTES is the sum of both.
-    unsafe { room.put(HEADER, body) };
-    room.submit(BYTES as u32);
+    unsafe { reservation.put(HEADER, body) };
+    reservation.submit(BYTES as u32);
 }
 
 /// send and receive in all their forms.
 #[inline(always)]
-fn moved(call: &mut InCall, result: i64) {
+fn data_call(call: &mut InCall, result: i64) {
     let receives = call.kind == Kind::Receive as u8;
     if receives && result == EAGAIN {
         return;
@@ -176,7 +176,7 @@ fn moved(call: &mut InCall, result: i64) {
     }
     let (seq, flags) = position(call, after, done, receives);
     let address = call.address;
-    data::message(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+    data::emit_data(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
 }
 
 /// Where the data of the whole call begins, and whether that is certain.
@@ -212,7 +212,7 @@ fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
     let first = call.address;
     if result <= 0 {
         let (seq, flags) = position(call, after, 0, receives);
-        data::message(call, first, 0, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+        data::emit_data(call, first, 0, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
         return;
     }
     let count = result as u64;
@@ -225,7 +225,7 @@ fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
     while index < MOST_MESSAGES && index < count {
         let address = first + index * MMSGHDR_BYTES;
         let done = user_u32(address + MSGHDR_BYTES);
-        data::message(call, address, u64::from(done), u64::from(seq) << 32 | u64::from(flags), 0);
+        data::emit_data(call, address, u64::from(done), u64::from(seq) << 32 | u64::from(flags), 0);
         seq = seq.wrapping_add(done);
         index += 1;
     }

@@ -9,7 +9,7 @@ use crate::{
     gather::{Area, gather, step_bytes},
     kernel::config,
     maps::{Data, InCall},
-    ring::{BODY, HEADER, Room, bounded, reserve_at},
+    ring::{BODY, HEADER, Reservation, bounded, reserve_at},
     rules::{
         Keeps, LATER_WORDS, Match, Start, WINDOW, behind_head, place, place_at_start, scan, signature, start,
         start_later,
@@ -77,11 +77,11 @@ pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: 
 /// `CAP`. `turned`: whether it begins one was not looked at yet. Returns how many [`More`] records it wrote;
 /// [`Data::place`] says where the head stands afterwards.
 #[inline(always)]
-pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u64) -> u16 {
+pub fn follow<const CAP: u64>(reservation: &Reservation, call: &InCall, turned: bool, head: u64) -> u16 {
     let data = &call.data;
     data.head.set(head);
     // SAFETY: a record that keeps bytes has room for the 128 of the smallest.
-    let first = unsafe { room.at.add(BODY) };
+    let first = unsafe { reservation.at.add(BODY) };
     if turned {
         // SAFETY: as above.
         let word = unsafe { first.cast::<u64>().read_unaligned() };
@@ -113,7 +113,7 @@ pub fn follow<const CAP: u64>(room: &Room, call: &InCall, turned: bool, head: u6
     if data.place.get() == place::OUTSIDE || data.read.get() >= done {
         return 0;
     }
-    rest_of_head(ptr::from_ref(call).cast_mut(), room.seq, room.boot_ns) as u16
+    rest_of_head(ptr::from_ref(call).cast_mut(), reservation.seq, reservation.boot_ns) as u16
 }
 
 /// Looks for the end of the head in the first bytes of a record, for which it has room for `CAP`.
@@ -306,14 +306,15 @@ extern "C" fn more(call: *mut InCall, call_seq: u64, boot_ns: u64) -> i32 {
         return NOTHING;
     }
     const BYTES: u64 = MORE_BODY as u64 + MOST + SPARE;
-    let Some(room) = reserve_at::<BYTES>(Record::More, call.kind, loss::MORE, call.actor, Some(boot_ns))
+    let Some(reservation) =
+        reserve_at::<BYTES>(Record::More, call.kind, loss::MORE, call.task_id, Some(boot_ns))
     else {
         // The head is cut here.
         data.place.set(place::OUTSIDE);
         return NOTHING;
     };
     // SAFETY: within the record.
-    let target = unsafe { room.at.add(MORE_BODY) };
+    let target = unsafe { reservation.at.add(MORE_BODY) };
     let copied = bounded(copy(target, data, read, wanted), MOST);
     if data.place.get() == place::BEHIND_HEAD {
         // SAFETY: within the record.
@@ -332,8 +333,8 @@ extern "C" fn more(call: *mut InCall, call_seq: u64, boot_ns: u64) -> i32 {
     }
     let body = More { socket_id: call.socket_id, call_seq, bytes: bytes as u32, reserved: 0 };
     // SAFETY: the room is longer than both.
-    unsafe { room.put(HEADER, body) };
-    room.submit((MORE_BODY as u64 + bytes) as u32);
+    unsafe { reservation.put(HEADER, body) };
+    reservation.submit((MORE_BODY as u64 + bytes) as u32);
     if data.place.get() == place::OUTSIDE { ENDS } else { GOES_ON }
 }
 

@@ -7,8 +7,6 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
-mod actor;
-#[cfg(target_arch = "bpf")]
 mod atomics;
 #[cfg(target_arch = "bpf")]
 mod data;
@@ -46,6 +44,8 @@ mod snapshot;
 mod sockets;
 #[cfg(target_arch = "bpf")]
 mod state;
+#[cfg(target_arch = "bpf")]
+mod task_id;
 #[cfg(target_arch = "bpf")]
 mod tcp;
 #[cfg(target_arch = "bpf")]

@@ -3,7 +3,7 @@
 //! Hash maps are preallocated: programs run where memory cannot be allocated. What does not fit is
 //! counted, never silently dropped.
 
-use crate::actor::Actor;
+use crate::task_id::TaskId;
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -17,11 +17,11 @@ use retrospan_formats::{
 /// Most CPUs; user space gives a smaller number.
 const MOST_CPUS: usize = 4096;
 /// Most sockets beyond those that are open at one time, unless user space says otherwise.
-const MOST_CROWDED_SOCKETS: usize = 262_144;
+const MOST_OVERFLOW_SOCKETS: usize = 262_144;
 /// Threads that have a place of their own, a power of two; see `threads`.
 pub const THREAD_PLACES: usize = 16_384;
 /// Most threads beyond those that use watched sockets at one time.
-const MOST_CROWDED_THREADS: usize = 32_768;
+const MOST_OVERFLOW_THREADS: usize = 32_768;
 /// Most calls under way when the recording begins.
 const MOST_EARLY: usize = 16_384;
 /// Most processes that a filter by process can name and follow.
@@ -54,11 +54,11 @@ pub static SOCKETS: Array<Place, { SOCKET_PLACES as usize }> = Array::new();
 
 /// Those whose place is another's, by the address itself.
 #[btf_map]
-pub static CROWDED_SOCKETS: HashMap<u64, Entry, MOST_CROWDED_SOCKETS> = HashMap::new();
+pub static OVERFLOW_SOCKETS: HashMap<u64, Entry, MOST_OVERFLOW_SOCKETS> = HashMap::new();
 
 /// How many those are.
 #[btf_map]
-pub static CROWDED_SOCKETS_COUNT: Array<u64, 1> = Array::new();
+pub static OVERFLOW_SOCKETS_COUNT: Array<u64, 1> = Array::new();
 
 /// Threads that have made a socket call, by thread id modulo the places. An entry stays until its thread ends: looking
 /// one up is cheaper than making and deleting one every call.
@@ -67,11 +67,11 @@ pub static THREADS: Array<Thread, THREAD_PLACES> = Array::new();
 
 /// Those whose place is another's, by thread id.
 #[btf_map]
-pub static CROWDED_THREADS: HashMap<u32, Thread, MOST_CROWDED_THREADS> = HashMap::new();
+pub static OVERFLOW_THREADS: HashMap<u32, Thread, MOST_OVERFLOW_THREADS> = HashMap::new();
 
 /// How many those are.
 #[btf_map]
-pub static CROWDED_THREADS_COUNT: Array<u64, 1> = Array::new();
+pub static OVERFLOW_THREADS_COUNT: Array<u64, 1> = Array::new();
 
 /// Calls that were under way when the recording began, by thread id.
 #[btf_map]
@@ -250,7 +250,7 @@ pub struct InCall {
     /// The descriptor.
     pub fd: u32,
     /// Who makes the call.
-    pub actor: Actor,
+    pub task_id: TaskId,
     pub data: Data,
 }
 
@@ -272,7 +272,7 @@ const NO_CALL: InCall = InCall {
     early: 0,
     reserved: 0,
     fd: 0,
-    actor: Actor::UNKNOWN,
+    task_id: TaskId::UNKNOWN,
     data: Data::NONE,
 };
 

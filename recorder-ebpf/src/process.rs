@@ -1,10 +1,10 @@
 //! Processes: born, changed, ended. For all processes of the host, since names and causes need them.
 
 use crate::{
-    actor::Actor,
     kernel::{config, current_task, field, probe},
     maps::WATCHED,
-    ring::{HEADER, Room, bounded, reserve},
+    ring::{HEADER, Reservation, bounded, reserve},
+    task_id::TaskId,
     threads,
 };
 use aya_ebpf::helpers::generated::{
@@ -36,60 +36,60 @@ fn describe(task: *const u8, what: u8) -> Process {
 }
 
 #[inline(always)]
-fn emit(process: Process, actor: Actor) {
-    if let Some(room) = reserve::<{ BODY as u64 }>(Record::Process, 0, loss::PROCESS, actor) {
+fn emit(process: Process, task_id: TaskId) {
+    if let Some(reservation) = reserve::<{ BODY as u64 }>(Record::Process, 0, loss::PROCESS, task_id) {
         // SAFETY: the room is as long as both.
-        unsafe { room.put(HEADER, process) };
-        room.submit(BODY as u32);
+        unsafe { reservation.put(HEADER, process) };
+        reservation.submit(BODY as u32);
     }
 }
 
 /// `sched_process_fork(parent, child)`.
 #[inline(always)]
 pub fn forked(parent: *const u8, child: *const u8) {
-    let Actor { pid, tid } = Actor::of(child);
+    let TaskId { pid, tid } = TaskId::of(child);
     if pid != tid {
         return;
     }
-    let parent_pid = Actor::of(parent).pid;
+    let parent_pid = TaskId::of(parent).pid;
     if config!(filter_pids) != 0 && WATCHED.get_ptr(parent_pid).is_some() {
         let _ = WATCHED.insert(pid, 1, 0);
     }
     let process = Process { parent_pid, ..describe(child, life::FORK) };
-    emit(process, Actor { pid, tid: pid });
+    emit(process, TaskId { pid, tid: pid });
 }
 
 /// `sched_process_exec(task, old tid, binprm)`, in the process that changed.
 #[inline(always)]
 pub fn executed(old_tid: u32, program: *const u8) {
     let task = current_task();
-    let actor = Actor::of(task);
+    let task_id = TaskId::of(task);
     // A thread that is not the leader takes the leader's id, and nobody ends under its own.
-    if old_tid != actor.tid {
+    if old_tid != task_id.tid {
         threads::forget(old_tid);
     }
     const BYTES: u64 = (BODY + EXE_BYTES + ARGV_BYTES) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, actor) else { return };
+    let Some(reservation) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, task_id) else { return };
     let mut process = describe(task, life::EXEC);
     // SAFETY: both pointers are ones the verifier can follow.
     let (filename, mm): (u64, u64) =
         unsafe { (field(program, config!(offsets.bprm_filename)), field(task, config!(offsets.task_mm))) };
     // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
     let exe = unsafe {
-        bpf_probe_read_kernel_str(room.at.add(BODY).cast(), EXE_BYTES as u32, filename as *const _)
+        bpf_probe_read_kernel_str(reservation.at.add(BODY).cast(), EXE_BYTES as u32, filename as *const _)
     };
     let exe = bounded(if exe > 0 { exe as u64 } else { 0 }, EXE_BYTES as u64);
-    let argv = arguments(&room, exe, mm);
+    let argv = arguments(&reservation, exe, mm);
     process.exe_bytes = exe as u16;
     process.argv_bytes = argv as u16;
     // SAFETY: the room is as long as both.
-    unsafe { room.put(HEADER, process) };
-    room.submit((BODY as u64 + exe + argv) as u32);
+    unsafe { reservation.put(HEADER, process) };
+    reservation.submit((BODY as u64 + exe + argv) as u32);
 }
 
 /// Copies the arguments, or only the first where the others are not to be read at all.
 #[inline(always)]
-fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
+fn arguments(reservation: &Reservation, at: u64, mm: u64) -> u64 {
     let from: u64 = probe(mm, config!(offsets.mm_arg_start));
     let to: u64 = probe(mm, config!(offsets.mm_arg_end));
     if from == 0 || to <= from {
@@ -98,7 +98,7 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
     let most = ARGV_BYTES as u64;
     // SAFETY: at most EXE_BYTES behind the body, and ARGV_BYTES from there.
     unsafe {
-        let target = room.at.add(BODY + at as usize);
+        let target = reservation.at.add(BODY + at as usize);
         if config!(read_argv) == 0 {
             let bytes = bpf_probe_read_user_str(target.cast(), most as u32, from as *const _);
             return bounded(if bytes > 0 { bytes as u64 } else { 0 }, most);
@@ -111,22 +111,22 @@ fn arguments(room: &Room, at: u64, mm: u64) -> u64 {
 /// `task_rename(task, name)`, before the task has the name.
 #[inline(always)]
 pub fn renamed(task: *const u8, name: u64) {
-    let Actor { pid, tid } = Actor::of(task);
+    let TaskId { pid, tid } = TaskId::of(task);
     if pid != tid {
         return;
     }
     let mut comm = [0_u8; 16];
     // SAFETY: the helper writes at most as many bytes as there are, a NUL last.
     unsafe { bpf_probe_read_kernel_str(comm.as_mut_ptr().cast(), comm.len() as u32, name as *const _) };
-    emit(Process { comm, ..describe(task, life::RENAME) }, Actor { pid, tid });
+    emit(Process { comm, ..describe(task, life::RENAME) }, TaskId { pid, tid });
 }
 
 /// `sched_process_exit(task)`, in the thread that ends.
 #[inline(always)]
 pub fn exited() {
     let task = current_task();
-    let actor = Actor::of(task);
-    threads::forget(actor.tid);
+    let task_id = TaskId::of(task);
+    threads::forget(task_id.tid);
     // SAFETY: `task` is a pointer the verifier can follow.
     let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };
     let alive: u32 = probe(signal, config!(offsets.signal_live));
@@ -134,7 +134,7 @@ pub fn exited() {
         return;
     }
     if config!(filter_pids) != 0 {
-        let _ = WATCHED.remove(actor.pid);
+        let _ = WATCHED.remove(task_id.pid);
     }
-    emit(describe(task, life::EXIT), Actor { pid: actor.pid, tid: actor.pid });
+    emit(describe(task, life::EXIT), TaskId { pid: task_id.pid, tid: task_id.pid });
 }

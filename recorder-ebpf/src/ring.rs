@@ -4,9 +4,9 @@
 //! these programs on top of themselves.
 
 use crate::{
-    actor::Actor,
     atomics::fetch_increment,
     maps::{LOSSES, RINGS, SEQUENCE},
+    task_id::TaskId,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
@@ -49,7 +49,7 @@ pub fn count_loss(counter: u32) {
 }
 
 /// A record being written.
-pub struct Room {
+pub struct Reservation {
     pub at: *mut u8,
     /// Its time of emission.
     pub boot_ns: u64,
@@ -63,8 +63,13 @@ pub struct Room {
 /// The time is taken after the number: so who knows that the numbers given out up to some moment have all arrived knows
 /// that no earlier record is under way.
 #[inline(always)]
-pub fn reserve<const BYTES: u64>(record: Record, kind: u8, counter: u32, actor: Actor) -> Option<Room> {
-    reserve_at::<BYTES>(record, kind, counter, actor, None)
+pub fn reserve<const BYTES: u64>(
+    record: Record,
+    kind: u8,
+    counter: u32,
+    task_id: TaskId,
+) -> Option<Reservation> {
+    reserve_at::<BYTES>(record, kind, counter, task_id, None)
 }
 
 /// The same for a record that belongs to an earlier one and has its time.
@@ -73,9 +78,9 @@ pub fn reserve_at<const BYTES: u64>(
     record: Record,
     kind: u8,
     counter: u32,
-    actor: Actor,
+    task_id: TaskId,
     boot_ns: Option<u64>,
-) -> Option<Room> {
+) -> Option<Reservation> {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let next = SEQUENCE.get_ptr_mut(0)?;
@@ -86,8 +91,9 @@ pub fn reserve_at<const BYTES: u64>(
         return None;
     };
     // SAFETY: a ring from the map of rings.
-    let room = unsafe { bpf_ringbuf_reserve(ptr::from_ref(ring).cast_mut().cast(), BYTES, 0) }.cast::<u8>();
-    if room.is_null() {
+    let reservation =
+        unsafe { bpf_ringbuf_reserve(ptr::from_ref(ring).cast_mut().cast(), BYTES, 0) }.cast::<u8>();
+    if reservation.is_null() {
         count_loss(counter);
         return None;
     }
@@ -98,23 +104,23 @@ pub fn reserve_at<const BYTES: u64>(
     let header = Header {
         boot_ns,
         seq,
-        pid: actor.pid,
-        tid: actor.tid,
+        pid: task_id.pid,
+        tid: task_id.tid,
         cpu: cpu as u16,
         record: record as u8,
         kind,
         record_bytes: BYTES as u32,
     };
     // SAFETY: the room is at least a header long, and 8-byte aligned.
-    unsafe { ptr::write(room.cast(), header) };
-    Some(Room { at: room, boot_ns, seq })
+    unsafe { ptr::write(reservation.cast(), header) };
+    Some(Reservation { at: reservation, boot_ns, seq })
 }
 
-impl Room {
+impl Reservation {
     /// Writes a body at a constant place.
     ///
     /// # Safety
-    /// `at + size_of::<T>()` must lie within the room; the verifier refuses it otherwise.
+    /// `at + size_of::<T>()` must lie within the reservation; the verifier refuses it otherwise.
     #[inline(always)]
     pub unsafe fn put<T>(&self, at: usize, value: T) {
         // SAFETY: promised by the caller; records are 8-byte aligned.

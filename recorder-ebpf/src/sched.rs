@@ -5,11 +5,11 @@
 //! thread (woken, put on a CPU, taken off it) come one after the other.
 
 use crate::{
-    actor::Actor,
     atomics::{add, add_to, is_zero, read},
     kernel::config,
     maps::{NO_EXIST, ON_CPU, STOPPED, STOPS, Thread, USAGE},
     ring::{HEADER, count_loss, now_ns, reserve},
+    task_id::TaskId,
     threads,
 };
 use core::mem::size_of;
@@ -33,7 +33,7 @@ fn is_long(since_ns: u64, now_ns: u64) -> bool {
 #[inline(always)]
 pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32) {
     let now = now_ns();
-    let (before, after) = (Actor::of(before), Actor::of(after));
+    let (before, after) = (TaskId::of(before), TaskId::of(after));
     let most_pid = charge(before, after, now);
     if config!(sched) == 0 {
         return;
@@ -54,7 +54,7 @@ pub fn switched(preempted: bool, before: *const u8, after: *const u8, state: u32
 
 /// A task leaves its CPU: in state 0 it would rather stay.
 #[inline(always)]
-fn left(task: Actor, state: u32, now: u64) {
+fn left(task: TaskId, state: u32, now: u64) {
     if state & IS_STOPPED != 0 && task.tid == task.pid {
         stopped(task, now);
     }
@@ -66,7 +66,7 @@ fn left(task: Actor, state: u32, now: u64) {
 
 /// Charges the time since the CPU's last switch to who had it. Returns who had most of the CPU lately.
 #[inline(always)]
-fn charge(before: Actor, after: Actor, now: u64) -> u32 {
+fn charge(before: TaskId, after: TaskId, now: u64) -> u32 {
     let Some(on_cpu) = ON_CPU.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's value, which nothing else writes and nothing on top of this reads.
     let on_cpu = unsafe { &mut *on_cpu };
@@ -107,7 +107,7 @@ fn sum_up(pid: u32, slice: u64) {
 /// `sched_wakeup(task)`.
 #[inline(always)]
 pub fn woken(task: *const u8) {
-    let task = Actor::of(task);
+    let task = TaskId::of(task);
     if task.tid == task.pid && !is_zero(&STOPS) {
         continued(task);
     }
@@ -123,7 +123,7 @@ pub fn woken(task: *const u8) {
 
 /// The leader stops, and with it the process: since the time of that row, or since now where it found no room.
 #[inline(always)]
-fn stopped(task: Actor, now: u64) {
+fn stopped(task: TaskId, now: u64) {
     let said = emit(SchedKind::Stopped, task, 0, 0);
     let since = if said != 0 { said } else { now };
     match STOPPED.insert(task.pid, since, NO_EXIST) {
@@ -134,7 +134,7 @@ fn stopped(task: Actor, now: u64) {
 
 /// A leader is woken while some process is stopped: perhaps this one.
 #[inline(always)]
-fn continued(task: Actor) {
+fn continued(task: TaskId) {
     let Some(since) = STOPPED.get_ptr(task.pid) else { return };
     // SAFETY: values of a preallocated map stay readable memory.
     let since = unsafe { read(since) };
@@ -145,13 +145,13 @@ fn continued(task: Actor) {
 
 /// Writes a row that says `since` when, 0 where it is of a moment. Returns its time, 0 where there was no room.
 #[inline(never)]
-fn emit(kind: SchedKind, task: Actor, since_ns: u64, other_pid: u32) -> u64 {
+fn emit(kind: SchedKind, task: TaskId, since_ns: u64, other_pid: u32) -> u64 {
     const BYTES: u64 = (HEADER + size_of::<Sched>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, task) else { return 0 };
-    let boot_ns = room.boot_ns;
+    let Some(reservation) = reserve::<BYTES>(Record::Sched, kind as u8, kind as u32, task) else { return 0 };
+    let boot_ns = reservation.boot_ns;
     let duration_ns = if since_ns == 0 { 0 } else { boot_ns - since_ns };
     // SAFETY: BYTES is the sum of both.
-    unsafe { room.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
-    room.submit(BYTES as u32);
+    unsafe { reservation.put(HEADER, Sched { duration_ns, other_pid, reserved: 0 }) };
+    reservation.submit(BYTES as u32);
     boot_ns
 }

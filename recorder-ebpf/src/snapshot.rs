@@ -1,11 +1,11 @@
 //! The sockets that are open when the recording begins, found by a walk over all descriptor tables.
 
 use crate::{
-    actor::Actor,
     filter::{decide, process_matches},
     kernel::{Sk, TCP_CLOSE, TCP_LISTEN, socket_of_file},
     maps::{DISCOVERED, IGNORED, PROCESS_MATCHES, UNDECIDED},
     sockets::{Origin, announce, first_sight, is_supported, known},
+    task_id::TaskId,
 };
 use retrospan_formats::event::role;
 
@@ -23,7 +23,7 @@ pub fn visit(task: *const u8, file: *const u8) {
     if state == TCP_CLOSE {
         return;
     }
-    let owner = Actor::of(task).pid;
+    let owner = TaskId::of(task).pid;
     let matches = process_matches(task, owner);
     if let Some(entry) = known(sk.0) {
         // A descriptor that several processes share is recorded if one of them is.

@@ -1,7 +1,6 @@
 //! Sockets from first sight to retirement, and the `Socket` records that describe them.
 
 use crate::{
-    actor::Actor,
     atomics::{add_to, exchange, fetch_increment, is_zero},
     filter::decide,
     kernel::{
@@ -9,10 +8,11 @@ use crate::{
         socket_inode,
     },
     maps::{
-        ANNOUNCED, CROWDED_SOCKETS, CROWDED_SOCKETS_COUNT, DISCOVERED, Entry, FROM_START, IDS, IS_TCP,
-        NO_EXIST, Place, RECORDED, SOCKETS, UNDECIDED,
+        ANNOUNCED, DISCOVERED, Entry, FROM_START, IDS, IS_TCP, NO_EXIST, OVERFLOW_SOCKETS,
+        OVERFLOW_SOCKETS_COUNT, Place, RECORDED, SOCKETS, UNDECIDED,
     },
     ring::{HEADER, count_loss, now_ns, reserve},
+    task_id::TaskId,
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Record, Socket, loss, role};
@@ -46,19 +46,19 @@ fn place(sk: u64) -> Option<&'static mut Place> {
 }
 
 #[inline(always)]
-fn crowded(sk: u64) -> Option<&'static mut Entry> {
-    if is_zero(&CROWDED_SOCKETS_COUNT) {
+fn overflow(sk: u64) -> Option<&'static mut Entry> {
+    if is_zero(&OVERFLOW_SOCKETS_COUNT) {
         return None;
     }
     // SAFETY: values of a preallocated map stay readable and writable memory; `Entry` says who writes.
-    CROWDED_SOCKETS.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
+    OVERFLOW_SOCKETS.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
 }
 
 /// What is known of a socket, without making anything.
 #[inline(always)]
 pub fn known(sk: u64) -> Option<&'static mut Entry> {
     let place = place(sk)?;
-    if place.sk == sk { Some(&mut place.entry) } else { crowded(sk) }
+    if place.sk == sk { Some(&mut place.entry) } else { overflow(sk) }
 }
 
 /// The socket is gone, or its address is to be another's.
@@ -73,8 +73,8 @@ pub fn forget(sk: u64) {
 
 #[inline(always)]
 fn leave_crowd(sk: u64) {
-    if !is_zero(&CROWDED_SOCKETS_COUNT) && CROWDED_SOCKETS.remove(sk).is_ok() {
-        add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
+    if !is_zero(&OVERFLOW_SOCKETS_COUNT) && OVERFLOW_SOCKETS.remove(sk).is_ok() {
+        add_to(&OVERFLOW_SOCKETS_COUNT, u64::MAX);
     }
 }
 
@@ -93,19 +93,19 @@ impl Place {
 fn enter(sk: u64, entry: &Entry) -> Option<&'static mut Entry> {
     let place = place(sk)?;
     if place.becomes(0, sk | IN_THE_MAKING) {
-        if crowded(sk).is_none() {
+        if overflow(sk).is_none() {
             place.entry = *entry;
             if place.becomes(sk | IN_THE_MAKING, sk) {
                 return Some(&mut place.entry);
             }
         }
         place.sk = 0;
-        return crowded(sk);
+        return overflow(sk);
     }
     // Counted first: where the count is zero nobody looks.
-    add_to(&CROWDED_SOCKETS_COUNT, 1);
-    if let Err(error) = CROWDED_SOCKETS.insert(sk, entry, NO_EXIST) {
-        add_to(&CROWDED_SOCKETS_COUNT, u64::MAX);
+    add_to(&OVERFLOW_SOCKETS_COUNT, 1);
+    if let Err(error) = OVERFLOW_SOCKETS.insert(sk, entry, NO_EXIST) {
+        add_to(&OVERFLOW_SOCKETS_COUNT, u64::MAX);
         if error != EEXIST {
             count_loss(loss::SOCKET_MAP);
             return None;
@@ -115,7 +115,7 @@ fn enter(sk: u64, entry: &Entry) -> Option<&'static mut Entry> {
         leave_crowd(sk);
         return Some(&mut place.entry);
     }
-    crowded(sk)
+    overflow(sk)
 }
 
 /// Whether it is a socket of a kind that is recorded.
@@ -197,8 +197,8 @@ pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
 #[inline(never)]
 fn describe(entry: &mut Entry, sk: Sk) {
     const BYTES: u64 = (HEADER + size_of::<Socket>()) as u64;
-    let owner = Actor { pid: entry.owner, tid: 0 };
-    let Some(room) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner) else {
+    let owner = TaskId { pid: entry.owner, tid: 0 };
+    let Some(reservation) = reserve::<BYTES>(Record::Socket, 0, loss::SOCKET, owner) else {
         return;
     };
     let family = sk.family();
@@ -223,8 +223,8 @@ fn describe(entry: &mut Entry, sk: Sk) {
         first_receive_seq: entry.first_receive_seq,
     };
     // SAFETY: BYTES is the sum of both.
-    unsafe { room.put(HEADER, socket) };
-    room.submit(BYTES as u32);
+    unsafe { reservation.put(HEADER, socket) };
+    reservation.submit(BYTES as u32);
     entry.flags |= ANNOUNCED;
 }
 

@@ -1,7 +1,6 @@
 //! TCP state changes: where connections begin, become known and end. Mostly soft interrupts.
 
 use crate::{
-    actor::Actor,
     filter::decide,
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
@@ -9,6 +8,7 @@ use crate::{
     maps::{CLOSED, Entry, RECORDED, Thread},
     ring::{HEADER, reserve},
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
+    task_id::TaskId,
     threads,
 };
 use core::mem::size_of;
@@ -75,21 +75,22 @@ fn retire(entry: &mut Entry, sk: Sk) {
 /// The thread that makes the change, where it is one of its system calls that does: a call on this
 /// very socket is in progress, or the change is one that only closing, shutting and connecting make.
 #[inline(always)]
-fn actor(sk: Sk, new: u8) -> Actor {
-    let current = Actor::current();
+fn task_id(sk: Sk, new: u8) -> TaskId {
+    let current = TaskId::current();
     if new == TCP_SYN_SENT || new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK {
         return current;
     }
     match threads::known(current.tid) {
         Some(Thread { call, .. }) if call.active != 0 && call.sk == sk.0 => current,
-        _ => Actor::UNKNOWN,
+        _ => TaskId::UNKNOWN,
     }
 }
 
 #[inline(always)]
 fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
     const BYTES: u64 = (HEADER + size_of::<State>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, actor(sk, new))
+    let Some(reservation) =
+        reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, task_id(sk, new))
     else {
         return;
     };
@@ -106,6 +107,6 @@ fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
         reserved: 0,
     };
     // SAFETY: BYTES is the sum of both.
-    unsafe { room.put(HEADER, state) };
-    room.submit(BYTES as u32);
+    unsafe { reservation.put(HEADER, state) };
+    reservation.submit(BYTES as u32);
 }

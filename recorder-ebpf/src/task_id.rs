@@ -5,26 +5,26 @@ use crate::kernel::{config, current_task, field};
 /// A thread and its process.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Actor {
+pub struct TaskId {
     pub pid: u32,
     pub tid: u32,
 }
 
-impl Actor {
+impl TaskId {
     /// Soft interrupts run on top of whoever happens to be there.
-    pub const UNKNOWN: Actor = Actor { pid: 0, tid: 0 };
+    pub const UNKNOWN: TaskId = TaskId { pid: 0, tid: 0 };
 
     #[inline(always)]
-    pub fn current() -> Actor {
-        Actor::of(current_task())
+    pub fn current() -> TaskId {
+        TaskId::of(current_task())
     }
 
     /// `task`: the current one, or an argument of the hook.
     #[inline(always)]
-    pub fn of(task: *const u8) -> Actor {
+    pub fn of(task: *const u8) -> TaskId {
         // SAFETY: a pointer that the verifier can follow.
         unsafe {
-            Actor {
+            TaskId {
                 pid: field(task, config!(offsets.task_tgid)),
                 tid: field(task, config!(offsets.task_pid)),
             }

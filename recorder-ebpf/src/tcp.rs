@@ -2,11 +2,11 @@
 //! the round-trip time.
 
 use crate::{
-    actor::Actor,
     kernel::{Sk, config, probe},
     maps::{CLOSED, Entry, IS_TCP, RECORDED},
     ring::{HEADER, reserve},
     sockets::known,
+    task_id::TaskId,
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Record, Tcp, TcpKind};
@@ -84,10 +84,10 @@ fn write_sample(entry: &mut Entry, sk: u64, now: u32) {
 #[inline(always)]
 fn emit(kind: TcpKind, socket_id: u64, sk: Sk, tcp: Tcp) {
     const BYTES: u64 = (HEADER + size_of::<Tcp>()) as u64;
-    let Some(room) = reserve::<BYTES>(Record::Tcp, kind as u8, kind as u32, Actor::UNKNOWN) else {
+    let Some(reservation) = reserve::<BYTES>(Record::Tcp, kind as u8, kind as u32, TaskId::UNKNOWN) else {
         return;
     };
     // SAFETY: BYTES is the sum of both.
-    unsafe { room.put(HEADER, Tcp { socket_id, state: sk.state(), ..tcp }) };
-    room.submit(BYTES as u32);
+    unsafe { reservation.put(HEADER, Tcp { socket_id, state: sk.state(), ..tcp }) };
+    reservation.submit(BYTES as u32);
 }

@@ -8,7 +8,7 @@
 use crate::{
     atomics::{add_to, exchange, is_zero},
     maps::{
-        CROWDED_THREADS, CROWDED_THREADS_COUNT, NEW_THREAD, NO_EXIST, THREAD_PLACES, THREADS, Thread, Wait,
+        NEW_THREAD, NO_EXIST, OVERFLOW_THREADS, OVERFLOW_THREADS_COUNT, THREAD_PLACES, THREADS, Thread, Wait,
     },
 };
 
@@ -29,19 +29,19 @@ fn place(tid: u32) -> Option<&'static mut Thread> {
 }
 
 #[inline(always)]
-fn crowded(tid: u32) -> Option<&'static mut Thread> {
-    if is_zero(&CROWDED_THREADS_COUNT) {
+fn overflow(tid: u32) -> Option<&'static mut Thread> {
+    if is_zero(&OVERFLOW_THREADS_COUNT) {
         return None;
     }
     // SAFETY: as in `place`; values of a preallocated map stay readable and writable memory.
-    CROWDED_THREADS.get_ptr_mut(tid).map(|thread| unsafe { &mut *thread })
+    OVERFLOW_THREADS.get_ptr_mut(tid).map(|thread| unsafe { &mut *thread })
 }
 
 /// What is remembered of a thread; `None` where it never made a socket call.
 #[inline(always)]
 pub fn known(tid: u32) -> Option<&'static mut Thread> {
     let place = place(tid)?;
-    if place.owner == owner(tid) { Some(place) } else { crowded(tid) }
+    if place.owner == owner(tid) { Some(place) } else { overflow(tid) }
 }
 
 /// The same, for a thread that now makes a socket call, or is found in one. `None`: there is no room.
@@ -51,18 +51,18 @@ pub fn met(tid: u32) -> Option<&'static mut Thread> {
     if found.owner == owner(tid) {
         return Some(found);
     }
-    if let Some(thread) = crowded(tid) {
+    if let Some(thread) = overflow(tid) {
         return Some(thread);
     }
     // SAFETY: a field of a map's value.
     if unsafe { exchange(&raw mut found.owner, 0, owner(tid)) } {
         return Some(found);
     }
-    add_to(&CROWDED_THREADS_COUNT, 1);
-    if CROWDED_THREADS.insert(tid, &NEW_THREAD, NO_EXIST).is_err() {
-        add_to(&CROWDED_THREADS_COUNT, u64::MAX);
+    add_to(&OVERFLOW_THREADS_COUNT, 1);
+    if OVERFLOW_THREADS.insert(tid, &NEW_THREAD, NO_EXIST).is_err() {
+        add_to(&OVERFLOW_THREADS_COUNT, u64::MAX);
     }
-    crowded(tid)
+    overflow(tid)
 }
 
 /// The thread ends.
@@ -75,7 +75,7 @@ pub fn forget(tid: u32) {
         place.call.active = 0;
         place.call.early = 0;
         place.owner = 0;
-    } else if !is_zero(&CROWDED_THREADS_COUNT) && CROWDED_THREADS.remove(tid).is_ok() {
-        add_to(&CROWDED_THREADS_COUNT, u64::MAX);
+    } else if !is_zero(&OVERFLOW_THREADS_COUNT) && OVERFLOW_THREADS.remove(tid).is_ok() {
+        add_to(&OVERFLOW_THREADS_COUNT, u64::MAX);
     }
 }

@@ -228,7 +228,7 @@ fn load(
         .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .map_max_entries("RINGS", config.rings)
         .map_max_entries("SOCKETS", config.socket_places)
-        .map_max_entries("CROWDED_SOCKETS", most_sockets(options));
+        .map_max_entries("OVERFLOW_SOCKETS", most_sockets(options));
     // Maps that are not used take no memory.
     for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage)] {
         if !used {
