@@ -177,9 +177,7 @@ const HOSTILE: [&[u8]; 5] = [
 
 #[test]
 fn hostile_bytes_stay_harmless() {
-    if !ebpf_or_skip("hostile_bytes_stay_harmless") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("hostile_bytes_stay_harmless") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);

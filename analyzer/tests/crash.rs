@@ -33,9 +33,7 @@ fn under_load<T>(port: u16, work: impl FnOnce() -> T) -> T {
 
 #[test]
 fn killed_at_twenty_random_moments() {
-    if !ebpf_or_skip("killed_at_twenty_random_moments") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("killed_at_twenty_random_moments") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let seed = u64::try_from(wall_ns()).expect("after 1970");
@@ -93,9 +91,7 @@ fn has_unlisted_part(dir: &Path) -> bool {
 
 #[test]
 fn at_most_ten_seconds_are_missing_after_a_kill() {
-    if !ebpf_or_skip("at_most_ten_seconds_are_missing_after_a_kill") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("at_most_ten_seconds_are_missing_after_a_kill") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let (capture, began_ns, killed_ns) = under_load(go.port, || {
@@ -117,9 +113,7 @@ fn at_most_ten_seconds_are_missing_after_a_kill() {
 
 #[test]
 fn an_orderly_end_is_complete() {
-    if !ebpf_or_skip("an_orderly_end_is_complete") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("an_orderly_end_is_complete") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let capture = under_load(go.port, || Recording::of_ports(&[go.port]).finish());
@@ -153,9 +147,7 @@ fn flood(listener: &TcpListener) -> usize {
 
 #[test]
 fn what_a_full_ring_lost_is_counted_exactly() {
-    if !ebpf_or_skip("what_a_full_ring_lost_is_counted_exactly") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("what_a_full_ring_lost_is_counted_exactly") else { return };
     let port = lab::free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a listener");
     let recording =

@@ -8,9 +8,7 @@ use lab::{duck, ebpf_or_skip, load};
 
 #[test]
 fn duckdb_counts_and_orders_the_same() {
-    if !ebpf_or_skip("duckdb_counts_and_orders_the_same") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("duckdb_counts_and_orders_the_same") else { return };
     let chain = Chain::start();
     let recording = Recording::of_ports(&chain.ports());
     load::ab(chain.port(), "/size/5000", 500, 8, true);

@@ -135,9 +135,7 @@ fn of_path<'a>(spans: &'a [Span], kind: &str, port: u16, path: &str) -> &'a Span
 
 #[test]
 fn both_sides_tell_how_it_ended() {
-    if !ebpf_or_skip("both_sides_tell_how_it_ended") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("both_sides_tell_how_it_ended") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
@@ -152,9 +150,7 @@ fn both_sides_tell_how_it_ended() {
 
 #[test]
 fn the_server_alone_tells_how_it_ended() {
-    if !ebpf_or_skip("the_server_alone_tells_how_it_ended") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_server_alone_tells_how_it_ended") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_pids(&[go.pid()]);
@@ -170,9 +166,7 @@ fn the_server_alone_tells_how_it_ended() {
 /// client connects, both sides say the same as without.
 #[test]
 fn the_edge_of_a_chain_tells_how_it_ended() {
-    if !ebpf_or_skip("the_edge_of_a_chain_tells_how_it_ended") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_edge_of_a_chain_tells_how_it_ended") else { return };
     let chain = Chain::start();
     let recording = Recording::of_ports(&chain.ports());
     end_badly(chain.port(), &chain.server);
@@ -186,9 +180,7 @@ fn the_edge_of_a_chain_tells_how_it_ended() {
 
 #[test]
 fn the_edge_proxy_alone_tells_how_it_ended() {
-    if !ebpf_or_skip("the_edge_proxy_alone_tells_how_it_ended") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_edge_proxy_alone_tells_how_it_ended") else { return };
     let chain = Chain::start();
     let recording = Recording::of_pids(&[chain.edge.pid()]);
     end_badly(chain.port(), &chain.server);
@@ -236,25 +228,23 @@ fn chain_of_quitters(recording: impl FnOnce(&Chain) -> Recording) {
 
 #[test]
 fn clients_that_leave_a_chain_of_proxies() {
-    if ebpf_or_skip("clients_that_leave_a_chain_of_proxies") {
-        chain_of_quitters(|chain| Recording::of_ports(&chain.ports()));
-    }
+    let Some(_turn) = ebpf_or_skip("clients_that_leave_a_chain_of_proxies") else { return };
+    chain_of_quitters(|chain| Recording::of_ports(&chain.ports()));
 }
 
 #[test]
 fn clients_that_leave_a_chain_of_which_only_proxies_and_server_are_recorded() {
-    if ebpf_or_skip("clients_that_leave_a_chain_of_which_only_proxies_and_server_are_recorded") {
-        chain_of_quitters(|chain| {
-            Recording::of_pids(&[chain.edge.pid(), chain.inner.pid(), chain.server.pid()])
-        });
-    }
+    let Some(_turn) =
+        ebpf_or_skip("clients_that_leave_a_chain_of_which_only_proxies_and_server_are_recorded")
+    else {
+        return;
+    };
+    chain_of_quitters(|chain| Recording::of_pids(&[chain.edge.pid(), chain.inner.pid(), chain.server.pid()]));
 }
 
 #[test]
 fn the_end_of_the_recording_cuts_what_is_in_flight() {
-    if !ebpf_or_skip("the_end_of_the_recording_cuts_what_is_in_flight") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_end_of_the_recording_cuts_what_is_in_flight") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);

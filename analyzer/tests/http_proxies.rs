@@ -73,9 +73,7 @@ fn recorded(front: u16, back: u16, load: impl FnOnce()) -> Vec<Span> {
 
 #[test]
 fn nginx_as_http_proxy() {
-    if !ebpf_or_skip("nginx_as_http_proxy") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("nginx_as_http_proxy") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let nginx = servers::nginx(dir.path(), Some(go.port));
@@ -87,9 +85,7 @@ fn nginx_as_http_proxy() {
 
 #[test]
 fn envoy_as_http_proxy() {
-    if !ebpf_or_skip("envoy_as_http_proxy") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("envoy_as_http_proxy") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let envoy = Envoy::start("http", dir.path(), Mode::Http, go.port);

@@ -12,7 +12,7 @@ use lab::chain::Chain;
 use lab::jaeger::{Certificate, Collector, Jaeger};
 use lab::process::run;
 use lab::recording::Recording;
-use lab::{ebpf_or_skip, folder, holds_within, load, wait_for, workspace};
+use lab::{ebpf_or_skip, folder, holds_within, lab_or_skip, load, wait_for, workspace};
 
 /// A recording of some requests through a chain: sizes, errors and empty answers.
 fn recorded() -> Capture {
@@ -113,9 +113,7 @@ fn has_semantic_attributes(span: &Value, own: &Span) {
 
 #[test]
 fn every_span_arrives_once_over_grpc_and_http() {
-    if !ebpf_or_skip("every_span_arrives_once_over_grpc_and_http") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("every_span_arrives_once_over_grpc_and_http") else { return };
     let capture = recorded();
     let spans = capture.spans();
     assert_eq!(spans.len(), (3 * 4 + 50) * 6, "six spans a request");
@@ -137,9 +135,7 @@ fn every_span_arrives_once_over_grpc_and_http() {
 
 #[test]
 fn only_what_is_asked_for_is_exported() {
-    if !ebpf_or_skip("only_what_is_asked_for_is_exported") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("only_what_is_asked_for_is_exported") else { return };
     let capture = recorded();
     let dir = folder();
     let jaeger = Jaeger::start(dir.path());
@@ -154,9 +150,9 @@ fn only_what_is_asked_for_is_exported() {
 
 #[test]
 fn a_collector_in_the_middle_filters_and_samples_whole_traces() {
-    if !ebpf_or_skip("a_collector_in_the_middle_filters_and_samples_whole_traces") {
+    let Some(_turn) = ebpf_or_skip("a_collector_in_the_middle_filters_and_samples_whole_traces") else {
         return;
-    }
+    };
     let capture = recorded();
     let dir = folder();
     let jaeger = Jaeger::start(dir.path());
@@ -177,9 +173,7 @@ fn a_collector_in_the_middle_filters_and_samples_whole_traces() {
 
 #[test]
 fn an_endpoint_that_is_not_there_is_an_error() {
-    if !ebpf_or_skip("an_endpoint_that_is_not_there_is_an_error") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("an_endpoint_that_is_not_there_is_an_error") else { return };
     let capture = recorded();
     let url = format!("http://127.0.0.1:{}", lab::free_port());
     let output = capture.try_retrospan("export", &["--otlp", &url, "--protocol", "grpc"]);
@@ -188,6 +182,7 @@ fn an_endpoint_that_is_not_there_is_an_error() {
 
 #[test]
 fn with_tls_only_a_known_authority_is_trusted() {
+    let Some(_turn) = lab_or_skip("with_tls_only_a_known_authority_is_trusted") else { return };
     let dir = folder();
     let certificate = Certificate::make(dir.path());
     let jaeger = Jaeger::start_with_tls(dir.path(), &certificate);

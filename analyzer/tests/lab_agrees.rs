@@ -6,10 +6,11 @@ mod lab;
 use lab::chain::Chain;
 use lab::client::{Connection, Request};
 use lab::envoy::{Envoy, Mode};
-use lab::{folder, load, servers};
+use lab::{folder, lab_or_skip, load, servers};
 
 #[test]
 fn raw_client_and_nginx_count_the_same_bytes() {
+    let Some(_turn) = lab_or_skip("raw_client_and_nginx_count_the_same_bytes") else { return };
     let dir = folder();
     let nginx = servers::nginx(dir.path(), None);
     let mut connection = Connection::open(nginx.port);
@@ -35,6 +36,7 @@ fn raw_client_and_nginx_count_the_same_bytes() {
 
 #[test]
 fn curl_and_nginx_count_the_same_bytes() {
+    let Some(_turn) = lab_or_skip("curl_and_nginx_count_the_same_bytes") else { return };
     let dir = folder();
     let nginx = servers::nginx(dir.path(), None);
     let curled = load::curl(nginx.port, &["/size-1", "/size-65536"], &[]);
@@ -48,6 +50,7 @@ fn curl_and_nginx_count_the_same_bytes() {
 
 #[test]
 fn the_go_server_answers_in_every_way() {
+    let Some(_turn) = lab_or_skip("the_go_server_answers_in_every_way") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 300_000);
     let mut connection = Connection::open(go.port);
@@ -72,6 +75,7 @@ fn the_go_server_answers_in_every_way() {
 
 #[test]
 fn python_logs_what_curl_fetched() {
+    let Some(_turn) = lab_or_skip("python_logs_what_curl_fetched") else { return };
     let dir = folder();
     let python = servers::python(dir.path(), "HTTP/1.0");
     let curled = load::curl(python.port, &["/size-8191", "/none"], &[]);
@@ -83,6 +87,7 @@ fn python_logs_what_curl_fetched() {
 
 #[test]
 fn the_chain_names_the_way_of_every_connection() {
+    let Some(_turn) = lab_or_skip("the_chain_names_the_way_of_every_connection") else { return };
     let chain = Chain::start();
     load::ab(chain.port(), "/size/100", 200, 16, true);
     load::ab(chain.port(), "/size/100", 40, 4, false);
@@ -95,6 +100,7 @@ fn the_chain_names_the_way_of_every_connection() {
 
 #[test]
 fn an_http_envoy_logs_each_request() {
+    let Some(_turn) = lab_or_skip("an_http_envoy_logs_each_request") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let envoy = Envoy::start("http", dir.path(), Mode::Http, go.port);

@@ -27,9 +27,7 @@ fn on_hop(exchange: &Exchange, ways: &[Way], hop: usize) -> Exchange {
 }
 
 fn curl_through_a_chain(test: &str, server: impl FnOnce(&std::path::Path) -> Server, paths: &[&str]) {
-    if !ebpf_or_skip(test) {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip(test) else { return };
     let chain = Chain::before(server);
     let recording = Recording::of_ports(&chain.ports());
     let mut truth = Vec::new();
@@ -76,9 +74,7 @@ fn curl_to_python_that_keeps_connections() {
 
 #[test]
 fn ab_to_nginx() {
-    if !ebpf_or_skip("ab_to_nginx") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("ab_to_nginx") else { return };
     let dir = folder();
     let nginx = servers::nginx(dir.path(), None);
     let recording = Recording::of_ports(&[nginx.port]);
@@ -95,9 +91,7 @@ fn ab_to_nginx() {
 /// wrk leaves with requests in flight: those that nginx never saw are client spans only.
 #[test]
 fn wrk_to_nginx() {
-    if !ebpf_or_skip("wrk_to_nginx") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("wrk_to_nginx") else { return };
     let dir = folder();
     let nginx = servers::nginx(dir.path(), None);
     // Other tests share the CPUs with the recorder; this one is about what is recorded,
@@ -119,9 +113,7 @@ fn wrk_to_nginx() {
 /// Everything that HTTP/1.1 lets one connection do, through the whole chain.
 #[test]
 fn odd_exchanges_on_kept_connections() {
-    if !ebpf_or_skip("odd_exchanges_on_kept_connections") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("odd_exchanges_on_kept_connections") else { return };
     let chain = Chain::start();
     let recording = Recording::of_ports(&chain.ports());
     let truth = odd_exchanges(chain.port());
@@ -183,9 +175,7 @@ fn expecting(connection: &mut Connection) -> Exchange {
 
 #[test]
 fn an_upgraded_connection_is_one_exchange() {
-    if !ebpf_or_skip("an_upgraded_connection_is_one_exchange") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("an_upgraded_connection_is_one_exchange") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
@@ -207,9 +197,7 @@ fn an_upgraded_connection_is_one_exchange() {
 
 #[test]
 fn requests_on_connections_from_before_the_recording() {
-    if !ebpf_or_skip("requests_on_connections_from_before_the_recording") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("requests_on_connections_from_before_the_recording") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let mut connection = Connection::open(go.port);
@@ -229,9 +217,7 @@ const LONG_BODY: usize = 24 << 20;
 
 #[test]
 fn requests_after_a_download_that_the_recording_began_in() {
-    if !ebpf_or_skip("requests_after_a_download_that_the_recording_began_in") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("requests_after_a_download_that_the_recording_began_in") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let mut connection = Connection::open(go.port);
@@ -257,9 +243,7 @@ fn requests_after_a_download_that_the_recording_began_in() {
 
 #[test]
 fn an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener() {
-    if !ebpf_or_skip("an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let recording = Recording::of_ports(&[go.port]);
@@ -284,9 +268,7 @@ fn an_ipv6_client_and_a_mapped_ipv4_client_of_one_listener() {
 /// server span belongs to the client span of its own.
 #[test]
 fn the_same_five_tuple_in_two_namespaces() {
-    if !ebpf_or_skip("the_same_five_tuple_in_two_namespaces") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_same_five_tuple_in_two_namespaces") else { return };
     let port = lab::free_port();
     let client_port = lab::free_port();
     let sides = ["one", "two"].map(|label| {

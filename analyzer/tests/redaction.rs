@@ -101,9 +101,7 @@ fn sink() -> u16 {
 
 #[test]
 fn the_canary_is_nowhere() {
-    if !ebpf_or_skip("the_canary_is_nowhere") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_canary_is_nowhere") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     // Another process with the canary among its arguments, there from the start.
@@ -139,9 +137,7 @@ fn the_canary_is_nowhere() {
 
 #[test]
 fn the_command_is_redacted_too() {
-    if !ebpf_or_skip("the_command_is_redacted_too") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_command_is_redacted_too") else { return };
     let dir = folder();
     let go = servers::go(dir.path(), 1);
     let capture_dir = dir.path().join("command.cap");

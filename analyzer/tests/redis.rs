@@ -106,9 +106,9 @@ fn every_count_is_equal(traffic: impl FnOnce(&Redis)) -> Capture {
 
 #[test]
 fn redis_cli_and_benchmark_are_counted_as_the_server_counts() {
-    if !ebpf_or_skip("redis_cli_and_benchmark_are_counted_as_the_server_counts") {
+    let Some(_turn) = ebpf_or_skip("redis_cli_and_benchmark_are_counted_as_the_server_counts") else {
         return;
-    }
+    };
     let capture = every_count_is_equal(|redis| {
         for words in [
             &["SET", "key", CANARY][..],
@@ -161,9 +161,11 @@ fn redis_cli_and_benchmark_are_counted_as_the_server_counts() {
 
 #[test]
 fn a_python_client_with_pipelines_channels_and_blocking_commands_is_counted() {
-    if !ebpf_or_skip("a_python_client_with_pipelines_channels_and_blocking_commands_is_counted") {
+    let Some(_turn) =
+        ebpf_or_skip("a_python_client_with_pipelines_channels_and_blocking_commands_is_counted")
+    else {
         return;
-    }
+    };
     let capture = every_count_is_equal(|redis| {
         let python = cache().join("venv/bin/python");
         let script = workspace().join("analyzer/tests/lab/redis_client.py");
@@ -178,9 +180,7 @@ fn a_python_client_with_pipelines_channels_and_blocking_commands_is_counted() {
 
 #[test]
 fn what_others_ask_is_no_answer_to_who_watches() {
-    if !ebpf_or_skip("what_others_ask_is_no_answer_to_who_watches") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("what_others_ask_is_no_answer_to_who_watches") else { return };
     let mut seen = 0;
     let capture = every_count_is_equal(|redis| {
         let home = folder();
@@ -203,9 +203,9 @@ fn what_others_ask_is_no_answer_to_who_watches() {
 
 #[test]
 fn secrets_that_redis_is_told_are_nowhere_however_they_are_cut() {
-    if !ebpf_or_skip("secrets_that_redis_is_told_are_nowhere_however_they_are_cut") {
+    let Some(_turn) = ebpf_or_skip("secrets_that_redis_is_told_are_nowhere_however_they_are_cut") else {
         return;
-    }
+    };
     let redis = Redis::start();
     let recording = Recording::of_ports(&[redis.port]);
     let string = |word: &str| format!("${}\r\n{word}\r\n", word.len());

@@ -11,9 +11,7 @@ use lab::{ebpf_or_skip, load};
 
 /// Records `requests` through a chain, `concurrency` at once, and judges the links.
 fn chain_is_linked(test: &str, requests: usize, concurrency: usize, keep_alive: bool) {
-    if !ebpf_or_skip(test) {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip(test) else { return };
     let chain = Chain::start();
     let recording = Recording::of_ports(&chain.ports());
     load::ab(chain.port(), "/size/100", requests, concurrency, keep_alive);
@@ -73,9 +71,9 @@ fn sixty_four_at_once_with_a_connection_each() {
 /// the capture: leaving such spans unlinked is right, linking them wrongly is not.
 #[test]
 fn connections_from_before_the_recording_get_no_wrong_parent() {
-    if !ebpf_or_skip("connections_from_before_the_recording_get_no_wrong_parent") {
+    let Some(_turn) = ebpf_or_skip("connections_from_before_the_recording_get_no_wrong_parent") else {
         return;
-    }
+    };
     let chain = Chain::start();
     let request = Request::new("GET", "/size/100");
     let mut connections: Vec<_> = (0..16).map(|_| Connection::open(chain.port())).collect();

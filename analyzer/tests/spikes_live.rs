@@ -18,9 +18,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 #[test]
 fn a_backend_that_stops_every_five_seconds_is_named() {
-    if !ebpf_or_skip("a_backend_that_stops_every_five_seconds_is_named") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_backend_that_stops_every_five_seconds_is_named") else { return };
     let _alone = alone();
     let run = causes::run(Cause::Stop, SHORT);
     let contrast = Contrast::of(&run.injected, &run.answers);
@@ -30,9 +28,7 @@ fn a_backend_that_stops_every_five_seconds_is_named() {
 
 #[test]
 fn nothing_is_found_where_nothing_was_done() {
-    if !ebpf_or_skip("nothing_is_found_where_nothing_was_done") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("nothing_is_found_where_nothing_was_done") else { return };
     let _alone = alone();
     let run = causes::run(Cause::Nothing, SHORT);
     let answered = run.answers.iter().filter(|answer| answer.status == 200).count();
@@ -43,9 +39,9 @@ fn nothing_is_found_where_nothing_was_done() {
 /// Our spans and the log of an Envoy that understands HTTP name the same requests.
 #[test]
 fn clients_that_give_up_in_every_burst_are_those_of_the_edges_log() {
-    if !ebpf_or_skip("clients_that_give_up_in_every_burst_are_those_of_the_edges_log") {
+    let Some(_turn) = ebpf_or_skip("clients_that_give_up_in_every_burst_are_those_of_the_edges_log") else {
         return;
-    }
+    };
     let _alone = alone();
     let run = causes::run(Cause::Quit, Rhythm { cycles: 3, ..SHORT });
     none_of("clients that gave up", &given_up(&run));

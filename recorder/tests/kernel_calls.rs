@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Pair, Recorded, Recording, calls_of, only, own_sockets, skipped};
+use kernel_support::{Body, Pair, Recorded, Recording, calls_of, only, own_sockets, skipped, turn};
 use retrospan_formats::event::{Kind, Socket, flags, loss, role};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +18,7 @@ fn receive(stream: &TcpStream, bytes: usize, options: i32) -> isize {
 
 #[test]
 fn what_takes_no_data_is_no_receive() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let ends = pair.sockets();
@@ -39,6 +40,7 @@ fn what_takes_no_data_is_no_receive() {
 
 #[test]
 fn the_socket_of_a_receive_is_the_one_it_began_on() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     let (one, mut other) = (Pair::open(), Pair::open());
     let (ends, other_ends) = (one.sockets(), other.sockets());
@@ -100,6 +102,7 @@ fn interrupt(tid: &AtomicU32, number: libc::c_long) {
 
 #[test]
 fn a_call_that_a_signal_interrupts_and_the_kernel_restarts_is_one_event() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     // SAFETY: the handler does nothing but count; all zeroes but for these two is a valid action.
     unsafe {
@@ -171,6 +174,7 @@ fn connected(listens: libc::c_int, connects: libc::c_int) -> Option<Pair> {
 
 #[test]
 fn a_listener_that_speaks_mptcp_too_accepts_connections_whose_positions_are_known_where_they_are_tcp() {
+    let _turn = turn();
     for client_protocol in [libc::IPPROTO_TCP, libc::IPPROTO_MPTCP] {
         let Some(recording) = Recording::start(&own_sockets()) else { return };
         let Some(mut pair) = connected(libc::IPPROTO_MPTCP, client_protocol) else {
@@ -199,6 +203,7 @@ fn a_listener_that_speaks_mptcp_too_accepts_connections_whose_positions_are_know
 
 #[test]
 fn every_message_of_a_multi_message_call_is_an_event() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let pair = Pair::open();
     let ends = pair.sockets();
@@ -241,6 +246,7 @@ fn every_message_of_a_multi_message_call_is_an_event() {
 
 #[test]
 fn bytes_that_the_kernel_moves_itself_are_lengths() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let ends = pair.sockets();
@@ -282,6 +288,7 @@ fn bytes_that_the_kernel_moves_itself_are_lengths() {
 
 #[test]
 fn a_connection_in_progress_a_shutdown_and_a_reset_have_their_events() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     // SAFETY: a new descriptor that the stream owns; the address is complete.
@@ -329,6 +336,7 @@ fn a_connection_in_progress_a_shutdown_and_a_reset_have_their_events() {
 
 #[test]
 fn listening_is_an_event_of_a_listener() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let listener = TcpListener::bind("[::1]:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
@@ -348,6 +356,7 @@ fn listening_is_an_event_of_a_listener() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn calls_of_the_32_bit_kind_are_counted() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let pair = Pair::open();
     // i386 write(2) is number 4. Its pointer has 32 bits: 0 is one, and the count may be 0.

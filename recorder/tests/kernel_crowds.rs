@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Ends, Pair, Recording, calls_of, only, own_sockets, states_of};
+use kernel_support::{Ends, Pair, Recording, calls_of, only, own_sockets, states_of, turn};
 use retrospan_formats::event::{Kind, loss};
 use retrospan_recorder::kernel::Options;
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ fn exchange(pair: &mut Pair) {
 
 #[test]
 fn sockets_whose_place_is_anothers_are_told_apart() {
+    let _turn = turn();
     // Room for 500, places for 64, and the listeners are sockets too.
     let Some(recording) = Recording::start(&Options { most_sockets: 500, ..own_sockets() }) else { return };
     let mut pairs: Vec<Pair> = (0..30).map(|_| Pair::open()).collect();
@@ -79,6 +80,7 @@ fn keeper() -> (i32, Ends, Sender<()>, JoinHandle<()>) {
 
 #[test]
 fn a_thread_whose_place_is_anothers_is_recorded_too() {
+    let _turn = turn();
     const PLACES: i32 = 16_384;
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     // Several, for the one id that shares a place with another may be taken for good.

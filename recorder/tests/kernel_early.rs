@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Event, Pair, Recorded, Recording, calls_of, only, own_sockets};
+use kernel_support::{Event, Pair, Recorded, Recording, calls_of, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, flags, loss};
 use std::io::{IoSliceMut, Read, Write};
 use std::net::TcpStream;
@@ -47,6 +47,7 @@ fn first(events: &[Event], kind: Kind) -> &Event {
 
 #[test]
 fn receives_that_wait_when_a_recording_begins_are_recorded() {
+    let _turn = turn();
     let _alone = alone();
     const REQUEST: &[u8] = b"GET /first HTTP/1.1\r\n\r\n";
     type Receive = fn(&mut TcpStream) -> usize;
@@ -108,6 +109,7 @@ fn receives_that_wait_when_a_recording_begins_are_recorded() {
 
 #[test]
 fn an_accept_that_waits_when_a_recording_begins_is_recorded() {
+    let _turn = turn();
     let _alone = alone();
     let Pair { client, server, listener } = Pair::open();
     let address = listener.local_addr().expect("address");
@@ -126,6 +128,7 @@ fn an_accept_that_waits_when_a_recording_begins_is_recorded() {
 
 #[test]
 fn a_send_that_waits_when_a_recording_begins_is_recorded() {
+    let _turn = turn();
     let _alone = alone();
     let Pair { mut client, mut server, listener } = Pair::open();
     let ends = Pair {
@@ -172,6 +175,7 @@ fn entered_before(records: &[Recorded]) -> usize {
 
 #[test]
 fn a_descriptor_replaced_meanwhile_makes_a_loss_and_no_event() {
+    let _turn = turn();
     let _alone = alone();
     let (mut right, wrong) = (Pair::open(), Pair::open());
     let fd = right.server.as_raw_fd();
@@ -199,6 +203,7 @@ fn a_descriptor_replaced_meanwhile_makes_a_loss_and_no_event() {
 
 #[test]
 fn peeking_and_files_are_no_calls_under_way() {
+    let _turn = turn();
     let _alone = alone();
     let Pair { mut client, server, listener } = Pair::open();
     let peeking = thread::spawn(move || {

@@ -70,9 +70,7 @@ fn carry_traffic() {
 
 #[test]
 fn who_waits_for_a_cpu_says_who_had_it() {
-    if !ebpf_or_skip("who_waits_for_a_cpu_says_who_had_it") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("who_waits_for_a_cpu_says_who_had_it") else { return };
     let place = Place::new();
     let recorder = record(&place, &[]);
     // Turns of some 20 ms in which nothing else gets that CPU, however busy the machine is.
@@ -117,9 +115,7 @@ extern "C" fn sleep_and_end(_: *mut libc::c_void) -> i32 {
 
 #[test]
 fn a_blocked_thread_says_for_how_long() {
-    if !ebpf_or_skip("a_blocked_thread_says_for_how_long") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_blocked_thread_says_for_how_long") else { return };
     let place = Place::new();
     let recorder = record(&place, &[]);
     let (tid, took) = std::thread::spawn(|| {
@@ -163,9 +159,7 @@ fn await_state(pid: i32, wanted: char) {
 
 #[test]
 fn a_stopped_process_says_when_and_for_how_long() {
-    if !ebpf_or_skip("a_stopped_process_says_when_and_for_how_long") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_stopped_process_says_when_and_for_how_long") else { return };
     let place = Place::new();
     let recorder = record(&place, &[]);
     let sleeper = shell("exec sleep 30");
@@ -240,9 +234,7 @@ impl Drop for Limited {
 
 #[test]
 fn a_throttled_cgroup_says_how_much_time_it_took() {
-    if !ebpf_or_skip("a_throttled_cgroup_says_how_much_time_it_took") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_throttled_cgroup_says_how_much_time_it_took") else { return };
     let place = Place::new();
     let limited = Limited::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

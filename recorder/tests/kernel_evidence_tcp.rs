@@ -108,9 +108,7 @@ fn exchange_over_a_lossy_link(messages: usize) -> (u16, u16, usize) {
 
 #[test]
 fn what_a_link_loses_is_sent_again_and_said() {
-    if !ebpf_or_skip("what_a_link_loses_is_sent_again_and_said") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("what_a_link_loses_is_sent_again_and_said") else { return };
     let place = Place::new();
     let recorder = record(&place);
     let (client, server, dropped) = exchange_over_a_lossy_link(12);
@@ -145,9 +143,7 @@ fn resets(capture: &Capture, socket_id: i64) -> Vec<String> {
 
 #[test]
 fn a_reset_has_a_row_at_each_end() {
-    if !ebpf_or_skip("a_reset_has_a_row_at_each_end") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_reset_has_a_row_at_each_end") else { return };
     let place = Place::new();
     let recorder = record(&place);
     // Whoever closes with unread data resets.
@@ -178,9 +174,7 @@ fn a_reset_has_a_row_at_each_end() {
 
 #[test]
 fn a_round_trip_time_is_written_again_where_it_changed() {
-    if !ebpf_or_skip("a_round_trip_time_is_written_again_where_it_changed") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_round_trip_time_is_written_again_where_it_changed") else { return };
     let place = Place::new();
     let recorder = record(&place);
     let (mut client, mut server, ports) = pair();

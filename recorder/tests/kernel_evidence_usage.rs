@@ -35,9 +35,7 @@ const READING_NS: i64 = 100_000_000;
 
 #[test]
 fn cpu_time_is_that_of_the_kernel() {
-    if !ebpf_or_skip("cpu_time_is_that_of_the_kernel") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("cpu_time_is_that_of_the_kernel") else { return };
     let place = Place::new();
     let own = std::process::id().to_string();
     let recorder = Recorder::start(place.path("usage.cap"), &["--pid", &own, "--evidence", "usage"]);
@@ -60,9 +58,7 @@ fn cpu_time_is_that_of_the_kernel() {
 
 #[test]
 fn every_program_started_is_a_row() {
-    if !ebpf_or_skip("every_program_started_is_a_row") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("every_program_started_is_a_row") else { return };
     // A process of the host with more arguments than a column holds.
     let long = "x".repeat(40_000);
     let mut waiting =
@@ -94,9 +90,7 @@ fn every_program_started_is_a_row() {
 
 #[test]
 fn the_recorder_says_what_it_did_itself() {
-    if !ebpf_or_skip("the_recorder_says_what_it_did_itself") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_recorder_says_what_it_did_itself") else { return };
     let place = Place::new();
     let recorder = Recorder::start(place.path("own.cap"), &["--rotate", "400ms", "--port", "1"]);
     for _ in 0..5 {
@@ -119,9 +113,7 @@ fn the_recorder_says_what_it_did_itself() {
 
 #[test]
 fn without_evidence_there_is_none() {
-    if !ebpf_or_skip("without_evidence_there_is_none") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("without_evidence_there_is_none") else { return };
     let place = Place::new();
     let recorder = Recorder::start(place.path("none.cap"), &["--evidence", "none"]);
     let (pid, _) = burn(Duration::from_millis(1_500));

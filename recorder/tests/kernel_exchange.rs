@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Pair, Recording, calls_of, only, own_sockets, states_of};
+use kernel_support::{Body, Pair, Recording, calls_of, only, own_sockets, states_of, turn};
 use retrospan_formats::event::{Kind, flags, role};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
 #[test]
 fn one_exchange_is_told_by_both_ends() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let ends = pair.sockets();
@@ -64,6 +65,7 @@ fn one_exchange_is_told_by_both_ends() {
 
 #[test]
 fn a_socket_record_stands_before_the_first_event() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     pair.client.write_all(b"x").expect("send");
@@ -86,6 +88,7 @@ fn a_socket_record_stands_before_the_first_event() {
 
 #[test]
 fn a_refused_connection_has_its_error_and_the_next_attempt_its_own_id() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = listener.local_addr().expect("address");
@@ -108,6 +111,7 @@ fn a_refused_connection_has_its_error_and_the_next_attempt_its_own_id() {
 
 #[test]
 fn ids_do_not_repeat_over_many_connections() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     let mut all = Vec::new();
     for _ in 0..300 {

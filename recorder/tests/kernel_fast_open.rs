@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Ends, Recording, calls_of, only, own_sockets, skipped};
+use kernel_support::{Ends, Recording, calls_of, only, own_sockets, skipped, turn};
 use retrospan_formats::event::{Kind, flags, role};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -64,6 +64,7 @@ fn connect_with(port: u16, data: &[u8], by_connect: bool) -> TcpStream {
 
 #[test]
 fn data_of_the_handshake_counts_from_the_first_byte() {
+    let _turn = turn();
     let knob = std::fs::read_to_string(KNOB).unwrap_or_default();
     let enabled = std::fs::write(KNOB, "1027").is_ok();
     if !enabled {

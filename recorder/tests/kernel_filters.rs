@@ -2,10 +2,12 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Ends, Pair, Recorded, Recording, only, own_sockets, states_of};
+use kernel_support::{Body, Ends, Pair, Recorded, Recording, only, own_sockets, states_of, turn};
 use retrospan_formats::event::Kind;
 use retrospan_recorder::kernel::Options;
+use retrospan_testkit::skip;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// One request and answer; the ports of its ends.
@@ -33,6 +35,7 @@ fn is_absent(ends: Ends, records: &[Recorded]) -> bool {
 
 #[test]
 fn a_port_at_either_end_is_enough() {
+    let _turn = turn();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
     let options = Options { pids: None, ports: vec![(1, 1), (port, port)], ..own_sockets() };
@@ -65,6 +68,7 @@ fn a_port_at_either_end_is_enough() {
 
 #[test]
 fn a_local_port_that_only_the_kernel_chooses_is_waited_for() {
+    let _turn = turn();
     // The ephemeral range as a filter: only the client's own port is in it.
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("range");
     let mut ends = range.split_whitespace().map(|number| number.parse::<u16>().expect("a port"));
@@ -88,6 +92,8 @@ fn a_local_port_that_only_the_kernel_chooses_is_waited_for() {
     assert_eq!(only(&ends.client_calls(&records), Kind::Connect).len(), 1);
 }
 
+const PYTHON3: &str = "/usr/bin/python3";
+
 /// A Python that makes one exchange with itself once it is told to, then prints both ports.
 const PYTHON: &str = "
 import socket, sys, os
@@ -109,7 +115,7 @@ impl Drop for Talker {
 }
 
 fn python(argument: &str) -> Talker {
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = Command::new(PYTHON3);
     command.args(["-c", PYTHON, argument]).stdin(Stdio::piped()).stdout(Stdio::piped());
     Talker(command.spawn().expect("python3"))
 }
@@ -125,6 +131,10 @@ fn told(mut talker: Talker) -> Ends {
 
 #[test]
 fn a_process_stands_for_its_present_and_future_descendants() {
+    let _turn = turn();
+    if !Path::new(PYTHON3).is_file() {
+        return skip::lacks("a_process_stands_for_its_present_and_future_descendants", "there is no Python");
+    }
     // Present: it is running when the recording starts, and forks afterwards.
     let present = python("fork");
     let stranger = python("");
@@ -142,6 +152,7 @@ fn a_process_stands_for_its_present_and_future_descendants() {
 
 #[test]
 fn the_name_is_that_of_the_group_leader() {
+    let _turn = turn();
     // The test's threads have names of their own; the leader has the program's, cut to 15 bytes.
     let program = std::fs::read_to_string("/proc/self/comm").expect("comm");
     for (name, expected) in [(program.trim(), true), ("nobody-s-name", false)] {
@@ -157,6 +168,7 @@ fn the_name_is_that_of_the_group_leader() {
 
 #[test]
 fn different_filters_must_all_match() {
+    let _turn = turn();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
     drop(listener);
@@ -170,6 +182,7 @@ fn different_filters_must_all_match() {
 
 #[test]
 fn the_recorder_itself_is_not_recorded() {
+    let _turn = turn();
     let options = Options { pids: None, own_pid: std::process::id(), ..own_sockets() };
     let Some(recording) = Recording::start(&options) else { return };
     let ends = exchange();

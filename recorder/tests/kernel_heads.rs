@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Event, Pair, Recording, only, own_sockets};
+use kernel_support::{Event, Pair, Recording, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, MAX_HEAD_BYTES};
 use std::io::{IoSlice, Read, Write};
 
@@ -75,6 +75,7 @@ fn recorded(events: &[Event]) -> Vec<u8> {
 
 #[test]
 fn a_long_head_is_read_to_its_end_and_no_further() {
+    let _turn = turn();
     let mut cases = Vec::new();
     for start in ["GET / HTTP/1.1", "HTTP/1.1 200 OK", "a-b /x HTTP/1.0"] {
         for bytes in [1017, 1024, 1025, 1146, 2047, 2048, 2049, 4097, 10_000, 16_000, MAX_HEAD_BYTES] {
@@ -104,12 +105,14 @@ fn head_bytes_are_right(bytes: usize) -> bool {
 
 #[test]
 fn a_head_beyond_the_budget_is_cut() {
+    let _turn = turn();
     let Some(events) = moved(&[Move::whole(head(20_000, "GET / HTTP/1.1"))]) else { return };
     assert_eq!(recorded(&events[0][0]).len(), MAX_HEAD_BYTES);
 }
 
 #[test]
 fn a_long_head_is_read_in_whatever_pieces_it_is_moved() {
+    let _turn = turn();
     let mut cases = Vec::new();
     for bytes in [1025, 2500] {
         let data = [head(bytes, "POST /x HTTP/1.1"), vec![b'x'; 500]].concat();
@@ -132,6 +135,7 @@ fn a_long_head_is_read_in_whatever_pieces_it_is_moved() {
 
 #[test]
 fn a_long_head_is_read_from_many_buffers() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let data = [head(9000, "GET /x HTTP/1.1"), vec![b'x'; 50]].concat();
     let mut ends = Vec::new();
@@ -150,6 +154,7 @@ fn a_long_head_is_read_from_many_buffers() {
 
 #[test]
 fn a_start_line_longer_than_the_snap_length_is_read_on() {
+    let _turn = turn();
     let start = format!("GET /{} HTTP/1.1", "p".repeat(3000));
     let data = [head(5000, &start), vec![b'x'; 500]].concat();
     let preface = b"PROXY TCP4 127.0.0.1 127.0.0.1 1234 80\r\n";
@@ -161,6 +166,7 @@ fn a_start_line_longer_than_the_snap_length_is_read_on() {
 
 #[test]
 fn what_is_no_head_is_not_read_on() {
+    let _turn = turn();
     let text = "The quick brown fox jumps over it.\n".repeat(1000);
     let words = "word /with a slash and no version\n".repeat(1000);
     let long_word = "a".repeat(30_000);
@@ -173,6 +179,7 @@ fn what_is_no_head_is_not_read_on() {
 
 #[test]
 fn heads_in_both_directions_do_not_disturb_each_other() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let (request, answer) = (head(3000, "GET /x HTTP/1.1"), head(3000, "HTTP/1.1 400 Bad Request"));
@@ -208,6 +215,7 @@ fn chunked(sizes: &[usize]) -> Vec<u8> {
 
 #[test]
 fn chunk_sizes_behind_a_head_are_read_as_far_as_the_budget_goes() {
+    let _turn = turn();
     let body = chunked(&[700, 3, 2000, 16, 5000]);
     let mut moves = Vec::new();
     for bytes in [48, 1010, 1024, 1500] {
@@ -227,6 +235,7 @@ fn chunk_sizes_behind_a_head_are_read_as_far_as_the_budget_goes() {
 
 #[test]
 fn what_begins_like_chunks_is_read_no_further_than_the_budget() {
+    let _turn = turn();
     let text = "404 page not found, and why: ".repeat(2000);
     let data = [head(500, "HTTP/1.1 404 Not Found"), text.into_bytes()].concat();
     let Some(events) = moved(&[Move::whole(data.clone()), Move { data, sent_in: 900, received_in: 700 }])

@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Pair, Recording, own_sockets};
+use kernel_support::{Pair, Recording, own_sockets, turn};
 use retrospan_formats::event::{Kind, Record, SchedKind, loss};
 use retrospan_recorder::kernel::Evidence;
 use retrospan_recorder::kernel::Options;
@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 
 #[test]
 fn made_is_stored_plus_counted_for_every_cpu_and_kind() {
+    let _turn = turn();
     // Every wait is evidence.
     let options =
         Options { ring_bytes: 4096, evidence: Evidence::ALL, sched_threshold_us: 0, ..own_sockets() };
@@ -60,6 +61,7 @@ fn made_is_stored_plus_counted_for_every_cpu_and_kind() {
 
 #[test]
 fn sockets_beyond_the_map_are_counted() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&Options { most_sockets: 8, ..own_sockets() }) else { return };
     let pairs: Vec<Pair> = (0..20).map(|_| Pair::open()).collect();
     drop(pairs);

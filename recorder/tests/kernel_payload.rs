@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Event, Pair, Recording, only, own_sockets};
+use kernel_support::{Event, Pair, Recording, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, flags};
 use std::io::{IoSlice, Read, Write};
 
@@ -33,6 +33,7 @@ fn filler(bytes: usize) -> Vec<u8> {
 
 #[test]
 fn the_first_bytes_after_a_turn_are_kept_over_several_calls() {
+    let _turn = turn();
     let pieces = [filler(500), filler(400), filler(400), filler(400)];
     let Some(sent) = sends_of(1024, &pieces) else { return };
     assert_eq!(sent.iter().map(|event| event.head.len()).collect::<Vec<_>>(), [500, 400, 124, 64]);
@@ -52,6 +53,7 @@ fn the_first_bytes_after_a_turn_are_kept_over_several_calls() {
 
 #[test]
 fn a_message_head_is_kept_without_a_turn() {
+    let _turn = turn();
     let head = |start: &str| [start.as_bytes(), &filler(900)].concat();
     let pieces = [
         filler(2000),
@@ -71,6 +73,7 @@ fn a_message_head_is_kept_without_a_turn() {
 
 #[test]
 fn each_class_of_record_holds_what_it_should() {
+    let _turn = turn();
     let sizes = [1, 127, 128, 129, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 4104, 4105, 60_000];
     let pieces: Vec<Vec<u8>> =
         sizes.iter().map(|&size| [b"GET /", filler(size).as_slice()].concat()[..size].to_vec()).collect();
@@ -90,6 +93,7 @@ fn each_class_of_record_holds_what_it_should() {
 
 #[test]
 fn nothing_is_kept_where_nothing_is_wanted() {
+    let _turn = turn();
     let Some(sent) = sends_of(0, &[filler(500), b"GET / HTTP/1.1\r\n\r\n".to_vec()]) else { return };
     for event in sent {
         assert_eq!((event.head.len(), event.tail.len()), (0, 0));
@@ -99,6 +103,7 @@ fn nothing_is_kept_where_nothing_is_wanted() {
 
 #[test]
 fn many_buffers_are_gathered_in_order() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let data = filler(3000);

@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Recorded, Recording, own_sockets};
+use kernel_support::{Body, Recorded, Recording, own_sockets, turn};
 use retrospan_formats::event::{Process, life};
 use retrospan_recorder::kernel::Options;
 use std::process::Command;
@@ -32,6 +32,7 @@ fn run_a_shell(read_argv: bool) -> Option<Vec<Life>> {
 
 #[test]
 fn a_process_is_born_becomes_a_program_and_ends() {
+    let _turn = turn();
     let Some(lives) = run_a_shell(true) else { return };
     let whats: Vec<u8> = lives.iter().map(|life| life.0.what).collect();
     // A program that is started gives the process its name.
@@ -51,12 +52,14 @@ fn a_process_is_born_becomes_a_program_and_ends() {
 
 #[test]
 fn only_the_first_argument_leaves_the_kernel_unless_asked() {
+    let _turn = turn();
     let Some(lives) = run_a_shell(false) else { return };
     assert_eq!(lives[2].2, b"/bin/sh\0");
 }
 
 #[test]
 fn a_process_that_gives_itself_a_name_tells_it() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let script = "printf first > /proc/$$/comm; echo a-name-that-is-too-long > /proc/$$/comm";
     let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("sh");
@@ -72,6 +75,7 @@ fn a_process_that_gives_itself_a_name_tells_it() {
 
 #[test]
 fn threads_are_no_processes() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     std::thread::spawn(|| ()).join().expect("thread");
     let (records, ..) = recording.finish();

@@ -2,7 +2,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Event, Pair, Recording, only, own_sockets};
+use kernel_support::{Event, Pair, Recording, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, flags};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -23,6 +23,7 @@ fn assert_exact_ones_do_not_overlap(events: &[Event], first: u32) {
 
 #[test]
 fn a_fin_is_no_byte_although_copied_seq_counts_it() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     let mut all = Vec::new();
     for _ in 0..50 {
@@ -51,6 +52,7 @@ fn a_fin_is_no_byte_although_copied_seq_counts_it() {
 
 #[test]
 fn concurrent_senders_are_exact_or_flagged() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     let pair = Pair::open();
     let ends = pair.sockets();
@@ -81,6 +83,7 @@ fn concurrent_senders_are_exact_or_flagged() {
 
 #[test]
 fn concurrent_receivers_are_exact_or_flagged() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     let mut pair = Pair::open();
     let ends = pair.sockets();
@@ -109,6 +112,7 @@ fn concurrent_receivers_are_exact_or_flagged() {
 
 #[test]
 fn numbers_go_on_past_the_end_of_32_bits() {
+    let _turn = turn();
     let Some(recording) = Recording::start(&own_sockets()) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let client = near_the_wrap(&listener);

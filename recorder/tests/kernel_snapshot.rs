@@ -2,12 +2,13 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Pair, Recording, only, own_sockets};
+use kernel_support::{Body, Pair, Recording, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, role};
 use std::io::{Read, Write};
 
 #[test]
 fn open_sockets_are_found_with_owner_and_position() {
+    let _turn = turn();
     let mut pair = Pair::open();
     let ends = pair.sockets();
     pair.client.write_all(b"before").expect("send");
@@ -45,6 +46,7 @@ fn open_sockets_are_found_with_owner_and_position() {
 
 #[test]
 fn an_unknown_socket_is_found_by_its_first_call() {
+    let _turn = turn();
     let mut pair = Pair::open();
     let ends = pair.sockets();
     let Some(recording) = Recording::start(&own_sockets()) else { return };

@@ -3,7 +3,7 @@
 
 mod kernel_support;
 
-use kernel_support::{Body, Recording, own_sockets, states_of};
+use kernel_support::{Body, Recording, own_sockets, states_of, turn};
 use retrospan_formats::event::role;
 use std::net::{TcpListener, TcpStream};
 
@@ -27,6 +27,7 @@ fn connect_and_close() {
 
 #[test]
 fn every_socket_goes_from_its_first_state_to_close_without_a_hole() {
+    let _turn = turn();
     let Some(mut recording) = Recording::start(&own_sockets()) else { return };
     std::thread::scope(|scope| {
         let threads = [scope.spawn(connect_and_close), scope.spawn(connect_and_close)];

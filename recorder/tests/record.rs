@@ -83,9 +83,7 @@ fn payloads(capture: &Capture) -> String {
 
 #[test]
 fn a_command_is_recorded_from_its_first_call_to_its_end() {
-    if !ebpf_or_skip("a_command_is_recorded_from_its_first_call_to_its_end") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_command_is_recorded_from_its_first_call_to_its_end") else { return };
     let place = Place::new();
     let path = place.path("curl.cap");
     let server = Server::start(1);
@@ -145,9 +143,7 @@ fn server_port(url: &str) -> u16 {
 
 #[test]
 fn both_ends_and_the_connections_from_before_are_there() {
-    if !ebpf_or_skip("both_ends_and_the_connections_from_before_are_there") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("both_ends_and_the_connections_from_before_are_there") else { return };
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -173,9 +169,7 @@ fn both_ends_and_the_connections_from_before_are_there() {
 
 #[test]
 fn sigterm_finishes_the_files_and_says_what_it_cost() {
-    if !ebpf_or_skip("sigterm_finishes_the_files_and_says_what_it_cost") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("sigterm_finishes_the_files_and_says_what_it_cost") else { return };
     let place = Place::new();
     let server = Server::start(3);
     let port = server.port.to_string();
@@ -197,9 +191,7 @@ fn sigterm_finishes_the_files_and_says_what_it_cost() {
 
 #[test]
 fn a_kill_loses_only_the_last_part() {
-    if !ebpf_or_skip("a_kill_loses_only_the_last_part") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_kill_loses_only_the_last_part") else { return };
     let place = Place::new();
     let server = Server::start(50);
     let port = server.port.to_string();
@@ -225,9 +217,7 @@ fn a_kill_loses_only_the_last_part() {
 
 #[test]
 fn what_a_full_ring_loses_is_counted_exactly() {
-    if !ebpf_or_skip("what_a_full_ring_loses_is_counted_exactly") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("what_a_full_ring_loses_is_counted_exactly") else { return };
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -260,9 +250,7 @@ fn what_a_full_ring_loses_is_counted_exactly() {
 
 #[test]
 fn the_commands_status_is_its_own() {
-    if !ebpf_or_skip("the_commands_status_is_its_own") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_commands_status_is_its_own") else { return };
     let place = Place::new();
     let output = record(&place.path("a.cap"), &["--", "sh", "-c", "echo out; exit 3", "canary"]);
     let said = text(&output.stderr);
@@ -278,9 +266,7 @@ fn the_commands_status_is_its_own() {
 
 #[test]
 fn the_duration_ends_it() {
-    if !ebpf_or_skip("the_duration_ends_it") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("the_duration_ends_it") else { return };
     let place = Place::new();
     let output = record(&place.path("a.cap"), &["--duration", "300ms", "--", "sleep", "1"]);
     assert_eq!(output.status.code(), Some(0));
@@ -290,9 +276,7 @@ fn the_duration_ends_it() {
 
 #[test]
 fn where_no_socket_matches_it_says_who_listens() {
-    if !ebpf_or_skip("where_no_socket_matches_it_says_who_listens") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("where_no_socket_matches_it_says_who_listens") else { return };
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let output = record(&place.path("a.cap"), &["--port", "1", "--duration", "300ms"]);
@@ -307,9 +291,7 @@ fn where_no_socket_matches_it_says_who_listens() {
 /// The writer ends before the recording does, as on a full disk: its reason is told, not that it is gone.
 #[test]
 fn what_the_writer_died_of_is_told_at_the_end_too() {
-    if !ebpf_or_skip("what_the_writer_died_of_is_told_at_the_end_too") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("what_the_writer_died_of_is_told_at_the_end_too") else { return };
     let place = Place::new();
     let recorder = Recorder::start(place.path("a.cap"), &["--rotate", "1h"]);
     // The first rows of this table come at the end, and cannot be written.

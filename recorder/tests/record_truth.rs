@@ -12,6 +12,7 @@ use arrow::array::{Array, AsArray};
 use recorder_support::{BINARY, Place, Recorder, ebpf_or_skip, numbers, only, rows, texts};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
+use retrospan_testkit::skip;
 
 /// Both ends of a connection, and the port that tells it.
 fn pair() -> (TcpStream, TcpStream, TcpListener, String) {
@@ -35,9 +36,7 @@ fn head(length_line: usize, secret: &str) -> String {
 
 #[test]
 fn a_long_head_keeps_what_framing_needs_and_no_secret() {
-    if !ebpf_or_skip("a_long_head_keeps_what_framing_needs_and_no_secret") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_long_head_keeps_what_framing_needs_and_no_secret") else { return };
     for (mode, snap) in [("heads", "1024"), ("heads", "100"), ("full", "1024")] {
         let place = Place::new();
         let (mut client, mut server, _listener, port) = pair();
@@ -72,9 +71,7 @@ fn a_long_head_keeps_what_framing_needs_and_no_secret() {
 
 #[test]
 fn nothing_is_kept_of_a_long_head_where_nothing_is_wanted() {
-    if !ebpf_or_skip("nothing_is_kept_of_a_long_head_where_nothing_is_wanted") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("nothing_is_kept_of_a_long_head_where_nothing_is_wanted") else { return };
     for option in [["--payload", "none"], ["--snaplen", "0"]] {
         let place = Place::new();
         let (mut client, mut server, _listener, port) = pair();
@@ -92,9 +89,7 @@ fn nothing_is_kept_of_a_long_head_where_nothing_is_wanted() {
 
 #[test]
 fn processes_have_the_names_that_they_gave_themselves() {
-    if !ebpf_or_skip("processes_have_the_names_that_they_gave_themselves") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("processes_have_the_names_that_they_gave_themselves") else { return };
     let place = Place::new();
     let (mut client, mut server, _listener, port) = pair();
     let script = "read line; printf renamed > /proc/$$/comm; echo done; read line";
@@ -116,9 +111,7 @@ fn processes_have_the_names_that_they_gave_themselves() {
 
 #[test]
 fn a_time_namespace_does_not_shift_the_times() {
-    if !ebpf_or_skip("a_time_namespace_does_not_shift_the_times") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_time_namespace_does_not_shift_the_times") else { return };
     let place = Place::new();
     let path = place.path("a.cap");
     let (mut client, mut server, _listener, port) = pair();
@@ -141,9 +134,7 @@ fn a_time_namespace_does_not_shift_the_times() {
     recorded.store(true, Ordering::Relaxed);
     sending.join().unwrap();
     if said.contains("unshare") {
-        let line = format!("SKIPPED a_time_namespace_does_not_shift_the_times: {said}\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
-        return;
+        return skip::say("a_time_namespace_does_not_shift_the_times", &said);
     }
     assert!(status.success(), "{said}");
     let capture = Capture::open(&path).unwrap();
@@ -159,9 +150,7 @@ fn a_time_namespace_does_not_shift_the_times() {
 
 #[test]
 fn a_low_limit_of_open_files_is_named() {
-    if !ebpf_or_skip("a_low_limit_of_open_files_is_named") {
-        return;
-    }
+    let Some(_turn) = ebpf_or_skip("a_low_limit_of_open_files_is_named") else { return };
     let place = Place::new();
     let script = "ulimit -n 16; exec \"$@\"";
     let mut command = Command::new("sh");

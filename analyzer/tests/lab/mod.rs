@@ -21,11 +21,12 @@ pub mod recording;
 pub mod servers;
 pub mod steady;
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use retrospan_testkit::{Turn, skip, turn};
 
 /// How long any awaited condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,12 +43,14 @@ pub fn cache() -> PathBuf {
 
 /// A program by name, from the lab's folder or PATH; its absence fails the test.
 pub fn tool(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("`{name}` is not installed: run .ci/setup"))
+}
+
+fn find(name: &str) -> Option<PathBuf> {
     let own = [cache().join("bin"), cache().join("venv/bin")];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = own.into_iter().chain(std::env::split_paths(&path));
-    dirs.map(|dir| dir.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is not installed: run .ci/setup"))
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// The workspace's root.
@@ -107,19 +110,30 @@ pub fn boot_ns() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// Whether this machine lets us load eBPF. Where it does not, the test prints a
-/// line that no test runner hides and returns early, or fails when
-/// `RETROSPAN_REQUIRE_EBPF=1`.
-pub fn ebpf_or_skip(test: &str) -> bool {
-    let Err(why) = recording::try_ebpf() else {
-        return true;
-    };
-    assert!(
-        std::env::var("RETROSPAN_REQUIRE_EBPF").as_deref() != Ok("1"),
-        "eBPF is required but cannot be loaded here: {why}"
-    );
-    // Not eprintln!, which the test runner swallows when a test passes.
-    let line = format!("SKIPPED {test}: eBPF cannot be loaded here ({why})\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
-    false
+/// What the tests of the lab run, beside what every Linux has.
+const TOOLS: &str = "ab curl envoy go ip jaeger nft nginx openssl python3 \
+                     redis-benchmark redis-cli redis-server tc wrk";
+
+/// A test's turn, where this machine has the lab and lets us load eBPF. Where not, the test is skipped.
+#[track_caller]
+pub fn ebpf_or_skip(test: &str) -> Option<Turn> {
+    if let Err(why) = recording::try_ebpf() {
+        skip::lacks(test, &format!("eBPF cannot be loaded here ({why})"));
+        return None;
+    }
+    lab_or_skip(test)
+}
+
+/// A test's turn, where this machine has the lab. Where not, the test is skipped.
+#[track_caller]
+pub fn lab_or_skip(test: &str) -> Option<Turn> {
+    let python = cache().join("venv/bin/python");
+    let missing = TOOLS.split_whitespace().find(|name| find(name).is_none());
+    match missing.or_else(|| (!python.is_file()).then_some("venv/bin/python")) {
+        None => Some(turn()),
+        Some(name) => {
+            skip::lacks(test, &format!("`{name}` is not installed: run .ci/setup"));
+            None
+        }
+    }
 }

@@ -5,7 +5,8 @@
 use aya::maps::{MapData, RingBuf};
 use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp};
 use retrospan_recorder::kernel::{self, LossCounters, Options, Probes};
-use std::io::Write;
+use retrospan_testkit::skip;
+pub use retrospan_testkit::turn;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -89,18 +90,14 @@ pub struct Recording {
     pub records: Vec<Recorded>,
 }
 
-/// Says that there is no eBPF here, or fails where there must be.
-fn no_ebpf(reason: &str) {
-    let required = std::env::var("RETROSPAN_REQUIRE_EBPF").as_deref() == Ok("1");
-    assert!(!required, "eBPF is required: {reason}");
-    skipped(&format!("eBPF cannot be loaded here ({reason})"));
+/// The name of the running test.
+fn test_name() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
 }
 
-/// Says that the running test cannot run here. Not by eprintln!, which the test runner swallows when a test passes.
+/// Says that the running test needs what this kernel does not have.
 pub fn skipped(reason: &str) {
-    let thread = std::thread::current();
-    let line = format!("SKIPPED {}: {reason}\n", thread.name().unwrap_or("a test"));
-    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
+    skip::say(&test_name(), reason);
 }
 
 /// What most tests record: this process and its children, all of it.
@@ -123,7 +120,7 @@ impl Recording {
                 Some(Recording { probes, rings, records: Vec::new() })
             }
             Err(error) => {
-                no_ebpf(&error.to_string());
+                skip::lacks(&test_name(), &format!("eBPF cannot be loaded here ({error})"));
                 None
             }
         }

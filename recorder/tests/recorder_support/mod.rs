@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -10,22 +10,25 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
+use retrospan_testkit::{Turn, skip, turn};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_retrospan-record");
 
-/// Whether the kernel programs can be loaded here. Where not, that is said where no test runner hides it, and is a
-/// failure where eBPF is required.
-pub fn ebpf_or_skip(test: &str) -> bool {
-    if is_root() && Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return true;
+/// What the tests run, beside what every Linux has.
+const TOOLS: [&str; 4] = ["curl", "ip", "nft", "unshare"];
+
+/// A test's turn, where the kernel programs can be loaded. Where not, the test is skipped.
+#[track_caller]
+pub fn ebpf_or_skip(test: &str) -> Option<Turn> {
+    if !is_root() || !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        skip::lacks(test, "eBPF cannot be loaded here (not root, or the kernel has no BTF)");
+        return None;
     }
-    assert!(
-        std::env::var("RETROSPAN_REQUIRE_EBPF").as_deref() != Ok("1"),
-        "eBPF is required but not root, or no BTF"
-    );
-    let line = format!("SKIPPED {test}: eBPF cannot be loaded here (not root, or the kernel has no BTF)\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    false
+    if let Some(name) = skip::missing(&TOOLS) {
+        skip::lacks(test, &format!("`{name}` is not installed: run .ci/setup"));
+        return None;
+    }
+    Some(turn())
 }
 
 pub fn is_root() -> bool {
