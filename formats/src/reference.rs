@@ -31,7 +31,7 @@ pub const FLAGS: [(u32, &str, &str); 12] = [
 /// The whole page, in Markdown.
 pub fn page() -> String {
     let mut page = format!(
-        "<!-- Made from formats/src/tables.rs by `ACCEPT=1 cargo test --test format_page`. -->\n\
+        "<!-- Made from formats/src/tables.rs by `ACCEPT=1 cargo test --test pure`. -->\n\
          # The capture format, version {FORMAT_VERSION}\n\n{INTRODUCTION}"
     );
     for table in tables::ALL {

@@ -1,0 +1,24 @@
+//! Tests that need nothing but this repository: no root, no installed program, no network beyond loopback.
+
+#[path = "../assembly_support/mod.rs"]
+mod assembly_support;
+#[path = "../cli_support/mod.rs"]
+mod cli_support;
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod assembly_connects;
+mod assembly_links;
+mod assembly_outcomes;
+mod assembly_proof;
+mod assembly_properties;
+mod assembly_spans;
+mod cli_cache;
+mod cli_derived;
+mod cli_export;
+mod cli_hostile;
+mod cli_raw;
+mod lab_notices;
+mod sample;
+mod synthetic;
+mod tutorial;

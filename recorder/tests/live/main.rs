@@ -1,0 +1,27 @@
+//! Tests of the kernel programs, and of the recorder as a program: they need root and eBPF. Without them they are
+//! skipped.
+//!
+//! Most record this very process. The tests of a file run together, those of two files never: see
+//! `retrospan_testkit::turn`.
+
+mod kernel_support;
+mod recorder_support;
+
+mod calls;
+mod crowds;
+mod early;
+mod evidence_sched;
+mod evidence_tcp;
+mod evidence_usage;
+mod exchange;
+mod fast_open;
+mod filters;
+mod heads;
+mod losses;
+mod payload;
+mod processes;
+mod record;
+mod record_truth;
+mod sequence;
+mod snapshot;
+mod states;
