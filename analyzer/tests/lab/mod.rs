@@ -5,6 +5,7 @@
 //! says. The one idea: truth never comes from the code under test.
 #![allow(dead_code, reason = "every test file uses its own part of the lab")]
 
+pub mod browser;
 pub mod capture;
 pub mod causes;
 pub mod chain;

@@ -5,10 +5,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
-mod bad_input;
 mod crash;
 mod duckdb;
 mod giving_up;
+mod hostile_traffic;
 mod http_proxies;
 mod jaeger;
 mod real_traffic;

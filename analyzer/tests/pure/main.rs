@@ -6,6 +6,8 @@ mod assembly_support;
 mod cli_support;
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../report_support/mod.rs"]
+mod report_support;
 
 mod assembly_connects;
 mod assembly_links;
@@ -13,12 +15,14 @@ mod assembly_outcomes;
 mod assembly_proof;
 mod assembly_properties;
 mod assembly_spans;
+mod bad_input;
 mod cli_cache;
 mod cli_derived;
 mod cli_export;
 mod cli_hostile;
 mod cli_raw;
 mod lab_notices;
+mod report;
 mod sample;
 mod synthetic;
 mod tutorial;

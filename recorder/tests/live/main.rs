@@ -5,6 +5,7 @@
 //! `retrospan_testkit::turn`.
 
 mod kernel_support;
+#[path = "../recorder_support/mod.rs"]
 mod recorder_support;
 
 mod calls;

@@ -3,26 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
-use crate::recorder_support::{BINARY, Place, Recorder, ebpf_or_skip, is_root, rows};
+use crate::recorder_support::{Place, Recorder, ebpf_or_skip, record, rows, text};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use retrospan_formats::manifest::State;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
-
-/// Runs it to its end.
-fn record(path: &Path, arguments: &[&str]) -> Output {
-    Command::new(BINARY).arg("-o").arg(path).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Answers HTTP requests, one a connection, with a body that says nothing of interest.
 struct Server {
@@ -297,59 +285,4 @@ fn what_the_writer_died_of_is_told_at_the_end_too() {
     let (code, said) = recorder.end(libc::SIGINT);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("a.cap/recorder") && !said.contains("the writer has ended"), "{said}");
-}
-
-/// What is refused is refused in one line, and nothing is written.
-fn refused(path: &Path, output: &Output, word: &str) {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(word) && said.trim_end().lines().count() == 1, "{said}");
-    assert!(output.stdout.is_empty() && !path.exists());
-}
-
-#[test]
-fn nothing_is_written_where_it_cannot_record() {
-    let place = Place::new();
-    let path = place.path("a.cap");
-    refused(&path, &record(&path, &["--pid", "4194303"]), "--pid 4194303");
-    refused(&path, &record(&path, &["--snaplen", "5000"]), "--snaplen");
-    refused(&path, &record(&path, &["--", "no-such-program-here"]), "no-such-program-here");
-    let full = place.path("full");
-    fs::create_dir(&full).unwrap();
-    fs::write(full.join("x"), "x").unwrap();
-    let output = record(&full, &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("not an empty directory"));
-    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
-}
-
-#[test]
-fn without_privileges_it_says_which_are_missing() {
-    let place = Place::new();
-    let path = place.path("a.cap");
-    let mut command = Command::new(BINARY);
-    let mut copy = None;
-    if is_root() {
-        // The folder of the build may be closed to others.
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        let binary = folder.path().join("retrospan-record");
-        fs::copy(BINARY, &binary).unwrap();
-        for open in [folder.path(), place.0.path()] {
-            fs::set_permissions(open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        }
-        command = Command::new(&binary);
-        command.uid(65534).gid(65534);
-        copy = Some(folder);
-    }
-    let output = command.arg("-o").arg(&path).args(["--duration", "1s"]).output().unwrap();
-    drop(copy);
-    refused(&path, &output, "CAP_BPF");
-}
-
-#[test]
-fn the_help_shows_how() {
-    let output = Command::new(BINARY).arg("--help").output().unwrap();
-    let help = text(&output.stdout);
-    assert!(help.starts_with("EXAMPLES") || help.contains("\nEXAMPLES"), "{help}");
-    assert!(!help.contains("--rotate"));
 }

@@ -1,6 +1,9 @@
 //! Tests that need nothing but this repository: no root and no eBPF.
 
+#[path = "../recorder_support/mod.rs"]
+mod recorder_support;
 mod support;
 
 mod golden;
 mod object;
+mod refused;

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
@@ -47,6 +47,16 @@ impl Place {
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
+}
+
+/// Runs a recorder to its end.
+pub fn record(path: &Path, arguments: &[&str]) -> Output {
+    Command::new(BINARY).arg("-o").arg(path).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a program said.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A recorder that records.
