@@ -2,6 +2,7 @@
 
 use crate::kernel_support::{self, Event, Pair, Recording, only, own_sockets, turn};
 use retrospan_formats::event::{Kind, MAX_HEAD_BYTES};
+use retrospan_recorder::pipeline::losses::without_room;
 use std::io::{IoSlice, Read, Write};
 
 const SNAP: usize = 1024;
@@ -51,7 +52,8 @@ fn moved(moves: &[Move]) -> Option<Vec<[Vec<Event>; 2]>> {
         }
         ends.push(pair.sockets());
     }
-    let (records, ..) = recording.finish();
+    let (records, losses, _) = recording.finish();
+    assert!(losses.iter().all(|counters| without_room(counters) == 0), "a ring was full: {losses:?}");
     let events = |ends: &kernel_support::Ends| {
         [only(&ends.client_calls(&records), Kind::Send), only(&ends.server_calls(&records), Kind::Receive)]
     };
@@ -124,7 +126,12 @@ fn a_long_head_is_read_in_whatever_pieces_it_is_moved() {
     {
         for events in events {
             let found = recorded(&events);
-            assert!(found.len() >= bytes && found == data[..found.len()], "{bytes} {sent_in} {received_in}");
+            let sizes = |event: &Event| (event.call.done_bytes, event.head.len(), event.more.len());
+            let calls: Vec<_> = events.iter().map(sizes).collect();
+            assert!(
+                found.len() >= bytes && found == data[..found.len()],
+                "{bytes} {sent_in} {received_in}: bytes, head and more of each call: {calls:?}"
+            );
             let more: usize = events.iter().map(|event| event.more.len()).sum();
             assert!(more <= bytes, "no body: {more} of {bytes}, {sent_in} {received_in}");
         }
