@@ -53,7 +53,9 @@ A capture is a directory:
     manifest.json                what is there: files with rows, bytes, time range and checksum; host; options; losses
     <table>/<nnnnnn>.parquet     the rows of one table in one part; zstd
 
-Everything in it can be read by any Parquet reader; nothing needs the manifest but the checks.
+Everything in it can be read by any Parquet reader; nothing needs the manifest but the checks. Tested with DuckDB 1.1 and 2.0,
+pyarrow 14 and polars 0.20. (Older recorders wrote integers as BYTE_STREAM_SPLIT: for their captures DuckDB 2, pyarrow 16.1 or polars 1.9 is
+needed, and polars 0.20 misreads their wall-clock times.)
 
 * **Parts.** A part has the same number in every table, and no file where it has no rows. Within a file the rows are in the declared
   order, in one run. Two parts overlap in time only where they are neighbours.

@@ -95,9 +95,7 @@ pub enum Encoding {
     Dictionary,
     /// DELTA_BINARY_PACKED: nearly sorted integers.
     Delta,
-    /// BYTE_STREAM_SPLIT: integers of varying size without order.
-    ByteSplit,
-    /// As they are; zstd does the rest.
+    /// As they are; zstd does the rest. (BYTE_STREAM_SPLIT would be a little smaller, and few readers know it for integers.)
     Plain,
 }
 
@@ -252,7 +250,6 @@ impl Encoding {
     fn parquet(self) -> ParquetEncoding {
         match self {
             Encoding::Delta => ParquetEncoding::DELTA_BINARY_PACKED,
-            Encoding::ByteSplit => ParquetEncoding::BYTE_STREAM_SPLIT,
             Encoding::Plain | Encoding::Dictionary => ParquetEncoding::PLAIN,
         }
     }
@@ -261,7 +258,6 @@ impl Encoding {
         match self {
             Encoding::Dictionary => "dictionary",
             Encoding::Delta => "delta",
-            Encoding::ByteSplit => "byte split",
             Encoding::Plain => "plain",
         }
     }

@@ -24,30 +24,30 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
-            duration_ns: I64, ByteSplit, "From the entry of the call to emission, ns; 0 for `state`.";
-            cpu: U16, ByteSplit, "CPU that emitted the event.";
+            duration_ns: I64, Plain, "From the entry of the call to emission, ns; 0 for `state`.";
+            cpu: U16, Plain, "CPU that emitted the event.";
             seq: I64, Delta,
                 "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).";
-            pid: Option<I32>, ByteSplit,
+            pid: Option<I32>, Plain,
                 "Process (thread group) that made the call; null where unknown (soft interrupts).";
-            tid: Option<I32>, ByteSplit, "Thread that made the call; null where unknown.";
+            tid: Option<I32>, Plain, "Thread that made the call; null where unknown.";
             process_id: Option<I64>, Delta,
                 "`processes.process_id` of `pid` at that time; for a `state` row in a soft interrupt the socket's owner.";
-            socket_id: I64, ByteSplit, "`sockets.socket_id`.";
+            socket_id: I64, Plain, "`sockets.socket_id`.";
             kind: Name, Dictionary,
                 "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.";
-            asked_bytes: I64, ByteSplit, "Bytes the caller offered (send) or had room for (receive); else 0.";
-            done_bytes: I64, ByteSplit, "Bytes moved; 0 on error.";
-            tcp_seq: Option<U32>, ByteSplit,
+            asked_bytes: I64, Plain, "Bytes the caller offered (send) or had room for (receive); else 0.";
+            done_bytes: I64, Plain, "Bytes moved; 0 on error.";
+            tcp_seq: Option<U32>, Plain,
                 "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.";
-            errno: I32, ByteSplit, "Positive errno of the call; 0 for success.";
-            flags: I32, ByteSplit, "Bit set, see below.";
+            errno: I32, Plain, "Positive errno of the call; 0 for success.";
+            flags: I32, Plain, "Bit set, see below.";
             sk_err: Option<I32>, Dictionary, "`state`: the socket's pending error (errno).";
-            write_seq: Option<U32>, ByteSplit, "`state`: sequence number after the last byte written.";
-            snd_una: Option<U32>, ByteSplit, "`state`: first sequence number not acknowledged.";
-            copied_seq: Option<U32>, ByteSplit,
+            write_seq: Option<U32>, Plain, "`state`: sequence number after the last byte written.";
+            snd_una: Option<U32>, Plain, "`state`: first sequence number not acknowledged.";
+            copied_seq: Option<U32>, Plain,
                 "`state`: first sequence number not taken by the application.";
-            rcv_nxt: Option<U32>, ByteSplit, "`state`: first sequence number not received.";
+            rcv_nxt: Option<U32>, Plain, "`state`: first sequence number not received.";
             old_state: Option<U8>, Dictionary,
                 "`state`: TCP state before (1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 4 FIN_WAIT1, 5 FIN_WAIT2, 6 TIME_WAIT, 7 CLOSE, 8 CLOSE_WAIT, 9 LAST_ACK, 10 LISTEN, 11 CLOSING, 12 NEW_SYN_RECV).";
             new_state: Option<U8>, Dictionary, "`state`: TCP state after.";
@@ -80,14 +80,14 @@ table! {
             local_port: I32, Dictionary, "Local port.";
             remote_addr: Option<Text>, Dictionary, "Remote address; null for a listener.";
             remote_port: Option<I32>, Dictionary, "Remote port; null for a listener.";
-            inode: Option<I64>, ByteSplit, "Inode of the socket's file; null where it never had one.";
+            inode: Option<I64>, Plain, "Inode of the socket's file; null where it never had one.";
             discovered: Bool, Plain, "Existed before the recording.";
             opened_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its opening, ns; null where discovered.";
             closed_boot_ns: Option<I64>, Delta,
                 "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end.";
-            first_send_seq: Option<U32>, ByteSplit,
+            first_send_seq: Option<U32>, Plain,
                 "Sequence number of the first byte sent; discovered: of the next one at first sight.";
-            first_receive_seq: Option<U32>, ByteSplit,
+            first_receive_seq: Option<U32>, Plain,
                 "Sequence number of the first byte received; discovered: of the next one at first sight.";
         ]
     }
@@ -130,7 +130,7 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME, ns.";
-            wall_ns: I64, Delta, "CLOCK_REALTIME at the same moment, ns since 1970 UTC.";
+            wall_ns: I64, Plain, "CLOCK_REALTIME at the same moment, ns since 1970 UTC.";
         ]
     }
 }
@@ -145,19 +145,19 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME when it happened, ns.";
-            cpu: U16, ByteSplit, "CPU that it happened on.";
+            cpu: U16, Plain, "CPU that it happened on.";
             seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
             kind: Name, Dictionary,
                 "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate).";
-            socket_id: Option<I64>, ByteSplit, "`sockets.socket_id`.";
+            socket_id: Option<I64>, Plain, "`sockets.socket_id`.";
             process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
-            tcp_seq: Option<U32>, ByteSplit,
+            tcp_seq: Option<U32>, Plain,
                 "`retransmit`: raw sequence number of the first byte sent again, as `events.tcp_seq`.";
-            bytes: Option<I32>, ByteSplit,
+            bytes: Option<I32>, Plain,
                 "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.";
-            rtt_us: Option<I32>, ByteSplit,
+            rtt_us: Option<I32>, Plain,
                 "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.";
-            rttvar_us: Option<I32>, ByteSplit, "`rtt`: mean deviation of the round-trip time, us.";
+            rttvar_us: Option<I32>, Plain, "`rtt`: mean deviation of the round-trip time, us.";
             tcp_state: Option<U8>, Dictionary, "TCP state at that moment, numbered as in `events.old_state`.";
         ]
     }
@@ -173,16 +173,16 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME when it was over, or noticed, ns.";
-            duration_ns: I64, ByteSplit,
+            duration_ns: I64, Plain,
                 "How long it took up to then, ns; 0 for `stopped`; `throttled`: time throttled in the sampling interval (about a second) that ends at `boot_ns`, as the kernel counts it, which is once for each CPU.";
-            cpu: U16, ByteSplit, "CPU that noticed; 0 for `throttled`.";
+            cpu: U16, Plain, "CPU that noticed; 0 for `throttled`.";
             seq: I64, Delta, "Number of the record on its CPU, as `events.seq`; -1 for `throttled`.";
             kind: Name, Dictionary,
                 "`run_queue` (could run, and waited for a CPU), `off_cpu` (blocked uninterruptibly: disk, page faults, some locks; until it was woken), `stopped` (a signal stopped the process), `continued` (it was woken again, or killed), `throttled` (its cgroup had used up its share of CPU time).";
-            pid: I32, ByteSplit, "Process (thread group) that could not run.";
-            tid: I32, ByteSplit, "Its thread; the leader for `stopped`, `continued` and `throttled`.";
+            pid: I32, Plain, "Process (thread group) that could not run.";
+            tid: I32, Plain, "Its thread; the leader for `stopped`, `continued` and `throttled`.";
             process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
-            other_pid: Option<I32>, ByteSplit,
+            other_pid: Option<I32>, Plain,
                 "`run_queue`: process that had most of the CPU in the last milliseconds before (a majority of time, so that a short turn of another process in between is not blamed); null where the CPU was idle (a virtual machine's own CPU was taken away) and for other kinds.";
             other_process_id: Option<I64>, Delta, "`processes.process_id` of `other_pid`.";
         ]
@@ -199,9 +199,9 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME of the exec, ns.";
-            cpu: U16, ByteSplit, "CPU that it happened on.";
+            cpu: U16, Plain, "CPU that it happened on.";
             seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
-            pid: I32, ByteSplit, "Process (thread group).";
+            pid: I32, Plain, "Process (thread group).";
             process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
             parent_process_id: Option<I64>, Delta, "`processes.process_id` of its parent when it was born.";
             exe: Option<Text>, Dictionary,
@@ -225,8 +225,8 @@ table! {
             boot_ns: I64, Delta, "End of the interval, CLOCK_BOOTTIME ns.";
             interval_ns: I64, Delta, "Its length, ns.";
             process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
-            pid: I32, ByteSplit, "Process (thread group), kernel threads too.";
-            cpu_ns: I64, ByteSplit, "CPU time of all its threads on all CPUs, ns.";
+            pid: I32, Plain, "Process (thread group), kernel threads too.";
+            cpu_ns: I64, Plain, "CPU time of all its threads on all CPUs, ns.";
         ]
     }
 }
@@ -241,11 +241,11 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME when it was over, ns.";
-            duration_ns: I64, ByteSplit, "How long it took, ns.";
+            duration_ns: I64, Plain, "How long it took, ns.";
             kind: Name, Dictionary,
                 "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread).";
-            rows: I64, ByteSplit, "Records read, rows written, rows of the part.";
-            bytes: I64, ByteSplit, "Bytes read from the rings, of rows in memory, of the part's files.";
+            rows: I64, Plain, "Records read, rows written, rows of the part.";
+            bytes: I64, Plain, "Bytes read from the rings, of rows in memory, of the part's files.";
         ]
     }
 }

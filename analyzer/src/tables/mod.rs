@@ -37,12 +37,12 @@ table! {
                 "The request's method or command, where everybody knows it; else what its protocol calls a request (`HTTP`).";
             service: Option<Name>, Dictionary,
                 "The program of this side; null where the process is not known.";
-            start_time: Time, Delta,
+            start_time: Time, Plain,
                 "Client: enter of the send with the request's first byte. Server: exit of the receive with it.";
-            end_time: Time, Delta,
+            end_time: Time, Plain,
                 "Client: exit of the receive with the answer's last byte. Server: exit of the send with it, cut to the client's end. Else when `outcome` came about.";
-            duration_ns: I64, ByteSplit, "end_time - start_time, ns.";
-            own_ns: I64, ByteSplit,
+            duration_ns: I64, Plain, "end_time - start_time, ns.";
+            own_ns: I64, Plain,
                 "Duration less the union of the children's intervals, ns: at a client span network and queueing.";
             protocol: Name, Dictionary, "What is spoken: `http` ...";
             method: Option<Name>, Dictionary, "Request method, of HTTP alone; see `operation`.";
@@ -55,11 +55,11 @@ table! {
                 "`client_closed`: status of the answer that was written after the client had left.";
             late_ns: Option<I64>, Plain,
                 "`client_closed`: from end_time to the last byte of that answer, ns.";
-            request_bytes: I64, ByteSplit, "The request on the wire, head and framing included.";
-            response_bytes: Option<I64>, ByteSplit,
+            request_bytes: I64, Plain, "The request on the wire, head and framing included.";
+            response_bytes: Option<I64>, Plain,
                 "The answer on the wire, as far as it was moved; null without one.";
-            request_body_bytes: Option<I64>, ByteSplit, "Body of the request; null where not known.";
-            response_body_bytes: Option<I64>, ByteSplit, "Body of the answer; null where not known.";
+            request_body_bytes: Option<I64>, Plain, "Body of the request; null where not known.";
+            response_body_bytes: Option<I64>, Plain, "Body of the answer; null where not known.";
             src_addr: Option<Name>, Dictionary,
                 "Address of the requesting side; null where the socket's row was lost.";
             src_port: Option<I32>, Dictionary, "Port of the requesting side.";
@@ -82,14 +82,14 @@ table! {
             http_version: Option<Name>, Dictionary, "`1.1` or `1.0`.";
             request_id: Option<Text>, Plain, "`X-Request-Id` of the request.";
             traceparent: Option<Text>, Plain, "Trace context of the request (W3C or B3), in W3C form.";
-            first_byte_ns: Option<I64>, ByteSplit,
+            first_byte_ns: Option<I64>, Plain,
                 "From start_time to the answer's first byte, ns; null without one.";
             request_number: I32, Dictionary, "How many requests came before it on the connection.";
             socket_id: I64, Dictionary, "`sockets.socket_id` of this side.";
             netns: Option<I64>, Dictionary, "Network namespace of this side.";
             path_cut: Option<Bool>, Plain,
                 "The target was longer than what was kept of it; null without a path.";
-            connect_ns: Option<I64>, ByteSplit,
+            connect_ns: Option<I64>, Plain,
                 "Part of own_ns in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted; 0 where that had failed before it began, and it with that; null where none is known.";
             connect_to: Option<Name>, Dictionary,
                 "Address and port of the listener: of the connect that failed, else of the one that it waited for longest; null as `connect_ns`.";
@@ -127,10 +127,10 @@ table! {
             root_path: Option<Text>, Dictionary, "Path of the root.";
             root_status: Option<I32>, Dictionary, "Status of the root.";
             root_outcome: Name, Dictionary, "Outcome of the root.";
-            root_duration_ns: I64, ByteSplit, "Duration of the root, ns.";
-            start_time: Time, Delta, "Begin of the first span.";
-            end_time: Time, Delta, "End of the last span.";
-            duration_ns: I64, ByteSplit, "end_time - start_time, ns.";
+            root_duration_ns: I64, Plain, "Duration of the root, ns.";
+            start_time: Time, Plain, "Begin of the first span.";
+            end_time: Time, Plain, "End of the last span.";
+            duration_ns: I64, Plain, "end_time - start_time, ns.";
             spans: I64, Dictionary, "Number of spans.";
             errors: I64, Dictionary, "Spans whose outcome is not `ok`.";
             services: Text, Dictionary, "Services, sorted, separated by commas.";
@@ -164,15 +164,15 @@ table! {
             client_service: Option<Name>, Dictionary, "Program of the requesting side.";
             server_service: Option<Name>, Dictionary, "Program of the answering side.";
             discovered: Bool, Plain, "Older than the recording.";
-            opened_time: Option<Time>, Delta,
+            opened_time: Option<Time>, Plain,
                 "When the first recorded end was opened; null where discovered.";
-            closed_time: Option<Time>, Delta,
+            closed_time: Option<Time>, Plain,
                 "When the last recorded end was gone; null where open at the end.";
-            first_time: Time, Delta, "First event.";
-            last_time: Time, Delta, "Last event.";
-            bytes_to_server: I64, ByteSplit,
+            first_time: Time, Plain, "First event.";
+            last_time: Time, Plain, "Last event.";
+            bytes_to_server: I64, Plain,
                 "Bytes from the requesting to the answering side, as moved by its recorded end (the larger count of two).";
-            bytes_to_client: I64, ByteSplit, "Bytes back.";
+            bytes_to_client: I64, Plain, "Bytes back.";
             requests: I64, Dictionary, "Requests (the larger count of two ends).";
             closed_by: Option<Name>, Dictionary,
                 "`client` or `server`: who sent the first FIN or RST; null where not known, and where nobody did: a connection that never was may have ended without.";
@@ -180,13 +180,13 @@ table! {
             missing_bytes: I64, Dictionary, "Bytes whose calls are not in the capture, both ways and ends.";
             hop: Name, Dictionary,
                 "Both processes and the answering port, as `inner-envoy -> nginx:8080`; an address where a process is not known.";
-            connect_ns: Option<I64>, ByteSplit,
+            connect_ns: Option<I64>, Plain,
                 "How long it took to be established or to fail, ns: from the first SYN (from the call, where no SYN was seen) as the end that connected saw it. Null where its begin was not recorded, or nothing was decided by the end.";
             connect_outcome: Option<Name>, Dictionary,
                 "`ok`, `refused`, `timed_out`, `reset`, `unreachable`, `abandoned` (the caller closed before it was known), `failed` (no SYN left: no local port free, for example); null as `connect_ns`.";
             syn_retransmits: Option<I32>, Dictionary,
                 "SYNs that the end that connected sent again; null where that was not recorded from the begin, or without `--evidence tcp`.";
-            accept_wait_ns: Option<I64>, ByteSplit,
+            accept_wait_ns: Option<I64>, Plain,
                 "How long it lay in the listen queue: from established to the return of accept at the end that accepted, ns; null where not recorded.";
         ]
     }
@@ -207,15 +207,15 @@ table! {
             side: Name, Dictionary, "`client` or `server`.";
             direction: Name, Dictionary, "`request` or `response`.";
             request_number: I32, Dictionary, "How many requests came before its request on the connection.";
-            position: I64, ByteSplit,
+            position: I64, Plain,
                 "Bytes before it in its direction, since the connection was opened or first seen.";
-            bytes: I64, ByteSplit, "Bytes on the wire, as far as they were moved.";
+            bytes: I64, Plain, "Bytes on the wire, as far as they were moved.";
             head_bytes: Option<I64>, Dictionary, "Bytes of its head; null where it was not seen whole.";
-            body_bytes: Option<I64>, ByteSplit, "Bytes of its body; null where not known.";
-            first_enter_time: Time, Delta, "Enter of the call that moved its first byte.";
-            first_exit_time: Time, Delta, "Exit of that call.";
-            last_enter_time: Time, Delta, "Enter of the call that moved its last byte.";
-            last_exit_time: Time, Delta, "Exit of that call.";
+            body_bytes: Option<I64>, Plain, "Bytes of its body; null where not known.";
+            first_enter_time: Time, Plain, "Enter of the call that moved its first byte.";
+            first_exit_time: Time, Plain, "Exit of that call.";
+            last_enter_time: Time, Plain, "Enter of the call that moved its last byte.";
+            last_exit_time: Time, Plain, "Exit of that call.";
             complete: Bool, Plain, "Its end was seen.";
             method: Option<Name>, Dictionary, "Method of the request.";
             status: Option<I32>, Dictionary, "Status of the answer.";

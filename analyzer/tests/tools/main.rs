@@ -8,4 +8,5 @@ mod lab;
 mod report_support;
 
 mod lab_agrees;
+mod readers;
 mod report_in_browser;

@@ -1,0 +1,76 @@
+//! Other readers find in our files what we find: old ones too, which know fewer encodings and take some for others.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use retrospan_analyzer::synthetic::{Plan, write};
+use retrospan_formats::table::{Table, Type};
+use retrospan_testkit::skip;
+
+use crate::cli_support::stdout;
+use crate::lab::process::run_ok;
+use crate::lab::{cache, workspace};
+
+/// The environment of `.ci/setup` and the reader in it: of `readers` the oldest ones that must do, of `venv` a new DuckDB.
+const READERS: [(&str, &str); 4] =
+    [("readers", "duckdb"), ("readers", "pyarrow"), ("readers", "polars"), ("venv", "duckdb")];
+
+#[test]
+fn readers_old_and_new_find_the_same_values() {
+    let lacking = READERS.iter().find(|(environment, _)| !python(environment).is_file());
+    if let Some((environment, _)) = lacking {
+        return skip::lacks(
+            "readers_old_and_new_find_the_same_values",
+            &format!("no {environment}: run .ci/setup"),
+        );
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let capture = folder.path().join("made.cap");
+    write(&capture, &Plan { length_s: 60.0, ..Plan::default() }).expect("a made capture");
+    let expected = ours(&capture);
+    assert!(expected.lines().count() > 90, "{expected}");
+    for (environment, reader) in READERS {
+        let script = workspace().join("analyzer/tests/lab/readers.py");
+        let found = run_ok(Command::new(python(environment)).arg(script).arg(reader).arg(&capture));
+        for (found, expected) in found.lines().zip(expected.lines()) {
+            assert_eq!(found, expected, "{reader} of {environment}");
+        }
+        assert_eq!(found.lines().count(), expected.lines().count(), "{reader} of {environment}");
+    }
+}
+
+fn python(environment: &str) -> std::path::PathBuf {
+    cache().join(environment).join("bin/python")
+}
+
+/// What we find, as `readers.py` prints it.
+fn ours(capture: &Path) -> String {
+    let raw = retrospan_formats::tables::ALL;
+    let mut tables: Vec<&Table> = raw.into_iter().chain(retrospan_analyzer::tables::ALL).collect();
+    tables.sort_by_key(|table| table.name);
+    tables.into_iter().map(|table| values(capture, table)).collect()
+}
+
+fn values(capture: &Path, table: &Table) -> String {
+    let is_number = |ty| matches!(ty, Type::U8 | Type::U16 | Type::U32 | Type::I32 | Type::I64 | Type::Time);
+    let mut columns: Vec<_> = table.columns.iter().filter(|column| is_number(column.ty)).collect();
+    columns.sort_unstable_by_key(|column| column.name);
+    let cells = columns.iter().map(|column| {
+        let us = if column.ty == Type::Time { " / 1000" } else { "" };
+        let value = format!("CAST({} AS BIGINT){us}", column.name);
+        format!("count({value}), min({value}), max({value})")
+    });
+    let query = format!("SELECT {} FROM {}", cells.collect::<Vec<_>>().join(", "), table.name);
+    let found = stdout(capture, &["sql", ".", &query, "--format", "csv"]);
+    let line = found.lines().nth(1).expect("a row").to_owned();
+    let cells: Vec<&str> = line.split(',').collect();
+    columns.iter().zip(cells.chunks(3)).filter(|(_, cells)| cells[0] != "0").fold(
+        String::new(),
+        |mut lines, (column, cells)| {
+            writeln!(lines, "{} {} {}", table.name, column.name, cells.join(" "))
+                .expect("a String takes everything");
+            lines
+        },
+    )
+}
