@@ -12,7 +12,7 @@ mod otlp_support;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,20 +1,27 @@
 //! OTLP over gRPC.
 
+use bytes::Bytes;
+use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use tonic::codec::CompressionEncoding;
+use prost::Message;
+use prost::bytes::BufMut;
+use tonic::client;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
 
 use super::answer;
-use super::convert::Batch;
+use super::batches::Batch;
 use super::endpoint::Endpoint;
 use super::refusal::{Refusal, TIMEOUT, chain};
 
+/// The method of trace_service.proto.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
 /// A connected client.
 pub struct Grpc {
-    client: TraceServiceClient<Channel>,
+    client: client::Grpc<Channel>,
     headers: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
 }
 
@@ -29,7 +36,7 @@ impl Grpc {
                 channel.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| chain(&e))?;
         }
         let channel = channel.connect().await.map_err(|e| format!("cannot connect: {}", chain(&e)))?;
-        let client = TraceServiceClient::new(channel)
+        let client = client::Grpc::new(channel)
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(answer::MAX_BYTES);
         Ok(Grpc { client, headers })
@@ -37,12 +44,54 @@ impl Grpc {
 
     /// Sends one request.
     pub async fn send(&self, batch: &Batch) -> Result<ExportTraceServiceResponse, Refusal> {
-        let mut request = Request::new(batch.request.clone());
+        let mut request = Request::new(batch.message.clone());
         for (name, value) in &self.headers {
             request.metadata_mut().insert(name.clone(), value.clone());
         }
-        let answer = self.client.clone().export(request).await;
+        let mut client = self.client.clone();
+        let unready = |e: tonic::transport::Error| refusal(&Status::unknown(chain(&e)));
+        client.ready().await.map_err(unready)?;
+        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), Encoded).await;
         answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status))
+    }
+}
+
+/// Requests that are encoded already, and answers.
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Encoded;
+    type Decoder = Encoded;
+
+    fn encoder(&mut self) -> Encoded {
+        Encoded
+    }
+
+    fn decoder(&mut self) -> Encoded {
+        Encoded
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, request: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(request.len());
+        buffer.put(request);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = ExportTraceServiceResponse;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<ExportTraceServiceResponse>, Status> {
+        let answer = ExportTraceServiceResponse::decode(buffer);
+        answer.map(Some).map_err(|e| Status::internal(chain(&e)))
     }
 }
 

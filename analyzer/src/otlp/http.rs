@@ -11,7 +11,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
 use rustls_native_certs::load_native_certs;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -20,7 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::answer::{self, End};
-use super::convert::Batch;
+use super::batches::Batch;
 use super::endpoint::Endpoint;
 use super::refusal::{Refusal, chain};
 
@@ -53,7 +52,7 @@ impl Http {
             None => self.open().await.map_err(again)?,
         };
         let mut request = Request::post(&self.endpoint.path)
-            .body(Full::new(Bytes::from(batch.request.encode_to_vec())))
+            .body(Full::new(batch.message.clone()))
             .map_err(|e| Refusal { reason: chain(&e), retryable: false, pause: None })?;
         *request.headers_mut() = self.headers.clone();
         let answer = connection.send_request(request).await.map_err(|e| no_answer(&e))?;

@@ -1,11 +1,12 @@
 //! Span rows in, OTLP requests out, delivered.
 //!
 //! [`convert`] and [`resource`] turn rows into protobuf, [`attributes`] holds the semantic conventions,
-//! [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`], whose answers
+//! [`batches`] makes requests; [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`], whose answers
 //! [`answer`] reads).
 
 pub mod answer;
 pub mod attributes;
+pub mod batches;
 pub mod convert;
 pub mod endpoint;
 pub mod grpc;

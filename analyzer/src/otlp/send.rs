@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, TryStreamExt};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 
-use super::convert::Batch;
+use super::batches::Batch;
 use super::endpoint::{Endpoint, Protocol};
 use super::grpc::Grpc;
 use super::http::Http;

@@ -1,6 +1,6 @@
 //! A receiver that decodes and takes every request, over gRPC and over HTTP/1.1.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
