@@ -103,7 +103,7 @@ impl Counter {
 fn receive() -> Outcome<()> {
     let (requests, spans) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let counts = (Arc::clone(&requests), Arc::clone(&spans));
-    let (grpc, http) = receiver::start(Arc::new(move |request| {
+    let (grpc, http) = receiver::start(Arc::new(move |_, request| {
         let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
         counts.0.fetch_add(1, Ordering::Relaxed);
         counts.1.fetch_add(scopes.map(|scope| scope.spans.len() as u64).sum(), Ordering::Relaxed);
@@ -133,7 +133,7 @@ fn measure(way: &str, capture: &Path, grpc: &str, http: &str) -> Outcome<()> {
 fn send_ours(capture: &Path, url: &str, protocol: Protocol) -> Outcome<()> {
     let arguments = ExportArgs {
         capture: capture.to_owned(),
-        otlp: url.to_owned(),
+        otlp: Some(url.to_owned()),
         protocol: Some(protocol),
         filter: None,
         header: Vec::new(),

@@ -237,13 +237,16 @@ EXAMPLES
 
 Exporting twice adds nothing: the ids are the same. Exit code 1 where the receiver rejected spans.
 With https the authorities of this system are trusted, or those in the file that SSL_CERT_FILE names.
+
+OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS, _PROTOCOL, _TIMEOUT and _CERTIFICATE hold where no option says otherwise,
+and before them those for traces (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ...).
 ")]
 pub struct ExportArgs {
     /// The capture directory.
     pub capture: PathBuf,
-    /// Where to send them.
+    /// Where to send them; without it where OTEL_EXPORTER_OTLP_ENDPOINT says.
     #[arg(long, value_name = "URL")]
-    pub otlp: String,
+    pub otlp: Option<String>,
     /// OTLP transport; without it http/protobuf for port 4318 or a URL with a path, else grpc.
     #[arg(long, value_enum)]
     pub protocol: Option<Protocol>,

@@ -12,9 +12,9 @@ use crate::cli::ExportArgs;
 use crate::error::{Error, Result};
 use crate::otlp::batches::{Batch, Batcher};
 use crate::otlp::convert::Parents;
-use crate::otlp::endpoint::Endpoint;
 use crate::otlp::resource::Resources;
 use crate::otlp::send::{Delivered, Receiver};
+use crate::otlp::settings::{Given, Settings};
 use crate::print;
 use crate::session;
 use crate::tables::spans::SpanBatch;
@@ -24,20 +24,20 @@ const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM pr
 
 /// Sends what was asked for; exit code 1 where the receiver refused some of it.
 pub fn run(args: ExportArgs) -> Result<ExitCode> {
-    let endpoint = Endpoint::parse(&args.otlp, args.protocol).map_err(Error::Usage)?;
-    let headers = args.header.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>>>()?;
+    let given = Given { url: args.otlp.as_deref(), protocol: args.protocol, headers: &args.header };
+    let settings = Settings::new(&given, &|name| std::env::var(name).ok()).map_err(Error::Usage)?;
     let spans = spans_where(args.filter.as_deref())?;
     let capture = Capture::open(&args.capture)?;
-    let url = endpoint.url();
+    let url = settings.endpoint.url();
     let (delivered, orphans) = block_on(async {
         let context = session::open(&capture)?;
         let spans = session::plan(&context, &spans).await?;
         let processes = session::plan(&context, PROCESSES).await?.collect().await?;
         let resources = Resources::new(&capture.manifest, &processes)?;
-        let receiver = Receiver::connect(endpoint, &headers).await?;
+        let receiver = Receiver::connect(&settings).await?;
         // Without a condition every recorded parent is sent too.
         let parents = args.filter.is_some().then(Parents::default);
-        deliver(&receiver, spans, &resources, parents, usize::from(args.in_flight), &url).await
+        deliver(&receiver, spans, &resources, parents, usize::from(args.in_flight)).await
     })?;
     print::note(&format!("exported {} spans to {url}", delivered.accepted));
     if orphans > 0 {
@@ -65,7 +65,6 @@ async fn deliver(
     resources: &Resources,
     mut parents: Option<Parents>,
     in_flight: usize,
-    url: &str,
 ) -> Result<(Delivered, u64)> {
     let (sender, requests) = mpsc::channel(in_flight.max(1));
     let read = async {
@@ -73,7 +72,7 @@ async fn deliver(
         drop(sender);
         outcome
     };
-    let (read, sent) = tokio::join!(read, receiver.send_all(received(requests), in_flight, url));
+    let (read, sent) = tokio::join!(read, receiver.send_all(received(requests), in_flight));
     let delivered = sent?;
     read?;
     Ok((delivered, parents.map_or(0, Parents::missing)))
@@ -113,10 +112,4 @@ fn received(requests: mpsc::Receiver<Batch>) -> impl Stream<Item = Result<Batch>
         let batch = requests.recv().await?;
         Some((Ok(batch), requests))
     })
-}
-
-fn parse_header(text: &str) -> Result<(String, String)> {
-    let (name, value) =
-        text.split_once('=').ok_or_else(|| Error::Usage("a header is written name=value".to_owned()))?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

@@ -27,9 +27,28 @@ pub struct Endpoint {
     pub protocol: Protocol,
 }
 
+/// How a URL is to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// It has the whole path, or none, and then the usual one is meant.
+    UsualPath,
+    /// It has the whole path; none is `/`.
+    WholePath,
+    /// The usual path is appended to what it has.
+    Base,
+}
+
+/// The path of trace requests over HTTP (OTLP specification, "OTLP/HTTP Request").
+const PATH: &str = "/v1/traces";
+
 impl Endpoint {
-    /// Reads a URL. Without a wish HTTP is meant where the port is 4318 or a path is given, else gRPC.
-    pub fn parse(url: &str, protocol: Option<Protocol>) -> Result<Endpoint, String> {
+    /// Reads a URL. Without a protocol HTTP is meant where the port is 4318 or a path is given, else the default.
+    pub fn parse(
+        url: &str,
+        meaning: Meaning,
+        protocol: Option<Protocol>,
+        default: Protocol,
+    ) -> Result<Endpoint, String> {
         let uri: Uri = url.parse().map_err(|e| format!("{url}: not a URL: {e}"))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -43,30 +62,30 @@ impl Endpoint {
         }
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let path = uri.path_and_query().map(|p| p.as_str()).filter(|path| *path != "/" && !path.is_empty());
-        let implied = if port == 4318 || path.is_some() { Protocol::HttpProtobuf } else { Protocol::Grpc };
+        let implied = if port == 4318 || path.is_some() { Protocol::HttpProtobuf } else { default };
         Ok(Endpoint {
             tls,
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
-            path: path.unwrap_or("/v1/traces").to_owned(),
+            path: match (path, meaning) {
+                (None, Meaning::WholePath) => "/".to_owned(),
+                (None, Meaning::UsualPath | Meaning::Base) => PATH.to_owned(),
+                (Some(path), Meaning::Base) => format!("{}{PATH}", path.trim_end_matches('/')),
+                (Some(path), Meaning::UsualPath | Meaning::WholePath) => path.to_owned(),
+            },
             protocol: protocol.unwrap_or(implied),
         })
-    }
-
-    /// Host and port as they are written.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
     }
 
     /// The URL that is used.
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         let path = if self.protocol == Protocol::Grpc { "" } else { &self.path };
-        format!("{scheme}://{}{path}", self.authority())
+        if self.host.contains(':') {
+            format!("{scheme}://[{}]:{}{path}", self.host, self.port)
+        } else {
+            format!("{scheme}://{}:{}{path}", self.host, self.port)
+        }
     }
 }
 
@@ -74,10 +93,14 @@ impl Endpoint {
 mod tests {
     use super::*;
 
+    fn parse(url: &str, meaning: Meaning, protocol: Option<Protocol>) -> Result<Endpoint, String> {
+        Endpoint::parse(url, meaning, protocol, Protocol::Grpc)
+    }
+
     #[test]
     fn the_protocol_follows_from_the_url() {
         let url = |text: &str| {
-            let endpoint = Endpoint::parse(text, None).unwrap();
+            let endpoint = parse(text, Meaning::UsualPath, None).unwrap();
             (endpoint.protocol, endpoint.url())
         };
         assert_eq!(url("http://a:4317"), (Protocol::Grpc, "http://a:4317".to_owned()));
@@ -88,10 +111,20 @@ mod tests {
             url("http://[::1]:4318"),
             (Protocol::HttpProtobuf, "http://[::1]:4318/v1/traces".to_owned())
         );
-        let wish = Endpoint::parse("http://a:9", Some(Protocol::HttpProtobuf)).unwrap();
+        let wish = parse("http://a:9", Meaning::UsualPath, Some(Protocol::HttpProtobuf)).unwrap();
         assert_eq!(wish.url(), "http://a:9/v1/traces");
         for bad in ["a:4317", "ftp://a", "", "http://", "http://a:99999"] {
-            assert!(Endpoint::parse(bad, None).is_err(), "{bad}");
+            assert!(parse(bad, Meaning::UsualPath, None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn paths_are_whole_or_a_base() {
+        let path = |url: &str, meaning| parse(url, meaning, None).unwrap().path;
+        assert_eq!(path("http://a:4318", Meaning::WholePath), "/");
+        assert_eq!(path("http://a:4318/x", Meaning::WholePath), "/x");
+        assert_eq!(path("http://a:4318", Meaning::Base), "/v1/traces");
+        assert_eq!(path("http://a:4318/x", Meaning::Base), "/x/v1/traces");
+        assert_eq!(path("http://a:4318/x/", Meaning::Base), "/x/v1/traces");
     }
 }

@@ -8,13 +8,14 @@ use prost::bytes::BufMut;
 use tonic::client;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 use super::answer;
 use super::batches::Batch;
-use super::endpoint::Endpoint;
-use super::refusal::{Refusal, TIMEOUT, chain};
+use super::refusal::{Refusal, chain};
+use super::settings::Settings;
 
 /// The method of trace_service.proto.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -27,13 +28,15 @@ pub struct Grpc {
 
 impl Grpc {
     /// Connects.
-    pub async fn connect(endpoint: &Endpoint, headers: &[(String, String)]) -> Result<Grpc, String> {
-        let headers = headers.iter().map(header).collect::<Result<_, _>>()?;
-        let mut channel =
-            Channel::from_shared(endpoint.url()).map_err(|e| chain(&e))?.connect_timeout(TIMEOUT);
-        if endpoint.tls {
-            channel =
-                channel.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| chain(&e))?;
+    pub async fn connect(settings: &Settings) -> Result<Grpc, String> {
+        let headers = settings.headers.iter().map(header).collect::<Result<_, _>>()?;
+        let mut channel = Channel::from_shared(settings.endpoint.url()).map_err(|e| chain(&e))?;
+        if settings.endpoint.tls {
+            let tls = match &settings.authorities {
+                Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+                None => ClientTlsConfig::new().with_native_roots(),
+            };
+            channel = channel.tls_config(tls).map_err(|e| chain(&e))?;
         }
         let channel = channel.connect().await.map_err(|e| format!("cannot connect: {}", chain(&e)))?;
         let client = client::Grpc::new(channel)
@@ -115,7 +118,8 @@ fn refusal(status: &Status) -> Refusal {
     } else {
         ""
     };
-    Refusal { reason: format!("{:?}: {}{hint}", status.code(), status.message()), retryable, pause: None }
+    let pause = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    Refusal { reason: format!("{:?}: {}{hint}", status.code(), status.message()), retryable, pause }
 }
 
 fn header((name, value): &(String, String)) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), String> {
@@ -126,6 +130,10 @@ fn header((name, value): &(String, String)) -> Result<(MetadataKey<Ascii>, Metad
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]
@@ -134,5 +142,16 @@ mod tests {
             Status::internal("protocol error: bad flag while receiving response with status: 404 Not Found");
         assert!(refusal(&status).reason.contains("--protocol http/protobuf"));
         assert!(!refusal(&Status::internal("out of order")).reason.contains("--protocol"));
+    }
+
+    #[test]
+    fn a_receiver_says_when_to_try_again() {
+        let wish = ErrorDetails::with_retry_info(Some(Duration::from_millis(1500)));
+        let busy = Status::with_error_details(Code::Unavailable, "busy", wish);
+        assert_eq!(
+            (refusal(&busy).retryable, refusal(&busy).pause),
+            (true, Some(Duration::from_millis(1500)))
+        );
+        assert_eq!(refusal(&Status::unavailable("busy")).pause, None);
     }
 }

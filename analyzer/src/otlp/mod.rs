@@ -1,8 +1,10 @@
 //! Span rows in, OTLP requests out, delivered.
 //!
-//! [`convert`] and [`resource`] turn rows into protobuf, [`attributes`] holds the semantic conventions,
-//! [`batches`] makes requests; [`endpoint`] reads the address, [`send`] delivers over gRPC ([`grpc`]) or HTTP/1.1 ([`http`], whose answers
-//! [`answer`] reads).
+//! [`convert`] and [`resource`] turn rows into protobuf, [`attributes`] holds the semantic conventions, [`batches`] makes
+//! requests. [`settings`] says where they go ([`endpoint`]), [`send`] delivers them over gRPC ([`grpc`]) or HTTP/1.1
+//! ([`http`], whose answers [`answer`] reads).
+//!
+//! The transport is ours and not `opentelemetry-otlp`: docs/decisions/001-otlp-transport.md has the figures.
 
 pub mod answer;
 pub mod attributes;
@@ -14,3 +16,4 @@ pub mod http;
 pub mod refusal;
 pub mod resource;
 pub mod send;
+pub mod settings;

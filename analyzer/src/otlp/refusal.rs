@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// How long a receiver may take for one request.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Why a request was not taken.
 #[derive(Debug)]
 pub struct Refusal {

@@ -6,10 +6,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 
 use super::batches::Batch;
-use super::endpoint::{Endpoint, Protocol};
+use super::endpoint::Protocol;
 use super::grpc::Grpc;
 use super::http::Http;
-use super::refusal::{Refusal, TIMEOUT};
+use super::refusal::Refusal;
+use super::settings::Settings;
 use crate::error::{Error, Result};
 
 /// How often a request is tried.
@@ -31,37 +32,49 @@ pub struct Delivered {
 }
 
 /// A connected receiver.
-pub enum Receiver {
-    /// Over gRPC.
+pub struct Receiver {
+    transport: Transport,
+    url: String,
+    timeout: Duration,
+}
+
+enum Transport {
     Grpc(Grpc),
-    /// Over HTTP/1.1.
     Http(Http),
 }
 
 impl Receiver {
     /// Connects, so that an address where nobody listens is found before anything is read.
-    pub async fn connect(endpoint: Endpoint, headers: &[(String, String)]) -> Result<Receiver> {
-        let url = endpoint.url();
-        let connected = match endpoint.protocol {
-            Protocol::Grpc => Grpc::connect(&endpoint, headers).await.map(Receiver::Grpc),
-            Protocol::HttpProtobuf => Http::connect(endpoint, headers).await.map(Receiver::Http),
+    pub async fn connect(settings: &Settings) -> Result<Receiver> {
+        let url = settings.endpoint.url();
+        let timeout = settings.timeout;
+        let connecting = async {
+            match settings.endpoint.protocol {
+                Protocol::Grpc => Grpc::connect(settings).await.map(Transport::Grpc),
+                Protocol::HttpProtobuf => Http::connect(settings).await.map(Transport::Http),
+            }
         };
-        connected.map_err(|reason| Error::Export { endpoint: url, reason })
+        let late = |_| Err(format!("cannot connect: no answer within {timeout:?}"));
+        match tokio::time::timeout(timeout, connecting).await.unwrap_or_else(late) {
+            Ok(transport) => Ok(Receiver { transport, url, timeout }),
+            Err(reason) => Err(Error::Export { endpoint: url, reason }),
+        }
     }
 
     async fn try_once(&self, batch: &Batch) -> std::result::Result<ExportTraceServiceResponse, Refusal> {
         let attempt = async {
-            match self {
-                Receiver::Grpc(grpc) => grpc.send(batch).await,
-                Receiver::Http(http) => http.send(batch).await,
+            match &self.transport {
+                Transport::Grpc(grpc) => grpc.send(batch).await,
+                Transport::Http(http) => http.send(batch).await,
             }
         };
+        let timeout = self.timeout;
         let late =
-            |_| Refusal { reason: format!("no answer within {TIMEOUT:?}"), retryable: true, pause: None };
-        tokio::time::timeout(TIMEOUT, attempt).await.map_err(late)?
+            |_| Refusal { reason: format!("no answer within {timeout:?}"), retryable: true, pause: None };
+        tokio::time::timeout(timeout, attempt).await.map_err(late)?
     }
 
-    async fn deliver(&self, batch: Batch, url: &str) -> Result<Delivered> {
+    async fn deliver(&self, batch: Batch) -> Result<Delivered> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             match self.try_once(&batch).await {
@@ -72,7 +85,7 @@ impl Receiver {
                     pause *= 2;
                 }
                 Err(refusal) => {
-                    return Err(Error::Export { endpoint: url.to_owned(), reason: refusal.reason });
+                    return Err(Error::Export { endpoint: self.url.clone(), reason: refusal.reason });
                 }
             }
         }
@@ -84,10 +97,9 @@ impl Receiver {
         &self,
         batches: impl Stream<Item = Result<Batch>>,
         in_flight: usize,
-        url: &str,
     ) -> Result<Delivered> {
         let answers =
-            batches.map(|batch| async { self.deliver(batch?, url).await }).buffer_unordered(in_flight.max(1));
+            batches.map(|batch| async { self.deliver(batch?).await }).buffer_unordered(in_flight.max(1));
         let mut total = Delivered::default();
         let mut answers = std::pin::pin!(answers);
         while let Some(answer) = answers.try_next().await? {

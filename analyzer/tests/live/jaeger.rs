@@ -1,7 +1,6 @@
 //! Real Jaeger gets every span once, with the right tree, to the nanosecond.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde_json::Value;
 
@@ -185,11 +184,11 @@ fn with_tls_only_a_known_authority_is_trusted() {
     let certificate = Certificate::make(dir.path());
     let jaeger = Jaeger::start_with_tls(dir.path(), &certificate);
     let sample = workspace().join("testdata/sample.cap");
-    let export = |port: u16, more: &[&str], authority: Option<&Path>| {
+    let export = |port: u16, more: &[&str], authority: Option<&str>| {
         let mut command = retrospan();
         command.arg("export").arg(&sample).args(["--otlp", &format!("https://localhost:{port}")]).args(more);
-        if let Some(authority) = authority {
-            command.env("SSL_CERT_FILE", authority);
+        if let Some(variable) = authority {
+            command.env(variable, &certificate.authority);
         }
         let output = run(&mut command);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -203,8 +202,10 @@ fn with_tls_only_a_known_authority_is_trusted() {
         assert_eq!(jaeger.services(), Vec::<String>::new(), "nothing arrived");
     }
     for (port, more) in ways {
-        let (code, said) = export(port, more, Some(&certificate.authority));
-        assert_eq!((code, said.trim().starts_with("exported 66 spans")), (Some(0), true), "{said}");
+        for variable in ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE"] {
+            let (code, said) = export(port, more, Some(variable));
+            assert_eq!((code, said.trim().starts_with("exported 66 spans")), (Some(0), true), "{said}");
+        }
     }
     wait_for("the services of the sample", || !jaeger.services().is_empty());
 }
