@@ -16,6 +16,10 @@ use std::io;
 use std::sync::OnceLock;
 
 use retrospan_formats::manifest::{Cost, Host};
+use rustix::process::Signal;
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::system::uname;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The host's CLOCK_BOOTTIME, which the kernel programs read, in ns.
 pub fn boot_ns() -> u64 {
@@ -23,7 +27,7 @@ pub fn boot_ns() -> u64 {
 }
 
 fn host_boot_ns() -> i64 {
-    clock_ns(libc::CLOCK_BOOTTIME) - boot_offset_ns()
+    clock_ns(ClockId::Boottime) - boot_offset_ns()
 }
 
 /// How far this process's CLOCK_BOOTTIME, and the start times in its /proc, are ahead of the host's: a time namespace may
@@ -66,7 +70,7 @@ fn parse_boot_offset(text: &str) -> Option<i64> {
 pub fn clock_sample() -> (i64, i64) {
     let read = || {
         let before = host_boot_ns();
-        let wall = clock_ns(libc::CLOCK_REALTIME);
+        let wall = clock_ns(ClockId::Realtime);
         let after = host_boot_ns();
         (after - before, before + (after - before) / 2, wall)
     };
@@ -74,48 +78,32 @@ pub fn clock_sample() -> (i64, i64) {
     (best.1, best.2)
 }
 
-fn clock_ns(clock: libc::clockid_t) -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec to write to; both clocks exist on every supported kernel.
-    unsafe { libc::clock_gettime(clock, &mut time) };
+fn clock_ns(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
 /// 128 random bits as 32 lower-case hex digits.
 pub fn random_id() -> io::Result<String> {
     let mut bytes = [0u8; 16];
-    // SAFETY: the pointer and the length describe `bytes`; requests up to 256 bytes are never cut.
-    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if got != bytes.len() as isize {
-        return Err(io::Error::last_os_error());
-    }
+    // Requests up to 256 bytes are never cut.
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Where the recording is made.
 pub fn describe(wall_ns: i64, cpus: u32) -> Host {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let (name, kernel, machine) = uname();
+    let names = uname();
+    let text = |name: &CStr| name.to_string_lossy().into_owned();
     Host {
-        name,
+        name: text(names.nodename()),
         boot_id: boot_id.trim().to_owned(),
-        kernel,
-        machine,
+        kernel: text(names.release()),
+        machine: text(names.machine()),
         cpus,
         utc_offset_s: utc_offset_s(wall_ns),
     }
-}
-
-fn uname() -> (String, String, String) {
-    // SAFETY: utsname is plain bytes, for which all zeros is a valid value.
-    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
-    // SAFETY: `names` is a valid utsname to write to.
-    unsafe { libc::uname(&mut names) };
-    let text = |field: &[libc::c_char]| {
-        let bytes: Vec<u8> = field.iter().map(|&c| c as u8).collect();
-        CStr::from_bytes_until_nul(&bytes).map(|c| c.to_string_lossy().into_owned()).unwrap_or_default()
-    };
-    (text(&names.nodename), text(&names.release), text(&names.machine))
 }
 
 /// Seconds east of UTC in the host's zone at that moment.
@@ -129,11 +117,11 @@ fn utc_offset_s(wall_ns: i64) -> i32 {
 }
 
 /// Whether this process was started with that signal ignored.
-pub fn ignores(signal: libc::c_int) -> bool {
+pub fn ignores(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
+    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// What this process has cost since it started; the other fields of [`Cost`] are left at 0.
@@ -188,8 +176,8 @@ mod tests {
     #[test]
     fn ignored_signals_are_known() {
         // The standard library ignores it in every Rust program.
-        assert!(ignores(libc::SIGPIPE));
-        assert!(!ignores(libc::SIGKILL));
+        assert!(ignores(Signal::PIPE));
+        assert!(!ignores(Signal::KILL));
     }
 
     #[test]

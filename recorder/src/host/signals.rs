@@ -3,6 +3,7 @@
 use std::process::Child;
 use std::time::Duration;
 
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::host;
@@ -14,7 +15,7 @@ pub struct Signals {
     /// Not where nohup(1) said to ignore it.
     hang_up: Option<Signal>,
     /// The one that came, if COMMAND has to be told.
-    arrived: Option<libc::c_int>,
+    arrived: Option<process::Signal>,
 }
 
 impl Signals {
@@ -23,7 +24,11 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hang_up: if host::ignores(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) },
+            hang_up: if host::ignores(process::Signal::HUP) {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
             arrived: None,
         })
     }
@@ -40,8 +45,8 @@ impl Signals {
             biased;
             // The terminal sends Ctrl-C to COMMAND itself.
             _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => { self.arrived = Some(libc::SIGTERM); true }
-            _ = hang_up => { self.arrived = Some(libc::SIGHUP); true }
+            _ = self.terminate.recv() => { self.arrived = Some(process::Signal::TERM); true }
+            _ = hang_up => { self.arrived = Some(process::Signal::HUP); true }
             () = tokio::time::sleep(pause) => false,
         }
     }
@@ -49,8 +54,8 @@ impl Signals {
     /// Tells COMMAND, where the one that arrived was not sent to it too.
     pub fn pass_on(&mut self, command: Option<&Child>) {
         if let (Some(signal), Some(child)) = (self.arrived, command) {
-            // SAFETY: kill has no memory effects; the child has not been waited for, so its pid is its own.
-            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+            // The child has not been waited for, so its pid is its own; if it has ended, nothing is left to tell.
+            let _ = process::kill_process(process::Pid::from_child(child), signal);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why the kernel programs do not run, told so that somebody can do something about it.
 
+use rustix::process::{Resource, getrlimit};
+
 /// Why the kernel programs are not running, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -55,12 +57,10 @@ pub fn explain(what: &str, error: &(dyn std::error::Error + 'static)) -> ProbeEr
 }
 
 fn too_many_files(what: &str, error: &std::io::Error) -> String {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid rlimit to write to.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or("any number".to_owned(), |limit| limit.to_string());
     format!(
-        "no file descriptor is left for {what} ({error}): this process may have {} open; allow more (ulimit -n), a hundred and one for each CPU are enough",
-        limit.rlim_cur
+        "no file descriptor is left for {what} ({error}): this process may have {limit} open; allow more (ulimit -n), a hundred and one for each CPU are enough"
     )
 }
 
