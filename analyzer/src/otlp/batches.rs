@@ -60,7 +60,8 @@ impl<'a> Batcher<'a> {
         let batch = if full { self.take() } else { None };
         self.spans += 1;
         self.bytes += self.next.len();
-        let spans = self.by_process.entry((row.process_id, row.service.unwrap_or_default().to_owned())).or_default();
+        let spans =
+            self.by_process.entry((row.process_id, row.service.unwrap_or_default().to_owned())).or_default();
         spans.extend_from_slice(&self.next);
         batch
     }

@@ -13,7 +13,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use retrospan_analyzer::otlp::attributes;
 use retrospan_analyzer::otlp::resource::Resources;
-use retrospan_analyzer::tables::spans::SpanRow;
+use retrospan_analyzer::tables::SpanRow;
 use tonic::transport::Channel;
 
 /// Most spans in a request.
@@ -31,7 +31,7 @@ pub struct Batcher {
 impl Batcher {
     /// Adds a span; returns the spans of its process where that are enough.
     pub fn push(&mut self, row: &SpanRow<'_>) -> Option<(Process, Vec<SpanData>)> {
-        let process = (row.process_id, row.service.to_owned());
+        let process = (row.process_id, row.service.unwrap_or_default().to_owned());
         let spans = self.by_process.entry(process.clone()).or_default();
         spans.push(span_data(row));
         (spans.len() >= MAX_SPANS).then(|| (process, std::mem::take(spans)))
@@ -71,8 +71,8 @@ fn span_data(row: &SpanRow<'_>) -> SpanData {
             _ => SpanKind::Internal,
         },
         name: row.name.to_owned().into(),
-        start_time: time(row.start_ns),
-        end_time: time(row.end_ns),
+        start_time: time(row.start_time),
+        end_time: time(row.end_time),
         attributes: list.into_iter().map(key_value).collect(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),

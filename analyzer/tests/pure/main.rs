@@ -6,6 +6,8 @@ mod assembly_support;
 mod cli_support;
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../otlp_support/mod.rs"]
+mod otlp_support;
 #[path = "../report_support/mod.rs"]
 mod report_support;
 
@@ -21,7 +23,9 @@ mod cli_derived;
 mod cli_export;
 mod cli_hostile;
 mod cli_raw;
+mod export_environment;
 mod lab_notices;
+mod otlp_oracle;
 mod report;
 mod sample;
 mod synthetic;

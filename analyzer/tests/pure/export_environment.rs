@@ -1,15 +1,12 @@
 //! `export` honours the variables of the OpenTelemetry specification where no option says otherwise.
 
-mod cli_support;
-mod otlp_support;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, mpsc};
 
-use cli_support::capture;
-use otlp_support::receiver::{self, Head};
+use crate::cli_support::capture;
+use crate::otlp_support::receiver::{self, Head};
 
 fn export(capture: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_retrospan"));

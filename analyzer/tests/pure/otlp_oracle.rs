@@ -2,8 +2,6 @@
 //!
 //! The names of attributes are not compared: both take them from `otlp::attributes`.
 
-mod otlp_support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,16 +12,17 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_sdk::trace::SpanExporter;
-use otlp_support::{receiver, sdk};
 use prost::Message;
 use retrospan_analyzer::otlp::batches::Batcher;
 use retrospan_analyzer::otlp::endpoint::Protocol;
 use retrospan_analyzer::otlp::resource::Resources;
 use retrospan_analyzer::otlp::send::Receiver;
 use retrospan_analyzer::otlp::settings::{Given, Settings};
+use retrospan_analyzer::tables::SpanRow;
 use retrospan_analyzer::tables::outcome::Outcome;
-use retrospan_analyzer::tables::spans::SpanRow;
 use retrospan_formats::reader::Capture;
+
+use crate::otlp_support::{receiver, sdk};
 
 /// Enough for several requests.
 const SPANS: usize = 6_000;
@@ -60,8 +59,8 @@ fn texts(index: usize) -> Texts {
 /// Rows in which every column has each kind of value somewhere.
 fn row(texts: &Texts, index: usize) -> SpanRow<'_> {
     let every = |n: usize| index.is_multiple_of(n);
-    let number = |n: usize| every(n).then_some(index as i64);
-    let start_ns = 1_795_194_000_000_000_000 + index as i64;
+    let number = |n: usize| every(n).then_some(index as i32);
+    let start_time = 1_795_194_000_000_000_000 + index as i64;
     SpanRow {
         trace_id: &texts.trace_id,
         span_id: &texts.span_id,
@@ -69,33 +68,26 @@ fn row(texts: &Texts, index: usize) -> SpanRow<'_> {
         remote_parent_span_id: every(3).then_some(&texts.parent),
         kind: ["client", "server", "internal", "producer", "consumer"][index % 5],
         name: &texts.name,
-        service: &texts.service,
-        start_ns,
-        end_ns: start_ns + 7 * index as i64,
+        service: Some(&texts.service),
+        start_time,
+        end_time: start_time + 7 * index as i64,
         duration_ns: 7 * index as i64,
         own_ns: index as i64,
-        protocol: every(2).then_some("http"),
-        operation: None,
-        target: None,
-        query: None,
+        protocol: if every(2) { "http" } else { "redis" },
         attributes: Some(&texts.attributes),
-        status: None,
-        status_text: None,
-        outcome: Outcome::ALL[index % Outcome::ALL.len()],
+        outcome: Outcome::ALL[index % Outcome::ALL.len()].name(),
         late_status: number(3),
-        late_ns: number(3),
-        request_bytes: None,
-        response_bytes: None,
+        late_ns: number(3).map(i64::from),
         src_addr: every(2).then_some("127.0.0.1"),
         src_port: number(2),
         dst_addr: Some(if every(3) { "::1" } else { "10.0.0.1" }),
         dst_port: number(5),
         tid: number(7),
-        process: None,
         process_id: (!every(11)).then_some(index as i64 % 3),
-        connection_id: number(3),
+        connection_id: index as i64,
         link_evidence: every(5).then_some("connection"),
         link_confidence: every(5).then_some(index as f64 / SPANS as f64),
+        ..SpanRow::default()
     }
 }
 
