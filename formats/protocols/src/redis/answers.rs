@@ -255,9 +255,13 @@ impl Side for Answers {
         }
     }
 
+    fn is_between(&self) -> bool {
+        self.reader.is_between() && self.value.is_none()
+    }
+
     fn known(&mut self, bytes: &[u8], when: When, shared: &mut Shared, parts: &mut Vec<Part>) -> usize {
         // A server that makes a copy for a replica sends line ends, so that the connection lasts.
-        if self.reader.is_between() && self.value.is_none() && bytes[0] == b'\n' {
+        if self.is_between() && bytes[0] == b'\n' {
             return self.all(What::Framing, &bytes[..1], parts);
         }
         let depth = self.reader.depth();

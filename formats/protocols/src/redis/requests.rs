@@ -251,6 +251,10 @@ impl Side for Requests {
         }
     }
 
+    fn is_between(&self) -> bool {
+        self.reader.is_between() && self.command.as_ref().is_none_or(|command| !command.inline)
+    }
+
     fn known(&mut self, bytes: &[u8], when: When, shared: &mut Shared, parts: &mut Vec<Part>) -> usize {
         if self.command.as_ref().is_some_and(|command| command.inline) {
             return self.line(bytes, shared, parts);

@@ -1,6 +1,7 @@
 //! What both directions of a connection have in common: how their bytes are passed through, and what each knows of the other.
 
 use super::commands::{self, Push};
+use crate::blank::BLANK;
 use crate::parts::{Call, Part, What, push};
 use crate::queue::{Asked, Queue, When};
 
@@ -99,6 +100,8 @@ pub(super) trait Side {
     fn offset(&mut self) -> &mut u64;
     /// A call that begins with these bytes may show where a message begins.
     fn resynchronise(&mut self, bytes: &[u8], shared: &mut Shared);
+    /// The next byte begins a value that belongs to no other.
+    fn is_between(&self) -> bool;
     /// Reads the first of some known bytes; returns how many.
     fn known(&mut self, bytes: &[u8], when: When, shared: &mut Shared, parts: &mut Vec<Part>) -> usize;
     /// Passes over bytes of whose number alone something is known; returns how many.
@@ -156,6 +159,19 @@ pub(super) trait Side {
         if hole > 0 {
             self.unknown(hole, true, shared, parts);
         }
-        self.bytes(call.tail, when, shared, parts);
+        self.tail(call.tail, when, shared, parts);
+    }
+
+    /// The last bytes of a call. Of those that were not understood blanks are stored, and a blank begins an array: where
+    /// nothing but blanks is left of a call, what they were is not known.
+    fn tail(&mut self, bytes: &[u8], when: When, shared: &mut Shared, parts: &mut Vec<Part>) {
+        let said = bytes.iter().rposition(|&byte| byte != BLANK).map_or(0, |last| last + 1);
+        let (said, blanks) = bytes.split_at(said);
+        self.bytes(said, when, shared, parts);
+        if *self.state() == State::Known && !shared.queue.tunnel && self.is_between() {
+            self.unknown(blanks.len() as u64, true, shared, parts);
+        } else {
+            self.bytes(blanks, when, shared, parts);
+        }
     }
 }

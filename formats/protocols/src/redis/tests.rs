@@ -439,6 +439,19 @@ fn a_command_is_named_as_everybody_names_it() {
     assert!(Redis.failed(status("-MOVED 12 ")) && !Redis.failed(status("+OK")));
 }
 
+/// The last byte of a call follows a value and begins none: a blank is stored for it, as which an array begins.
+#[test]
+fn a_blank_at_the_end_of_a_call_begins_nothing() {
+    let rest = format!("{}\r\n\u{1}", "x".repeat(30));
+    for (direction, head, next) in
+        [(Responses, "$30\r\n", "+OK\r\n"), (Requests, "*2\r\n$4\r\nECHO\r\n$30\r\n", "PING\r\n")]
+    {
+        let call = format!("{head}{rest}");
+        let found = Conversation::of(&[(direction, &call), (direction, next)]).read_known(head.len());
+        assert!(found.lost > 0, "{direction:?}");
+    }
+}
+
 proptest! {
     /// Whatever comes, what is kept of it is read as it was, and no number is wrong where nothing is missing.
     #[test]
