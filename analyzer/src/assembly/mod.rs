@@ -48,7 +48,7 @@ use crate::tables::dimensions::{self, ClockStep, Dimensions};
 use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 9;
+pub const ALGORITHM_VERSION: u32 = 10;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
