@@ -5,20 +5,19 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod assembled;
-mod raw;
 mod story;
 
 use std::path::Path;
 
+use arrow::array::RecordBatch;
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::manifest::Cost;
+use retrospan_formats::manifest::{Cost, Host, Manifest, State};
 use retrospan_formats::reader::Capture;
-use retrospan_formats::tables;
+use retrospan_formats::rows::{self, Writer};
+use retrospan_formats::tables::{self, ClockRow, EventRow, LossRow, ProcessRow, SocketRow, TcpRow};
 use retrospan_formats::writer::CaptureWriter;
 
 pub use assembled::{Assembled, Cells, Recorded, line};
-use raw::batch;
-pub use raw::{Value, new_capture};
 pub use story::{GET, OK, alone, outcome, pair};
 
 /// Microseconds.
@@ -92,7 +91,7 @@ pub struct World {
     pub processes: Vec<Process>,
     pub losses: Vec<(i64, i64)>,
     /// Rows of `tcp`: when, what, of which socket, in which state.
-    pub tcp: Vec<(i64, &'static str, usize, i64)>,
+    pub tcp: Vec<(i64, &'static str, usize, u8)>,
     pub next_port: u16,
     pub next_isn: u32,
 }
@@ -381,139 +380,143 @@ impl World {
     }
 
     fn append_events<'a>(&self, writer: &mut CaptureWriter, rows: impl Iterator<Item = &'a Row>) {
-        let rows: Vec<_> = rows.enumerate().map(|(seq, row)| self.event_row(seq, row)).collect();
-        writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &rows)).expect("rows that fit");
+        let rows = rows.enumerate().map(|(seq, row)| self.event_row(seq, row));
+        append::<EventRow>(writer, rows);
     }
 
     /// Writes everything but the events and completes the capture.
     pub fn complete(&self, mut writer: CaptureWriter) {
         let end_ns = self.now_ns + 5_000 * MS;
-        let clock = [0, end_ns].map(|ns| vec![Value::Int(ns), Value::Int(ns)]).to_vec();
-        for (table, rows) in [
-            (&tables::PROCESSES, self.process_rows()),
-            (&tables::SOCKETS, self.socket_rows()),
-            (&tables::CLOCK, clock),
-            (&tables::LOSS, self.loss_rows()),
-            (&tables::TCP, self.tcp_rows()),
-        ] {
-            writer.append(table, &batch(table, &rows)).expect("rows that fit");
-        }
+        writer.append(&tables::PROCESSES, &self.process_rows()).expect("rows that fit");
+        append::<SocketRow>(&mut writer, self.socket_rows());
+        append::<ClockRow>(&mut writer, [0, end_ns].map(|ns| ClockRow { boot_ns: ns, wall_ns: ns }));
+        append::<LossRow>(&mut writer, self.loss_rows());
+        append::<TcpRow>(&mut writer, self.tcp_rows());
         writer.rotate(end_ns, Vec::new()).expect("a part");
         writer.complete(Cost::default()).expect("a capture");
     }
 
-    fn process_rows(&self) -> Vec<Vec<Value>> {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let row = |(index, process): (usize, &Process)| {
-            vec![
-                Value::Int(process_id(index)),
-                Value::Int(pid(index)),
-                Value::Null,
-                text(&format!("/usr/bin/{}", process.name)),
-                text(process.name),
-                text(process.name),
-                Value::Null,
-                Value::Int(1),
-                Value::Null,
-                Value::Null,
-            ]
-        };
-        self.processes.iter().enumerate().filter(|(_, p)| p.recorded).map(row).collect()
+    fn process_rows(&self) -> RecordBatch {
+        let recorded = self.processes.iter().enumerate().filter(|(_, process)| process.recorded);
+        let mut rows = Writer::<ProcessRow>::new();
+        for (index, process) in recorded {
+            rows.push(&ProcessRow {
+                process_id: process_id(index),
+                pid: pid(index),
+                exe: Some(&format!("/usr/bin/{}", process.name)),
+                comm: process.name,
+                argv: Some(process.name),
+                start_boot_ns: 1,
+                ..ProcessRow::default()
+            });
+        }
+        rows.take().expect("rows that fit")
     }
 
-    fn socket_rows(&self) -> Vec<Vec<Value>> {
-        let text = |text: &str| Value::Text(text.to_owned());
-        let option = |value: Option<i64>| value.map_or(Value::Null, Value::Int);
-        let row = |(index, s): (usize, &Socket)| {
-            vec![
-                Value::Int(socket_id(index)),
-                Value::Int(process_id(s.process)),
-                Value::Int(s.netns),
-                text("inet"),
-                text("tcp"),
-                text(s.role),
-                text(s.local.0),
-                Value::Int(s.local.1.into()),
-                text(s.remote.0),
-                Value::Int(s.remote.1.into()),
-                Value::Null,
-                Value::Int(s.discovered.into()),
-                option(s.opened_ns),
-                option(s.closed_ns),
-                Value::Int(s.first_send.into()),
-                Value::Int(s.first_receive.into()),
-            ]
-        };
-        self.sockets.iter().enumerate().filter(|(_, s)| s.recorded).map(row).collect()
+    fn socket_rows(&self) -> impl Iterator<Item = SocketRow<'_>> {
+        let recorded = self.sockets.iter().enumerate().filter(|(_, socket)| socket.recorded);
+        recorded.map(|(index, socket)| SocketRow {
+            socket_id: socket_id(index),
+            process_id: Some(process_id(socket.process)),
+            netns: socket.netns,
+            family: "inet",
+            protocol: "tcp",
+            role: socket.role,
+            local_addr: socket.local.0,
+            local_port: socket.local.1.into(),
+            remote_addr: Some(socket.remote.0),
+            remote_port: Some(socket.remote.1.into()),
+            inode: None,
+            discovered: socket.discovered,
+            opened_boot_ns: socket.opened_ns,
+            closed_boot_ns: socket.closed_ns,
+            first_send_seq: Some(socket.first_send),
+            first_receive_seq: Some(socket.first_receive),
+        })
     }
 
-    fn loss_rows(&self) -> Vec<Vec<Value>> {
-        let row = |&(from, to): &(i64, i64)| {
-            let text = |text: &str| Value::Text(text.to_owned());
-            vec![
-                Value::Int(from),
-                Value::Int(to),
-                Value::Int(0),
-                text("state"),
-                text("ring_full"),
-                Value::Int(1),
-            ]
-        };
-        self.losses.iter().map(row).collect()
+    fn loss_rows(&self) -> impl Iterator<Item = LossRow<'_>> {
+        self.losses.iter().map(|&(from_boot_ns, to_boot_ns)| LossRow {
+            from_boot_ns,
+            to_boot_ns,
+            cpu: 0,
+            kind: "state",
+            cause: "ring_full",
+            count: 1,
+        })
     }
 
-    fn tcp_rows(&self) -> Vec<Vec<Value>> {
-        let row = |(seq, &(boot_ns, kind, socket, state)): (usize, &(i64, &str, usize, i64))| {
-            vec![
-                Value::Int(boot_ns),
-                Value::Int(0),
-                Value::Int(seq as i64),
-                Value::Text(kind.to_owned()),
-                Value::Int(socket_id(socket)),
-                Value::Int(process_id(self.sockets[socket].process)),
-                Value::Null,
-                Value::Null,
-                Value::Null,
-                Value::Null,
-                Value::Int(state),
-            ]
-        };
-        self.tcp.iter().enumerate().map(row).collect()
+    fn tcp_rows(&self) -> impl Iterator<Item = TcpRow<'_>> {
+        self.tcp.iter().enumerate().map(|(seq, &(boot_ns, kind, socket, state))| TcpRow {
+            boot_ns,
+            seq: seq as i64,
+            kind,
+            socket_id: Some(socket_id(socket)),
+            process_id: Some(process_id(self.sockets[socket].process)),
+            tcp_state: Some(state),
+            ..TcpRow::default()
+        })
     }
 
-    fn event_row(&self, seq: usize, row: &Row) -> Vec<Value> {
-        let state = |index: usize| row.state.map_or(Value::Null, |s| Value::Int(s[index].into()));
-        vec![
-            Value::Int(row.boot_ns),
-            Value::Int(row.duration_ns),
-            Value::Int(0),
-            Value::Int(seq as i64),
-            if row.tid == 0 { Value::Null } else { Value::Int(pid(row.process)) },
-            if row.tid == 0 { Value::Null } else { Value::Int(row.tid.into()) },
-            Value::Int(process_id(row.process)),
-            Value::Int(socket_id(row.socket)),
-            Value::Text(row.kind.name().to_owned()),
-            Value::Int(row.asked as i64),
-            Value::Int(row.done as i64),
-            row.seq.map_or(Value::Null, |seq| Value::Int(seq.into())),
-            Value::Int(row.errno.into()),
-            Value::Int(row.flags.into()),
-            state(0),
-            state(1),
-            state(2),
-            state(3),
-            state(4),
-            state(5),
-            state(6),
-            row.payload.clone().map_or(Value::Null, Value::Bytes),
-            Value::Null,
-        ]
+    fn event_row<'a>(&self, seq: usize, row: &'a Row) -> EventRow<'a> {
+        let called = row.tid != 0;
+        let state = |index: usize| row.state.map(|state| state[index]);
+        EventRow {
+            boot_ns: row.boot_ns,
+            duration_ns: row.duration_ns,
+            cpu: 0,
+            seq: seq as i64,
+            pid: called.then_some(pid(row.process)),
+            tid: called.then_some(row.tid as i32),
+            process_id: Some(process_id(row.process)),
+            socket_id: socket_id(row.socket),
+            kind: row.kind.name(),
+            asked_bytes: row.asked as i64,
+            done_bytes: row.done as i64,
+            tcp_seq: row.seq,
+            errno: row.errno,
+            flags: row.flags as i32,
+            sk_err: state(0).map(|error| error as i32),
+            write_seq: state(1),
+            snd_una: state(2),
+            copied_seq: state(3),
+            rcv_nxt: state(4),
+            old_state: state(5).map(|state| state as u8),
+            new_state: state(6).map(|state| state as u8),
+            payload: row.payload.as_deref(),
+            framing: None,
+        }
     }
 
     /// Assembles the capture of this world.
     pub fn assembled(&self) -> Assembled {
         self.capture().assembled()
     }
+}
+
+/// A capture that is being recorded.
+pub fn new_capture(directory: &Path) -> CaptureWriter {
+    let manifest = Manifest {
+        format_version: 1,
+        capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        state: State::Recording,
+        host: Host::default(),
+        options: serde_json::Map::new(),
+        probe_set: "syscalls".to_owned(),
+        recorder_version: "0".to_owned(),
+        started_boot_ns: 0,
+        started_wall_ns: 0,
+        whole_until_boot_ns: 0,
+        files: Vec::new(),
+        losses: Vec::new(),
+        cost: None,
+    };
+    CaptureWriter::create(directory, manifest).expect("a new capture")
+}
+
+fn append<'a, R: rows::Row>(writer: &mut CaptureWriter, rows: impl IntoIterator<Item = R::Of<'a>>) {
+    let batch = rows::batch::<R>(rows).expect("rows that fit");
+    writer.append(R::TABLE, &batch).expect("rows that fit");
 }
 
 /// Keeps of the payload what a recorder keeps: the first bytes, and the last 8 beyond them.
@@ -539,6 +542,6 @@ fn process_id(index: usize) -> i64 {
     (index as i64 + 1) << 22
 }
 
-fn pid(index: usize) -> i64 {
-    500 + index as i64
+fn pid(index: usize) -> i32 {
+    500 + index as i32
 }
