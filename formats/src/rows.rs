@@ -312,3 +312,98 @@ macro_rules! table {
     (@of $of:lifetime 'static $row:ident) => { $row };
     (@of $of:lifetime $life:lifetime $row:ident) => { $row<$of> };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    table! {
+        /// A column of each type.
+        pub const EVERY: EveryRow<'a> = Table {
+            name: "every",
+            doc: "A row.",
+            order: &[],
+            time_column: None,
+            key: None,
+            columns: [
+                truth: Bool, Plain, "A truth.";
+                small: Option<U8>, Plain, "A number.";
+                port: U16, Plain, "A number.";
+                seq: Option<U32>, Plain, "A number.";
+                status: Option<I32>, Dictionary, "A number.";
+                boot_ns: I64, Delta, "A number.";
+                share: Option<F64>, Plain, "A number.";
+                time: Option<Time>, Plain, "A time.";
+                text: Option<Text>, Plain, "A text.";
+                bytes: Option<Bytes>, Plain, "Bytes.";
+                name: Name, Dictionary, "A name.";
+                other: Option<Name>, Dictionary, "A name.";
+            ]
+        }
+    }
+
+    /// Some of everything, null where it may be.
+    fn row(index: usize, names: &[String]) -> EveryRow<'_> {
+        let some = |n: usize| index.is_multiple_of(n);
+        EveryRow {
+            truth: some(2),
+            small: some(3).then_some(index as u8),
+            port: index as u16,
+            seq: some(2).then_some(index as u32),
+            status: some(5).then_some(-(index as i32)),
+            boot_ns: index as i64 - 7,
+            share: some(4).then_some(index as f64 / 8.0),
+            time: some(3).then_some(i64::MAX - index as i64),
+            text: some(2).then_some(&names[index % names.len()]),
+            bytes: some(7).then_some(names[index % names.len()].as_bytes()),
+            name: &names[index % names.len()],
+            other: some(3).then_some(&names[index * 7 % names.len()]),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_batch_after_batch() {
+        let names: Vec<String> = (0..23).map(|n| "x".repeat(n)).collect();
+        let mut writer = Writer::<EveryRow>::new();
+        for from in [0, 5_000, 5_001] {
+            let rows = from..from + 3_000;
+            rows.clone().for_each(|index| writer.push(&row(index, &names)));
+            let batch = writer.take().expect("a batch");
+            assert_eq!(batch.schema(), EVERY.schema());
+            let columns = Columns::<EveryRow>::of(&batch).expect("its columns");
+            assert!(columns.iter().eq(rows.map(|index| row(index, &names))));
+            assert!(writer.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_definition_says_what_its_rows_are() {
+        let nullable: Vec<_> = EVERY.columns.iter().filter(|c| c.nullable).map(|c| c.name).collect();
+        assert_eq!(nullable, ["small", "seq", "status", "share", "time", "text", "bytes", "other"]);
+        assert_eq!(EVERY.columns[9].ty, Type::Bytes);
+        assert_eq!(EVERY.columns[5].doc, "A number.");
+    }
+
+    #[test]
+    fn other_batches_are_refused_by_the_column_that_differs() {
+        let names = ["a".to_owned()];
+        let batch = batch::<EveryRow>((0..3).map(|index| row(index, &names))).expect("a batch");
+        let error =
+            |batch: &RecordBatch| Columns::<EveryRow>::of(batch).err().expect("another batch").to_string();
+        let all: Vec<usize> = (0..batch.num_columns()).collect();
+        for missing in 0..all.len() {
+            let kept: Vec<usize> = all.iter().copied().filter(|&index| index != missing).collect();
+            let name = EVERY.columns[missing].name;
+            assert!(error(&batch.project(&kept).expect("columns")).ends_with(&format!("no column {name}")));
+        }
+        let mut columns = batch.columns().to_vec();
+        columns[2] = columns[0].clone();
+        let before = batch.schema();
+        let fields = before.fields().iter().zip(&columns).map(|(field, column)| {
+            arrow::datatypes::Field::new(field.name(), column.data_type().clone(), field.is_nullable())
+        });
+        let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+        let other = RecordBatch::try_new(schema.into(), columns).expect("columns");
+        assert!(error(&other).contains("column port is of type Boolean"));
+    }
+}
