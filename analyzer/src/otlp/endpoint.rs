@@ -42,12 +42,13 @@ pub enum Meaning {
 const PATH: &str = "/v1/traces";
 
 impl Endpoint {
-    /// Reads a URL. Without a protocol HTTP is meant where the port is 4318 or a path is given, else the default.
+    /// Reads a URL. Without a protocol HTTP is meant where the port is 4318 or a path is given, else the default, which is
+    /// not asked for otherwise.
     pub fn parse(
         url: &str,
         meaning: Meaning,
         protocol: Option<Protocol>,
-        default: Protocol,
+        default: impl FnOnce() -> Result<Protocol, String>,
     ) -> Result<Endpoint, String> {
         let uri: Uri = url.parse().map_err(|e| format!("{url}: not a URL: {e}"))?;
         let tls = match uri.scheme_str() {
@@ -62,7 +63,11 @@ impl Endpoint {
         }
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let path = uri.path_and_query().map(|p| p.as_str()).filter(|path| *path != "/" && !path.is_empty());
-        let implied = if port == 4318 || path.is_some() { Protocol::HttpProtobuf } else { default };
+        let protocol = match protocol {
+            Some(protocol) => protocol,
+            None if port == 4318 || path.is_some() => Protocol::HttpProtobuf,
+            None => default()?,
+        };
         Ok(Endpoint {
             tls,
             host: host.trim_matches(['[', ']']).to_owned(),
@@ -73,7 +78,7 @@ impl Endpoint {
                 (Some(path), Meaning::Base) => format!("{}{PATH}", path.trim_end_matches('/')),
                 (Some(path), Meaning::UsualPath | Meaning::WholePath) => path.to_owned(),
             },
-            protocol: protocol.unwrap_or(implied),
+            protocol,
         })
     }
 
@@ -94,7 +99,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str, meaning: Meaning, protocol: Option<Protocol>) -> Result<Endpoint, String> {
-        Endpoint::parse(url, meaning, protocol, Protocol::Grpc)
+        Endpoint::parse(url, meaning, protocol, || Ok(Protocol::Grpc))
     }
 
     #[test]

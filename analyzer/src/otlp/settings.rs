@@ -68,27 +68,24 @@ impl Settings {
     }
 }
 
-/// A URL on the command line goes before a protocol in the environment, which goes before a URL there.
+/// A protocol goes before what a URL says of it, but for a URL on the command line and a protocol in the environment. That
+/// is not read where it does not count: something may stand there that is not for us.
 fn endpoint(given: &Given<'_>, environment: Environment<'_>) -> Result<Endpoint, String> {
-    // What the command line says is not asked of the environment, where something may stand that is not for us.
-    let protocol = || {
-        let variable = Variable::find("PROTOCOL", environment).filter(|_| given.protocol.is_none());
-        variable.map(|variable| variable.protocol()).transpose()
-    };
+    let in_environment =
+        || Variable::find("PROTOCOL", environment).map(|variable| variable.protocol()).transpose();
     if let Some(url) = given.url {
-        return Endpoint::parse(
-            url,
-            Meaning::UsualPath,
-            given.protocol,
-            protocol()?.unwrap_or(Protocol::Grpc),
-        );
+        let default = || Ok(in_environment()?.unwrap_or(Protocol::Grpc));
+        return Endpoint::parse(url, Meaning::UsualPath, given.protocol, default);
     }
     let Some(variable) = Variable::find("ENDPOINT", environment) else {
         return Err("no receiver: give --otlp URL, or set OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
     };
+    let protocol = match given.protocol {
+        Some(protocol) => Some(protocol),
+        None => in_environment()?,
+    };
     let meaning = if variable.for_traces { Meaning::WholePath } else { Meaning::Base };
-    let protocol = given.protocol.or(protocol()?);
-    let endpoint = Endpoint::parse(&variable.value, meaning, protocol, Protocol::Grpc);
+    let endpoint = Endpoint::parse(&variable.value, meaning, protocol, || Ok(Protocol::Grpc));
     endpoint.map_err(|reason| format!("{}: {reason}", variable.name))
 }
 
@@ -196,6 +193,7 @@ mod tests {
             // A URL that says nothing else.
             ("http://a:9", None, &[other, ("PROTOCOL", "http/protobuf")], http),
             ("http://a:4318", None, &[other, ("PROTOCOL", "grpc")], http),
+            ("http://a:4318", None, &[other, ("PROTOCOL", "http/json")], http),
             ("http://a:4318", Some(grpc), &[("PROTOCOL", "http/json")], grpc),
         ] {
             let found = url_and_protocol(&given(url, protocol), environment);
