@@ -7,67 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol, Status};
+use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol};
 
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::messages::Notice;
-use crate::assembly::outcomes::{Answer, CloseState, Exchanged, Length, Other, decide, must_wait};
+use crate::assembly::outcomes::{Answer, CloseState, Exchanged, Other, decide, must_wait};
 use crate::assembly::side::Side;
 use crate::assembly::span::{Link, MessageExtent, OpenSpans, Response, Span, SpanIndex};
 use crate::assembly::streams::CallTiming;
 use crate::tables::outcome::Outcome;
-
-impl MessageExtent {
-    fn begin(position: u64, timing: CallTiming) -> MessageExtent {
-        MessageExtent {
-            begin: position,
-            end: position,
-            first: timing,
-            last: timing,
-            ..MessageExtent::default()
-        }
-    }
-
-    fn progress(&mut self, position: u64, timing: CallTiming) {
-        if position > self.end {
-            self.end = position;
-            self.last = timing;
-            self.may_end = false;
-        }
-    }
-
-    fn complete(&mut self, position: u64, body_bytes: Option<u64>, timing: CallTiming) {
-        self.end = position;
-        self.last = timing;
-        self.body_bytes = body_bytes;
-        self.complete = true;
-    }
-
-    /// What is known of where it ends, if it is an answer to this request.
-    fn length(&self, request: &Operation) -> Length {
-        if self.complete {
-            return Length::Whole;
-        }
-        // An answer to HEAD has a length and no body.
-        let bare = self.head_bytes > 0 && self.end <= self.begin + self.head_bytes;
-        if self.endless || (request.name.is_none() && bare) {
-            return Length::Unknown { may_end: self.may_end };
-        }
-        if self.until_close { Length::UntilClose } else { Length::Owed }
-    }
-}
-
-impl Response {
-    /// That of a request to which none will come.
-    fn none(timing: CallTiming) -> Response {
-        let extent = MessageExtent { complete: true, ..MessageExtent::begin(0, timing) };
-        Response { extent, status: Status::default(), head_ns: timing.exit_ns }
-    }
-
-    fn is_none(&self) -> bool {
-        self.extent.complete && self.extent.end == 0
-    }
-}
 
 impl Span {
     fn exchanged<'a>(&self, closing: &Closing<'a>) -> Exchanged<'a> {

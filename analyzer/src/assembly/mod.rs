@@ -339,8 +339,8 @@ impl Assembly<'_> {
         for index in 0..self.pipelines.len() as SocketIndex {
             self.close(index, end_ns)?;
         }
-        for (_, half) in std::mem::take(&mut self.unpaired) {
-            self.connection(&[&half], end_ns)?;
+        for (_, end) in std::mem::take(&mut self.unpaired) {
+            self.connection(&[&end], end_ns)?;
         }
         self.write(i64::MAX)?;
         for trace in self.traces.rest() {

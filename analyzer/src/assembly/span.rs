@@ -5,7 +5,7 @@ use std::sync::Arc;
 use retrospan_protocols::{Operation, Protocol, Status};
 
 use crate::assembly::connections::{Endpoint, SocketIndex};
-use crate::assembly::outcomes::SpanEnd;
+use crate::assembly::outcomes::{Length, SpanEnd};
 use crate::assembly::side::Side;
 use crate::assembly::streams::CallTiming;
 
@@ -42,6 +42,47 @@ impl MessageExtent {
     pub fn bytes(&self) -> u64 {
         self.end - self.begin
     }
+
+    /// A message begins.
+    pub(super) fn begin(position: u64, timing: CallTiming) -> MessageExtent {
+        MessageExtent {
+            begin: position,
+            end: position,
+            first: timing,
+            last: timing,
+            ..MessageExtent::default()
+        }
+    }
+
+    /// Bytes of it up to `position` were moved.
+    pub(super) fn progress(&mut self, position: u64, timing: CallTiming) {
+        if position > self.end {
+            self.end = position;
+            self.last = timing;
+            self.may_end = false;
+        }
+    }
+
+    /// Its last byte was moved.
+    pub(super) fn complete(&mut self, position: u64, body_bytes: Option<u64>, timing: CallTiming) {
+        self.end = position;
+        self.last = timing;
+        self.body_bytes = body_bytes;
+        self.complete = true;
+    }
+
+    /// What is known of where it ends, if it is an answer to this request.
+    pub(super) fn length(&self, request: &Operation) -> Length {
+        if self.complete {
+            return Length::Whole;
+        }
+        // An answer to HEAD has a length and no body.
+        let bare = self.head_bytes > 0 && self.end <= self.begin + self.head_bytes;
+        if self.endless || (request.name.is_none() && bare) {
+            return Length::Unknown { may_end: self.may_end };
+        }
+        if self.until_close { Length::UntilClose } else { Length::Owed }
+    }
 }
 
 /// An answer.
@@ -53,6 +94,19 @@ pub struct Response {
     pub status: Status,
     /// When the head was complete, ns.
     pub head_ns: i64,
+}
+
+impl Response {
+    /// That of a request to which none will come.
+    pub(super) fn none(timing: CallTiming) -> Response {
+        let extent = MessageExtent { complete: true, ..MessageExtent::begin(0, timing) };
+        Response { extent, status: Status::default(), head_ns: timing.exit_ns }
+    }
+
+    /// None will come.
+    pub(super) fn is_none(&self) -> bool {
+        self.extent.complete && self.extent.end == 0
+    }
 }
 
 /// One side of one exchange.

@@ -223,10 +223,10 @@ impl Streams {
             if let Some(index) = self.next_certain(way) {
                 self.hand_out(index, out);
             } else if let Some(hole) = self.hole(way) {
-                let awaiting_close = self.awaiting_close(way);
-                let fits = awaiting_close.iter().map(|&i| self.held[i].length).sum::<u64>() == hole;
-                if fits || (late && !awaiting_close.is_empty()) {
-                    self.hand_out(awaiting_close[0], out);
+                let uncertain = self.uncertain(way);
+                let fits = uncertain.iter().map(|&i| self.held[i].length).sum::<u64>() == hole;
+                if fits || (late && !uncertain.is_empty()) {
+                    self.hand_out(uncertain[0], out);
                 } else if late {
                     self.ways[way as usize].gap(way, hole, out);
                 } else {
@@ -234,7 +234,7 @@ impl Streams {
                 }
             } else if late || self.held.iter().any(|held| held.way != way) {
                 // Only doubt, and nothing of certain position to resolve it.
-                let Some(&index) = self.awaiting_close(way).first() else { return };
+                let Some(&index) = self.uncertain(way).first() else { return };
                 self.hand_out(index, out);
             } else {
                 return;
@@ -262,7 +262,7 @@ impl Streams {
     }
 
     /// Held calls of uncertain position, as their positions would have it.
-    fn awaiting_close(&self, way: IoDirection) -> Vec<usize> {
+    fn uncertain(&self, way: IoDirection) -> Vec<usize> {
         let mut indexes: Vec<_> =
             (0..self.held.len()).filter(|&i| self.held[i].way == way && !self.held[i].certain).collect();
         indexes.sort_by_key(|&i| (self.ahead(&self.held[i]), i));

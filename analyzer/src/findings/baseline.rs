@@ -40,11 +40,12 @@ pub struct Latencies {
     stretch_ns: i64,
     /// Short stretches in a longer one.
     together: usize,
-    classes: Vec<SpanClass>,
+    classes: Vec<Durations>,
 }
 
+/// How long the requests of a class took.
 #[derive(Clone, Debug)]
-struct SpanClass {
+struct Durations {
     counts: [u64; BUCKETS],
     /// Sums of the durations, ns.
     sums_ns: [i64; BUCKETS],
@@ -52,8 +53,8 @@ struct SpanClass {
     stretches: Vec<Option<Box<[u16; BUCKETS]>>>,
 }
 
-impl SpanClass {
-    const NONE: SpanClass = SpanClass { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
+impl Durations {
+    const NONE: Durations = Durations { counts: [0; BUCKETS], sums_ns: [0; BUCKETS], stretches: Vec::new() };
 
     /// The 99th percentile, as a bucket, of each stretch with so many requests, in order of size; so many short
     /// stretches are one.
@@ -93,7 +94,7 @@ impl Latencies {
     pub fn add(&mut self, class: u32, since_begin_ns: i64, duration_ns: i64) {
         let bucket = bucket(duration_ns);
         if self.classes.len() <= class as usize {
-            self.classes.resize(class as usize + 1, SpanClass::NONE);
+            self.classes.resize(class as usize + 1, Durations::NONE);
         }
         let counted = &mut self.classes[class as usize];
         counted.counts[bucket] += 1;
@@ -107,7 +108,7 @@ impl Latencies {
     /// Adds what another thread counted of the same recording.
     pub fn merge(&mut self, other: Latencies) {
         let classes = self.classes.len().max(other.classes.len());
-        self.classes.resize(classes, SpanClass::NONE);
+        self.classes.resize(classes, Durations::NONE);
         for (sum, class) in self.classes.iter_mut().zip(&other.classes) {
             sum.counts.iter_mut().zip(&class.counts).for_each(|(sum, n)| *sum += n);
             sum.sums_ns.iter_mut().zip(&class.sums_ns).for_each(|(sum, ns)| *sum = sum.saturating_add(*ns));
@@ -123,7 +124,7 @@ impl Latencies {
 
     /// What is ordinary, by class.
     pub fn ordinary(&self) -> Vec<Baseline> {
-        let high = |class: &SpanClass| {
+        let high = |class: &Durations| {
             let fine = class.percentiles(1, FEWEST);
             if fine.len() >= FEWEST_STRETCHES {
                 return fine[fine.len() / 4];
@@ -140,7 +141,7 @@ impl Latencies {
     }
 }
 
-fn ordinary(class: &SpanClass, high: usize) -> Baseline {
+fn ordinary(class: &Durations, high: usize) -> Baseline {
     let counts = &class.counts;
     let median = quantile(counts, 0.5);
     let median_ns = (lower(median) + lower(median + 1)) / 2;
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_within_one_bucket_are_told_apart() {
+    fn classes_within_one_bucket_are_told_apart() {
         let mut latencies = Latencies::new(1_000_000_000, 1_000_000_000);
         for request in 0..100 {
             latencies.add(0, request, 2_400_000 + request);

@@ -121,7 +121,7 @@ pub async fn count(
     let length_ns = bins.count as i64 * bins.bin_ns;
     let learn = || Learned {
         latencies: Latencies::new(length_ns, min_period_ns),
-        by_lane: Vec::new(),
+        by_class: Vec::new(),
         by_connection: IntMap::default(),
     };
     let learned = pass(context, &shared, learn, |learned, rows, coded| {
@@ -137,13 +137,13 @@ pub async fn count(
     let counted = pass(context, &shared, new, |streams, rows, coded| {
         for (row, coded) in rows.coded(coded) {
             let class = coded.class as usize;
-            let (Some(&ordinary), Some(of_lane)) = (ordinary.get(class), classes.get(class)) else {
+            let (Some(&ordinary), Some(of_class)) = (ordinary.get(class), classes.get(class)) else {
                 continue;
             };
             let span = rows.span(row, ordinary);
             let at = [Some(span.start_ns), span.completed.then_some(span.start_ns + span.duration_ns)]
                 .map(|ns| bins.of(ns?));
-            for &stream in of_lane.iter().chain(&coded.connection) {
+            for &stream in of_class.iter().chain(&coded.connection) {
                 streams[stream as usize].add(&span, at);
             }
         }
@@ -198,7 +198,7 @@ async fn pass<T: Send>(
 struct Learned {
     latencies: Latencies,
     /// Requests of each class.
-    by_lane: Vec<u64>,
+    by_class: Vec<u64>,
     /// Requests of each connection that is a stream.
     by_connection: IntMap<u32, u64>,
 }
@@ -208,8 +208,8 @@ impl Learned {
         for (row, coded) in rows.coded(coded) {
             let class = coded.class as usize;
             self.latencies.add(coded.class, rows.start_ns(row) - begin_ns, rows.duration_ns(row));
-            self.by_lane.resize(self.by_lane.len().max(class + 1), 0);
-            self.by_lane[class] += 1;
+            self.by_class.resize(self.by_class.len().max(class + 1), 0);
+            self.by_class[class] += 1;
             if let Some(stream) = coded.connection {
                 *self.by_connection.entry(stream).or_default() += 1;
             }
@@ -218,8 +218,8 @@ impl Learned {
 
     fn merge(mut self, other: Learned) -> Learned {
         self.latencies.merge(other.latencies);
-        self.by_lane.resize(self.by_lane.len().max(other.by_lane.len()), 0);
-        self.by_lane.iter_mut().zip(&other.by_lane).for_each(|(sum, n)| *sum += n);
+        self.by_class.resize(self.by_class.len().max(other.by_class.len()), 0);
+        self.by_class.iter_mut().zip(&other.by_class).for_each(|(sum, n)| *sum += n);
         for (stream, n) in other.by_connection {
             *self.by_connection.entry(stream).or_default() += n;
         }
@@ -229,7 +229,7 @@ impl Learned {
     /// Requests of each stream.
     fn by_stream(&self, keys: &Keys) -> Vec<u64> {
         let mut requests = vec![0; keys.streams.len()];
-        for (class, n) in keys.classes.iter().zip(&self.by_lane) {
+        for (class, n) in keys.classes.iter().zip(&self.by_class) {
             class.streams.iter().for_each(|&stream| requests[stream as usize] += n);
         }
         for (&stream, n) in &self.by_connection {

@@ -1,4 +1,4 @@
-//! Trains as they are held against a spike: those of the suspected processes apart, small ones left out, bursts joined.
+//! Event series as they are held against a spike: those of the suspected processes apart, small ones left out, bursts joined.
 
 use std::collections::BTreeSet;
 

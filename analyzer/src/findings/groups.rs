@@ -105,10 +105,10 @@ struct Pair {
 pub struct Keys {
     /// Streams by number.
     pub streams: Vec<Group>,
-    /// Lanes by number.
+    /// Classes by number.
     pub classes: Vec<SpanClass>,
     stream_numbers: HashMap<(By, String), u32>,
-    lane_numbers: IntMap<u128, u32>,
+    class_numbers: IntMap<u128, u32>,
     pairs: Vec<Pair>,
     pair_numbers: HashMap<Pair, u32>,
     connections: IntMap<i64, Connection>,
@@ -227,13 +227,13 @@ impl Keys {
             | u128::from(route) << 2
             | u128::from(server) << 1
             | u128::from(connection.has_client);
-        let class = match self.lane_numbers.get(&key) {
+        let class = match self.class_numbers.get(&key) {
             Some(&class) => class,
             None => {
                 let class = self.classes.len() as u32;
                 let new = self.class(connection, server, route);
                 self.classes.push(new);
-                self.lane_numbers.insert(key, class);
+                self.class_numbers.insert(key, class);
                 class
             }
         };
