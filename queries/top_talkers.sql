@@ -29,7 +29,7 @@ traffic AS (
     FROM calls
     GROUP BY socket_id
 )
-SELECT coalesce(p.comm, '?') AS process,
+SELECT coalesce(p.name, '?') AS process,
        s.role,
        CASE WHEN s.role = 'server' THEN s.remote_addr ELSE concat(s.remote_addr, ':', s.remote_port) END AS peer,
        count(*) AS connections,

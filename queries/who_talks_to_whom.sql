@@ -13,8 +13,8 @@
 -- @column bytes_to_client bytes  Bytes back.
 -- @column first_time time  First event.
 -- @column last_time time  Last event.
-SELECT coalesce(client.comm, c.src_addr, '?') AS client,
-       coalesce(server.comm, c.dst_addr, '?') AS server,
+SELECT coalesce(client.name, c.src_addr, '?') AS client,
+       coalesce(server.name, c.dst_addr, '?') AS server,
        c.dst_port AS server_port,
        count(*) AS connections,
        count(*) FILTER (WHERE c.discovered) AS discovered,

@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use datafusion::error::DataFusionError;
 use retrospan_formats::error::CaptureError;
 
+use crate::tables::dimensions::DimensionsError;
+
 /// An error of a command. All of them are exit code 2, but for a closed pipe, which is none.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The capture cannot be used.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// Its processes and clocks, or the names that somebody gave, cannot be read.
+    #[error(transparent)]
+    Dimensions(#[from] DimensionsError),
     /// The query is wrong, or failed.
     #[error("{}", query_message(.0))]
     Query(#[from] DataFusionError),

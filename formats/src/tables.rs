@@ -116,6 +116,8 @@ table! {
             end_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its end, ns; null where it lived at the end.";
             exit_code: Option<I32>, Dictionary,
                 "Wait status: exit status * 256, or signal; null where it lived at the end.";
+            script: Option<Text>, Dictionary,
+                "Of an interpreter (python, node, java, ruby, perl, php, a shell) the base name of the script or jar that it runs, or the module of `python -m`; null else.";
         ]
     }
 }

@@ -22,7 +22,7 @@ SELECT wall_time(u.boot_ns - u.interval_ns) AS time,
        u.interval_ns AS duration_ns,
        u.cpu_ns,
        usual.cpu_ns AS usual_cpu_ns,
-       p.comm AS process,
+       p.name AS process,
        u.process_id,
        u.pid
 FROM usage u

@@ -17,7 +17,7 @@ WITH in_order AS (
 SELECT wall_time(e.boot_ns) AS time,
        coalesce(e.exe, e.comm) AS program,
        e.argv,
-       parent.comm AS started_by,
+       parent.name AS started_by,
        e.process_id,
        e.pid
 FROM in_order e

@@ -12,7 +12,7 @@
 SELECT wall_time(s.boot_ns - s.duration_ns) AS time,
        wall_time(s.boot_ns) AS end_time,
        s.duration_ns,
-       p.comm AS process,
+       p.name AS process,
        s.process_id,
        s.pid
 FROM sched s

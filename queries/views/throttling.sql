@@ -30,7 +30,7 @@ WITH throttles AS (
 SELECT wall_time(t.begin_boot_ns) AS time,
        wall_time(t.begin_boot_ns + t.duration_ns) AS end_time,
        t.duration_ns,
-       p.comm AS process,
+       p.name AS process,
        p.cgroup,
        t.process_id,
        t.pid

@@ -44,11 +44,11 @@ use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
 use crate::assembly::span::OpenSpans;
 use crate::assembly::table_rows::RowContext;
 use crate::assembly::traces::Traces;
-use crate::tables::dimensions::{self, ClockStep, Dimensions};
+use crate::tables::dimensions::{self, ClockStep, Dimensions, DimensionsError};
 use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 10;
+pub const ALGORITHM_VERSION: u32 = 11;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,9 @@ pub enum AssembleError {
     /// The capture cannot be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// Nor its processes and clocks.
+    #[error(transparent)]
+    Dimensions(#[from] DimensionsError),
     /// Rows do not fit their table.
     #[error("derived table {table}: {source}")]
     Rows {

@@ -96,7 +96,7 @@ pub fn span<'k>(
         pid: pid.map(|pid| pid as i32),
         tid: has_tid.then_some(first.tid as i32),
         cpu: has_tid.then_some(first.cpu.into()),
-        process: process.map(|p| &*p.comm),
+        process: process.map(|p| &*p.name),
         process_id: (process_id != 0).then_some(process_id),
         connection_id: socket.connection_id,
         link_evidence: span.link.evidence.map(|e| e.name()),
@@ -325,8 +325,8 @@ pub fn connection(
 fn hop(client: Option<&Process>, server: Option<&Process>, ends: &Ends<'_>) -> String {
     let address =
         |end: Option<(&'_ str, u16)>| end.map_or_else(|| "?".to_owned(), |(address, _)| address.to_owned());
-    let client = client.map_or_else(|| address(ends.src), |process| process.comm.to_string());
-    let server = server.map_or_else(|| address(ends.dst), |process| process.comm.to_string());
+    let client = client.map_or_else(|| address(ends.src), |process| process.name.to_string());
+    let server = server.map_or_else(|| address(ends.dst), |process| process.name.to_string());
     let port = ends.dst.map_or_else(|| "?".to_owned(), |(_, port)| port.to_string());
     format!("{client} -> {server}:{port}")
 }

@@ -152,7 +152,7 @@ impl Keys {
     /// Reads who talks to whom from `connections` and `processes`.
     pub async fn read(context: &SessionContext) -> Result<Keys> {
         let query = "SELECT c.connection_id, c.requests, c.client_socket_id, c.src_addr, c.src_port, c.dst_port, c.hop,
-                coalesce(client.comm, c.src_addr) AS client, coalesce(server.comm, c.dst_addr) AS server
+                coalesce(client.name, c.src_addr) AS client, coalesce(server.name, c.dst_addr) AS server
              FROM connections c
              LEFT JOIN processes client ON client.process_id = c.client_process_id
              LEFT JOIN processes server ON server.process_id = c.server_process_id

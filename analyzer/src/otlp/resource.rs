@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use retrospan_formats::manifest::Manifest;
 
 use super::attributes::{int, text};
+use crate::tables::cgroups::{container_id, pod_uid};
 use crate::tables::columns::typed;
 
 /// What the processes of a capture are called.
@@ -70,49 +71,4 @@ fn read(batch: &RecordBatch, known: &mut HashMap<i64, Vec<KeyValue>>) -> Result<
         known.insert(ids.as_primitive::<Int64Type>().value(row), list);
     }
     Ok(())
-}
-
-/// Container runtimes name a container's cgroup after its id, 64 hex digits, with or without their own
-/// name around it: `docker-<id>.scope`, `cri-containerd-<id>.scope`, `/docker/<id>`.
-fn container_id(cgroup: &str) -> Option<&str> {
-    let words = cgroup.rsplit(|c: char| !c.is_ascii_alphanumeric());
-    words
-        .into_iter()
-        .find(|word| word.len() == 64 && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-}
-
-/// kubelet: `kubepods-burstable-pod<uid>.slice` with `_` for `-`, or `/kubepods/burstable/pod<uid>`.
-fn pod_uid(cgroup: &str) -> Option<String> {
-    cgroup.split('/').filter(|_| cgroup.contains("kubepods")).find_map(|segment| {
-        let uid = segment.rsplit_once("pod")?.1.trim_end_matches(".slice").replace('_', "-");
-        (uid.len() == 36).then_some(uid)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn containers_and_pods_are_found_in_cgroups() {
-        let id = "0123456789abcdef".repeat(4);
-        for path in [
-            format!("/system.slice/docker-{id}.scope"),
-            format!("/docker/{id}"),
-            format!("/a/cri-containerd-{id}.scope/x"),
-        ] {
-            assert_eq!(container_id(&path), Some(id.as_str()), "{path}");
-        }
-        assert_eq!(container_id("/system.slice/nginx.service"), None);
-        let uid = "6f2a0f5e-0001-4b3c-8d9e-0123456789ab";
-        let systemd = format!(
-            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{}.slice/x",
-            uid.replace('-', "_")
-        );
-        let plain = format!("/kubepods/burstable/pod{uid}/{id}");
-        for path in [systemd, plain] {
-            assert_eq!(pod_uid(&path).as_deref(), Some(uid), "{path}");
-        }
-        assert_eq!(pod_uid("/system.slice/tripod.service"), None);
-    }
 }

@@ -1,11 +1,11 @@
 //! The tables of a capture, registered in a session.
 //!
-//! `events` gets its computed `time` first; dimensions show the last row of each id, whichever parts it
+//! `events` gets its computed `time` first and `processes` its `name` last; dimensions show the last row of each id, whichever parts it
 //! was written in. Derived tables are assembled when a plan first scans one.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType};
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
@@ -24,14 +24,17 @@ use crate::sql::derived::{Derived, DerivedTable};
 use crate::sql::held::Source;
 use crate::sql::parquet_table::{PART, Part, PartsTable, sql_schema};
 use crate::tables as derived_tables;
+use crate::tables::dimensions::Dimensions;
 
-/// Registers the raw and derived tables, and `wall_time`. `offset_ns`: wall time minus boot time.
-pub fn register(context: &SessionContext, capture: &Capture, offset_ns: i64) -> Result<()> {
+/// Registers the raw and derived tables, and `wall_time`.
+pub fn register(context: &SessionContext, capture: &Capture, dimensions: Dimensions) -> Result<()> {
+    let offset_ns = dimensions.clock.offset_ns;
+    let dimensions = Arc::new(dimensions);
     for table in tables::ALL {
-        let provider = raw_table(context, capture, table, offset_ns)?;
+        let provider = raw_table(context, capture, table, &dimensions)?;
         context.register_table(table.name, provider)?;
     }
-    let derived = Arc::new(Derived::new(capture.clone(), Options::default()));
+    let derived = Arc::new(Derived::new(capture.clone(), Options::default(), dimensions.given.clone()));
     for table in derived_tables::ALL {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
     }
@@ -55,7 +58,7 @@ fn raw_table(
     context: &SessionContext,
     capture: &Capture,
     table: &'static Table,
-    offset_ns: i64,
+    dimensions: &Arc<Dimensions>,
 ) -> Result<Arc<dyn TableProvider>> {
     let parts = raw_parts(capture, table);
     // DataFusion takes the declared order for granted, and findings what the times say.
@@ -63,14 +66,19 @@ fn raw_table(
     let check = move || asked.check_times(table);
     if table.name == tables::EVENTS.name {
         let raw = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
-        return with_time(raw, offset_ns);
+        return with_time(raw, dimensions.clock.offset_ns);
     }
-    match table.key {
+    let rows: Arc<dyn TableProvider> = match table.key {
         Some(key) if parts.len() > 1 => {
             let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)?.checked(check)))?;
-            latest(raw, table, key)
+            latest(raw, table, key)?
         }
-        _ => Ok(Arc::new(PartsTable::new(table, parts)?.checked(check))),
+        _ => Arc::new(PartsTable::new(table, parts)?.checked(check)),
+    };
+    if table.name == tables::PROCESSES.name {
+        with_name(context.read_table(rows)?, dimensions)
+    } else {
+        Ok(rows)
     }
 }
 
@@ -106,6 +114,25 @@ fn with_time(raw: DataFrame, offset_ns: i64) -> Result<Arc<dyn TableProvider>> {
     let mut columns = vec![cast(col("boot_ns") + lit(offset_ns), utc).alias("time")];
     columns.extend(raw.schema().fields().iter().map(|field| ident(field.name())));
     Ok(view(raw.select(columns)?))
+}
+
+/// Puts `name` behind the other columns.
+fn with_name(raw: DataFrame, dimensions: &Arc<Dimensions>) -> Result<Arc<dyn TableProvider>> {
+    let mut columns: Vec<_> = raw.schema().fields().iter().map(|field| ident(field.name())).collect();
+    columns.push(process_name(dimensions.clone()).call(vec![col("process_id")]).alias("name"));
+    Ok(view(raw.select(columns)?))
+}
+
+/// `process_name(process_id)`: what a process is called.
+fn process_name(dimensions: Arc<Dimensions>) -> ScalarUDF {
+    let convert = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let ids = arrays[0].as_primitive::<Int64Type>();
+        let names = ids.iter().map(|id| Some(&*dimensions.process(id?)?.name));
+        Ok(ColumnarValue::Array(Arc::new(names.collect::<StringViewArray>())))
+    };
+    let (from, to) = (vec![DataType::Int64], DataType::Utf8View);
+    create_udf("process_name", from, to, Volatility::Immutable, Arc::new(convert))
 }
 
 /// Keeps the last row of each key, by part.

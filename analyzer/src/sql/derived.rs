@@ -20,6 +20,7 @@ use crate::assembly::{ALGORITHM_VERSION, AssembleError, Options, assemble};
 use crate::sql::cache::{self, Key, SetWriter};
 use crate::sql::parquet_table::{PartsTable, sql_schema};
 use crate::tables;
+use crate::tables::names::Given;
 use crate::text::count;
 
 /// The derived tables of one capture.
@@ -27,6 +28,7 @@ use crate::text::count;
 pub struct Derived {
     capture: Capture,
     options: Options,
+    names: Given,
     providers: OnceCell<Providers>,
     /// The set on disk that they read.
     set: OnceLock<cache::Set>,
@@ -36,8 +38,8 @@ type Providers = BTreeMap<&'static str, Arc<dyn TableProvider>>;
 
 impl Derived {
     /// Does nothing yet.
-    pub fn new(capture: Capture, options: Options) -> Derived {
-        Derived { capture, options, providers: OnceCell::new(), set: OnceLock::new() }
+    pub fn new(capture: Capture, options: Options, names: Given) -> Derived {
+        Derived { capture, options, names, providers: OnceCell::new(), set: OnceLock::new() }
     }
 
     async fn provider(self: &Arc<Self>, table: &'static Table) -> Result<Arc<dyn TableProvider>> {
@@ -55,7 +57,11 @@ impl Derived {
 
     /// From the cache, else into it, else into memory.
     fn load(&self) -> Result<Providers> {
-        let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &format!("{:?}", self.options));
+        let key = Key::new(
+            &self.capture.manifest,
+            ALGORITHM_VERSION,
+            &format!("{:?} {:?}", self.options, self.names),
+        );
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
         let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
         if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {

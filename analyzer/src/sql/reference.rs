@@ -12,7 +12,8 @@ pub fn tables_page() -> Result<String, String> {
          Derived tables are assembled from the raw tables (docs/format.md) when a query first asks for one, and \
          kept in `CAPTURE/derived/`, or in the user's cache folder where the capture cannot be written. In SQL, \
          `events` has one column more than its files: `time`, a UTC timestamp, first. `wall_time(boot_ns)` turns \
-         any boot time into such a timestamp.\n\n",
+         any boot time into such a timestamp. `processes` has `name`, last: what a process is called everywhere \
+         (docs/names.md).\n\n",
     );
     for table in tables::ALL {
         page.push_str(&table.markdown());

@@ -145,6 +145,7 @@ fn processes(evidence: &Evidence) -> impl Iterator<Item = ProcessRow<'_>> {
         start_boot_ns: STARTED_BOOT_NS + stranger.started_ns,
         end_boot_ns: stranger.ended_ns.map(|at| STARTED_BOOT_NS + at),
         exit_code: stranger.ended_ns.map(|_| 0),
+        script: None,
     });
     of_chain.chain(strangers)
 }

@@ -7,14 +7,15 @@ use retrospan_formats::reader::Capture;
 use retrospan_formats::tables::{ClockRow, LossRow, ProcessRow};
 
 use crate::hashing::IntMap;
+use crate::tables::names::{Given, Namer, NamesError, Unnamed, is_interpreter};
 
 /// A process.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// Thread group id.
     pub pid: u32,
-    /// Name of its leader.
-    pub comm: Arc<str>,
+    /// What it is called wherever it is shown.
+    pub name: Arc<str>,
     /// What it is called as a service.
     pub service: Arc<str>,
 }
@@ -48,19 +49,30 @@ impl Clock {
 #[derive(Clone, Debug, Default)]
 pub struct Dimensions {
     processes: IntMap<i64, Process>,
+    /// Names that somebody gave to processes.
+    pub given: Given,
     /// The conversion of times.
     pub clock: Clock,
     /// Intervals in which events were lost, boot time ns, in order and apart.
     losses: Vec<(i64, i64)>,
 }
 
+/// Why dimensions cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DimensionsError {
+    /// The capture.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// Names that somebody gave.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+}
+
 /// Reads `processes`, `clock` and `loss`.
-pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
-    let mut dimensions = Dimensions::default();
-    for rows in capture.rows::<ProcessRow>() {
-        let processes = rows?;
-        dimensions.processes.extend(processes.iter().map(|row| (row.process_id, Process::of(&row))));
-    }
+pub fn read(capture: &Capture) -> Result<Dimensions, DimensionsError> {
+    let given = Given::of(capture)?;
+    let mut dimensions =
+        Dimensions { processes: processes(capture, given.clone())?, given, ..Dimensions::default() };
     let mut samples = Vec::new();
     for rows in capture.rows::<ClockRow>() {
         samples.extend(rows?.iter().map(|row| (row.boot_ns, row.wall_ns)));
@@ -72,6 +84,23 @@ pub fn read(capture: &Capture) -> Result<Dimensions, CaptureError> {
     }
     dimensions.losses = merge_overlapping(dimensions.losses);
     Ok(dimensions)
+}
+
+/// Processes by id: the last row of each holds.
+fn processes(capture: &Capture, given: Given) -> Result<IntMap<i64, Process>, DimensionsError> {
+    let mut namer = Namer::new(given);
+    let mut unnamed = IntMap::default();
+    for rows in capture.rows::<ProcessRow>() {
+        for row in rows?.iter() {
+            let process = namer.add(&row);
+            let service: Arc<str> = process.given().unwrap_or_else(|| service(&row)).into();
+            unnamed.insert(row.process_id, (row.pid as u32, service, process));
+        }
+    }
+    let named = |(id, (pid, service, process)): (i64, (u32, Arc<str>, Unnamed))| {
+        (id, Process { pid, service, name: namer.name(&process).into() })
+    };
+    Ok(unnamed.into_iter().map(named).collect())
 }
 
 impl Dimensions {
@@ -100,32 +129,18 @@ fn merge_overlapping(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     apart
 }
 
-impl Process {
-    fn of(row: &ProcessRow<'_>) -> Process {
-        Process {
-            pid: row.pid as u32,
-            comm: row.comm.into(),
-            service: service(row.exe, row.comm, row.argv).into(),
-        }
-    }
-}
-
-/// Programs that are named after what they run.
-const INTERPRETERS: [&str; 8] = ["python", "node", "java", "ruby", "perl", "php", "bash", "sh"];
-
-/// The name of a service: the program, or what an interpreter runs where the arguments were recorded.
-fn service<'a>(exe: Option<&'a str>, comm: &'a str, argv: Option<&'a str>) -> &'a str {
-    let program = exe.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path)).map(base_name);
-    let Some(program) = program.filter(|name| !name.is_empty()) else { return comm };
-    let stem = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    if !INTERPRETERS.contains(&stem) {
+/// The name of a service: the program, or what an interpreter runs where that is known.
+fn service<'a>(row: &ProcessRow<'a>) -> &'a str {
+    let program = row.exe.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path)).map(base_name);
+    let Some(program) = program.filter(|name| !name.is_empty()) else { return row.comm };
+    if !is_interpreter(program) {
         return program;
     }
-    let script = argv.unwrap_or_default().split(' ').skip(1).find(|word| is_script(word));
-    match script.map(base_name) {
+    let in_arguments = || row.argv.unwrap_or_default().split(' ').skip(1).find(|word| is_script(word));
+    match row.script.or_else(|| in_arguments().map(base_name)) {
         Some(script) if !script.is_empty() => script,
-        // An interpreter that gave itself a name, such as gunicorn, is meant by it.
-        _ if !comm.is_empty() && !comm.starts_with(stem) => comm,
+        // One that gave itself a name, such as gunicorn, is meant by it.
+        _ if !row.comm.is_empty() && !is_interpreter(row.comm) => row.comm,
         _ => program,
     }
 }
@@ -157,17 +172,24 @@ fn clock(samples: &[(i64, i64)], start: (i64, i64)) -> Clock {
 mod tests {
     use super::*;
 
+    fn row<'a>(exe: Option<&'a str>, comm: &'a str, argv: Option<&'a str>) -> ProcessRow<'a> {
+        ProcessRow { exe, comm, argv, ..ProcessRow::default() }
+    }
+
     #[test]
     fn services_are_named_after_what_runs() {
-        assert_eq!(service(Some("/usr/sbin/nginx"), "nginx", None), "nginx");
-        assert_eq!(service(Some("/usr/bin/python3.11"), "python3.11", Some("python3")), "python3.11");
+        assert_eq!(service(&row(Some("/usr/sbin/nginx"), "nginx", None)), "nginx");
+        assert_eq!(service(&row(Some("/usr/bin/python3.11"), "python3.11", Some("python3"))), "python3.11");
         assert_eq!(
-            service(Some("/usr/bin/python3.11"), "python3", Some("python3 -u /srv/app.py 1")),
+            service(&row(Some("/usr/bin/python3.11"), "python3", Some("python3 -u /srv/app.py 1"))),
             "app.py"
         );
-        assert_eq!(service(Some("/usr/bin/python3.11"), "gunicorn", None), "gunicorn");
-        assert_eq!(service(None, "kworker", None), "kworker");
-        assert_eq!(service(Some("/opt/envoy (deleted)"), "envoy", None), "envoy");
+        assert_eq!(service(&row(Some("/usr/bin/python3.11"), "gunicorn", None)), "gunicorn");
+        let known =
+            ProcessRow { script: Some("shop.jar"), ..row(Some("/usr/lib/jvm/bin/java"), "java", None) };
+        assert_eq!(service(&known), "shop.jar");
+        assert_eq!(service(&row(None, "kworker", None)), "kworker");
+        assert_eq!(service(&row(Some("/opt/envoy (deleted)"), "envoy", None)), "envoy");
     }
 
     #[test]

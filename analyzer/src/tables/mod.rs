@@ -1,7 +1,9 @@
 //! THE definition of every derived table. Add columns at the end; what exists keeps its name and meaning.
 
+pub mod cgroups;
 pub mod columns;
 pub mod dimensions;
+pub mod names;
 pub mod outcome;
 pub mod spans;
 pub mod trace_tree;

@@ -86,6 +86,11 @@ impl Outcome {
         }
     }
 
+    /// Whether it came to its end, however bad, and the recording saw it.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Outcome::TimeoutCut | Outcome::Lost)
+    }
+
     /// Whether one of the two broke the exchange off. What the recording cut or lost is no error of theirs.
     pub const fn is_broken_off(self) -> bool {
         matches!(self, Outcome::ClientClosed | Outcome::ServerClosed | Outcome::Reset)

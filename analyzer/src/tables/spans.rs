@@ -51,8 +51,8 @@ pub fn with_peers(spans: &str, limit: Option<u64>) -> String {
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     format!(
         "SELECT s.*,
-                CASE WHEN s.kind = 'client' THEN s.process ELSE client.comm END AS src_process,
-                CASE WHEN s.kind = 'client' THEN server.comm ELSE s.process END AS dst_process
+                CASE WHEN s.kind = 'client' THEN s.process ELSE client.name END AS src_process,
+                CASE WHEN s.kind = 'client' THEN server.name ELSE s.process END AS dst_process
          FROM ({spans}\n ORDER BY start_time, span_id{limit}) s
          LEFT JOIN connections c ON c.connection_id = s.connection_id
          LEFT JOIN processes client ON client.process_id = c.client_process_id

@@ -6,6 +6,7 @@ pub mod long_heads;
 pub mod losses;
 pub mod processes;
 pub mod redact;
+pub mod script;
 pub mod sockets;
 pub mod usage;
 

@@ -14,6 +14,7 @@ use crate::fast_map::FastMap;
 use crate::host::cgroups::Cgroups;
 use crate::host::procfs::{self, Found};
 use crate::host::shell;
+use crate::pipeline::script::script;
 
 /// /proc gives start times in ticks of 10 ms, records in ns.
 const TICK_NS: u64 = 10_000_000;
@@ -33,6 +34,8 @@ pub struct KnownProcess {
     pub comm: Rc<str>,
     /// Arguments as they may be kept, shell-quoted.
     pub argv: Option<Rc<str>>,
+    /// What it runs, where it is an interpreter.
+    pub script: Option<Rc<str>>,
     /// Path of the cgroup.
     pub cgroup: Option<Rc<str>>,
     /// CLOCK_BOOTTIME of the start, ns.
@@ -57,6 +60,7 @@ impl KnownProcess {
             start_boot_ns: self.start_boot_ns as i64,
             end_boot_ns: self.end_boot_ns.map(|ns| ns as i64),
             exit_code: self.exit_code,
+            script: self.script.as_deref(),
         }
     }
 }
@@ -169,6 +173,7 @@ impl Processes {
             if is_new {
                 entry.known.exe = parent.exe;
                 entry.known.argv = parent.argv;
+                entry.known.script = parent.script;
                 if entry.cgroup_id == cgroup_id || entry.known.cgroup.is_none() {
                     entry.known.cgroup = parent.cgroup;
                 }
@@ -178,11 +183,13 @@ impl Processes {
 
     fn exec(&mut self, pid: u32, process: &Process, exe: &[u8], argv: &[u8]) {
         let exe = text(exe);
+        let script = script(argv).map(Rc::from);
         let argv = kept_argv(argv, exe.as_deref(), self.args);
         self.update(pid, process, |entry, _| {
             entry.known.comm = comm(&process.comm);
             entry.known.exe = exe;
             entry.known.argv = argv;
+            entry.known.script = script;
         });
     }
 
@@ -233,6 +240,7 @@ impl Processes {
             exe: None,
             comm: comm(&process.comm),
             argv: None,
+            script: None,
             cgroup: None,
             start_boot_ns: process.start_boot_ns,
             end_boot_ns: None,
@@ -250,6 +258,7 @@ impl Processes {
             pid: found.pid,
             parent_process_id: self.live.get(&found.parent_pid).map(|e| e.known.process_id),
             argv: kept_argv(&found.argv, found.exe.as_deref(), self.args),
+            script: script(&found.argv).map(Rc::from),
             exe: found.exe.map(Rc::from),
             comm: Rc::from(found.comm),
             cgroup: found.cgroup.map(Rc::from),

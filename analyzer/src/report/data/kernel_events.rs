@@ -73,7 +73,7 @@ pub async fn read(context: &SessionContext, ranges: &[[i64; 2]]) -> Result<Vec<N
 
 /// Waits of threads and processes that carry traffic; `continued` is the end of a stop.
 const WAITS: &str = "SELECT CAST(wall_time(s.boot_ns - s.duration_ns) AS BIGINT) AS from_ns, CAST(wall_time(s.boot_ns) AS BIGINT) AS to_ns,
-            s.process_id, CAST(NULL AS BIGINT) AS connection_id, CAST(s.tid AS BIGINT) AS tid, s.kind, p.comm, o.comm AS other
+            s.process_id, CAST(NULL AS BIGINT) AS connection_id, CAST(s.tid AS BIGINT) AS tid, s.kind, p.name AS comm, o.name AS other
      FROM sched s LEFT JOIN processes p ON p.process_id = s.process_id
      LEFT JOIN processes o ON o.process_id = s.other_process_id AND s.other_process_id <> s.process_id
      WHERE s.kind <> 'stopped'";

@@ -6,7 +6,7 @@ use super::*;
 use crate::sql::{capture, session};
 
 const PROCESSES: &str = "CREATE TABLE processes AS SELECT * FROM (VALUES
-    (1, 'shop', '/shop.slice'), (2, 'batch', '/'), (3, 'retrospan-recor', '/')) AS t (process_id, comm, cgroup)";
+    (1, 'shop', 'shop', '/shop.slice'), (2, 'batch', 'batch', '/'), (3, 'retrospan-recor', 'recorder', '/')) AS t (process_id, comm, name, cgroup)";
 
 /// A session with these tables, of which wall time is boot time.
 async fn with(tables: &[&str]) -> SessionContext {
