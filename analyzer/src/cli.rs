@@ -261,12 +261,24 @@ pub struct ExportArgs {
     pub in_flight: u8,
 }
 
+/// Formats of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FindingsFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// For a ticket.
+    Markdown,
+}
+
 /// Arguments of `spikes`.
 #[derive(Debug, Args)]
 #[command(before_help = "\
 EXAMPLES
   retrospan spikes friday.cap
   retrospan spikes friday.cap --metric client_closed --by hop
+  retrospan spikes friday.cap --format markdown > ticket.md
   retrospan spikes short.cap --min-period 2s --format json | jq .spikes[0].cause
 
 By default every metric and grouping is searched; the false-alarm probability is corrected for that.
@@ -278,8 +290,8 @@ pub struct SpikesArgs {
     #[command(flatten)]
     pub search: SearchArgs,
     /// How to print it.
-    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
-    pub format: TextFormat,
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    pub format: FindingsFormat,
 }
 
 /// What is looked for.
@@ -292,6 +304,9 @@ pub struct SearchArgs {
     #[arg(long, value_enum)]
     pub by: Vec<By>,
     /// Shortest period to search for; longer ones are found all the same.
+    ///
+    /// Time is cut into a hundredth of it, 20 to 100 ms: below 10s onsets are seen more sharply, so the false-alarm probability
+    /// can fall although more periods are paid for.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub min_period: i64,
     /// Longest period to search for; without it the length of the recording / 2.9, so that three cycles fit.

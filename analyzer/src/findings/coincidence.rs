@@ -7,6 +7,7 @@
 //! What the mechanism explains (the process was kept from running for as long as requests waited) goes before what merely
 //! comes at the same time.
 
+mod claim;
 mod doubt;
 mod rows;
 
@@ -15,8 +16,6 @@ use super::Cause;
 use super::bursts::{Burst, Counted, count_coarse, joined};
 use super::kernel_events::{EventSeries, Kind, Occurrence};
 use super::subject::Subject;
-use super::wording;
-use crate::text::duration;
 
 /// Shifts that stand for chance, and how far each goes on from the one before, as a share of the whole periods: the golden ratio
 /// has no period in common with anything.
@@ -188,7 +187,10 @@ fn judge(
     let cause = Cause {
         kind: series.kind.name().to_owned(),
         subject: series.subject.clone(),
-        claim: claim(series, matches, lead_ns, &cycles(bursts, matches, subject)),
+        claim: claim::claim(part, matches, lead_ns, subject),
+        reason: claim::reason(part, matches, subject),
+        explains: mechanism,
+        pids: claim::pids(part, matches, subject),
         coincidences: seen,
         hits,
         elsewhere,
@@ -362,81 +364,6 @@ fn ranks(values: Vec<f64>) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     order.iter().enumerate().for_each(|(rank, &index)| ranks[index] = rank as f64);
     ranks
-}
-
-/// In how many cycles it was seen, and where else.
-fn cycles(bursts: &[Burst], matches: &Matches, subject: &Subject<'_>) -> String {
-    let is_met = |at: &&i64| nearest(bursts, **at, matches.reach_ns).is_some();
-    let without = match subject.misses.iter().filter(is_met).count() {
-        0 => String::new(),
-        n => format!(", in {n} of {} without an episode", subject.misses.len()),
-    };
-    let others = match subject.others.iter().filter(is_met).count() {
-        0 => String::new(),
-        n => format!(", at {n} other episodes"),
-    };
-    let elsewhere = match elsewhere(bursts, matches, subject) {
-        0 => "never elsewhere".to_owned(),
-        n => format!("{n} x elsewhere"),
-    };
-    let (seen, hits) = (matches.leads_ns.len(), subject.hits.len());
-    format!("in {seen} of {hits} cycles{without}{others}, {elsewhere}")
-}
-
-fn claim(series: &EventSeries, matches: &Matches, lead_ns: i64, cycles: &str) -> String {
-    let size = |(_, burst): &(usize, Burst)| match series.kind.delays() {
-        true => burst.longest_ns,
-        false => burst.size as i64,
-    };
-    let typical = median(&matches.bursts.iter().map(size).collect::<Vec<i64>>());
-    let subject = &series.subject;
-    let when = wording::lead(lead_ns, deviation(&matches.leads_ns));
-    match series.kind {
-        Kind::Stopped => {
-            format!("{subject} was stopped (SIGSTOP) for {}, beginning {when}, {cycles}", duration(typical))
-        }
-        Kind::Throttled => {
-            format!("the cgroup of {subject} was throttled for {}, {cycles}", duration(typical))
-        }
-        Kind::RunQueue => {
-            let holder = series.other.as_ref().map(|o| format!(", mostly held by {o}")).unwrap_or_default();
-            format!("{subject} waited up to {} a thread for a CPU{holder}, {cycles}", duration(typical))
-        }
-        Kind::OffCpu => {
-            format!(
-                "{subject} was blocked up to {} a thread in uninterruptible sleep (disk), {cycles}",
-                duration(typical)
-            )
-        }
-        Kind::Retransmit => format!("{typical} segments were retransmitted on {subject}, {cycles}"),
-        Kind::SynAgain => format!(
-            "{typical} SYNs were sent again to {} (its listen queue was full, or it did not answer), {cycles}",
-            wording::listener(subject)
-        ),
-        Kind::ConnectFailed => {
-            let how = match series.other.as_deref() {
-                Some("refused") => "were refused",
-                Some("timed_out") => "timed out",
-                Some("reset") => "were reset",
-                Some("unreachable") => "did not reach it",
-                _ => "failed",
-            };
-            format!("{typical} connects to {} {how}, {cycles}", wording::listener(subject))
-        }
-        Kind::ListenQueue => format!(
-            "connections to {} waited up to {} until they were accepted, {cycles}",
-            wording::listener(subject),
-            duration(typical)
-        ),
-        Kind::RoundTrip => {
-            format!("the round trip of {subject} rose to {}, {cycles}", duration(typical * 1000))
-        }
-        Kind::Exec => format!("{subject} was started {when}, {cycles}"),
-        Kind::Cpu => format!("{subject} used {} of CPU, {cycles}", duration(typical)),
-        Kind::Reset => format!("{typical} resets on {subject} {when}, {cycles}"),
-        Kind::Reconnect => format!("{typical} connections were opened on {subject} {when}, {cycles}"),
-        Kind::Dns => format!("{typical} connections to a name server ({subject}) {when}, {cycles}"),
-    }
 }
 
 fn median(values: &[i64]) -> i64 {

@@ -7,7 +7,7 @@ use super::coincidence::{causes, nearest_to_a_cause};
 use super::find::Finder;
 use super::search::{Candidate, Found};
 use super::subject::Subject;
-use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, wording};
+use super::{Also, Boundary, Cause, Cycle, Interval, Metric, Spike, summary, wording};
 use crate::error::Result;
 use crate::periodicity::Episode;
 use crate::periodicity::refine::{self, Clock, Refined};
@@ -130,6 +130,8 @@ impl Finder<'_> {
         let first_tooth_ns =
             self.begin_ns + refined.cycles.first().map_or(0, |cycle| cycle.expected_ns as i64);
         let mut spike = Spike {
+            summary: String::new(),
+            odds: String::new(),
             sentence: String::new(),
             period_s,
             period_ci_s: [period_s - margin_s, period_s + margin_s],
@@ -142,9 +144,12 @@ impl Finder<'_> {
             metric: candidate.metric,
             stream: stream.label.clone(),
             by: stream.by.name().to_owned(),
+            condition: stream.condition.clone(),
             cause: doubt.map_or_else(|| wording::cause(&causes, top), |doubt| wording::no_sure_cause(&doubt)),
             sql: String::new(),
             hop: top.map_or_else(|| stream.label.clone(), |top| top.hop.clone()),
+            pids: self.answering_pids(attribution),
+            requests_sql: String::new(),
             jitter_s: refined.jitter_ns * 1e-9,
             first_tooth_ns,
             clock: match refined.clock {
@@ -158,7 +163,8 @@ impl Finder<'_> {
             affected_requests,
             affected_per_cycle: interval(&affected),
             excess_s_per_cycle: interval(&excess),
-            share_of_bad: (affected_requests / self.all_bad(candidate)).min(1.0),
+            bad_requests: self.bad_requests(candidate),
+            share_of_bad: share_of_bad(affected_requests, self.bad_requests(candidate)),
             cycle_table,
             hops: attribution.hops.clone(),
             dimensions: attribution.dimensions.clone(),
@@ -167,21 +173,22 @@ impl Finder<'_> {
             typical_traces: attribution.typical_traces.clone(),
             slow_traces: attribution.slow_traces.clone(),
         };
-        spike.sql = match spike.causes.first() {
-            Some(cause) => cause.sql.clone(),
-            None => self.rows_of(&spike, &stream.condition, windows),
-        };
+        spike.requests_sql = self.rows_of(&spike, &stream.condition, windows);
+        spike.sql =
+            spike.causes.first().map_or_else(|| spike.requests_sql.clone(), |cause| cause.sql.clone());
         spike.sentence = wording::sentence(&spike);
+        spike.summary = summary::what(&spike);
+        spike.odds = summary::odds(&spike);
         spike
     }
 
     /// Bad requests of a candidate; of those that did not come, as many as its episodes lack.
-    fn all_bad(&self, candidate: &Candidate) -> f64 {
+    fn bad_requests(&self, candidate: &Candidate) -> u64 {
         if candidate.metric == Metric::Missing {
-            return candidate.affected().max(f64::MIN_POSITIVE);
+            return candidate.affected().round() as u64;
         }
         let bad = self.counted.streams[candidate.stream as usize].bad.iter();
-        bad.filter(|bad| bad.metric == candidate.metric).count().max(1) as f64
+        bad.filter(|bad| bad.metric == candidate.metric).count() as u64
     }
 
     /// Whether events were lost around a tooth: an episode may have been missed.
@@ -272,6 +279,7 @@ impl Finder<'_> {
             on_the_way: attribution.hops.first().is_some_and(|top| top.part != "server"),
             processes: &processes,
             answering: &answering,
+            pids: &self.pids,
         };
         let causes = causes(&self.series, &subject);
         let doubt = if causes.is_empty() { nearest_to_a_cause(&self.series, &subject) } else { None };
@@ -288,6 +296,13 @@ impl Finder<'_> {
             processes.extend(ends.requesting);
         }
         (top.hop.clone(), processes, ends.answering)
+    }
+
+    /// Pids of the processes that answer at the hop with the largest share, in order.
+    fn answering_pids(&self, attribution: &Attribution) -> Vec<i64> {
+        let (_, _, answering) = self.suspects(attribution);
+        let pids: BTreeSet<i64> = answering.iter().filter_map(|id| self.pids.get(id).copied()).collect();
+        pids.into_iter().collect()
     }
 
     /// Other series with most of their episodes on the comb.
@@ -326,6 +341,11 @@ impl Finder<'_> {
         });
         also
     }
+}
+
+/// Share of the bad requests that the spikes affected.
+fn share_of_bad(affected: f64, bad: u64) -> f64 {
+    if bad == 0 { 1.0 } else { (affected / bad as f64).min(1.0) }
 }
 
 fn hit_values(cycles: &[Cycle], value: impl Fn(&Cycle) -> f64) -> Vec<f64> {

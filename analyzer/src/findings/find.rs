@@ -16,7 +16,7 @@ use super::{Findings, Metric, Searched};
 use crate::error::{Error, Result};
 use crate::periodicity::Episode;
 use crate::sql::session;
-use crate::tables::columns::typed;
+use crate::tables::columns::{numbers, typed};
 use crate::tables::dimensions;
 use crate::text;
 
@@ -41,6 +41,7 @@ pub async fn find(
         lossy,
         series: Vec::new(),
         processes: HashMap::new(),
+        pids: HashMap::new(),
         own: Vec::new(),
         sampled: 1,
         begin_ns,
@@ -50,6 +51,7 @@ pub async fn find(
         progress("reading kernel events");
         finder.series = kernel_events::read(context).await?;
         finder.processes = processes_of_hops(context).await?;
+        finder.pids = pids(context).await?;
         finder.own = own_activity(context).await?;
     }
     let mut findings = Findings {
@@ -163,6 +165,8 @@ pub struct Finder<'a> {
     pub(super) lossy: Vec<bool>,
     pub(super) series: Vec<EventSeries>,
     pub(super) processes: HashMap<String, Ends>,
+    /// Pids by process id.
+    pub(super) pids: HashMap<i64, i64>,
     /// When the recorder itself was busy, ns since 1970 UTC.
     pub(super) own: Vec<Own>,
     /// Of so many traces one was read to explain a spike; 1: all.
@@ -252,6 +256,17 @@ async fn processes_of_hops(context: &SessionContext) -> Result<HashMap<String, E
         }
     }
     Ok(hops)
+}
+
+async fn pids(context: &SessionContext) -> Result<HashMap<i64, i64>> {
+    let mut pids = HashMap::new();
+    let mut batches =
+        session::plan(context, "SELECT process_id, pid FROM processes").await?.execute_stream().await?;
+    while let Some(batch) = batches.next().await.transpose()? {
+        let (ids, of_ids) = (numbers(&batch, "process_id")?, numbers(&batch, "pid")?);
+        pids.extend(ids.iter().zip(of_ids.iter()).filter_map(|(id, pid)| id.zip(pid)));
+    }
+    Ok(pids)
 }
 
 /// One time that the recorder was at work.

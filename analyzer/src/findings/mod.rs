@@ -18,10 +18,11 @@ pub mod model;
 pub mod rows;
 pub mod search;
 pub mod subject;
+mod summary;
 mod unexplained;
 pub mod wording;
 
 pub use model::{
     Also, Boundary, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike,
-    Unexplained,
+    Unexplained, WorstEpisode,
 };

@@ -60,10 +60,29 @@ pub struct Unexplained {
     pub onset_ns: Vec<i64>,
     /// Requests affected in all of them.
     pub affected: f64,
+    /// The one that affected the most.
+    pub worst: WorstEpisode,
+    /// A statement that shows its requests.
+    pub sql: String,
     /// False-alarm probability of the best period, where one was looked for.
     pub fap: Option<f64>,
     /// What it would take to tell, in words; None where there is nothing to tell.
     pub needed: Option<String>,
+}
+
+/// The worst of some episodes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct WorstEpisode {
+    /// Begin.
+    pub onset_ns: i64,
+    /// End.
+    pub end_ns: i64,
+    /// Requests in it.
+    pub requests: u64,
+    /// Bad ones beyond the ordinary share.
+    pub affected: f64,
+    /// What they took beyond the ordinary, s.
+    pub excess_s: f64,
 }
 
 /// What was counted.
@@ -85,7 +104,11 @@ pub enum Metric {
 /// One periodic spike.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Spike {
-    /// The finding in one sentence.
+    /// The finding in a sentence for people: how often, how many, why.
+    pub summary: String,
+    /// How sure that is, in a sentence.
+    pub odds: String,
+    /// The finding in one sentence with its numbers.
     pub sentence: String,
     /// Period, s.
     pub period_s: f64,
@@ -109,12 +132,18 @@ pub struct Spike {
     pub stream: String,
     /// What that stream is a value of: `service` `route` `peer` `hop` `connection`.
     pub by: String,
+    /// A condition over the columns of `spans` that holds for the stream's.
+    pub condition: String,
     /// The two processes and the port where the time goes, as `inner-envoy -> nginx:8080`.
     pub hop: String,
+    /// Pids of the processes that answer there.
+    pub pids: Vec<i64>,
     /// The best supported cause, in words; says so where nothing coincides.
     pub cause: String,
     /// A statement that shows the rows behind `cause` (behind the spike itself where nothing coincides).
     pub sql: String,
+    /// A statement that shows the requests of the stream that began in the spikes.
+    pub requests_sql: String,
     /// Standard deviation of the onsets around the comb, s.
     pub jitter_s: f64,
     /// The first tooth within the recording.
@@ -131,6 +160,8 @@ pub struct Spike {
     pub affected_per_cycle: Interval,
     /// Excess seconds in a cycle.
     pub excess_s_per_cycle: Interval,
+    /// All bad requests of the stream, within spikes or not; of the metric `missing` all that did not come.
+    pub bad_requests: u64,
     /// Share of all bad requests of the stream that fall into the spikes; of the metric `missing` share of all that did not come.
     pub share_of_bad: f64,
     /// Every tooth.
@@ -199,7 +230,7 @@ pub struct Cycle {
 }
 
 /// Part of the excess.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct HopShare {
     /// The two processes and the port.
     pub hop: String,
@@ -234,13 +265,19 @@ pub struct DimensionShare {
 }
 
 /// One thing that coincides with the spikes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Cause {
     /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed`
     /// `listen_queue` `reset` `reconnect` `dns` `cpu`.
     pub kind: String,
     /// The claim in one sentence with its numbers.
     pub claim: String,
+    /// What it does, without numbers of cycles: `shop (pid 812) is stopped (SIGSTOP) for 1.97 s`.
+    pub reason: String,
+    /// It is how the time is lost; else it merely comes at the same time.
+    pub explains: bool,
+    /// Pids of the processes it is about, where it is about processes.
+    pub pids: Vec<i64>,
     /// Process, program or hop it is about.
     pub subject: String,
     /// Hit cycles in which it was seen.

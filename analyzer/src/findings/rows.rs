@@ -125,7 +125,7 @@ impl Rows {
         Span {
             start_ns: self.start_ns.value(row),
             duration_ns,
-            completed: !matches!(outcome, Some(Outcome::TimeoutCut | Outcome::Lost)),
+            completed: outcome.is_none_or(Outcome::is_known),
             failed,
             slow: outcome != Some(Outcome::Lost) && duration_ns > ordinary.slow_ns,
             median_ns: ordinary.median_ns,

@@ -1,6 +1,6 @@
 //! A spike as it is held against what may have caused it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What a spike looks like to its causes.
 #[derive(Clone, Debug)]
@@ -27,4 +27,6 @@ pub struct Subject<'a> {
     pub processes: &'a BTreeSet<i64>,
     /// Those that answer at the hop: what one of them waits for, its requests wait for.
     pub answering: &'a BTreeSet<i64>,
+    /// Pids by process id.
+    pub pids: &'a HashMap<i64, i64>,
 }

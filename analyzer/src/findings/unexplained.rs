@@ -5,13 +5,15 @@ use retrospan_formats::reader::Capture;
 
 use super::find::{Finder, Own};
 use super::search::{Candidate, Options};
-use super::{Also, Findings, Spike, Unexplained};
+use super::{Also, Findings, Spike, Unexplained, WorstEpisode};
 use crate::periodicity::comb::Comb;
 use crate::periodicity::{Episode, power};
 use crate::text;
 
 /// Series without a period that are named.
 const MOST_UNEXPLAINED: usize = 5;
+/// What came once and hit fewer requests is not worth a word.
+const LEAST_AFFECTED_ONCE: f64 = 5.0;
 
 impl Finder<'_> {
     /// How many combs of that one's series and period there are, if they divide it evenly; else 1.
@@ -83,17 +85,23 @@ impl Finder<'_> {
             let seen = |also: &Also| also.stream == stream.label && also.metric == candidate.metric;
             spikes.iter().any(|spike| spike.also.iter().any(seen))
         };
-        // The same episodes in several streams are named once.
+        let worth_a_word = |index: usize, candidate: &Candidate| match candidate.episodes.len() {
+            0 => false,
+            1 => candidate.affected() >= LEAST_AFFECTED_ONCE,
+            2 => true,
+            _ => self.search.rejected.iter().any(|rejected| rejected.0 == index),
+        };
         let mut left: Vec<(usize, &Candidate)> = self
             .search
             .candidates
             .iter()
             .enumerate()
             .filter(|(index, candidate)| {
-                let searched = self.search.rejected.iter().any(|rejected| rejected.0 == *index);
-                (searched || candidate.episodes.len() == 2) && !explained(candidate) && !seen_in(candidate)
+                worth_a_word(*index, candidate) && !explained(candidate) && !seen_in(candidate)
             })
             .collect();
+        // The same episodes in several streams are named once: where the stream is nearest to the cause.
+        left.sort_by_key(|(_, candidate)| candidate.nearness);
         let key = |candidate: &Candidate| {
             (
                 candidate.metric,
@@ -112,8 +120,12 @@ impl Finder<'_> {
             .take(MOST_UNEXPLAINED)
             .map(|&(index, candidate)| {
                 let rejected = self.search.rejected.iter().find(|rejected| rejected.0 == index);
+                let stream = &self.keys.streams[candidate.stream as usize];
+                let worst = self.worst(candidate);
                 Unexplained {
-                    stream: self.keys.streams[candidate.stream as usize].label.clone(),
+                    stream: stream.label.clone(),
+                    sql: rows_of(&stream.condition, &worst),
+                    worst,
                     metric: candidate.metric,
                     episodes: candidate.episodes.len(),
                     onset_ns: candidate.episodes.iter().map(|e| self.begin_ns + e.onset_ns).collect(),
@@ -123,6 +135,18 @@ impl Finder<'_> {
                 }
             })
             .collect()
+    }
+
+    /// The episode with the most affected requests.
+    fn worst(&self, candidate: &Candidate) -> WorstEpisode {
+        let worst = candidate.episodes.iter().max_by(|a, b| a.affected.total_cmp(&b.affected));
+        worst.map_or_else(WorstEpisode::default, |episode| WorstEpisode {
+            onset_ns: self.begin_ns + episode.onset_ns,
+            end_ns: self.begin_ns + episode.end_ns,
+            requests: episode.requests,
+            affected: episode.affected,
+            excess_s: episode.excess_ns * 1e-9,
+        })
     }
 
     /// How long a recording would tell, if what was seen is periodic.
@@ -190,6 +214,15 @@ impl Finder<'_> {
         }
         notes
     }
+}
+
+/// A statement that shows the requests of an episode, the longest first.
+fn rows_of(condition: &str, episode: &WorstEpisode) -> String {
+    let [from, to] = [episode.onset_ns, episode.end_ns].map(|ns| text::time(ns, 0, 3));
+    format!(
+        "SELECT start_time, duration_ns, own_ns, kind, process, operation, target, status, outcome, trace_id \
+         FROM spans WHERE {condition} AND start_time >= '{from}' AND start_time <= '{to}' ORDER BY duration_ns DESC"
+    )
 }
 
 /// How far from an onset the recorder's work may be.

@@ -1,8 +1,8 @@
 //! Findings in sentences, and the SQL that goes with them.
 
-use super::{Cause, Cycle, HopShare, Metric, Spike};
+use super::{Cause, Cycle, HopShare, Metric, Spike, Unexplained};
 use crate::periodicity::{self, refine};
-use crate::text::duration;
+use crate::text::{duration, time};
 
 /// `40 ms before each onset`; what is less than it varies by, or 1 ms, is no lead.
 pub fn lead(lead_ns: i64, deviation_ns: f64) -> String {
@@ -52,8 +52,8 @@ pub fn bad(metric: Metric) -> &'static str {
     match metric {
         Metric::Latency => "slow requests",
         Metric::Errors => "failed requests",
-        Metric::ClientClosed => "requests given up by the client",
-        Metric::Missing => "stretches in which nothing completes",
+        Metric::ClientClosed => "clients that gave up",
+        Metric::Missing => "stretches without an answer",
     }
 }
 
@@ -83,6 +83,34 @@ pub fn cause(causes: &[Cause], top: Option<&HopShare>) -> String {
 /// That no cause is sure although something comes near.
 pub fn no_sure_cause(nearest: &str) -> String {
     format!("nothing recorded is shown to be the cause; nearest to it: {nearest}")
+}
+
+/// When and how badly something came that is not shown to be periodic.
+pub fn unexplained(left: &Unexplained, utc_offset_s: i32) -> String {
+    let worst = &left.worst;
+    let when = time(worst.onset_ns, utc_offset_s, 1);
+    let length = duration(worst.end_ns - worst.onset_ns);
+    let (how_often, at) = match left.episodes {
+        1 => ("Once, not periodic".to_owned(), "at"),
+        2 => ("Twice, too seldom for a period".to_owned(), "the worst at"),
+        n => {
+            let fap =
+                left.fap.map(|fap| format!(" (best period: FAP {})", probability(fap))).unwrap_or_default();
+            (format!("{n} times, not shown to be periodic{fap}"), "the worst at")
+        }
+    };
+    let how_bad = match left.metric {
+        Metric::Missing => format!("no answer for {length}"),
+        metric => format!("{:.0} {} within {length}", worst.affected, bad(metric)),
+    };
+    let lost = if worst.excess_s >= 0.01 && left.metric != Metric::Missing {
+        let lost = duration((worst.excess_s * 1e9) as i64);
+        format!(", {lost} lost in all")
+    } else {
+        String::new()
+    };
+    let needed = left.needed.as_ref().map(|needed| format!("; {needed}")).unwrap_or_default();
+    format!("{how_often}: {at} {when} {how_bad}{lost}, at {}{needed}", left.stream)
 }
 
 /// `nginx:8080` of `inner-envoy -> nginx:8080`.

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use retrospan_analyzer::findings::search::Options;
 use serde_json::{Value, json};
 
 use super::capture::{Capture, Span};
 use super::causes::{Cause, Injected, Rhythm, Run, SHORT};
 use super::envoy::Carried;
+use super::pictures::wrong_pictures;
 use super::steady::{Answer, PORTS};
 
 /// Slower than this is slow: far above what the chain takes by itself, far below what the causes cost.
@@ -115,14 +117,17 @@ impl Verdict {
     /// What `spikes` says about a run.
     pub fn of(run: &Run) -> Self {
         let mut arguments = vec!["--format", "json"];
+        let mut min_period_ns = Options::default().min_period_ns;
         if run.rhythm.period <= SHORT.period {
             arguments.extend(["--min-period", "2s"]);
+            min_period_ns = 2_000_000_000;
         }
         let text = run.capture.retrospan("spikes", &arguments);
         let mut findings: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
         leave_out(&mut findings, memory_watch_s());
         let mut verdict = judge(run.cause, run.rhythm, run.injected.len(), &findings);
         verdict.wrong.extend(unproven(&run.capture, &findings));
+        verdict.wrong.extend(wrong_pictures(run.capture.dir(), min_period_ns).0);
         verdict
     }
 }

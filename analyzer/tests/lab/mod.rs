@@ -17,6 +17,7 @@ pub mod jaeger;
 pub mod judge;
 pub mod load;
 pub mod netns;
+pub mod pictures;
 pub mod process;
 pub mod recording;
 pub mod servers;

@@ -3,6 +3,8 @@
 use retrospan_analyzer::report;
 use retrospan_analyzer::report::page;
 use retrospan_analyzer::report::pictures::{plot, terminal};
+use retrospan_analyzer::session;
+use retrospan_formats::reader::Capture;
 
 use crate::cli_support::{failure, stdout};
 use crate::report_support::{CYCLES, beating_capture, gathered};
@@ -20,12 +22,13 @@ fn a_finding_is_told_in_plain_words() {
     let directory = tempfile::tempdir().unwrap();
     let page = page::html(&gathered(&beating_capture(directory.path()), true));
     for words in [
-        "<span class=\"number\">1.</span> Every 1.000 s",
+        "<span class=\"number\">1.</span> Every 1.00 s about one request takes 300 ms",
+        "5 of 6 times; odds that this is chance: 1 in 5",
         "jitter 1.00 ms",
         "clock-locked is favoured; about 10 cycles hit would tell; near no wall-clock boundary",
         "own time of /&lt;/style&gt;",
         // In the row of a cycle that is hit.
-        "; events are missing</td>",
+        "; events are missing</",
         "a kernel event meanwhile",
     ] {
         assert!(page.contains(words), "{words}");
@@ -67,7 +70,7 @@ fn figures_are_those_of_the_spans() {
             && (report.edges[0].p50_ns / 7e6 - 1.0).abs() < 0.05
     );
     let fold = &report.folds[0];
-    assert_eq!((fold.series.as_str(), fold.cycles), ("curl -> server:8080", CYCLES as usize + 1));
+    assert_eq!((&fold.series, fold.cycles), (&report.findings.spikes[0].stream, CYCLES as usize + 1));
     // Every cycle has its slowest request at the tooth, a quarter of the period from its begin.
     // What came before the first tooth has a column too.
     for cycle in 1..=CYCLES as usize {
@@ -134,4 +137,40 @@ fn the_command_writes_what_the_name_says() {
         wrong(arguments);
     }
     assert!(!file("b.svg").exists());
+}
+
+/// The values of an attribute in a page.
+fn values(page: &str, attribute: &str) -> Vec<String> {
+    let unescaped = |value: &str| {
+        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+        entities.iter().fold(value.to_owned(), |text, (entity, c)| text.replace(entity, c))
+    };
+    let begin = format!(" {attribute}=\"");
+    let parts = page.split(&begin).skip(1);
+    parts.map(|rest| unescaped(rest.split('"').next().unwrap())).collect()
+}
+
+#[test]
+fn every_number_opens_the_rows_that_it_was_made_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = beating_capture(directory.path());
+    let report = gathered(&path, true);
+    let page = report::page::html(&report);
+    let statements: std::collections::BTreeSet<String> = values(&page, "data-sql").into_iter().collect();
+    assert!(statements.len() > 5 + CYCLES as usize - 1, "{statements:#?}");
+    let capture = Capture::open(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let context = session::open(&capture).unwrap();
+        let rows = async |sql: &str| context.sql(sql).await.expect(sql).count().await.expect(sql) as u64;
+        for statement in &statements {
+            rows(statement).await;
+        }
+        let edge = &report.edges[0];
+        assert_eq!(rows(&report::page::statements::edge(edge)).await, edge.requests);
+        let spike = &report.findings.spikes[0];
+        let of_cycle = report::page::statements::cycle(spike, &spike.cycle_table[0]).unwrap();
+        assert!(rows(&of_cycle).await >= 1, "{of_cycle}");
+        assert!(rows(&report::page::statements::hop_in_spikes(spike, &spike.hop)).await >= CYCLES as u64 - 1);
+    });
 }

@@ -8,6 +8,8 @@ use retrospan_analyzer::session;
 use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Speech, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
 
+use crate::lab::pictures::wrong_pictures;
+
 /// Five minutes at 10 requests a second.
 fn plan(seed: u64) -> Plan {
     let place = Place { hop: 1, part: Part::Network };
@@ -178,4 +180,27 @@ fn the_same_plan_gives_the_same_capture() {
     });
     assert!(hashes[0].len() >= 6, "{hashes:?}");
     assert_eq!(hashes[0], hashes[1]);
+}
+
+#[test]
+fn no_picture_of_a_finding_is_empty_and_it_shows_what_the_finding_counts() {
+    let mut seen = Vec::new();
+    for (seed, hop, part, shape) in [
+        (51, 1, Part::Server, Shape::GiveUp),
+        (52, 2, Part::Network, Shape::GiveUp),
+        (53, 2, Part::Server, Shape::Errors),
+        (54, 1, Part::Network, Shape::Freeze),
+        (55, 2, Part::Server, Shape::Slow),
+        (56, 2, Part::Network, Shape::QueueFull),
+    ] {
+        let trouble = Trouble { place: Place { hop, part }, shape, width_s: 1.0 };
+        let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.1 });
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = folder.path().join("made.cap");
+        write(&directory, &Plan { comb, trouble, ..plan(seed) }).expect("a capture");
+        let (wrong, pictures) = wrong_pictures(&directory, Options::default().min_period_ns);
+        assert!(wrong.is_empty(), "{shape:?} at hop {hop}: {wrong:#?}");
+        seen.push((shape, pictures));
+    }
+    assert!(seen.iter().all(|&(_, pictures)| pictures >= 1), "{seen:?}");
 }

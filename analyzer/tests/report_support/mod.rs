@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use retrospan_analyzer::findings::{
     Also, Cause, Cycle, DimensionShare, Findings, HopShare, Interval, Metric, Searched, Spike, Unexplained,
+    WorstEpisode,
 };
 use retrospan_analyzer::report;
 use retrospan_analyzer::report::data::load;
@@ -72,6 +73,10 @@ fn findings(slow_traces: Vec<String>) -> Findings {
     };
     let interval = Interval { mean: 1.0, low: 0.9, high: 1.1 };
     let spike = Spike {
+        summary: format!("Every 1.00 s about one request takes 300 ms, because {HOSTILE} is stopped."),
+        odds: "5 of 6 times; odds that this is chance: 1 in 5 000.".to_owned(),
+        pids: vec![7],
+        requests_sql: "SELECT * FROM spans WHERE duration_ns > 100000000".to_owned(),
         sentence: format!("Every 1.000 s: waiting in curl -> server:8080 for {HOSTILE}"),
         period_s: 1.0,
         period_ci_s: [0.999, 1.001],
@@ -84,6 +89,7 @@ fn findings(slow_traces: Vec<String>) -> Findings {
         metric: Metric::Latency,
         stream: HOSTILE.to_owned(),
         by: "route".to_owned(),
+        condition: "connection_id IN (SELECT connection_id FROM connections WHERE hop = 'curl -> server:8080')\n AND kind = 'client'".to_owned(),
         hop: "curl -> server:8080".to_owned(),
         cause: format!("each onset follows exec of {HOSTILE}"),
         sql: "SELECT *\nFROM spans\nWHERE path < 'b' AND path > 'a'".to_owned(),
@@ -95,6 +101,7 @@ fn findings(slow_traces: Vec<String>) -> Findings {
         affected_requests: 5.0,
         affected_per_cycle: interval,
         excess_s_per_cycle: interval,
+        bad_requests: 5,
         share_of_bad: 1.0,
         cycle_table: (1..=CYCLES).map(cycle).collect(),
         hops: vec![HopShare {
@@ -114,6 +121,9 @@ fn findings(slow_traces: Vec<String>) -> Findings {
             positive_cycles: 5,
         }],
         causes: vec![Cause {
+            reason: format!("{HOSTILE} is started"),
+            explains: false,
+            pids: Vec::new(),
             kind: "exec".to_owned(),
             claim: HOSTILE.to_owned(),
             subject: HOSTILE.to_owned(),
@@ -150,6 +160,14 @@ fn findings(slow_traces: Vec<String>) -> Findings {
             ..Searched::default()
         },
         unexplained: vec![Unexplained {
+            worst: WorstEpisode {
+                onset_ns: first_ns,
+                end_ns: first_ns + 300_000_000,
+                requests: 9,
+                affected: 3.0,
+                excess_s: 0.9,
+            },
+            sql: format!("SELECT * FROM spans WHERE path = '{HOSTILE}'"),
             stream: HOSTILE.to_owned(),
             metric: Metric::Missing,
             episodes: 2,

@@ -1,7 +1,7 @@
 //! What comes near a spike without being shown to be its cause: that nothing coincides is said only where nothing does.
 
 use super::{
-    CHANCE, EXPLAINS, Matches, Part, Subject, accounted, chance, claim, cycles, follows, match_onsets, median,
+    CHANCE, EXPLAINS, Matches, Part, Subject, accounted, chance, claim, follows, match_onsets, median,
 };
 use crate::findings::bursts::Counted;
 use crate::findings::kernel_events::EventSeries;
@@ -46,7 +46,7 @@ fn near(part: &Part<'_>, subject: &Subject<'_>) -> Option<(f64, String)> {
     } else {
         "which is too little to be sure".to_owned()
     };
-    let text = format!("{}, {lacks}", claim(series, &matches, lead_ns, &cycles(bursts, &matches, subject)));
+    let text = format!("{}, {lacks}", claim::claim(part, &matches, lead_ns, subject));
     let weight = seen as f64 / hits as f64 + share.min(1.0) + f64::from(u8::from(*involved)) - by_chance;
     Some((weight, text))
 }
@@ -67,7 +67,7 @@ fn share(part: &Part<'_>, matches: &Matches, subject: &Subject<'_>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeSet, HashMap};
 
     use super::super::tests::{SECOND, series};
     use super::super::{Kind, causes};
@@ -93,6 +93,7 @@ mod tests {
             on_the_way: true,
             processes: &processes,
             answering: &processes,
+            pids: &HashMap::new(),
         };
         let causes = causes(series, &subject);
         let claim = causes.first().map(|cause| cause.claim.clone()).unwrap_or_default();
@@ -133,7 +134,7 @@ mod tests {
         );
         let (found, claim, _) = every_8_s(&[stops("b", 600_000_000, late), waits], &[], &[]);
         assert_eq!(found, 1, "{claim}");
-        assert!(claim.starts_with("b was stopped"), "{claim}");
+        assert!(claim.starts_with("b is stopped"), "{claim}");
     }
 
     #[test]

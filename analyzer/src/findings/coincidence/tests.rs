@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::*;
 use crate::periodicity::random::Random;
@@ -36,6 +36,7 @@ fn found(series: &[EventSeries]) -> Vec<(String, String)> {
         on_the_way: true,
         processes: &BTreeSet::from([1]),
         answering: &BTreeSet::from([1]),
+        pids: &HashMap::new(),
     };
     causes(series, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()
 }
@@ -125,6 +126,7 @@ fn ten_minutes(series: &[EventSeries], misses: &[i64], processes: &[i64]) -> Vec
         on_the_way: false,
         processes: &processes.iter().copied().collect(),
         answering: &BTreeSet::new(),
+        pids: &HashMap::new(),
     };
     causes(series, &subject)
 }
@@ -165,7 +167,7 @@ fn what_is_too_small_to_count_is_not_shown() {
 fn a_wait_is_one_threads_and_many_short_ones_side_by_side_explain_nothing() {
     // Of 14 waits of 0.3 s the busiest thread has four, of 14 of 20 ms a quarter of what a request waits.
     let found = ten_minutes(&[waits(300_000_000)], &[], &[1]);
-    assert!(found[0].claim.starts_with("b waited up to 1.2"), "{}", found[0].claim);
+    assert!(found[0].claim.starts_with("b waits up to 1.2"), "{}", found[0].claim);
     assert_eq!(ten_minutes(&[waits(20_000_000)], &[], &[1]).len(), 0);
 }
 
@@ -248,6 +250,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
             on_the_way: true,
             processes: &BTreeSet::from([1]),
             answering: &BTreeSet::from([1]),
+            pids: &HashMap::new(),
         };
         let phase_ns = (random.uniform() * period_ns as f64) as i64;
         let times = (0..13).map(|i| i * period_ns + phase_ns).take_while(|&at| at < 930 * SECOND);

@@ -1,6 +1,6 @@
 //! Who asks whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::array::Array;
 use datafusion::prelude::SessionContext;
@@ -41,8 +41,7 @@ pub struct Hop {
 impl Hop {
     /// `inner-envoy -> nginx:8080`.
     pub fn name(&self) -> String {
-        let port = self.port.map_or("?".to_owned(), |port| port.to_string());
-        format!("{} -> {}:{port}", self.from, self.to)
+        name(&self.from, &self.to, self.port)
     }
 
     /// The side that stands for the hop: the requesting one where it was recorded, for it sees the network too.
@@ -51,12 +50,18 @@ impl Hop {
     }
 }
 
+/// `inner-envoy -> nginx:8080`, as in `connections.hop`.
+pub fn name(from: &str, to: &str, port: Option<i64>) -> String {
+    let port = port.map_or("?".to_owned(), |port| port.to_string());
+    format!("{from} -> {to}:{port}")
+}
+
 impl Hops {
     /// Reads the connections that carried requests.
     pub async fn read(context: &SessionContext) -> Result<Hops> {
         let query = "SELECT c.connection_id, c.requests, c.dst_port,
-                            coalesce(client.comm, c.src_addr, '?') AS src,
-                            coalesce(server.comm, c.dst_addr, '?') AS dst,
+                            coalesce(client.name, c.src_addr, '?') AS src,
+                            coalesce(server.name, c.dst_addr, '?') AS dst,
                             CAST(c.client_socket_id IS NOT NULL AS BIGINT) AS client_recorded,
                             CAST(c.server_socket_id IS NOT NULL AS BIGINT) AS server_recorded
                      FROM connections c
@@ -105,6 +110,13 @@ impl Hops {
         self.of_connection.values_mut().for_each(|place| *place = new_places[*place]);
     }
 
+    /// Requests of those who answer nobody themselves: what came in from outside, once, however many hops it took.
+    pub fn from_outside(&self) -> u64 {
+        let answering: BTreeSet<&str> = self.list.iter().map(|hop| hop.to.as_str()).collect();
+        let outside = self.list.iter().filter(|hop| !answering.contains(hop.from.as_str()));
+        outside.map(|hop| u64::try_from(hop.requests).unwrap_or_default()).sum()
+    }
+
     /// The hops with a series of their own, as edges.
     pub fn edges(&self, timeline: &Timeline) -> Vec<Edge> {
         let edge = |hop: &Hop| {
@@ -121,8 +133,32 @@ impl Hops {
                 p50_ns: quantile(&series.histogram, 0.5),
                 p99_ns: quantile(&series.histogram, 0.99),
                 connections: hop.connections,
+                seen_by_client: hop.recorded[0],
             })
         };
         self.list.iter().filter_map(edge).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_from_outside_counts_once() {
+        let hop = |from: &str, to: &str, requests| Hop {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            requests,
+            ..Hop::default()
+        };
+        let list = vec![
+            hop("curl", "envoy", 70),
+            hop("10.0.0.9", "envoy", 30),
+            hop("envoy", "shop", 100),
+            hop("shop", "redis", 400),
+        ];
+        assert_eq!(Hops { list, ..Hops::default() }.from_outside(), 100);
+        assert_eq!(Hops::default().from_outside(), 0);
     }
 }

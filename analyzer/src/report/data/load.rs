@@ -8,7 +8,7 @@ use retrospan_formats::reader::Capture;
 
 use super::hops::Hops;
 use super::{Fold, Lost, Report, Timeline};
-use super::{aggregate, traces};
+use super::{folds, timeline, traces};
 use crate::error::Result;
 use crate::findings::Findings;
 use crate::sql::session;
@@ -27,14 +27,15 @@ pub async fn report(context: &SessionContext, capture: &Capture, findings: Findi
     let lost = losses(context).await?;
     let hops = Hops::read(context).await?;
     let pictured = &findings.spikes[..findings.spikes.len().min(MAX_PICTURED)];
-    let (timeline, folds) = aggregate::run(context, &hops, pictured, range_ns, &lost).await?;
+    let timeline = timeline::read(context, &hops, range_ns).await?;
+    let folds = folds::read(context, pictured, range_ns, &lost).await?;
     let traces = traces::gather(context, pictured).await?;
     Ok(Report {
         name: capture
             .directory
             .file_name()
             .map_or_else(|| "capture".to_owned(), |name| name.to_string_lossy().into_owned()),
-        facts: facts(capture, &timeline, range_ns),
+        facts: facts(capture, &hops, &timeline, range_ns),
         utc_offset_s: capture.manifest.host.utc_offset_s,
         from_ns: range_ns[0],
         to_ns: range_ns[1],
@@ -53,9 +54,7 @@ pub async fn folds(context: &SessionContext, capture: &Capture, findings: &Findi
     if pictured.is_empty() {
         return Ok(Vec::new());
     }
-    let lost = losses(context).await?;
-    let hops = Hops::read(context).await?;
-    Ok(aggregate::run(context, &hops, pictured, range_ns(capture)?, &lost).await?.1)
+    folds::read(context, pictured, range_ns(capture)?, &losses(context).await?).await
 }
 
 /// Begin and end of the recording, ns since 1970.
@@ -65,7 +64,12 @@ fn range_ns(capture: &Capture) -> Result<[i64; 2]> {
     Ok([from_ns, clock.wall_ns(capture.manifest.whole_until_boot_ns).max(from_ns.saturating_add(1))])
 }
 
-fn facts(capture: &Capture, timeline: &Timeline, [from_ns, to_ns]: [i64; 2]) -> Vec<(String, String)> {
+fn facts(
+    capture: &Capture,
+    hops: &Hops,
+    timeline: &Timeline,
+    [from_ns, to_ns]: [i64; 2],
+) -> Vec<(String, String)> {
     let manifest = &capture.manifest;
     let host = &manifest.host;
     let requests = timeline.series.first().map_or(0, |all| all.requests);
@@ -74,7 +78,8 @@ fn facts(capture: &Capture, timeline: &Timeline, [from_ns, to_ns]: [i64; 2]) -> 
         ("from", time(from_ns, host.utc_offset_s, 0)),
         ("until", time(to_ns, host.utc_offset_s, 0)),
         ("length", duration(to_ns - from_ns)),
-        ("requests over all hops", count(requests)),
+        ("requests from outside", count(hops.from_outside())),
+        ("over all hops", count(requests)),
         ("state", capture.state.name().to_owned()),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()

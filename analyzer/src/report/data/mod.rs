@@ -2,12 +2,15 @@
 //!
 //! Times named `_ns` are nanoseconds since 1970 UTC unless they are durations.
 
-pub mod aggregate;
+pub mod examples;
+pub mod folds;
 pub mod hops;
 pub mod kernel_events;
 pub mod load;
+pub mod timeline;
 pub mod traces;
 
+use self::examples::Example;
 use crate::findings::Findings;
 use crate::tables::outcome::Outcome;
 
@@ -59,6 +62,19 @@ pub struct Report {
     pub lost: Vec<Lost>,
 }
 
+impl Report {
+    /// The name of a series' examples; None where it is not one of the report's.
+    pub fn series_examples(&self, series: &Series) -> Option<String> {
+        let place = self.timeline.series.iter().position(|other| std::ptr::eq(other, series))?;
+        Some(format!("series-{place}"))
+    }
+
+    /// The name of a fold's examples.
+    pub fn fold_examples(place: usize) -> String {
+        format!("fold-{place}")
+    }
+}
+
 /// Latencies over time, by series.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -93,12 +109,14 @@ pub struct Series {
     pub left_by_column: Vec<u32>,
     /// Requests by fine cell of latency.
     pub histogram: Vec<u64>,
+    /// A few requests of each cell.
+    pub examples: Vec<Example>,
 }
 
-/// A series folded at the period of a spike.
+/// The requests of a spike's stream, folded at its period.
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
-    /// The series it shows.
+    /// The stream it shows: that in which the spike was found.
     pub series: String,
     /// The period, ns.
     pub period_ns: f64,
@@ -120,6 +138,8 @@ pub struct Fold {
     pub zoom: Vec<u32>,
     /// Begin and end of `zoom`, s from the onset.
     pub zoom_s: [f64; 2],
+    /// A few requests of each cell of `values`.
+    pub examples: Vec<Example>,
 }
 
 /// What a folded heat map shows in a cell.
@@ -132,8 +152,8 @@ pub enum FoldValue {
     Failed,
     /// Clients that gave up.
     Left,
-    /// All requests: what matters is where there are none.
-    Requests,
+    /// Requests that came to their end, at their end: what matters is where there are none.
+    Completed,
 }
 
 /// A hop, as an edge of the service map.
@@ -157,6 +177,15 @@ pub struct Edge {
     pub p99_ns: f64,
     /// Bytes of requests and answers are not shown, connections are.
     pub connections: u64,
+    /// The figures are those of the requesting side, else of the answering one.
+    pub seen_by_client: bool,
+}
+
+impl Edge {
+    /// `inner-envoy -> nginx:8080`.
+    pub fn name(&self) -> String {
+        hops::name(&self.from, &self.to, self.port)
+    }
 }
 
 /// Traces of one kind.

@@ -70,6 +70,14 @@ impl Markup {
         self
     }
 
+    /// Data from anywhere, for the page's script: a script element that is never run, in which no text can end it.
+    pub fn data(&mut self, id: &'static str, data: &impl serde::Serialize) -> &mut Markup {
+        let json = serde_json::to_string(data).unwrap_or_default().replace('<', "\\u003c");
+        self.open("script", &[("type", "application/json".into()), ("id", id.into())]);
+        self.out.push_str(&json);
+        self.close("script")
+    }
+
     /// `<name a="...">`.
     pub fn open(&mut self, name: &'static str, attributes: Attributes<'_>) -> &mut Markup {
         self.head(name, attributes);

@@ -144,6 +144,8 @@ pub struct Cells {
     pub x: Axis,
     /// What a row means; the first value is that of the lowest row.
     pub y: Axis,
+    /// The name of the examples that a click shows, where there are any.
+    pub examples: Option<String>,
 }
 
 /// What levels mean. Both are logarithmic.

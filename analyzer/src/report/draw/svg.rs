@@ -207,6 +207,9 @@ fn cells(markup: &mut Markup, area: &Area, cells: &Cells, place: Place) {
         ("preserveAspectRatio", "none".into()),
         ("href", format!("data:image/png;base64,{}", base64(&png)).into()),
     ];
+    if let (Place::Page, Some(name)) = (place, &cells.examples) {
+        attributes.push(("data-examples", name.as_str().into()));
+    }
     match place {
         Place::Page => attributes.extend([
             ("class", "cells".into()),

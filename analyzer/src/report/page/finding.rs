@@ -1,7 +1,8 @@
 //! One finding on the page: the sentence, its numbers, its pictures, its tables.
 
-use super::parts::{both, table};
-use crate::findings::{Cause, Cycle, Interval, Metric, Spike, wording};
+use super::parts::{both, number, sql, table};
+use super::statements;
+use crate::findings::{Cause, Cycle, Interval, Spike, wording};
 use crate::report::data::Report;
 use crate::report::draw::markup::Markup;
 use crate::report::pictures::{cycles, fold};
@@ -9,6 +10,8 @@ use crate::text::{count, duration, time};
 
 /// Cycles in the table.
 const MAX_CYCLES: usize = 300;
+/// Smaller shares of the excess have no row.
+const LEAST_SHARE: f64 = 0.005;
 /// Rows of the shorter tables.
 const MAX_ROWS: usize = 12;
 
@@ -18,10 +21,12 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     let id = format!("finding-{}", place + 1);
     page.open("article", &[("class", "finding".into()), ("id", id.into()), ("tabindex", "-1".into())]);
     page.raw("<h3>").element("span", &[("class", "number".into())], &format!("{}.", place + 1));
-    page.raw(" ").text(&spike.sentence).raw("</h3>");
-    page.element("p", &[("class", "quiet".into())], "The rows that show it:");
-    sql(page, &spike.sql);
+    page.raw(" ").text(&spike.summary).raw("</h3>");
+    page.element("p", &[("class", "odds".into())], &spike.odds);
     numbers(page, spike);
+    page.raw("<details><summary>The rows that show it</summary>");
+    sql(page, &spike.sql);
+    page.raw("</details>");
     if report.folds.get(place).is_some() {
         pictures(page, report, place);
     }
@@ -31,16 +36,6 @@ pub fn article(page: &mut Markup, report: &Report, place: usize) {
     also(page, spike);
     cycle_table(page, report, spike);
     page.raw("</article>");
-}
-
-/// What was counted, in words.
-pub fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Latency => "slow requests",
-        Metric::Errors => "failed requests",
-        Metric::ClientClosed => "clients that gave up",
-        Metric::Missing => "missing requests",
-    }
 }
 
 /// `600 s`, `1.25 s`, `20.0 ms`.
@@ -61,22 +56,6 @@ fn percent(part: f64) -> String {
     format!("{:.0} %", 100.0 * part)
 }
 
-/// A statement to copy.
-fn sql(page: &mut Markup, statement: &str) {
-    if statement.is_empty() {
-        return;
-    }
-    page.raw("<div class=\"sql\"><pre><code>");
-    // Line ends of a statement are ours to keep; everything else in it is shown as it is meant to be run.
-    for (number, line) in statement.lines().enumerate() {
-        if number > 0 {
-            page.raw("\n");
-        }
-        page.text(line);
-    }
-    page.raw("</code></pre><button type=\"button\" class=\"copy\">Copy</button></div>");
-}
-
 fn numbers(page: &mut Markup, spike: &Spike) {
     let [low, high] = spike.period_ci_s;
     // Two digits of what is uncertain.
@@ -87,36 +66,42 @@ fn numbers(page: &mut Markup, spike: &Spike) {
     let affected = &spike.affected_per_cycle;
     let excess = between(&spike.excess_s_per_cycle);
     let extrapolated = if spike.fap_extrapolated { ", extrapolated" } else { "" };
+    let (episodes, stream) = (statements::episodes(spike), statements::stream(spike));
     let all = [
         (
             "period",
             format!("{:.digits$} s", spike.period_s),
             format!("95 %: {low:.digits$} to {high:.digits$}"),
+            &episodes,
         ),
         (
             "cycles hit",
             format!("{} of {}", spike.hits, spike.cycles),
             only_every(spike, format!("jitter {}", wording::jitter(spike))),
+            &episodes,
         ),
-        ("false alarm", probability(spike.fap), format!("null: {}{extrapolated}", spike.null)),
-        ("where", spike.hop.clone(), String::new()),
-        ("seen in", spike.stream.clone(), format!("{}, {}", spike.by, metric(spike.metric))),
+        ("false alarm", probability(spike.fap), format!("null: {}{extrapolated}", spike.null), &episodes),
+        ("where", spike.hop.clone(), String::new(), &statements::hop_in_spikes(spike, &spike.hop)),
+        ("seen in", spike.stream.clone(), format!("{}, {}", spike.by, wording::bad(spike.metric)), &stream),
         (
             "affected in a cycle",
             format!("{:.1}", affected.mean),
             format!("{:.1} to {:.1}", affected.low, affected.high),
+            &spike.requests_sql,
         ),
-        ("excess in a cycle", excess.0, excess.1),
+        ("excess in a cycle", excess.0, excess.1, &spike.requests_sql),
         (
             "share of all such",
             percent(spike.share_of_bad),
-            format!("{:.0} requests", spike.affected_requests),
+            format!("{:.0} of {}", spike.affected_requests, count(spike.bad_requests)),
+            &spike.requests_sql,
         ),
-        ("clock", spike.clock.clone(), clock(spike)),
+        ("clock", spike.clock.clone(), clock(spike), &episodes),
     ];
     page.raw("<dl class=\"numbers\">");
-    for (name, value, small) in &all {
-        page.raw("<div>").element("dt", &[], name).raw("<dd>").text(value);
+    for (name, value, small, statement) in &all {
+        page.raw("<div>").element("dt", &[], name).raw("<dd>");
+        number(page, value, statement);
         if !small.is_empty() {
             page.raw(" ").element("small", &[], small);
         }
@@ -141,7 +126,7 @@ fn clock(spike: &Spike) -> String {
 
 fn pictures(page: &mut Markup, report: &Report, place: usize) {
     page.raw("<figure><figcaption>Folded at the period <span>one column a cycle, time in the cycle downwards: what ");
-    page.raw("comes back lies in one line</span></figcaption>");
+    page.raw("comes back lies in one line; click a cell for its requests</span></figcaption>");
     both(page, |size| fold::scene(report, place, size));
     page.raw(
         "</figure><figure><figcaption>Its shape <span>all spikes laid over each other at their onsets</span>",
@@ -163,12 +148,15 @@ fn hops(page: &mut Markup, spike: &Spike) {
     // The share comes first: what stands on the right is out of sight on a phone.
     page.raw("<div class=\"scroll\"><table><thead><tr><th>share</th><th>hop</th><th>what</th>");
     page.raw("<th class=\"n\">excess</th><th class=\"n\">cycles</th></tr></thead><tbody>");
-    for hop in spike.hops.iter().take(MAX_ROWS) {
+    // What rounds to nothing is left out.
+    for hop in spike.hops.iter().filter(|hop| hop.share >= LEAST_SHARE).take(MAX_ROWS) {
         page.raw("<tr>");
         share(page, hop.share);
         page.element("td", &[("class", "wide".into())], &hop.hop);
         page.element("td", &[("class", "wide".into())], &wording::part(hop));
-        page.element("td", &[("class", "n".into())], &seconds(hop.excess_s));
+        page.raw("<td class=\"n\">");
+        number(page, &seconds(hop.excess_s), &statements::hop_in_spikes(spike, &hop.hop));
+        page.raw("</td>");
         let cycles = format!("{} of {}", hop.positive_cycles, spike.hits);
         page.element("td", &[("class", "n".into())], &cycles).raw("</tr>");
     }
@@ -233,7 +221,7 @@ fn also(page: &mut Markup, spike: &Spike) {
     }
     page.raw("<h4>Seen elsewhere with the same beat</h4>");
     let row = |also: &crate::findings::Also| {
-        let cells = [also.stream.as_str(), &also.by, metric(also.metric), &also.hits.to_string()];
+        let cells = [also.stream.as_str(), &also.by, wording::bad(also.metric), &also.hits.to_string()];
         cells.map(str::to_owned).to_vec()
     };
     let rows: Vec<Vec<String>> = spike.also.iter().take(MAX_ROWS).map(row).collect();
@@ -257,13 +245,24 @@ fn cycle_table(page: &mut Markup, report: &Report, spike: &Spike) {
     for cycle in spike.cycle_table.iter().take(MAX_CYCLES) {
         let class = if cycle.onset_ns.is_some() { "hit" } else { "miss" };
         page.open("tr", &[("class", class.into())]);
-        for cell in &cells(cycle, report.utc_offset_s) {
-            page.element("td", &[("class", "n".into())], cell);
+        let statement = statements::cycle(spike, cycle);
+        for (place, cell) in cells(cycle, report.utc_offset_s).iter().enumerate() {
+            page.raw("<td class=\"n\">");
+            match statement.as_ref().filter(|_| place >= FIRST_COUNT) {
+                Some(statement) => number(page, cell, statement),
+                None => {
+                    page.text(cell);
+                }
+            }
+            page.raw("</td>");
         }
         page.raw("</tr>");
     }
     page.raw("</tbody></table></div></details>");
 }
+
+/// The first cell of a cycle that counts requests.
+const FIRST_COUNT: usize = 4;
 
 /// A row of the table of cycles.
 fn cells(cycle: &Cycle, utc_offset_s: i32) -> Vec<String> {

@@ -1,8 +1,10 @@
 //! The report as one HTML file that needs nothing else: no script, style, font or picture is fetched, and the browser is
 //! told not to.
 
+pub mod examples;
 pub mod finding;
 pub mod parts;
+pub mod statements;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,8 @@ use super::draw::colour::{INKS, Theme, hex, ink, name};
 use super::draw::markup::Markup;
 use super::draw::svg::filter_tables;
 use super::pictures::{heat, map, waterfall};
-use crate::report::page::parts::{both, table};
+use crate::findings::{Spike, wording};
+use crate::report::page::parts::{both, table, table_of_rows};
 use crate::text::{count, duration, time};
 
 /// What the page may do: use its own styles and scripts and pictures within itself.
@@ -42,6 +45,12 @@ pub fn html(report: &Report) -> String {
     losses(&mut page, report);
     page.raw("</main>");
     help(&mut page);
+    page.raw("<dialog id=\"rows\" aria-label=\"The rows behind a number\"><h2>The rows behind it</h2><p></p><div class=\"sql\"><pre><code>");
+    page.raw(
+        "</code></pre><button type=\"button\" class=\"copy\">Copy</button></div><form method=\"dialog\">",
+    );
+    page.raw("<button>Close</button></form></dialog>");
+    examples::write(&mut page, report, &shown_series(report));
     page.raw("<div id=\"tip\" role=\"status\" hidden></div><script>").raw(include_str!("page.js"));
     page.raw("</script></body></html>\n");
     page.into_string()
@@ -142,37 +151,29 @@ fn findings(page: &mut Markup, report: &Report) {
 }
 
 fn unexplained(page: &mut Markup, report: &Report) {
-    page.raw("<h4>Episodes without a period</h4>");
-    let rows: Vec<Vec<String>> = report
-        .findings
-        .unexplained
-        .iter()
-        .map(|series| {
-            let first =
-                series.onset_ns.first().map(|&ns| time(ns, report.utc_offset_s, 0)).unwrap_or_default();
-            vec![
-                series.stream.clone(),
-                finding::metric(series.metric).to_owned(),
-                series.episodes.to_string(),
-                format!("{:.0}", series.affected),
-                first,
-                series.needed.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table(page, &["stream", "metric", "#episodes", "#affected", "first", "~to tell more"], &rows);
+    page.raw("<h4>What is not shown to be periodic</h4>");
+    for left in &report.findings.unexplained {
+        page.raw("<details><summary>")
+            .text(&wording::unexplained(left, report.utc_offset_s))
+            .raw("</summary>");
+        parts::sql(page, &left.sql);
+        page.raw("</details>");
+    }
+}
+
+/// The series that can be switched to: those with the most requests, and those of findings.
+fn shown_series(report: &Report) -> Vec<usize> {
+    let of_spike = |spike: &Spike| [spike.hop.clone(), spike.stream.clone()];
+    let wanted: BTreeSet<String> = report.findings.spikes.iter().flat_map(of_spike).collect();
+    let is_shown =
+        |place: &usize| *place < MAX_SERIES || wanted.contains(&report.timeline.series[*place].name);
+    (0..report.timeline.series.len()).filter(is_shown).collect()
 }
 
 fn latency(page: &mut Markup, report: &Report) {
     page.raw("<section id=\"latency\" tabindex=\"-1\"><h2>Latency over time</h2>");
-    let wanted: BTreeSet<&str> = report.folds.iter().map(|fold| fold.series.as_str()).collect();
-    let shown: Vec<_> = report
-        .timeline
-        .series
-        .iter()
-        .enumerate()
-        .filter(|(place, series)| *place < MAX_SERIES || wanted.contains(series.name.as_str()))
-        .collect();
+    let shown: Vec<_> =
+        shown_series(report).into_iter().map(|place| (place, &report.timeline.series[place])).collect();
     if shown.len() > 1 {
         page.raw("<p><label for=\"series\">Show </label><select id=\"series\">");
         for (place, series) in &shown {
@@ -191,7 +192,7 @@ fn latency(page: &mut Markup, report: &Report) {
         page.raw("<figcaption>").text(&series.name).raw(" <span>");
         let failed = match (series.failed, series.left) {
             (0, 0) => "none failed".to_owned(),
-            (failed, left) => format!("{} failed, {} given up", count(failed), count(left)),
+            (failed, left) => format!("{} failed, {} gave up", count(failed), count(left)),
         };
         let column = duration(report.timeline.column_ns);
         page.text(&format!("{} requests, {failed}; a column is {column}", count(series.requests)));
@@ -213,13 +214,12 @@ fn service_map(page: &mut Markup, report: &Report) {
     }
     both(page, |size| map::scene(report, size));
     let length_s = report.to_ns.saturating_sub(report.from_ns).max(1) as f64 / 1e9;
-    let rows: Vec<Vec<String>> = report
+    let rows: Vec<(Vec<String>, Option<String>)> = report
         .edges
         .iter()
         .map(|edge| {
-            let port = edge.port.map_or("?".to_owned(), |port| port.to_string());
-            vec![
-                format!("{} -> {}:{port}", edge.from, edge.to),
+            let cells = vec![
+                edge.name(),
                 count(edge.requests),
                 heat::rate(edge.requests as f64 / length_s),
                 count(edge.failed),
@@ -227,11 +227,12 @@ fn service_map(page: &mut Markup, report: &Report) {
                 duration(edge.p50_ns as i64),
                 duration(edge.p99_ns as i64),
                 count(edge.connections),
-            ]
+            ];
+            (cells, Some(statements::edge(edge)))
         })
         .collect();
-    let columns = ["hop", "#requests", "#rate", "#failed", "#given up", "#median", "#p99", "#connections"];
-    table(page, &columns, &rows);
+    let columns = ["hop", "#requests", "#rate", "#failed", "#gave up", "#median", "#p99", "#connections"];
+    table_of_rows(page, &columns, &rows);
     page.raw("</section>");
 }
 
@@ -279,7 +280,8 @@ fn one_trace(page: &mut Markup, report: &Report, trace: &Trace) {
     page.raw("<figure class=\"trace\"><figcaption>").text(&duration(trace.length_ns)).raw(" <span>");
     page.text(&time(trace.start_ns, report.utc_offset_s, 3)).raw("</span></figcaption>");
     both(page, |size| waterfall::scene(trace, size));
-    page.raw("<p class=\"quiet\">").text(&trace.id).raw("</p></figure>");
+    page.raw("<p class=\"quiet sql\"><code>").text(&trace.id);
+    page.raw("</code> <button type=\"button\" class=\"copy\">Copy</button></p></figure>");
 }
 
 fn losses(page: &mut Markup, report: &Report) {
@@ -319,6 +321,7 @@ fn help(page: &mut Markup) {
         ("← →", "within traces: the one before, the next"),
         ("↑ ↓", "rows of a table, spans of a trace, bars of a picture"),
         ("← ↑ ↓ →", "in a heat map: from cell to cell, ten at once with Shift"),
+        ("Enter", "in a heat map: requests of that cell; a second cell can be compared with it"),
         ("d", "light or dark"),
         ("?", "this list"),
         ("Esc", "close"),

@@ -201,10 +201,128 @@
     navigator.clipboard.writeText(code.textContent).then(() => copied(button, 'Copied'), select);
   }));
 
+  const held = one('#examples') ? JSON.parse(one('#examples').textContent) : { sets: {}, texts: [] };
+
+  // A number opens the statement that gives the rows it was made of, as a command to run.
+  const word = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+  const rowsOf = one('#rows');
+  all('button.rows').forEach((button) => button.addEventListener('click', () => {
+    one('p', rowsOf).textContent = button.textContent;
+    one('code', rowsOf).textContent = 'retrospan sql ' + word(held.capture || 'CAPTURE') + ' ' + word(button.dataset.sql);
+    rowsOf.showModal();
+  }));
+
+  // A click on a cell shows requests of it, a second cell what differs between the two.
+  const kinds = [['outcome', 2], ['asked for', 3], ['from', 4], ['process', 5]];
+  const node = (name, text, of) => {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (of) of.append(made);
+    return made;
+  };
+  const inCell = (cells, entry) => {
+    const set = held.sets[cells.dataset.examples];
+    const [columns, rows] = [+cells.dataset.columns, +cells.dataset.rows];
+    const [x, y] = [JSON.parse(cells.dataset.x), JSON.parse(cells.dataset.y)];
+    const ends = (low, high, from, to) => [from, to].map((part) => low + (high - low) * part).sort((a, b) => a - b);
+    const up = [1 - (entry.y + 1) / rows, 1 - entry.y / rows];
+    const within = (value, [low, high]) => value >= low && value < high;
+    if (x.kind === 'time') {
+      const time = ends(x.from_ms, x.to_ms, entry.x / columns, (entry.x + 1) / columns);
+      const latency = ends(y.from, y.to, ...up);
+      return set.requests.filter((row) =>
+        within(row[0] + held.utc_offset_ms, time) && within(Math.log10(Math.max(1, row[1])), latency));
+    }
+    const [tooth, period, before] = set.fold;
+    const since = ends(y.from_s, y.to_s, ...up);
+    const first = x.first + entry.x * x.each;
+    return set.requests.filter((row) => {
+      const turns = (row[0] - tooth) / period + before;
+      const cycle = Math.floor(turns);
+      return within(cycle + 1, [first, first + x.each]) && within((turns - cycle - before) * period / 1e3, since);
+    });
+  };
+  const listOf = (cell, into) => {
+    node('p', cell.says, into).className = 'quiet';
+    if (!cell.requests.length) {
+      node('p', 'No request of this cell is in the page.', into);
+      return;
+    }
+    const scroll = node('div', undefined, into);
+    scroll.className = 'scroll tall';
+    const table = node('table', undefined, scroll);
+    const heads = node('tr', undefined, node('thead', undefined, table));
+    ['began', 'took', ...kinds.map(([name]) => name), 'trace'].forEach((name) => node('th', name, heads));
+    const body = node('tbody', undefined, table);
+    [...cell.requests].sort((a, b) => b[1] - a[1]).forEach((row) => {
+      const line = node('tr', undefined, body);
+      node('td', new Date(row[0] + held.utc_offset_ms).toISOString().slice(11, 23), line);
+      node('td', span(row[1]), line).className = 'n';
+      kinds.forEach(([, place]) => { node('td', held.texts[row[place]], line).className = place === 3 ? 'wide' : ''; });
+      const trace = node('td', undefined, line);
+      const id = node('code', row[6], trace);
+      const button = node('button', 'Copy', trace);
+      button.type = 'button';
+      button.addEventListener('click', () => {
+        const done = () => copied(button, 'Copied');
+        const select = () => { getSelection().selectAllChildren(id); copied(button, 'Selected'); };
+        if (navigator.clipboard) navigator.clipboard.writeText(row[6]).then(done, select); else select();
+      });
+    });
+  };
+  const differences = ([here, there]) => kinds.flatMap(([name, place]) => {
+    const share = (cell, text) => cell.requests.filter((row) => row[place] === text).length;
+    const texts = new Set([...here.requests, ...there.requests].map((row) => row[place]));
+    return [...texts].map((text) => {
+      const [a, b] = [share(here, text), share(there, text)];
+      const gap = a / Math.max(1, here.requests.length) - b / Math.max(1, there.requests.length);
+      return { gap: Math.abs(gap), words: name + ' ' + (held.texts[text] || '(none)') + ': ' + a + ' of ' + here.requests.length +
+        ' in the first, ' + b + ' of ' + there.requests.length + ' in the second' };
+    });
+  }).filter(({ gap }) => gap >= .25).sort((a, b) => b.gap - a.gap).slice(0, 8);
+  let chosen = [];
+  let comparing = false;
+  const showCell = (cells) => {
+    const entry = levels.get(cells);
+    if (!entry || !cells.dataset.examples || !held.sets[cells.dataset.examples]) return;
+    const cell = { says: say(cells, entry).replaceAll('\n', ', '), requests: inCell(cells, entry) };
+    chosen = comparing && chosen.length ? [chosen[0], cell] : [cell];
+    comparing = false;
+    const old = one('#cell');
+    if (old) old.remove();
+    const panel = document.createElement('div');
+    panel.id = 'cell';
+    panel.tabIndex = -1;
+    cells.closest('svg').after(panel);
+    node('h4', chosen.length > 1 ? 'Two cells' : 'In this cell', panel);
+    chosen.forEach((one) => listOf(one, panel));
+    if (chosen.length > 1) {
+      const found = differences(chosen);
+      node('h4', 'What differs', panel);
+      const list = node('ul', undefined, panel);
+      found.forEach(({ words }) => node('li', words, list));
+      if (!found.length) node('li', 'Nothing, as far as the requests in this page tell.', list);
+    }
+    const steps = node('p', undefined, panel);
+    steps.className = 'steps';
+    const compare = node('button', 'Compare with another cell', steps);
+    compare.addEventListener('click', () => { comparing = true; chosen = chosen.slice(-1); compare.textContent = 'Now choose the other cell'; });
+    const close = node('button', 'Close', steps);
+    close.addEventListener('click', () => { panel.remove(); cells.focus(); });
+    [compare, close].forEach((button) => { button.type = 'button'; });
+    node('span', 'A few requests of each cell are in the page. All of a trace: retrospan trace ' + held.capture + ' ID', steps).className = 'quiet';
+  };
+  all('image.cells[data-examples]').forEach((cells) => cells.addEventListener('click', (event) => {
+    pointAt(cells, event);
+    comparing = comparing || (event.shiftKey && chosen.length > 0);
+    showCell(cells);
+  }));
+
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const focus = document.activeElement;
     if (focus && focus.matches('image.cells')) {
+      if (event.key === 'Enter') { showCell(focus); return; }
       const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (move) {
         moveIn(focus, ...move.map((by) => by * (event.shiftKey ? 10 : 1)));

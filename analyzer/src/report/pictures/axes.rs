@@ -110,7 +110,10 @@ pub fn legend(scene: &mut Scene, x: f64, y: f64, scale: Scale) {
     let area = Area { x: after_low, y: y - 9.0, width: 96.0, height: 10.0 };
     let levels = (0..48_u32).map(|step| 1 + (f64::from(step) / 47.0 * 254.0) as u8).collect();
     let axis = Axis::Cycle { first: 0, each: 1 };
-    scene.shapes.push(Shape::Cells(area, Cells { columns: 48, rows: 1, levels, scale, x: axis, y: axis }));
+    scene.shapes.push(Shape::Cells(
+        area,
+        Cells { columns: 48, rows: 1, levels, scale, x: axis, y: axis, examples: None },
+    ));
     scene.text(area.x + area.width + 6.0, y, high, Style { ink: Ink::Text, ..SMALL });
 }
 

@@ -56,7 +56,7 @@ pub fn scale(fold: &Fold, values: &[f64]) -> Scale {
         }
         FoldValue::Failed => Scale::Count { what: "failed requests", max },
         FoldValue::Left => Scale::Count { what: "clients that gave up", max },
-        FoldValue::Requests => Scale::Count { what: "requests", max },
+        FoldValue::Completed => Scale::Count { what: "requests that came to their end", max },
     }
 }
 
@@ -91,6 +91,7 @@ pub fn scene(report: &Report, place: usize, size: Size) -> Scene {
             x: Axis::Cycle { first: fold.first_cycle, each: merged.each },
             // The first value is that of the lowest row.
             y: Axis::Seconds { from_s: to_s, to_s: from_s, since: "from the tooth" },
+            examples: Some(Report::fold_examples(place)),
         },
     ));
     had_loss(&mut scene, &area, &merged);
@@ -177,6 +178,7 @@ pub fn zoom(report: &Report, place: usize, size: Size) -> Scene {
             scale,
             x: Axis::Seconds { from_s, to_s, since: "from the onset" },
             y: Axis::Log { from: decade(low), to: decade(high) },
+            examples: None,
         },
     ));
     decades(&mut scene, &area, [decade(low), decade(high)]);

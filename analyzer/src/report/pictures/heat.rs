@@ -96,6 +96,7 @@ fn cells(scene: &mut Scene, report: &Report, series: &Series, area: &Area, size:
             scale,
             x: Axis::Time { from_ms: local_ms(range_ns[0]), to_ms: local_ms(range_ns[1]) },
             y: Axis::Log { from: latencies[0], to: latencies[1] },
+            examples: report.series_examples(series),
         },
     ));
     decades(scene, area, latencies);

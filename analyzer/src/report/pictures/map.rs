@@ -160,7 +160,7 @@ fn words(edge: &Edge, length_s: f64) -> Vec<String> {
     vec![
         format!("{} -> {}:{port}", edge.from, edge.to),
         format!("{} requests on {} connections, {rate}", count(edge.requests), count(edge.connections)),
-        format!("{} failed, {} given up", count(edge.failed), count(edge.left)),
+        format!("{} failed, {} gave up", count(edge.failed), count(edge.left)),
         format!("median {}, p99 {}", duration(edge.p50_ns as i64), duration(edge.p99_ns as i64)),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::{cycles, fold, heat, map, waterfall};
 use crate::report::data::Report;
-use crate::report::draw::scene::{Scene, Size};
+use crate::report::draw::scene::{SMALL, Scene, Size, fit};
 
 /// The names of all pictures of a report, each with what it shows.
 pub fn names(report: &Report) -> Vec<(String, String)> {
@@ -24,8 +24,23 @@ pub fn names(report: &Report) -> Vec<(String, String)> {
     names
 }
 
-/// The picture of a name; None where there is none.
+/// The picture of a name, with what it is of: it will be seen without the report. None where there is none.
 pub fn scene(report: &Report, name: &str) -> Option<Scene> {
+    let mut scene = picture(report, name)?;
+    let facts = report.facts.iter().filter(|(name, _)| ["host", "from", "until"].contains(&name.as_str()));
+    let facts: Vec<String> = facts.map(|(name, value)| format!("{name} {value}")).collect();
+    for line in [scene.title.clone(), format!("{}: {}", report.name, facts.join(", "))] {
+        scene.height += LINE_HEIGHT;
+        let words = fit(&line, SMALL.size, scene.width - 8.0);
+        scene.text(4.0, scene.height - 5.0, words, SMALL);
+    }
+    Some(scene)
+}
+
+/// Height of a line of words under a picture, pixels.
+const LINE_HEIGHT: f64 = 17.0;
+
+fn picture(report: &Report, name: &str) -> Option<Scene> {
     let (kind, number) = match name.split_once('-') {
         Some((kind, number)) => (kind, Some(number.parse::<usize>().ok()?)),
         None => (name, None),
