@@ -18,7 +18,6 @@ pub mod print;
 pub mod report;
 pub mod session;
 pub mod sql;
-pub mod synthetic;
 pub mod tables;
 pub mod text;
 

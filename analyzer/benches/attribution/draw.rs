@@ -1,7 +1,7 @@
 //! Plans drawn by chance: a seed and a number in, a plan out. Places and shapes take turns, everything else is random.
 
-use retrospan_analyzer::periodicity::random::Random;
-use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Trouble};
+use retrospan_random::Random;
+use retrospan_testkit::capture::{Cause, Comb, Part, Place, Plan, Shape, Trouble};
 
 const SHAPES: [Shape; 5] = [Shape::Freeze, Shape::Slow, Shape::Errors, Shape::GiveUp, Shape::QueueFull];
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use retrospan_analyzer::findings::{Findings, Spike};
-use retrospan_analyzer::synthetic::{Part, Plan, Shape, Truth};
+use retrospan_testkit::capture::{Part, Plan, Shape, Truth};
 
 /// One capture.
 pub struct Case {

@@ -18,8 +18,8 @@ use retrospan_analyzer::findings::Findings;
 use retrospan_analyzer::findings::find::find;
 use retrospan_analyzer::findings::search::Options;
 use retrospan_analyzer::session;
-use retrospan_analyzer::synthetic::{Plan, Truth, write};
 use retrospan_formats::reader::Capture;
+use retrospan_testkit::capture::{Plan, Truth, write};
 
 fn main() -> ExitCode {
     let (mut captures, mut quiet, mut seed, mut keep) = (240, 100, 1, None);

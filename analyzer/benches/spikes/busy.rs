@@ -4,8 +4,8 @@ use retrospan_analyzer::periodicity::comb::{Comb, search};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
 use retrospan_analyzer::periodicity::null_models::{FalseAlarm, false_alarm};
 use retrospan_analyzer::periodicity::scales::Scales;
-use retrospan_analyzer::periodicity::synthetic::busy::{Busy, make};
-use retrospan_analyzer::periodicity::synthetic::{Made, Scenario, Teeth};
+use retrospan_testkit::series::busy::{Busy, make};
+use retrospan_testkit::series::{Made, Scenario, Teeth};
 
 use super::{SECOND_NS, grid, load, random, share, upper_bound};
 
@@ -39,7 +39,7 @@ fn surest(made: &[Made], test: impl Fn(&Made) -> Option<(Comb, FalseAlarm)>) -> 
 }
 
 fn onsets_ns(made: &Made, options: &Options) -> Vec<f64> {
-    episodes::find(&made.series, options).iter().map(|episode| episode.onset_ns as f64).collect()
+    episodes::find(&super::series(made), options).iter().map(|episode| episode.onset_ns as f64).collect()
 }
 
 fn by_default(busy: &Busy, made: &[Made]) -> Option<(Comb, f64)> {

@@ -18,12 +18,10 @@ use std::time::Instant;
 use retrospan_analyzer::periodicity::comb::{Comb, Grid, merged};
 use retrospan_analyzer::periodicity::episodes::{self, Options};
 use retrospan_analyzer::periodicity::null_models::{FalseAlarm, uniform};
-use retrospan_analyzer::periodicity::random::Random;
 use retrospan_analyzer::periodicity::scales::Scales;
-use retrospan_analyzer::periodicity::synthetic::{
-    Load, Made, Ordinary, Scenario, Shape, Teeth, Unrelated, make,
-};
-use retrospan_analyzer::periodicity::{Episode, prewhiten};
+use retrospan_analyzer::periodicity::{Episode, Series, prewhiten};
+use retrospan_random::Random;
+use retrospan_testkit::series::{Bins, Load, Made, Ordinary, Scenario, Shape, Teeth, Unrelated, make};
 
 const SECOND_NS: f64 = 1e9;
 
@@ -93,9 +91,15 @@ fn grid(scenario: &Scenario, min_period_s: f64) -> Grid {
     )
 }
 
+/// A made series as the search takes it.
+fn series(made: &Made) -> Series {
+    let Bins { bin_ns, total, bad, excess_ns } = made.series.clone();
+    Series { bin_ns, total, bad, excess_ns, lossy: Vec::new() }
+}
+
 fn look(made: &Made, grid: &Grid, want: f64, seed: u64) -> Outcome {
     let options = Options::new(grid.min_period_ns, grid.max_period_ns);
-    let episodes = episodes::find(&made.series, &options);
+    let episodes = episodes::find(&series(made), &options);
     let onsets_ns: Vec<f64> = episodes.iter().map(|episode| episode.onset_ns as f64).collect();
     let best = Scales::search(&onsets_ns, grid).surest(&onsets_ns, &load(made), seed, want);
     Outcome { episodes, onsets_ns, best }
@@ -149,7 +153,7 @@ impl Thresholds {
                 let scenario = Scenario { unrelated: vec![Unrelated::Number(bursts)], ..Scenario::default() };
                 let made = make(&scenario, &mut random);
                 let onsets: Vec<f64> = made.bursts_s.clone();
-                let peaks = baselines::all(&made.series, &onsets, 60.0, 3600.0 / 2.9);
+                let peaks = baselines::all(&series(&made), &onsets, 60.0, 3600.0 / 2.9);
                 drawn.iter_mut().zip(peaks).for_each(|(drawn, peak)| drawn.push(peak.0));
             }
             drawn.map(|mut drawn| {
@@ -182,7 +186,7 @@ fn power(trials: usize, seed: u64) {
             }
             let onsets: Vec<f64> = outcome.onsets_ns.iter().map(|onset| onset / SECOND_NS).collect();
             let thresholds = thresholds.of(onsets.len());
-            let peaks = baselines::all(&made.series, &onsets, 60.0, 3600.0 / 2.9);
+            let peaks = baselines::all(&series(&made), &onsets, 60.0, 3600.0 / 2.9);
             for (count, (peak, threshold)) in others.iter_mut().zip(peaks.iter().zip(thresholds)) {
                 *count += usize::from(peak.0 > threshold && (peak.1 / 600.0 - 1.0).abs() < 0.05);
             }
@@ -437,7 +441,7 @@ fn speed(_: usize, seed: u64) {
     let begin = Instant::now();
     let mut found = 0;
     for _ in 0..20 {
-        found += episodes::find(&made.series, &options).len();
+        found += episodes::find(&series(&made), &options).len();
     }
     println!(
         "| episodes of one stream of an hour in bins of 100 ms ({found} found) | {:.1} ms |",

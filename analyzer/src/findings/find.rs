@@ -309,7 +309,7 @@ fn own(from_ns: i64, to_ns: i64, usual_ns: i64) -> Own {
 mod tests {
     use super::*;
     use crate::findings::attribution::{Attribution, Window, attribute};
-    use crate::synthetic::{Comb, Part, Place, Plan, Shape, Trouble, write};
+    use retrospan_testkit::capture::{Comb, Part, Place, Plan, Shape, Trouble, write};
 
     /// Half an hour in which `shop` freezes for half a second every 10 s: more cycles than are asked for one by one.
     fn many_cycles(test: impl AsyncFnOnce(&SessionContext, &Capture)) {

@@ -409,9 +409,15 @@ fn trimmed_mean(mut squares: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
-    use super::super::synthetic::{Load, Scenario, Teeth, make};
+    use retrospan_random::Random;
+    use retrospan_testkit::series::{Bins, Load, Scenario, Teeth, make};
+
     use super::*;
+
+    fn series(made: Bins) -> Series {
+        let Bins { bin_ns, total, bad, excess_ns } = made;
+        Series { bin_ns, total, bad, excess_ns, lossy: Vec::new() }
+    }
 
     fn spikes(horizon_s: f64, period_s: f64, width_s: f64, rate: f64, share: f64) -> Scenario {
         Scenario {
@@ -429,7 +435,7 @@ mod tests {
     fn compare(scenario: &Scenario, min_period_s: f64) -> (f64, usize) {
         let made = make(scenario, &mut Random::new(1));
         let options = Options::new((min_period_s * 1e9) as i64, (scenario.horizon_s / 2.9 * 1e9) as i64);
-        let found = find(&made.series, &options);
+        let found = find(&series(made.series.clone()), &options);
         let near = |at: f64| {
             found
                 .iter()
@@ -460,8 +466,9 @@ mod tests {
     fn a_quiet_series_has_next_to_no_episode() {
         let scenario = Scenario { rate: 100.0, ..Scenario::default() };
         let options = Options::new(60_000_000_000, 1_200_000_000_000);
-        let found: usize =
-            (0..20).map(|seed| find(&make(&scenario, &mut Random::new(seed)).series, &options).len()).sum();
+        let found: usize = (0..20)
+            .map(|seed| find(&series(make(&scenario, &mut Random::new(seed)).series), &options).len())
+            .sum();
         assert!(found <= 4, "{found} in 20 hours");
         assert_eq!(find(&Series::default(), &options), []);
         assert_eq!(find_missing(&Series::default(), &options), []);

@@ -10,10 +10,8 @@ pub mod null_models;
 pub mod onset;
 pub mod power;
 pub mod prewhiten;
-pub mod random;
 pub mod refine;
 pub mod scales;
-pub mod synthetic;
 
 /// One stream and metric in equal bins from the recording's begin.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::comb::{Comb, Grid, merged, search};
-use super::random::Random;
+use retrospan_random::Random;
 
 /// A way of having no period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

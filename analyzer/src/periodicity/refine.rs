@@ -189,8 +189,8 @@ pub fn boundary(
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use retrospan_random::Random;
 
     fn comb(onsets: &[f64], period_ns: f64) -> Comb {
         Comb {

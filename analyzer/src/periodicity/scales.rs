@@ -94,7 +94,7 @@ impl Scales {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::periodicity::random::Random;
+    use retrospan_random::Random;
 
     const SECOND: f64 = 1e9;
 

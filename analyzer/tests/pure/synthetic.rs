@@ -5,8 +5,8 @@ use retrospan_analyzer::findings::groups::By;
 use retrospan_analyzer::findings::search::Options;
 use retrospan_analyzer::findings::{self, Findings, Spike};
 use retrospan_analyzer::session;
-use retrospan_analyzer::synthetic::{Cause, Comb, Part, Place, Plan, Shape, Speech, Trouble, Truth, write};
 use retrospan_formats::reader::Capture;
+use retrospan_testkit::capture::{Cause, Comb, Part, Place, Plan, Shape, Speech, Trouble, Truth, write};
 
 use crate::lab::pictures::wrong_pictures;
 

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use retrospan_analyzer::synthetic::{Plan, write};
 use retrospan_formats::table::{Table, Type};
+use retrospan_testkit::capture::{Plan, write};
 use retrospan_testkit::skip;
 
 use crate::cli_support::stdout;

@@ -7,8 +7,7 @@ pub mod busy;
 
 use std::f64::consts::TAU;
 
-use super::Series;
-use super::random::Random;
+use retrospan_random::Random;
 
 /// How the request rate changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,11 +150,24 @@ impl Teeth {
     }
 }
 
+/// Requests in equal bins.
+#[derive(Clone, Debug, Default)]
+pub struct Bins {
+    /// Length of a bin.
+    pub bin_ns: i64,
+    /// Requests of each bin.
+    pub total: Vec<u32>,
+    /// Bad ones among them.
+    pub bad: Vec<u32>,
+    /// What requests took beyond the ordinary, summed; may be empty.
+    pub excess_ns: Vec<f64>,
+}
+
 /// A made series, and what is in it.
 #[derive(Clone, Debug)]
 pub struct Made {
     /// The series.
-    pub series: Series,
+    pub series: Bins,
     /// Begin of every spike, by comb, s.
     pub spikes_s: Vec<Vec<f64>>,
     /// Begin of every other burst, s.
@@ -194,7 +206,7 @@ pub fn make(scenario: &Scenario, random: &mut Random) -> Made {
 }
 
 /// Requests with those pulses, and how many of them are bad because of them.
-fn counted(scenario: &Scenario, load: &[f64], pulses: &[Pulse], random: &mut Random) -> (Series, u64) {
+fn counted(scenario: &Scenario, load: &[f64], pulses: &[Pulse], random: &mut Random) -> (Bins, u64) {
     let bins = load.len();
     let mut raised = vec![0.0f64; bins];
     for &Pulse { onset_s: onset, width_s, share } in pulses {
@@ -212,7 +224,7 @@ fn counted(scenario: &Scenario, load: &[f64], pulses: &[Pulse], random: &mut Ran
         }
     }
     let ordinary = ordinary(scenario, bins, random);
-    let mut series = Series { bin_ns: (scenario.bin_s * 1e9) as i64, ..Series::default() };
+    let mut series = Bins { bin_ns: (scenario.bin_s * 1e9) as i64, ..Bins::default() };
     let (mut affected, mut held) = (0, 0u32);
     for bin in 0..bins {
         let total = random.poisson(scenario.rate * load[bin] * scenario.bin_s);

@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::*;
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::periodicity::null_models::uniform;
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 const SECOND: f64 = 1e9;
 

@@ -10,7 +10,7 @@ use retrospan_formats::tcp::state::{
 
 use super::timeline::Timeline;
 use super::{PORTS, Plan};
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 /// A row of `events`; times are ns from the begin of the recording.
 #[derive(Clone, Debug)]

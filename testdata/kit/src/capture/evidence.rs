@@ -3,7 +3,7 @@
 use super::chain::{Chain, Held, Socket};
 use super::timeline::Timeline;
 use super::{Cause, JOB, Plan, ns};
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 /// A process that is not of the chain.
 #[derive(Clone, Debug)]

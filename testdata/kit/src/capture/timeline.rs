@@ -1,7 +1,7 @@
 //! A plan in, the times of trouble out, and what they do to whatever reaches the place.
 
 use super::{Plan, SLOW_S, SYN_AGAIN_S, Shape, Trouble, ns};
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 /// One time of trouble, ns from the begin of the recording.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@
 //! given up show every spike, some of the bursts, and stretches only where a burst falls into one.
 
 use super::{Made, Pulse, Scenario, Teeth, counted, load};
-use crate::periodicity::random::Random;
+use retrospan_random::Random;
 
 /// What is made.
 #[derive(Clone, Debug, PartialEq)]
