@@ -24,6 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
+use crate::progress::{Progress, Starting};
 use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
@@ -31,7 +32,8 @@ use crate::rows::RowsError;
 use crate::rows::compact;
 use crate::rows::files::Files;
 use crate::rows::self_activity::{SelfActivity, WorkKind};
-use crate::summary::{CommandEnd, Progress, Recorded};
+use crate::silence::{Came, Silence};
+use crate::summary::{CommandEnd, Recorded};
 use crate::text;
 
 /// Rows of a part at most: one row group of a Parquet file.
@@ -93,8 +95,12 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
+    let starting = Starting::begin();
+    starting.step("loading and attaching the kernel programs");
     let mut probes = kernel::start(&options.probes())?;
+    starting.step("looking at processes and open sockets");
     let mut recording = Recording::begin(options, &mut probes)?;
+    drop(starting);
     text::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
         text::line(&format!("retrospan-record: {warning}"));
@@ -131,6 +137,7 @@ struct Recording {
     usage: Usage,
     throttles: Throttles,
     self_activity: SelfActivity,
+    silence: Silence,
     lost: u64,
     starting_cpu_s: f64,
 }
@@ -174,6 +181,7 @@ impl Recording {
             usage: Usage::new(boot_ns as u64),
             throttles: Throttles::of_host(),
             self_activity,
+            silence: Silence::new(options),
             lost: 0,
             starting_cpu_s: host::cpu_s(&host::own_cost()),
         })
@@ -197,6 +205,10 @@ impl Recording {
                 self.end_part(round.watermark_ns)?;
             }
             progress.update(self.pipeline.events(), self.files.finished_bytes(), self.lost);
+            let came = Came { sockets: self.pipeline.sockets.seen(), events: self.pipeline.events() };
+            if let Some(line) = self.silence.line(self.started.elapsed(), came) {
+                progress.say(&text::one_line(&line));
+            }
             let ended = command.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
             if ended || self.duration.is_some_and(|d| self.started.elapsed() >= d) {
                 return Ok(());

@@ -92,7 +92,7 @@ impl Recorder {
         let path = self.path.clone();
         let (code, said) = self.end(libc::SIGINT);
         // Evidence alone is a capture too.
-        assert_eq!(code, Some(i32::from(said.contains("no socket matched"))), "{said}");
+        assert_eq!(code, Some(i32::from(said.contains("nothing matched"))), "{said}");
         Capture::open(&path).unwrap()
     }
 }
