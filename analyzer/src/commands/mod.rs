@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod info;
+pub mod opening;
 pub mod query;
 pub mod record;
 pub mod report;

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use retrospan_formats::reader::Capture;
-
 use super::{block_on, spikes};
 use crate::cli::ReportArgs;
 use crate::error::{Error, Result, at};
@@ -20,7 +18,7 @@ use crate::session;
 pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let wanted = Wanted::new(&args)?;
     let options = spikes::options(&args.search)?;
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let report = block_on(async {
         let context = session::open(&capture)?;
         let findings = spikes::look(&context, &capture, &options).await?;
