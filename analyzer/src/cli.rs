@@ -54,6 +54,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Sends spans to an OTLP receiver.
     Export(ExportArgs),
+    /// Shows within a minute that recording and analysis work on this host.
+    Selftest(SelftestArgs),
 }
 
 /// Which capture.
@@ -276,6 +278,25 @@ pub struct ExportArgs {
     /// Export requests under way at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub in_flight: u8,
+}
+
+/// Arguments of `selftest`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  sudo retrospan selftest
+  sudo retrospan selftest --keep selftest.cap; retrospan spikes selftest.cap --min-period 2s
+
+Makes a spike on loopback (a server of its own that is stopped for 0.4 s every 3.7 s), records it and finds it.
+Exit code 1 where a step fails: it says which, and what to do.
+")]
+pub struct SelftestArgs {
+    /// Keep the capture in this directory, new or empty; without it it is removed.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Be the server or a client of the test.
+    #[arg(long, hide = true)]
+    pub part: Option<String>,
 }
 
 /// Formats of findings.

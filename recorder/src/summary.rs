@@ -5,9 +5,9 @@ use std::process::ExitStatus;
 
 use retrospan_formats::manifest::Manifest;
 
-use crate::host::cpu_s;
+use crate::host::{self, cpu_s};
 use crate::silence::Came;
-use crate::text::counted;
+use crate::text::{counted, time_of_day};
 
 /// How COMMAND ended.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,17 @@ pub fn summary(recorded: &Recorded) -> String {
     text
 }
 
+/// How much there is of a capture that was cut short. `begun`: boot and wall time of the begin, ns.
+pub fn whole_until(whole_until_boot_ns: Option<i64>, begun: (i64, i64)) -> String {
+    let Some(until) = whole_until_boot_ns else {
+        return "is empty: its first part was not finished".to_owned();
+    };
+    let after_ns = until.saturating_sub(begun.0);
+    let wall_ns = begun.1.saturating_add(after_ns);
+    let at = time_of_day(wall_ns, host::utc_offset_s(wall_ns));
+    format!("is whole until {at}, {:.1} s after its begin, and can be opened", after_ns as f64 / 1e9)
+}
+
 /// What one loss of a kind is called; kinds are words of tables, some of which have no plural.
 fn lost_thing(kind: &str) -> String {
     if kind == "record" { kind.to_owned() } else { format!("{kind} record") }
@@ -87,6 +98,14 @@ fn lost_thing(kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_capture_that_was_cut_short_says_how_much_there_is() {
+        let second: i64 = 1_000_000_000;
+        let text = whole_until(Some(38 * second), (10 * second, 1_700_000_000 * second));
+        assert!(text.starts_with("is whole until ") && text.contains(", 28.0 s after its begin"), "{text}");
+        assert!(whole_until(None, (0, 0)).starts_with("is empty"));
+    }
 
     #[test]
     fn every_loss_has_a_plural() {

@@ -28,10 +28,10 @@ pub fn open(path: &Path, salvage: bool) -> Result<Capture> {
     }
     let capture = Capture::salvage(path)?;
     for hole in &capture.holes {
-        note(&format!("retrospan: salvaged without {}", description(hole, &capture.manifest)));
+        note(&format!("retrospan: {}", description(hole, &capture.manifest)));
     }
     if !capture.holes.is_empty() {
-        note("retrospan: these times count as lossy: nothing is concluded from what is missing in them");
+        note("retrospan: losses are counted for these times: nothing is concluded from what is missing");
     }
     Ok(capture)
 }
@@ -42,7 +42,7 @@ fn description(hole: &Hole, manifest: &Manifest) -> String {
     let offset_ns = manifest.started_wall_ns.saturating_sub(manifest.started_boot_ns);
     let at = |boot_ns: i64| time(boot_ns.saturating_add(offset_ns), manifest.host.utc_offset_s, 3);
     format!(
-        "{} ({}): {} rows of {}, part {}, from {} to {}",
+        "{}: left out: {}; gone: {} rows of {}, part {}, from {} to {}",
         file.path,
         hole.error,
         count(file.rows),

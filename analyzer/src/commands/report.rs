@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{block_on, spikes};
 use crate::cli::ReportArgs;
 use crate::error::{Error, Result, at};
+use crate::print::writable;
 use crate::report::data::Report;
 use crate::report::data::load;
 use crate::report::draw::colour::Theme;
@@ -17,6 +18,7 @@ use crate::session;
 /// Writes it.
 pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let wanted = Wanted::new(&args)?;
+    writable::check(&args.output)?;
     let options = spikes::options(&args.search)?;
     let capture = args.capture.open()?;
     let report = block_on(async {

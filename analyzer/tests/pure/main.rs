@@ -27,6 +27,7 @@ mod export_environment;
 mod lab_notices;
 mod otlp_oracle;
 mod report;
+mod salvage;
 mod sample;
 mod synthetic;
 mod tutorial;

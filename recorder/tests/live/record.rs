@@ -322,3 +322,36 @@ fn what_the_writer_died_of_is_told_at_the_end_too() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("a.cap/recorder") && !said.contains("the writer has ended"), "{said}");
 }
+
+/// As on a full disk: parts before the one that cannot be written stay.
+#[test]
+fn a_recording_that_is_cut_short_says_how_much_is_whole() {
+    let Some(_turn) = ebpf_or_skip("a_recording_that_is_cut_short_says_how_much_is_whole") else { return };
+    let place = Place::new();
+    let server = Server::start(50);
+    let port = server.port.to_string();
+    let recorder = Recorder::start(place.path("a.cap"), &["--port", &port, "--rotate", "200ms"]);
+    let (path, mut asked) = (recorder.path.clone(), 0);
+    while asked < 40 && Capture::open(&path).unwrap().files("clock").len() < 2 {
+        server.ask();
+        asked += 1;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // A later part cannot have its name.
+    let next = Capture::open(&path).unwrap().files("clock").len() + 3;
+    fs::create_dir_all(path.join(format!("clock/{next:06}.parquet/in the way"))).unwrap();
+    let output = recorder.child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let mut said = String::new();
+    BufReader::new(recorder.stderr).read_to_string(&mut said).unwrap();
+    let capture = Capture::open(&path).unwrap();
+    assert_eq!((capture.state, capture.files("clock").len()), (State::Interrupted, next));
+    assert!(said.contains("clock/") && said.contains("a.cap is whole until "), "{said}");
+    let manifest = &capture.manifest;
+    let after_s = (manifest.whole_until_boot_ns - manifest.started_boot_ns) as f64 / 1e9;
+    let told = said.split(", ").find_map(|part| part.strip_suffix(" s after its begin"));
+    let told: f64 = told.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!((told - after_s).abs() < 0.06, "{told} s, not {after_s} s: {said}");
+    (asked..50).for_each(|_| server.ask());
+    server.finish();
+}
