@@ -29,5 +29,6 @@ mod otlp_oracle;
 mod report;
 mod salvage;
 mod sample;
+mod selftest;
 mod synthetic;
 mod tutorial;

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Traffic {
     port: u16,
     server: Bound,
-    /// Ended before the server.
+    /// Kept until the end.
     _clients: Vec<Bound>,
 }
 
