@@ -106,7 +106,7 @@ fn sentence(options: &Options, came: Came, tense: Tense) -> Option<String> {
             let opened = if so_far { "have opened" } else { "opened" };
             format!("the command and its children {opened} no TCP socket{yet}")
         }
-        0 => format!("{happened}: there is no TCP socket on this host{yet}"),
+        0 => format!("{happened}: no TCP socket was open here or was opened"),
         sockets => {
             let matching =
                 if has_filter { format!(" matching {}", options.filters()) } else { String::new() };
@@ -189,7 +189,7 @@ mod tests {
             said(&port, quiet).starts_with("nothing happened on 3 open sockets matching --port 8000-9000: ")
         );
         assert!(said(&[], quiet).starts_with("nothing happened on 3 open sockets: "));
-        assert_eq!(said(&[], NOTHING), "nothing happened: there is no TCP socket on this host");
+        assert_eq!(said(&[], NOTHING), "nothing happened: no TCP socket was open here or was opened");
         assert_eq!(said(&["--", "true"], NOTHING), "the command and its children opened no TCP socket");
         assert!(
             said(&["--port", "1", "--", "true"], NOTHING).starts_with("nothing matched --port 1 -- true; ")

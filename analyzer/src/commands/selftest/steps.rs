@@ -101,6 +101,6 @@ mod tests {
         else {
             panic!("a failure");
         };
-        assert_eq!(failure.text(), "  kernel     FAILED  no\\u{1b} BTF\n\nUse another kernel.\n");
+        assert_eq!(failure.text(), "  kernel     FAILED  no\\x1b BTF\n\nUse another kernel.\n");
     }
 }
