@@ -54,6 +54,19 @@ pub enum Command {
     Report(ReportArgs),
     /// Sends spans to an OTLP receiver.
     Export(ExportArgs),
+    /// Shows within a minute that recording and analysis work on this host.
+    Selftest(SelftestArgs),
+}
+
+/// Which capture.
+#[derive(Clone, Debug, Args)]
+pub struct CaptureArgs {
+    /// The capture directory.
+    #[arg(id = "capture", value_name = "CAPTURE")]
+    pub path: PathBuf,
+    /// Open what is left of a damaged capture; what is missing counts as lost.
+    #[arg(long)]
+    pub salvage: bool,
 }
 
 /// Arguments of `record`.
@@ -72,8 +85,9 @@ EXAMPLES
   retrospan info friday.cap --format json | jq .losses
 ")]
 pub struct InfoArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = TextFormat::Text)]
     pub format: TextFormat,
@@ -101,8 +115,9 @@ EXAMPLES
 SHOW TABLES lists tables and views, DESCRIBE NAME their columns; retrospan query list says what the views hold.
 ")]
 pub struct SqlArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// The query; read from standard input where neither it nor --file is given.
     #[arg(conflicts_with = "file")]
     pub query: Option<String>,
@@ -173,8 +188,9 @@ EXAMPLES
   retrospan spans friday.cap --where \"outcome = 'client_closed' AND kind = 'server'\" --limit 20
 ")]
 pub struct SpansArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// Only spans for which this SQL condition over the columns of `spans` holds.
     #[arg(long = "where", value_name = "SQL")]
     pub filter: Option<String>,
@@ -193,8 +209,9 @@ EXAMPLES
 Exit code 1 where the capture has no such trace.
 ")]
 pub struct TraceArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// The trace, 32 hex digits.
     pub trace_id: String,
     /// Print the evidence that links each span to its parent.
@@ -214,8 +231,9 @@ Pictures: latency, latency-N (one hop), map, fold-N, shape-N and cycles-N (of a 
 An unknown name lists those of the capture.
 ")]
 pub struct ReportArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// The file to write: .html, with --plot .svg or .png.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -242,8 +260,9 @@ OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS, _PROTOCOL, _TIMEOUT and _CERTIFICATE hold
 and before them those for traces (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ...).
 ")]
 pub struct ExportArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// Where to send them; without it where OTEL_EXPORTER_OTLP_ENDPOINT says.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
@@ -259,6 +278,25 @@ pub struct ExportArgs {
     /// Export requests under way at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub in_flight: u8,
+}
+
+/// Arguments of `selftest`.
+#[derive(Debug, Args)]
+#[command(before_help = "\
+EXAMPLES
+  sudo retrospan selftest
+  sudo retrospan selftest --keep selftest.cap; retrospan spikes selftest.cap --min-period 2s
+
+Makes a spike on loopback (a server of its own that is stopped for 0.4 s every 3.7 s), records it and finds it.
+Exit code 1 where a step fails: it says which, and what to do.
+")]
+pub struct SelftestArgs {
+    /// Keep the capture in this directory, new or empty; without it it is removed.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Be the server or a client of the test.
+    #[arg(long, hide = true)]
+    pub part: Option<String>,
 }
 
 /// Formats of findings.
@@ -284,8 +322,9 @@ EXAMPLES
 By default every metric and grouping is searched; the false-alarm probability is corrected for that.
 ")]
 pub struct SpikesArgs {
-    /// The capture directory.
-    pub capture: PathBuf,
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
     /// What is looked for.
     #[command(flatten)]
     pub search: SearchArgs,

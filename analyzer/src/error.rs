@@ -17,6 +17,9 @@ pub enum Error {
     /// Its processes and clocks, or the names that somebody gave, cannot be read.
     #[error(transparent)]
     Dimensions(#[from] DimensionsError),
+    /// A file of the capture is damaged; the others may be whole.
+    #[error("{0}; --salvage opens the rest")]
+    Damaged(#[source] CaptureError),
     /// The query is wrong, or failed.
     #[error("{}", query_message(.0))]
     Query(#[from] DataFusionError),

@@ -8,8 +8,10 @@
 //! anything is read, and never more is read than the manifest says.
 
 mod layout;
+mod manifest_file;
 mod merge;
 mod part;
+mod salvage;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -28,24 +30,21 @@ use self::layout::{Layout, Walk};
 pub use self::merge::EventStream;
 use self::part::PartBatches;
 pub use self::part::PartBytes;
+pub use self::salvage::{DAMAGED_PART, Hole};
 use crate::directory::Directory;
 use crate::error::{self, CaptureError, io};
 use crate::fault::{self, guarded};
-use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
-use crate::rows::{Columns, Row};
-use crate::table::{FORMAT_VERSION, MOST_NS, Table};
-use crate::tables::{self, EventRow};
+use crate::manifest::{self, LOCK, Manifest, State, TEMPORARY};
+use crate::rows::{Columns, Row, batch};
+use crate::table::Table;
+use crate::tables::{self, EventRow, LossRow};
 
-/// The largest manifest that is read.
-const MOST_MANIFEST_BYTES: u64 = 64 << 20;
 /// A live recording is looked at anew this many times where it changed meanwhile.
 const LOOKS: u32 = 20;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Times may be that much later than what the manifest says to be whole: rows are made after the moment that they tell of.
 const SLACK_NS: i64 = 24 * 3600 * 1_000_000_000;
-/// No recording is longer: 400 days.
-const LONGEST_NS: i64 = 400 * 24 * 3600 * 1_000_000_000;
 
 /// An opened, checked capture.
 #[derive(Clone, Debug)]
@@ -56,6 +55,8 @@ pub struct Capture {
     pub manifest: Manifest,
     /// `Complete`; `Recording` while its recorder lives; else `Interrupted`.
     pub state: State,
+    /// Files that were left out because they are damaged. `manifest` does not list them; its losses count their rows.
+    pub holes: Vec<Hole>,
     handle: Arc<Directory>,
     /// Files that the recorder may remove while this is open.
     held: Arc<BTreeMap<String, File>>,
@@ -64,6 +65,16 @@ pub struct Capture {
 impl Capture {
     /// Opens and verifies. See [`CaptureError`] for what can be wrong.
     pub fn open(directory: &Path) -> Result<Capture, CaptureError> {
+        Capture::open_as(directory, false)
+    }
+
+    /// As [`Capture::open`], but files that are damaged or missing are left out (see [`Capture::holes`]), and the time that they
+    /// tell of is in `loss`. The manifest itself must be whole.
+    pub fn salvage(directory: &Path) -> Result<Capture, CaptureError> {
+        Capture::open_as(directory, true)
+    }
+
+    fn open_as(directory: &Path, salvage: bool) -> Result<Capture, CaptureError> {
         fault::reading(directory);
         let handle = match Directory::open(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -75,20 +86,20 @@ impl Capture {
             other => other.map_err(io(directory))?,
         };
         let mut verified = HashSet::new();
-        let mut text = manifest_text(&handle)?;
+        let mut text = manifest_file::read(&handle)?;
         for _ in 1..LOOKS {
-            let opened = Capture::look(&handle, &text, &mut verified);
+            let opened = Capture::look(&handle, &text, &mut verified, false);
             if opened.is_ok() {
                 return opened;
             }
             // A recorder that ends puts its small files together: then the manifest is another one.
-            let before = std::mem::replace(&mut text, manifest_text(&handle)?);
+            let before = std::mem::replace(&mut text, manifest_file::read(&handle)?);
             if before == text {
-                return opened;
+                break;
             }
             std::thread::sleep(PAUSE);
         }
-        Capture::look(&handle, &text, &mut verified)
+        Capture::look(&handle, &text, &mut verified, salvage)
     }
 
     /// As the manifest has it. `verified`: what was found good already.
@@ -96,36 +107,47 @@ impl Capture {
         handle: &Directory,
         text: &[u8],
         verified: &mut HashSet<(String, String)>,
+        salvage: bool,
     ) -> Result<Capture, CaptureError> {
-        let manifest = parse_manifest(handle.path(), text)?;
+        let mut manifest = manifest_file::parse(handle.path(), text)?;
         let may_change = manifest.state == State::Recording && recorder_lives(handle);
         let room = if may_change { fault::descriptors() / 2 } else { 0 };
-        let mut held = BTreeMap::new();
-        for file in &manifest.files {
+        let (mut held, mut damaged) = (BTreeMap::new(), Vec::new());
+        for (index, file) in manifest.files.iter().enumerate() {
             let key = (file.path.clone(), file.xxh3.clone());
             let hold = held.len() < room && file.table != tables::EVENTS.name;
             if !hold && verified.contains(&key) {
                 continue;
             }
-            let opened = open_listed(handle, file)?;
-            if !verified.contains(&key) {
-                verify(handle.path(), file, &opened)?;
-                verified.insert(key);
-            }
-            if hold {
-                held.insert(file.path.clone(), opened);
+            let whole = open_listed(handle, file).and_then(|opened| {
+                if verified.contains(&key) {
+                    return Ok(opened);
+                }
+                verify(handle.path(), file, &opened).map(|()| opened)
+            });
+            match whole {
+                Ok(opened) => {
+                    verified.insert(key);
+                    if hold {
+                        held.insert(file.path.clone(), opened);
+                    }
+                }
+                Err(error) if salvage && salvage::is_of_file(&error) => damaged.push((index, error)),
+                Err(error) => return Err(error),
             }
         }
+        let holes = salvage::take_out(&mut manifest, &damaged);
         let state = current_state(handle, &manifest)?;
         let handle = handle.try_clone().map_err(io(handle.path()))?;
         let held = Arc::new(held);
-        Ok(Capture { directory: handle.path().to_owned(), manifest, state, handle: Arc::new(handle), held })
+        let directory = handle.path().to_owned();
+        Ok(Capture { directory, manifest, state, holes, handle: Arc::new(handle), held })
     }
 
     /// Our own files, which need no checking.
     pub(crate) fn unchecked(directory: Directory, manifest: Manifest, state: State) -> Capture {
         let (path, handle) = (directory.path().to_owned(), Arc::new(directory));
-        Capture { directory: path, manifest, state, handle, held: Arc::default() }
+        Capture { directory: path, manifest, state, holes: Vec::new(), handle, held: Arc::default() }
     }
 
     /// The finished files of a table, by part.
@@ -153,20 +175,29 @@ impl Capture {
         self.manifest.whole_until_boot_ns.max(self.manifest.started_boot_ns).saturating_add(SLACK_NS)
     }
 
-    /// All rows of a table in file order.
+    /// All rows of a table in file order; of `loss` those of the holes too.
     pub fn read(
         &self,
         table: &'static Table,
     ) -> impl Iterator<Item = Result<RecordBatch, CaptureError>> + use<> {
         let capture = self.clone();
         let files: Vec<manifest::File> = self.files(table.name).into_iter().cloned().collect();
-        files.into_iter().flat_map(move |file| {
+        let stored = files.into_iter().flat_map(move |file| {
             let (batches, error) = match PartBatches::open(&capture, &file, table) {
                 Ok(batches) => (Some(batches), None),
                 Err(error) => (None, Some(Err(error))),
             };
             error.into_iter().chain(batches.into_iter().flatten())
-        })
+        });
+        let holes = (table.name == tables::LOSS.name).then(|| self.lost_in_holes()).flatten();
+        stored.chain(holes)
+    }
+
+    /// The rows of `loss` that stand for the holes; `None` where there are none.
+    pub fn lost_in_holes(&self) -> Option<Result<RecordBatch, CaptureError>> {
+        let path = self.directory.join(tables::LOSS.name);
+        let rows = batch::<LossRow>(self.holes.iter().map(Hole::loss)).map_err(error::table(&path));
+        (!self.holes.is_empty()).then_some(rows)
     }
 
     /// All rows of a table in file order, by batches.
@@ -199,64 +230,6 @@ impl Capture {
     pub fn events(&self) -> EventStream {
         EventStream::new(self)
     }
-}
-
-/// The bytes of the manifest; sizes are looked at before anything is read.
-fn manifest_text(directory: &Directory) -> Result<Vec<u8>, CaptureError> {
-    let path = directory.path().join(MANIFEST);
-    let bad = |reason: String| CaptureError::BadManifest { path: path.clone(), reason };
-    let file = match directory.open_file(Path::new(MANIFEST)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(not_a_capture(directory.path(), "it has no manifest.json"));
-        }
-        Err(e) if e.kind() == io::ErrorKind::Other => return Err(bad(e.to_string())),
-        other => other.map_err(io(&path))?,
-    };
-    let mut text = Vec::new();
-    file.take(MOST_MANIFEST_BYTES + 1).read_to_end(&mut text).map_err(io(&path))?;
-    if text.len() as u64 > MOST_MANIFEST_BYTES {
-        return Err(bad(format!("it has more than {MOST_MANIFEST_BYTES} bytes")));
-    }
-    Ok(text)
-}
-
-fn parse_manifest(directory: &Path, text: &[u8]) -> Result<Manifest, CaptureError> {
-    let path = directory.join(MANIFEST);
-    let bad = |reason: String| CaptureError::BadManifest { path: path.clone(), reason };
-    let value: serde_json::Value = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
-    let Some(version) = value.get("format_version").and_then(serde_json::Value::as_u64) else {
-        return Err(bad("it has no format_version".to_owned()));
-    };
-    if version == 0 || version > u64::from(FORMAT_VERSION) {
-        return Err(CaptureError::Version { path, found: version, known: FORMAT_VERSION });
-    }
-    if !manifest::is_intact(text) {
-        return Err(bad("it is not what was written (xxh3 differs)".to_owned()));
-    }
-    let manifest: Manifest = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-    let times = [manifest.started_boot_ns, manifest.whole_until_boot_ns];
-    let length_ns = manifest.whole_until_boot_ns.saturating_sub(manifest.started_boot_ns);
-    if times.iter().any(|ns| !(0..=MOST_NS).contains(ns)) || length_ns > LONGEST_NS {
-        return Err(bad(format!("it is not from {} to {} ns", times[0], times[1])));
-    }
-    if !(-MOST_NS..=MOST_NS).contains(&manifest.started_wall_ns) {
-        return Err(bad(format!("it did not begin at {} ns", manifest.started_wall_ns)));
-    }
-    let mut paths = HashSet::new();
-    for file in &manifest.files {
-        if !stays_inside(&file.path) {
-            return Err(bad(format!("{:?} leaves the capture", file.path)));
-        }
-        if !paths.insert(Path::new(&file.path)) {
-            return Err(bad(format!("{:?} is listed twice", file.path)));
-        }
-    }
-    Ok(manifest)
-}
-
-/// A manifest may come from anywhere: its paths must not.
-fn stays_inside(path: &str) -> bool {
-    Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)))
 }
 
 /// Opens a listed file. Its kind and size are looked at before anything is read.

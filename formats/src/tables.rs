@@ -265,9 +265,9 @@ table! {
             to_boot_ns: I64, Plain, "End of the interval, CLOCK_BOOTTIME ns.";
             cpu: U16, Dictionary, "CPU that lost them.";
             kind: Name, Dictionary,
-                "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type).";
+                "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type); with `damaged_part` the table that rows are missing of.";
             cause: Name, Dictionary,
-                "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`.";
+                "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`; `damaged_part` is in no file: an opening with `--salvage` adds it for files that are damaged or missing.";
             count: I64, Plain, "How many.";
         ]
     }

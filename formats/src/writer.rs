@@ -17,6 +17,7 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -244,12 +245,12 @@ impl PartWriter {
         let file = HashingFile { file, hash: Xxh3::new(), bytes: 0 };
         let properties = table.writer_properties(ZSTD_LEVEL, metadata);
         let writer =
-            ArrowWriter::try_new(file, table.schema(), Some(properties)).map_err(table_error(&path))?;
+            ArrowWriter::try_new(file, table.schema(), Some(properties)).map_err(parquet_error(&path))?;
         Ok(PartWriter { folder, name, temporary, writer, rows: 0, times: None })
     }
 
     fn append(&mut self, table: &Table, batch: &RecordBatch) -> Result<(), CaptureError> {
-        self.writer.write(batch).map_err(table_error(&self.folder.path().join(&self.temporary)))?;
+        self.writer.write(batch).map_err(parquet_error(&self.folder.path().join(&self.temporary)))?;
         self.rows += batch.num_rows() as u64;
         if let Some(index) = table.time_column.and_then(|name| table.index_of(name)) {
             for &time in batch.column(index).as_primitive::<Int64Type>().values() {
@@ -263,7 +264,7 @@ impl PartWriter {
     /// Gives the file its name, which survives a power cut.
     fn finish(self, table: &Table, part: u32) -> Result<manifest::File, CaptureError> {
         let path = self.folder.path().join(&self.temporary);
-        let inner = self.writer.into_inner().map_err(table_error(&path))?;
+        let inner = self.writer.into_inner().map_err(parquet_error(&path))?;
         let rename = || {
             inner.file.sync_all()?;
             self.folder.rename(&self.temporary, &self.name)?;
@@ -303,6 +304,17 @@ fn new_temporary(folder: &Directory, name: &OsStr) -> io::Result<File> {
             folder.new_file(name)
         }
         other => other,
+    }
+}
+
+/// An error of the file that is written comes out as what it is.
+fn parquet_error(path: &Path) -> impl FnOnce(ParquetError) -> CaptureError + '_ {
+    move |error| match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => io(path)(*source),
+            Err(other) => table_error(path)(other),
+        },
+        other => table_error(path)(other),
     }
 }
 

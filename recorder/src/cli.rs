@@ -29,7 +29,7 @@ The capture can be read while it is recorded, and after a kill at any moment: `r
 const AFTER_HELP: &str = "\
 Filters: repeats of one filter are OR, different filters are AND. They are evaluated once per socket, when it is first seen.
 Signals: Ctrl-C, SIGTERM and SIGHUP end the recording, complete the files and print a summary. SIGTERM and SIGHUP are passed on to COMMAND.
-Exit status: 0 recorded, 1 no socket matched the filters, 2 not recorded (the reason is on stderr). The summary prints COMMAND's own status.
+Exit status: 0 recorded, 1 no socket matched the filters, or there is none (what listens here is on stderr), 2 not recorded (the reason is on stderr). The summary prints COMMAND's own status.
 Privileges: root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
 
 /// Records the socket calls and TCP state changes of this host into a capture.

@@ -3,7 +3,7 @@
 //! A record takes one step a folder: [`kernel`] (the programs and what they need) -> [`rings`] (drained, merged
 //! into one sorted run) -> [`pipeline`] (who owns what, what may be kept) -> [`rows`] (Arrow, the writer's
 //! thread). [`host`] is this machine as /proc, cgroups, clocks and signals show it. [`record`] runs it all:
-//! [`options`] say what, [`summary`] says what came of it.
+//! [`options`] say what, [`progress`] shows how far it is, [`silence`] says that nothing comes, [`summary`] what came of it.
 
 pub mod cli;
 pub mod fast_map;
@@ -11,8 +11,10 @@ pub mod host;
 pub mod kernel;
 pub mod options;
 pub mod pipeline;
+pub mod progress;
 pub mod record;
 pub mod rings;
 pub mod rows;
+pub mod silence;
 pub mod summary;
 pub mod text;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use retrospan_recorder::cli::Cli;
-use retrospan_recorder::host::listeners;
 use retrospan_recorder::options::Options;
 use retrospan_recorder::record;
+use retrospan_recorder::silence;
 use retrospan_recorder::summary;
 use retrospan_recorder::text;
 
@@ -16,14 +16,11 @@ fn main() -> ExitCode {
     match record::run(&options) {
         Ok(recorded) => {
             text::line(&summary::summary(&recorded));
-            if recorded.sockets > 0 || !options.has_filter() {
-                return ExitCode::SUCCESS;
+            let came = recorded.came();
+            if let Some(line) = silence::closing(&options, came) {
+                text::line(&format!("retrospan-record: {}", text::one_line(&line)));
             }
-            let listening = text::one_line(&listeners::named());
-            text::line(&format!(
-                "retrospan-record: no socket matched the filters; processes that listen here: {listening}"
-            ));
-            ExitCode::from(1)
+            ExitCode::from(u8::from(silence::is_failure(&options, came)))
         }
         Err(error) => {
             text::line(&format!("retrospan-record: {}", text::one_line(&error.to_string())));

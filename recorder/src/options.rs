@@ -127,6 +127,15 @@ impl Options {
         !(self.pids.is_empty() && self.comms.is_empty() && self.ports.is_empty())
     }
 
+    /// What the user chose, as it stands on the command line; of COMMAND its first word.
+    pub fn filters(&self) -> String {
+        let ports = self.ports.iter().map(|&(a, b)| format!("--port {}", port_range(a, b)));
+        let comms = self.comms.iter().map(|name| format!("--comm {name}"));
+        let pids = self.pids.iter().map(|pid| format!("--pid {pid}"));
+        let command = self.command.first().map(|word| format!("-- {}", word.to_string_lossy()));
+        ports.chain(comms).chain(pids).chain(command).collect::<Vec<_>>().join(" ")
+    }
+
     /// What the kernel programs are told.
     pub fn probes(&self) -> kernel::Options {
         let filter = !self.pids.is_empty() || !self.command.is_empty();

@@ -2,6 +2,7 @@
 //! the probes are attached, and nobody is told `recording` before the snapshot is taken.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
+use crate::progress::{Progress, Starting};
 use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
@@ -31,7 +33,8 @@ use crate::rows::RowsError;
 use crate::rows::compact;
 use crate::rows::files::Files;
 use crate::rows::self_activity::{SelfActivity, WorkKind};
-use crate::summary::{CommandEnd, Progress, Recorded};
+use crate::silence::{Came, Silence};
+use crate::summary::{self, CommandEnd, Recorded};
 use crate::text;
 
 /// Rows of a part at most: one row group of a Parquet file.
@@ -67,6 +70,16 @@ pub enum RecordError {
         /// Why.
         reason: String,
     },
+    /// The recording ended before its time: most often the disk is full.
+    #[error("{source}; {} {whole}", .output.display())]
+    CutShort {
+        /// Why.
+        source: Box<RecordError>,
+        /// The capture.
+        output: PathBuf,
+        /// How much of it there is.
+        whole: String,
+    },
     /// The operating system refused.
     #[error("{what}: {source}")]
     System {
@@ -93,8 +106,13 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let mut signals = Signals::listen().map_err(system("signals"))?;
+    let starting = Starting::begin();
+    starting.step("loading and attaching the kernel programs");
     let mut probes = kernel::start(&options.probes())?;
+    starting.step("looking at processes and open sockets");
     let mut recording = Recording::begin(options, &mut probes)?;
+    drop(starting);
+    let (finished, begun) = (recording.files.finished().clone(), recording.begun);
     text::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
         text::line(&format!("retrospan-record: {warning}"));
@@ -105,20 +123,27 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     progress.end();
     let command_end = command.as_mut().map(command_end);
     let ended = outcome.and_then(|()| recording.take_rest(&mut probes));
-    match ended {
+    let recorded = match ended {
         // The writer knows why it ended.
         Err(RecordError::Rows(RowsError::WriterGone)) => {
-            recording.files.finish()?;
-            Err(RowsError::WriterGone.into())
+            let reason = recording.files.finish().err().map(RecordError::from);
+            Err(reason.unwrap_or_else(|| RowsError::WriterGone.into()))
         }
         Err(error) => Err(error),
         Ok(elapsed_s) => recording.finish(&mut probes, elapsed_s, command_end),
-    }
+    };
+    recorded.map_err(|error| RecordError::CutShort {
+        source: Box::new(error),
+        output: options.output.clone(),
+        whole: summary::whole_until(finished.whole_until_boot_ns(), begun),
+    })
 }
 
 /// A recording under way.
 struct Recording {
     started: Instant,
+    /// Boot and wall time that the manifest gives as the begin, ns.
+    begun: (i64, i64),
     duration: Option<Duration>,
     rotation: Rotation,
     drain: Drain,
@@ -131,6 +156,7 @@ struct Recording {
     usage: Usage,
     throttles: Throttles,
     self_activity: SelfActivity,
+    silence: Silence,
     lost: u64,
     starting_cpu_s: f64,
 }
@@ -162,6 +188,7 @@ impl Recording {
         let mut jitter = Jitter::default();
         Ok(Recording {
             started: now,
+            begun: (boot_ns, wall_ns),
             duration: options.duration,
             rotation: Rotation::new(options.rotate, now, &mut jitter),
             drain,
@@ -174,6 +201,7 @@ impl Recording {
             usage: Usage::new(boot_ns as u64),
             throttles: Throttles::of_host(),
             self_activity,
+            silence: Silence::new(options),
             lost: 0,
             starting_cpu_s: host::cpu_s(&host::own_cost()),
         })
@@ -196,7 +224,11 @@ impl Recording {
                 self.poll_losses(probes)?;
                 self.end_part(round.watermark_ns)?;
             }
-            progress.update(self.pipeline.events(), self.files.finished_bytes(), self.lost);
+            progress.update(self.pipeline.events(), self.files.finished().bytes(), self.lost);
+            let came = Came { sockets: self.pipeline.sockets.seen(), events: self.pipeline.events() };
+            if let Some(line) = self.silence.line(self.started.elapsed(), came) {
+                progress.say(&text::one_line(&line));
+            }
             let ended = command.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
             if ended || self.duration.is_some_and(|d| self.started.elapsed() >= d) {
                 return Ok(());

@@ -1,75 +1,13 @@
-//! What the user sees on stderr: progress on a terminal, and a summary at the end.
+//! What the user is told at the end.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, stderr};
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use retrospan_formats::manifest::Manifest;
 
-use crate::host::cpu_s;
-use crate::text::{clock, counted, grouped};
-
-/// Time between two updates of the progress line.
-const UPDATE: Duration = Duration::from_millis(500);
-
-/// The progress line; nothing at all where stderr is no terminal.
-pub struct Progress {
-    bar: Option<ProgressBar>,
-    started: Instant,
-    duration: Option<Duration>,
-    updated: Instant,
-    events: u64,
-}
-
-impl Progress {
-    /// Starts now.
-    pub fn start(duration: Option<Duration>) -> Progress {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.with_style(
-                ProgressStyle::with_template("{spinner} {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            )
-        });
-        let now = Instant::now();
-        Progress { bar, started: now, duration, updated: now, events: 0 }
-    }
-
-    /// Shows where the recording stands, if it is time to.
-    pub fn update(&mut self, events: u64, bytes: u64, lost: u64) {
-        let Some(bar) = &self.bar else { return };
-        let since = self.updated.elapsed();
-        if since < UPDATE {
-            return;
-        }
-        let rate = (events - self.events) as f64 / since.as_secs_f64();
-        self.updated = Instant::now();
-        self.events = events;
-        bar.tick();
-        bar.set_message(progress_text(self.started.elapsed(), self.duration, rate, bytes, lost));
-    }
-
-    /// Takes the line off the terminal.
-    pub fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn progress_text(elapsed: Duration, duration: Option<Duration>, rate: f64, bytes: u64, lost: u64) -> String {
-    let mut text = clock(elapsed);
-    if let Some(duration) = duration {
-        let _ = write!(text, ", {} left", clock(duration.saturating_sub(elapsed)));
-    }
-    let _ = write!(text, "  {} events/s  {:.1} MB", grouped(rate.round() as u64), bytes as f64 / 1e6);
-    if lost > 0 {
-        let _ = write!(text, "  {} lost", grouped(lost));
-    }
-    text
-}
+use crate::host::{self, cpu_s};
+use crate::silence::Came;
+use crate::text::{counted, time_of_day};
 
 /// How COMMAND ended.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +28,14 @@ pub struct Recorded {
     pub starting_cpu_s: f64,
     /// How COMMAND ended, where there is one.
     pub command: Option<CommandEnd>,
+}
+
+impl Recorded {
+    /// Whether anything did.
+    pub fn came(&self) -> Came {
+        let events = self.manifest.cost.as_ref().map_or(0, |cost| cost.events);
+        Came { sockets: self.sockets, events }
+    }
 }
 
 /// The summary of a finished recording.
@@ -133,6 +79,17 @@ pub fn summary(recorded: &Recorded) -> String {
     text
 }
 
+/// How much there is of a capture that was cut short. `begun`: boot and wall time of the begin, ns.
+pub fn whole_until(whole_until_boot_ns: Option<i64>, begun: (i64, i64)) -> String {
+    let Some(until) = whole_until_boot_ns else {
+        return "is empty: its first part was not finished".to_owned();
+    };
+    let after_ns = until.saturating_sub(begun.0);
+    let wall_ns = begun.1.saturating_add(after_ns);
+    let at = time_of_day(wall_ns, host::utc_offset_s(wall_ns));
+    format!("is whole until {at}, {:.1} s after its begin, and can be opened", after_ns as f64 / 1e9)
+}
+
 /// What one loss of a kind is called; kinds are words of tables, some of which have no plural.
 fn lost_thing(kind: &str) -> String {
     if kind == "record" { kind.to_owned() } else { format!("{kind} record") }
@@ -143,18 +100,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_capture_that_was_cut_short_says_how_much_there_is() {
+        let second: i64 = 1_000_000_000;
+        let text = whole_until(Some(38 * second), (10 * second, 1_700_000_000 * second));
+        assert!(text.starts_with("is whole until ") && text.contains(", 28.0 s after its begin"), "{text}");
+        assert!(whole_until(None, (0, 0)).starts_with("is empty"));
+    }
+
+    #[test]
     fn every_loss_has_a_plural() {
         let text = |count, kind: &str| counted(count, &lost_thing(kind));
         assert_eq!(text(72, "process"), "72 process records");
         assert_eq!(text(1, "send"), "1 send record");
         assert_eq!(text(2, "record"), "2 records");
-    }
-
-    #[test]
-    fn progress_names_losses_only_where_there_are_any() {
-        let minute = Duration::from_secs(60);
-        let text = progress_text(minute, Some(minute * 60), 1234.4, 2_500_000, 0);
-        assert_eq!(text, "1:00, 59:00 left  1,234 events/s  2.5 MB");
-        assert_eq!(progress_text(minute, None, 0.0, 0, 7), "1:00  0 events/s  0.0 MB  7 lost");
     }
 }

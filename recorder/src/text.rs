@@ -32,6 +32,15 @@ pub fn clock(time: Duration) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
+/// Time of day in a zone, given in seconds east of UTC.
+pub fn time_of_day(wall_ns: i64, utc_offset_s: i32) -> String {
+    let local_ms = wall_ns.div_euclid(1_000_000) + i64::from(utc_offset_s) * 1000;
+    let (ms, seconds) = (local_ms.rem_euclid(1000), local_ms.div_euclid(1000).rem_euclid(86_400));
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let (sign, offset) = (if utc_offset_s < 0 { '-' } else { '+' }, utc_offset_s.unsigned_abs() / 60);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{ms:03}{sign}{:02}:{:02}", offset / 60, offset % 60)
+}
+
 /// Digits in groups of three.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -54,6 +63,9 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+        assert_eq!(time_of_day(86_399_999_000_000, 0), "23:59:59.999+00:00");
+        assert_eq!(time_of_day(0, -12_600), "20:30:00.000-03:30");
+        assert_eq!(time_of_day(5_000_000, 7200), "02:00:00.005+02:00");
         assert_eq!(clock(Duration::from_secs(59)), "0:59");
         assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
     }

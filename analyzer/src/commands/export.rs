@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use datafusion::dataframe::DataFrame;
 use futures::{Stream, StreamExt, stream};
-use retrospan_formats::reader::Capture;
 use tokio::sync::mpsc;
 
 use super::{block_on, spans_where};
@@ -27,7 +26,7 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let given = Given { url: args.otlp.as_deref(), protocol: args.protocol, headers: &args.header };
     let settings = Settings::new(&given, &|name| std::env::var(name).ok()).map_err(Error::Usage)?;
     let spans = spans_where(args.filter.as_deref())?;
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let url = settings.endpoint.url();
     let (delivered, orphans) = block_on(async {
         let context = session::open(&capture)?;

@@ -16,7 +16,7 @@ use crate::text::{self, count, duration, escape_controls, size};
 
 /// Prints it.
 pub fn run(args: InfoArgs) -> Result<ExitCode> {
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let clock = dimensions::read(&capture)?.clock;
     print::text(&match args.format {
         TextFormat::Text => as_text(&capture, &clock),

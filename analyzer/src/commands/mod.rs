@@ -2,9 +2,11 @@
 
 pub mod export;
 pub mod info;
+pub mod opening;
 pub mod query;
 pub mod record;
 pub mod report;
+pub mod selftest;
 pub mod spans;
 pub mod spikes;
 pub mod sql;
@@ -30,6 +32,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Spikes(args) => spikes::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
+        Command::Selftest(args) => selftest::run(args),
     }
 }
 

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use datafusion::common::ScalarValue;
-use retrospan_formats::reader::Capture;
 
-use super::block_on;
+use super::{block_on, opening};
 use crate::cli::QueryCommand;
 use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
@@ -58,7 +57,7 @@ fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
     let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format)?;
     let values = values(query, &matches)?;
     let capture = matches.get_one::<PathBuf>("capture").cloned().unwrap_or_default();
-    let capture = Capture::open(&capture)?;
+    let capture = opening::open(&capture, matches.get_flag("salvage"))?;
     let style = Style {
         utc_offset_s: capture.manifest.host.utc_offset_s,
         meanings: query.columns.iter().map(|column| column.ty.meaning()).collect(),
@@ -80,6 +79,12 @@ fn command(query: &Query) -> clap::Command {
         .after_help(columns(query))
         .max_term_width(100)
         .arg(Arg::new("capture").value_name("CAPTURE").required(true).value_parser(value_parser!(PathBuf)))
+        .arg(
+            Arg::new("salvage")
+                .long("salvage")
+                .help("Open what is left of a damaged capture; what is missing counts as lost")
+                .action(ArgAction::SetTrue),
+        )
         .arg(
             Arg::new("format")
                 .long("format")

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use retrospan_formats::reader::Capture;
-
 use super::{block_on, spikes};
 use crate::cli::ReportArgs;
 use crate::error::{Error, Result, at};
+use crate::print::writable;
 use crate::report::data::Report;
 use crate::report::data::load;
 use crate::report::draw::colour::Theme;
@@ -19,8 +18,9 @@ use crate::session;
 /// Writes it.
 pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let wanted = Wanted::new(&args)?;
+    writable::check(&args.output)?;
     let options = spikes::options(&args.search)?;
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let report = block_on(async {
         let context = session::open(&capture)?;
         let findings = spikes::look(&context, &capture, &options).await?;

@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use futures::StreamExt;
-use retrospan_formats::reader::Capture;
 
 use super::{block_on, spans_where};
 use crate::cli::SpansArgs;
@@ -18,7 +17,7 @@ use crate::text::{duration, escape_controls, time};
 /// Prints the spans that were asked for by start time.
 pub fn run(args: SpansArgs) -> Result<ExitCode> {
     let query = with_peers(&spans_where(args.filter.as_deref())?, args.limit);
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let offset_s = capture.manifest.host.utc_offset_s;
     block_on(async {
         let context = session::open(&capture)?;

@@ -26,7 +26,7 @@ use crate::text::duration;
 
 /// Prints the findings; none is a result too.
 pub fn run(args: SpikesArgs) -> Result<ExitCode> {
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let options = options(&args.search)?;
     let terminal = args.format == FindingsFormat::Text && std::io::stdout().is_terminal();
     let (findings, folds) = block_on(async {
@@ -35,7 +35,7 @@ pub fn run(args: SpikesArgs) -> Result<ExitCode> {
         let folds = if terminal { load::folds(&context, &capture, &findings).await? } else { Vec::new() };
         Ok((findings, folds))
     })?;
-    let name = args.capture.display().to_string();
+    let name = args.capture.path.display().to_string();
     print::text(&match args.format {
         FindingsFormat::Json => {
             let json = serde_json::to_string_pretty(&findings);

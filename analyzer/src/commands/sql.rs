@@ -10,7 +10,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
-use retrospan_formats::reader::Capture;
 
 use super::block_on;
 use crate::cli::SqlArgs;
@@ -23,7 +22,7 @@ use crate::text::escape_controls;
 pub fn run(args: SqlArgs) -> Result<ExitCode> {
     let output = Output::new(args.rows.output.clone(), args.rows.format)?;
     let query = query(&args)?;
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let style = Style { utc_offset_s: capture.manifest.host.utc_offset_s, meanings: Vec::new() };
     block_on(async {
         let context = session::open(&capture)?;

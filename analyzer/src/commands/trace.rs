@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use datafusion::prelude::SessionContext;
-use retrospan_formats::reader::Capture;
 
 use super::block_on;
 use crate::cli::TraceArgs;
@@ -26,7 +25,7 @@ const MAX_SPANS: usize = 5_000;
 
 /// Prints the trace; exit code 1 where there is none of that id.
 pub fn run(args: TraceArgs) -> Result<ExitCode> {
-    let capture = Capture::open(&args.capture)?;
+    let capture = args.capture.open()?;
     let trace_id = args.trace_id.to_ascii_lowercase();
     if trace_id.len() != 32 || !trace_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(Error::Usage(format!("{}: a trace id has 32 hex digits", args.trace_id)));
@@ -38,7 +37,7 @@ pub fn run(args: TraceArgs) -> Result<ExitCode> {
     match found {
         Some(text) => print::text(&text).map(|()| ExitCode::SUCCESS),
         None => {
-            print::note(&format!("retrospan: no trace {trace_id} in {}", args.capture.display()));
+            print::note(&format!("retrospan: no trace {trace_id} in {}", args.capture.path.display()));
             Ok(ExitCode::from(1))
         }
     }

@@ -8,6 +8,7 @@ mod csv;
 mod json;
 mod parquet;
 mod table;
+pub mod writable;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -77,12 +78,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Checks that the format can go there: Parquet is nothing to look at.
+    /// Checks that the result can go there: a file can be written, and Parquet is nothing to look at.
     pub fn new(path: Option<PathBuf>, format: Format) -> Result<Output> {
         let output = Output { path };
         if format == Format::Parquet && output.is_terminal() {
             return Err(Error::Usage("parquet is not for a terminal: name a file with -o".to_owned()));
         }
+        output.path.as_deref().map_or(Ok(()), writable::check)?;
         Ok(output)
     }
 

@@ -1,7 +1,7 @@
 //! The tables of a capture, registered in a session.
 //!
 //! `events` gets its computed `time` first and `processes` its `name` last; dimensions show the last row of each id, whichever parts it
-//! was written in. Derived tables are assembled when a plan first scans one.
+//! was written in. `loss` has a row for each hole of a salvaged capture. Derived tables are assembled when a plan first scans one.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanos
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::first_last::last_value;
 use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{SessionContext, cast, col, ident, lit};
@@ -20,7 +21,7 @@ use retrospan_formats::tables;
 
 use crate::assembly::Options;
 use crate::error::Result;
-use crate::sql::derived::{Derived, DerivedTable};
+use crate::sql::derived::{Derived, DerivedTable, for_sql};
 use crate::sql::held::Source;
 use crate::sql::parquet_table::{PART, Part, PartsTable, sql_schema};
 use crate::tables as derived_tables;
@@ -67,6 +68,13 @@ fn raw_table(
     if table.name == tables::EVENTS.name {
         let raw = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
         return with_time(raw, dimensions.clock.offset_ns);
+    }
+    if table.name == tables::LOSS.name
+        && let Some(holes) = capture.lost_in_holes()
+    {
+        let stored = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
+        let holes = for_sql(table, &holes?).map_err(DataFusionError::from)?;
+        return Ok(view(stored.union(context.read_batch(holes)?)?));
     }
     let rows: Arc<dyn TableProvider> = match table.key {
         Some(key) if parts.len() > 1 => {

@@ -57,11 +57,10 @@ impl Derived {
 
     /// From the cache, else into it, else into memory.
     fn load(&self) -> Result<Providers> {
-        let key = Key::new(
-            &self.capture.manifest,
-            ALGORITHM_VERSION,
-            &format!("{:?} {:?}", self.options, self.names),
-        );
+        // What is left of a capture is another one than the whole: its manifest lists less, and it says so.
+        let salvaged = if self.capture.holes.is_empty() { "" } else { " salvaged" };
+        let options = format!("{:?} {:?}{salvaged}", self.options, self.names);
+        let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &options);
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
         let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
         if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {
@@ -134,7 +133,7 @@ impl Derived {
 }
 
 /// A batch in the types that SQL sees.
-fn for_sql(
+pub(super) fn for_sql(
     table: &Table,
     batch: &RecordBatch,
 ) -> std::result::Result<RecordBatch, datafusion::arrow::error::ArrowError> {

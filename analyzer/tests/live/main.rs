@@ -15,4 +15,5 @@ mod real_traffic;
 mod redaction;
 mod redis;
 mod seed_chain;
+mod selftest;
 mod spikes;

@@ -27,6 +27,8 @@ mod export_environment;
 mod lab_notices;
 mod otlp_oracle;
 mod report;
+mod salvage;
 mod sample;
+mod selftest;
 mod synthetic;
 mod tutorial;

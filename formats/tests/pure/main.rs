@@ -11,3 +11,4 @@ mod format_page;
 mod hostile;
 mod imports;
 mod mutations;
+mod salvage;

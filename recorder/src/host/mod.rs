@@ -107,7 +107,7 @@ pub fn describe(wall_ns: i64, cpus: u32) -> Host {
 }
 
 /// Seconds east of UTC in the host's zone at that moment.
-fn utc_offset_s(wall_ns: i64) -> i32 {
+pub fn utc_offset_s(wall_ns: i64) -> i32 {
     let seconds: libc::time_t = wall_ns.div_euclid(1_000_000_000);
     // SAFETY: tm is plain integers and a pointer that is not read; all zeros is a valid value.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };

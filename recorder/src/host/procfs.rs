@@ -1,5 +1,6 @@
 //! What /proc tells at the start: processes, and who holds which socket.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -72,6 +73,21 @@ pub fn socket_owners() -> FastMap<u64, u32> {
         }
     }
     owners
+}
+
+/// Name of a process, without what would disturb a line.
+pub fn comm(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end_matches('\n').replace(char::is_control, "?"))
+}
+
+/// One process of each network namespace, the recorder's own first.
+pub fn one_of_each_network() -> Vec<u32> {
+    let mut networks = HashSet::new();
+    let mut is_new = |pid: &u32| {
+        fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|network| networks.insert(network))
+    };
+    std::iter::once(std::process::id()).chain(pids()).filter(|pid| is_new(pid)).collect()
 }
 
 fn pids() -> Vec<u32> {

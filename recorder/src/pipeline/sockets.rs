@@ -81,6 +81,8 @@ pub struct Sockets {
     closed: VecDeque<(u64, u64)>,
     /// Number of the current part.
     part: u32,
+    /// Sockets that a record came of.
+    seen: u64,
 }
 
 impl Entry {
@@ -162,6 +164,7 @@ impl Sockets {
             let known_before = if record.discovered != 0 { holder } else { None };
             entry.owner = known_before.or(process_id);
         }
+        self.seen += u64::from(entry.record.is_none());
         entry.record = Some(record);
         entry.changed = true;
     }
@@ -196,6 +199,11 @@ impl Sockets {
                 entry.ended = true;
             }
         }
+    }
+
+    /// Sockets recorded so far.
+    pub fn seen(&self) -> u64 {
+        self.seen
     }
 
     /// Sockets that are open.

@@ -5,7 +5,7 @@
 //! not keep. So memory stays bounded and no loss goes uncounted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -27,23 +27,50 @@ enum Message {
     EndPart { whole_until_boot_ns: i64, losses: Vec<manifest::Loss> },
 }
 
+/// How far the writer is, for whoever outlives it.
+#[derive(Clone, Debug, Default)]
+pub struct Finished(Arc<FinishedParts>);
+
+#[derive(Debug, Default)]
+struct FinishedParts {
+    bytes: AtomicU64,
+    whole_until_boot_ns: AtomicI64,
+}
+
+impl Finished {
+    /// Bytes of finished files.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// CLOCK_BOOTTIME up to which everything is in finished files, ns; `None` before the first part.
+    pub fn whole_until_boot_ns(&self) -> Option<i64> {
+        Some(self.0.whole_until_boot_ns.load(Ordering::Relaxed)).filter(|&ns| ns != 0)
+    }
+
+    fn set(&self, bytes: u64, whole_until_boot_ns: i64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+        self.0.whole_until_boot_ns.store(whole_until_boot_ns, Ordering::Relaxed);
+    }
+}
+
 /// The writer at work.
 pub struct Files {
     queue: SyncSender<Message>,
     thread: JoinHandle<Result<CaptureWriter, CaptureError>>,
-    finished_bytes: Arc<AtomicU64>,
+    finished: Finished,
 }
 
 impl Files {
     /// Gives the writer a thread. What it does is noted in `self_activity`.
     pub fn start(writer: CaptureWriter, self_activity: SelfActivity) -> std::io::Result<Files> {
         let (queue, messages) = sync_channel(QUEUE);
-        let finished_bytes = Arc::new(AtomicU64::new(0));
-        let counter = finished_bytes.clone();
+        let finished = Finished::default();
+        let counter = finished.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || write(writer, &messages, &counter, &self_activity))?;
-        Ok(Files { queue, thread, finished_bytes })
+        Ok(Files { queue, thread, finished })
     }
 
     /// Adds rows to the current part. Waits where the writer is behind. Fails as soon as it has given up, rows or not.
@@ -63,9 +90,9 @@ impl Files {
         self.queue.send(message).map_err(|_| RowsError::WriterGone)
     }
 
-    /// Bytes of finished files.
-    pub fn finished_bytes(&self) -> u64 {
-        self.finished_bytes.load(Ordering::Relaxed)
+    /// How far it is.
+    pub fn finished(&self) -> &Finished {
+        &self.finished
     }
 
     /// Waits until everything is written, and gives the writer back or says why it ended.
@@ -81,7 +108,7 @@ impl Files {
 fn write(
     mut writer: CaptureWriter,
     messages: &Receiver<Message>,
-    finished_bytes: &AtomicU64,
+    finished: &Finished,
     self_activity: &SelfActivity,
 ) -> Result<CaptureWriter, CaptureError> {
     for message in messages {
@@ -98,7 +125,7 @@ fn write(
                 let files = &writer.manifest().files[before..];
                 let (rows, bytes) = files.iter().fold((0, 0), |sum, f| (sum.0 + f.rows, sum.1 + f.bytes));
                 self_activity.note(WorkKind::Part, since, rows, bytes);
-                finished_bytes.store(writer.finished_bytes(), Ordering::Relaxed);
+                finished.set(writer.finished_bytes(), whole_until_boot_ns);
             }
         }
     }

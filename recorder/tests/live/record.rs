@@ -269,9 +269,45 @@ fn where_no_socket_matches_it_says_who_listens() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let port = listener.local_addr().unwrap().port();
-    assert!(said.contains("no socket matched the filters; processes that listen here: "), "{said}");
+    assert!(said.contains("retrospan-record: nothing matched --port 1; listening here: "), "{said}");
     assert!(said.contains(&format!("{port} ")) || said.contains(" more"), "{said}");
     assert!(Capture::open(&place.path("a.cap")).is_ok());
+}
+
+#[test]
+fn a_wrong_filter_is_told_while_it_can_be_mended() {
+    let Some(_turn) = ebpf_or_skip("a_wrong_filter_is_told_while_it_can_be_mended") else { return };
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let right = listener.local_addr().unwrap().port();
+    let wrong = (right - 1).to_string();
+    let mut recorder = Recorder::start(place.path("a.cap"), &["--port", &wrong]);
+    let mut line = String::new();
+    recorder.stderr.read_line(&mut line).unwrap();
+    let own = fs::read_to_string("/proc/self/comm").unwrap();
+    let listens = format!("{right} {}", own.trim());
+    assert!(line.starts_with(&format!("nothing matches --port {wrong} yet; listening here: ")), "{line}");
+    assert!(line.contains(&listens), "{line}");
+    let path = recorder.path.clone();
+    let (code, said) = recorder.end(libc::SIGINT);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("recorded 0 events"), "{said}");
+    let closing = said.lines().last().unwrap();
+    assert!(closing.contains(&format!("nothing matched --port {wrong}; listening here: ")), "{said}");
+    assert!(closing.contains(&listens), "{said}");
+    assert_eq!(Capture::open(&path).unwrap().state, State::Complete);
+}
+
+#[test]
+fn a_filter_that_matches_is_right_where_nothing_happens() {
+    let Some(_turn) = ebpf_or_skip("a_filter_that_matches_is_right_where_nothing_happens") else { return };
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let output = record(&place.path("a.cap"), &["--port", &port, "--duration", "300ms"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains(&format!("nothing happened on 1 open socket matching --port {port}: ")), "{said}");
 }
 
 /// The writer ends before the recording does, as on a full disk: its reason is told, not that it is gone.
@@ -285,4 +321,37 @@ fn what_the_writer_died_of_is_told_at_the_end_too() {
     let (code, said) = recorder.end(libc::SIGINT);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("a.cap/recorder") && !said.contains("the writer has ended"), "{said}");
+}
+
+/// As on a full disk: parts before the one that cannot be written stay.
+#[test]
+fn a_recording_that_is_cut_short_says_how_much_is_whole() {
+    let Some(_turn) = ebpf_or_skip("a_recording_that_is_cut_short_says_how_much_is_whole") else { return };
+    let place = Place::new();
+    let server = Server::start(50);
+    let port = server.port.to_string();
+    let recorder = Recorder::start(place.path("a.cap"), &["--port", &port, "--rotate", "200ms"]);
+    let (path, mut asked) = (recorder.path.clone(), 0);
+    while asked < 40 && Capture::open(&path).unwrap().files("clock").len() < 2 {
+        server.ask();
+        asked += 1;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // A later part cannot have its name.
+    let next = Capture::open(&path).unwrap().files("clock").len() + 3;
+    fs::create_dir_all(path.join(format!("clock/{next:06}.parquet/in the way"))).unwrap();
+    let output = recorder.child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let mut said = String::new();
+    BufReader::new(recorder.stderr).read_to_string(&mut said).unwrap();
+    let capture = Capture::open(&path).unwrap();
+    assert_eq!((capture.state, capture.files("clock").len()), (State::Interrupted, next));
+    assert!(said.contains("clock/") && said.contains("a.cap is whole until "), "{said}");
+    let manifest = &capture.manifest;
+    let after_s = (manifest.whole_until_boot_ns - manifest.started_boot_ns) as f64 / 1e9;
+    let told = said.split(", ").find_map(|part| part.strip_suffix(" s after its begin"));
+    let told: f64 = told.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!((told - after_s).abs() < 0.06, "{told} s, not {after_s} s: {said}");
+    (asked..50).for_each(|_| server.ask());
+    server.finish();
 }
