@@ -122,7 +122,7 @@ mod tests {
     use crate::findings::Cause;
 
     fn found() -> Findings {
-        let cause = |kind: &str| Cause { kind: kind.to_owned(), claim: format!("{kind} it was"), ..EMPTY };
+        let cause = |kind: &str| Cause { kind: kind.to_owned(), claim: format!("{kind} it was"), ..Cause::default() };
         let spike = |period_s, hop: &str| Spike {
             period_s,
             hop: hop.to_owned(),
@@ -136,23 +136,6 @@ mod tests {
             ..Findings::default()
         }
     }
-
-    const EMPTY: Cause = Cause {
-        kind: String::new(),
-        claim: String::new(),
-        subject: String::new(),
-        coincidences: 0,
-        hits: 0,
-        elsewhere: 0,
-        absent_in_misses: 0,
-        misses: 0,
-        chance: 0.0,
-        lead_s: 0.0,
-        lead_sd_s: 0.0,
-        dose: None,
-        sql: String::new(),
-        rows: 0,
-    };
 
     #[test]
     fn the_true_finding_passes() {
