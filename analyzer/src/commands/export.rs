@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt, stream};
 use retrospan_formats::reader::Capture;
 use tokio::sync::mpsc;
 
-use super::{block_on, spans_where};
+use super::{block_on, check_where, spans_where};
 use crate::cli::ExportArgs;
 use crate::error::{Error, Result};
 use crate::otlp::batches::{Batch, Batcher};
@@ -30,7 +30,8 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
     let url = settings.endpoint.url();
     let (delivered, orphans) = block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_in(&capture, capture.manifest.host.utc_offset_s)?;
+        check_where(&context, args.filter.as_deref()).await?;
         let spans = session::plan(&context, &spans).await?;
         let processes = session::plan(&context, PROCESSES).await?.collect().await?;
         let resources = Resources::new(&capture.manifest, &processes)?;

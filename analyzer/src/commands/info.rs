@@ -19,7 +19,7 @@ pub fn run(args: InfoArgs) -> Result<ExitCode> {
     let capture = Capture::open(&args.capture)?;
     let clock = dimensions::read(&capture)?.clock;
     print::text(&match args.format {
-        TextFormat::Text => as_text(&capture, &clock),
+        TextFormat::Text => as_text(&capture, &clock, args.zone.offset_s(capture.manifest.host.utc_offset_s)),
         TextFormat::Json => format!("{}\n", as_json(&capture, &clock)),
     })?;
     Ok(ExitCode::SUCCESS)
@@ -51,9 +51,8 @@ fn length_ns(capture: &Capture) -> i64 {
     capture.manifest.whole_until_boot_ns.saturating_sub(capture.manifest.started_boot_ns).max(0)
 }
 
-fn as_text(capture: &Capture, clock: &Clock) -> String {
+fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
     let manifest = &capture.manifest;
-    let zone = manifest.host.utc_offset_s;
     let until = text::time(whole_until_wall_ns(capture, clock), zone, 3);
     let state = match capture.state {
         State::Complete => "complete".to_owned(),
@@ -66,6 +65,7 @@ fn as_text(capture: &Capture, clock: &Clock) -> String {
         ("state", state),
         ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus)),
         ("started", text::time(manifest.started_wall_ns, zone, 3)),
+        ("zone", zone_text(zone, manifest.host.utc_offset_s)),
         ("length", duration(length_ns(capture))),
         ("recorder", format!("{}, probe set {}", manifest.recorder_version, manifest.probe_set)),
         ("options", options(&manifest.options)),
@@ -90,6 +90,15 @@ fn as_text(capture: &Capture, clock: &Clock) -> String {
     }
     page.push_str(&held_text(&held(capture)));
     page
+}
+
+/// In which zone times are, here and in SQL.
+fn zone_text(zone: i32, of_host: i32) -> String {
+    let name = text::zone(zone);
+    match zone == of_host {
+        true => format!("{name}, of the host; also of times in SQL (--utc: UTC)"),
+        false => format!("{name}; the host's is {}", text::zone(of_host)),
+    }
 }
 
 fn held_text(held: &[Held]) -> String {

@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
-use crate::cli::QueryCommand;
+use crate::cli::{QueryCommand, ZoneArgs, matches as parsed};
 use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
 use crate::session;
@@ -53,18 +53,24 @@ fn query(name: &str) -> Result<Query> {
 }
 
 fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
-    let matches = command(query).get_matches_from(arguments);
+    let matches = parsed(command(query), arguments);
     let format = matches.get_one::<Format>("format").copied().unwrap_or(Format::Table);
-    let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format)?;
+    if matches.get_flag("no-pager") {
+        print::pager::turn_off();
+    }
+    let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format, matches.get_flag("all"))?;
     let values = values(query, &matches)?;
     let capture = matches.get_one::<PathBuf>("capture").cloned().unwrap_or_default();
     let capture = Capture::open(&capture)?;
+    let zone = ZoneArgs { utc: matches.get_flag("utc") };
+    let offset_s = zone.offset_s(capture.manifest.host.utc_offset_s);
     let style = Style {
-        utc_offset_s: capture.manifest.host.utc_offset_s,
+        utc_offset_s: offset_s,
         meanings: query.columns.iter().map(|column| column.ty.meaning()).collect(),
+        without_head: false,
     };
     block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_in(&capture, offset_s)?;
         let frame = session::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         print::rows(frame, format, &style, &output).await
     })
@@ -75,10 +81,12 @@ fn command(query: &Query) -> clap::Command {
     let mut command = clap::Command::new(query.name)
         .no_binary_name(true)
         .override_usage(format!("retrospan query run {} CAPTURE [OPTIONS]", query.name))
-        .before_help(format!("EXAMPLES\n  retrospan query run {} friday.cap\n", query.name))
         .about(query.summary)
-        .after_help(columns(query))
-        .max_term_width(100)
+        .after_help(format!(
+            "{}\nEXAMPLES\n  retrospan query run {} friday.cap\n",
+            columns(query),
+            query.name
+        ))
         .arg(Arg::new("capture").value_name("CAPTURE").required(true).value_parser(value_parser!(PathBuf)))
         .arg(
             Arg::new("format")
@@ -93,6 +101,13 @@ fn command(query: &Query) -> clap::Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf)),
         );
+    for (name, help) in [
+        ("all", "Show all rows in full; without it a terminal gets the first 40, as wide as its window"),
+        ("utc", "Show times in UTC; without it in the zone of the recording host"),
+        ("no-pager", "Never start $PAGER"),
+    ] {
+        command = command.arg(Arg::new(name).long(name).help(help).action(ArgAction::SetTrue));
+    }
     for parameter in &query.parameters {
         command = command.arg(
             Arg::new(parameter.name)
