@@ -12,6 +12,7 @@ use crate::cli::{InfoArgs, TextFormat};
 use crate::error::Result;
 use crate::print;
 use crate::tables::dimensions::{self, Clock, ClockStep};
+use crate::terminal::{self, Paint};
 use crate::text::{self, count, duration, escape_controls, size};
 
 /// Prints it.
@@ -86,7 +87,11 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
     }
     let mut page = String::new();
     for (name, value) in &lines {
-        let _ = writeln!(page, "{name:<9} {}", escape_controls(value));
+        let terminal = terminal::stdout();
+        let line = terminal.wrap(&format!("{name:<9} {}", escape_controls(value)), 10);
+        let is_bad = *name == "losses" && value != "none" || value.starts_with("interrupted");
+        let line = if is_bad { terminal.paint(Paint::Red, &line) } else { line };
+        let _ = writeln!(page, "{line}");
     }
     page.push_str(&held_text(&held(capture)));
     page

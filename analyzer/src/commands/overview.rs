@@ -225,12 +225,7 @@ impl Page {
             self.line(text, &format!("  {}", escape_controls(note)), 4);
         }
         for left in findings.unexplained.iter().take(MOST_FINDINGS) {
-            let line = format!(
-                "  not shown to be periodic: {} episodes of {} in {}",
-                left.episodes,
-                wording::bad(left.metric),
-                left.stream
-            );
+            let line = format!("  {}", wording::unexplained(left, self.offset_s));
             self.line(text, &escape_controls(&line), 4);
         }
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
 use crate::session;
 use crate::sql::library::{self, Query};
+use crate::terminal;
 
 /// Lists, shows or runs.
 pub fn run(command: QueryCommand) -> Result<ExitCode> {
@@ -32,13 +33,17 @@ pub fn run(command: QueryCommand) -> Result<ExitCode> {
 fn list() -> Result<String> {
     let (queries, views) = (library::all().map_err(Error::Usage)?, library::views().map_err(Error::Usage)?);
     let width = queries.iter().chain(&views).map(|q| q.name.len()).max().unwrap_or_default();
+    let line = |text: &mut String, query: &Query| {
+        let line = format!("{:<width$}  {}", query.name, query.summary);
+        let _ = writeln!(text, "{}", terminal::stdout().wrap(&line, width + 2));
+    };
     let mut text = String::new();
     for query in queries {
-        let _ = writeln!(text, "{:<width$}  {}", query.name, query.summary);
+        line(&mut text, &query);
     }
     let _ = writeln!(text, "\nViews, for retrospan sql:\n");
     for view in views {
-        let _ = writeln!(text, "{:<width$}  {}", view.name, view.summary);
+        line(&mut text, &view);
     }
     Ok(text)
 }
