@@ -5,7 +5,7 @@
 -- `SELECT comb(wall_time(boot_ns), 10.0) FROM execs WHERE exe LIKE '%backup%'`.
 --
 -- @param metric text:latency|errors|client_closed|missing = latency  What is counted.
--- @param min_period number:>0 = 10  Shortest period, s.
+-- @param min_period duration:>0 = 10s  Shortest period.
 -- @param min_episodes integer = 3  Fewest episodes.
 -- @column grouping text  What the stream is a value of.
 -- @column stream text  The hop, service ...
@@ -19,7 +19,7 @@
 -- @column fap number  Probability of as good a comb without a period.
 -- @column first_tooth time  The first tooth.
 WITH combs AS (
-    SELECT "by" AS grouping, stream, count(*) AS episodes, comb(onset, $min_period) AS c
+    SELECT "by" AS grouping, stream, count(*) AS episodes, comb(onset, CAST($min_period AS DOUBLE) / 1e9) AS c
     FROM episodes($min_period)
     WHERE metric = $metric
     GROUP BY "by", stream

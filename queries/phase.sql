@@ -2,7 +2,7 @@
 --
 -- Folds all requests on the period, from `--origin-s` (seconds since 1970 UTC; any moment will do) on.
 --
--- @param period number:>0 = 600  The period, s.
+-- @param period duration:>0 = 600s  The period.
 -- @param origin_s number = 0  Where phase 0 is, s since 1970 UTC.
 -- @param bins integer:>=1 = 40  Parts of the period.
 -- @param kind text:server|client = server  The side whose requests count.
@@ -14,7 +14,7 @@
 -- @column p99_ns number  99th percentile, ns.
 -- @column max_ns duration  Longest.
 WITH folded AS (
-    SELECT CAST(floor(fold_phase(start_time, $period, CAST($origin_s * 1000000000 AS BIGINT)) * $bins) AS BIGINT) AS part,
+    SELECT CAST(floor(fold_phase(start_time, CAST($period AS DOUBLE) / 1e9, CAST($origin_s * 1000000000 AS BIGINT)) * $bins) AS BIGINT) AS part,
            duration_ns,
            outcome
     FROM spans

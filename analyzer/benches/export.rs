@@ -21,7 +21,7 @@ use std::time::Instant;
 use futures::{StreamExt, TryStreamExt};
 use opentelemetry_sdk::trace::SpanExporter;
 use otlp_support::{receiver, sdk};
-use retrospan_analyzer::cli::ExportArgs;
+use retrospan_analyzer::cli::{CaptureArgs, ExportArgs};
 use retrospan_analyzer::commands;
 use retrospan_analyzer::otlp::endpoint::Protocol;
 use retrospan_analyzer::otlp::resource::Resources;
@@ -132,7 +132,7 @@ fn measure(way: &str, capture: &Path, grpc: &str, http: &str) -> Outcome<()> {
 
 fn send_ours(capture: &Path, url: &str, protocol: Protocol) -> Outcome<()> {
     let arguments = ExportArgs {
-        capture: capture.to_owned(),
+        capture: CaptureArgs { path: capture.to_owned(), salvage: false },
         otlp: Some(url.to_owned()),
         protocol: Some(protocol),
         filter: None,

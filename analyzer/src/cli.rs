@@ -1,25 +1,26 @@
 //! The command line, and nothing else: each command turns its arguments into plain options.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use retrospan_formats::units::duration_ns;
 
 use crate::findings::Metric;
 use crate::findings::groups::By;
 use crate::otlp::endpoint::Protocol;
 use crate::print::Format;
+use crate::terminal::{Terminal, width};
 
 /// Turns captures of socket events into spans and traces, and answers questions about them.
 #[derive(Debug, Parser)]
 #[command(
     name = "retrospan",
     version,
-    max_term_width = 100,
-    before_help = "\
+    after_help = "\
 EXAMPLES
   retrospan record --duration 1h --port 8000-9000 -o friday.cap   record (needs root)
+  retrospan friday.cap                                            one screen: findings, traffic, hops
   retrospan info friday.cap                                       what is in it, and what was lost
   retrospan spikes friday.cap                                     periodic spikes: how often, at which hop, and why
   retrospan sql friday.cap \"SELECT outcome, count(*) FROM spans GROUP BY 1\"
@@ -29,6 +30,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Never start $PAGER; without it a terminal gets what is longer than its window through it.
+    #[arg(long, global = true)]
+    pub no_pager: bool,
 }
 
 /// The commands.
@@ -37,6 +41,8 @@ pub enum Command {
     /// Records a capture: runs `retrospan-record` with the same arguments.
     #[command(disable_help_flag = true)]
     Record(RecordArgs),
+    /// One screen: findings, traffic, hops, what to type next. `retrospan CAPTURE` shows it too.
+    Overview(OverviewArgs),
     /// Shows what a capture holds, how it ended and what was lost.
     Info(InfoArgs),
     /// Answers a SQL query over the capture's tables.
@@ -77,9 +83,25 @@ pub struct RecordArgs {
     pub arguments: Vec<OsString>,
 }
 
+/// Arguments of `overview`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  retrospan friday.cap
+  retrospan overview friday.cap --utc
+")]
+pub struct OverviewArgs {
+    /// Which capture.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+    /// The zone of times.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
+}
+
 /// Arguments of `info`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan info friday.cap
   retrospan info friday.cap --format json | jq .losses
@@ -91,6 +113,24 @@ pub struct InfoArgs {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = TextFormat::Text)]
     pub format: TextFormat,
+    /// The zone of times.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
+}
+
+/// The zone in which times are shown and read.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ZoneArgs {
+    /// Show and read times in UTC; without it in the zone of the recording host.
+    #[arg(long)]
+    pub utc: bool,
+}
+
+impl ZoneArgs {
+    /// Seconds east of UTC, for a capture of a host so many seconds east.
+    pub fn offset_s(self, of_host_s: i32) -> i32 {
+        if self.utc { 0 } else { of_host_s }
+    }
 }
 
 /// Formats of what is not rows.
@@ -104,15 +144,18 @@ pub enum TextFormat {
 
 /// Arguments of `sql`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan sql friday.cap \"SHOW TABLES\"
   retrospan sql friday.cap \"SELECT * FROM stopped WHERE process = 'shop'\"
+  retrospan sql friday.cap \"SELECT * FROM spans WHERE start_time > '18:22' AND duration_ns > '100ms'\" --format vertical
   retrospan sql friday.cap \"SELECT name, count(*), max(duration_ns) FROM spans GROUP BY name\"
   retrospan sql friday.cap --file slow.sql --format json
   retrospan sql friday.cap --format parquet -o sends.parquet \"SELECT * FROM events WHERE kind = 'send'\"
 
 SHOW TABLES lists tables and views, DESCRIBE NAME their columns; retrospan query list says what the views hold.
+A text compared with a time is in the recording host's zone: '2026-11-20 18:22:03', or '18:22' on that day of the
+recording. One compared with a column of nanoseconds is a time such as '100ms'. In csv, json and parquet times are UTC.
 ")]
 pub struct SqlArgs {
     /// Which capture.
@@ -127,6 +170,9 @@ pub struct SqlArgs {
     /// Where and how the rows go.
     #[command(flatten)]
     pub rows: RowsArgs,
+    /// The zone of times.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
 }
 
 /// Where rows go.
@@ -138,11 +184,14 @@ pub struct RowsArgs {
     /// Write to a file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Show all rows in full; without it a terminal gets the first 40, as wide as its window.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What to do with the query library.
 #[derive(Debug, Subcommand)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan query list
   retrospan query run slowest_requests friday.cap --min-duration 100ms --limit 5
@@ -150,10 +199,10 @@ EXAMPLES
 ")]
 pub enum QueryCommand {
     /// Lists the queries and views.
-    #[command(before_help = "EXAMPLES\n  retrospan query list\n")]
+    #[command(after_help = "EXAMPLES\n  retrospan query list\n")]
     List,
     /// Prints a query or view with its header.
-    #[command(before_help = "\
+    #[command(after_help = "\
 EXAMPLES
   retrospan query show slowest_requests
   retrospan query show stopped
@@ -165,7 +214,7 @@ EXAMPLES
     /// Runs a query: CAPTURE, --format, -o and the query's own parameters.
     #[command(
         disable_help_flag = true,
-        before_help = "\
+        after_help = "\
 EXAMPLES
   retrospan query run latency_by_peer friday.cap --kind server --format csv
   retrospan query run latency_by_peer --help
@@ -182,9 +231,10 @@ EXAMPLES
 
 /// Arguments of `spans`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
-  retrospan spans friday.cap | less -S
+  retrospan spans friday.cap --slowest
+  retrospan spans friday.cap --where \"start_time > '18:22' AND duration_ns > '100ms'\"
   retrospan spans friday.cap --where \"outcome = 'client_closed' AND kind = 'server'\" --limit 20
 ")]
 pub struct SpansArgs {
@@ -197,14 +247,24 @@ pub struct SpansArgs {
     /// At most so many spans.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// The slowest ones, slowest first: 20 of them, or N.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20")]
+    pub slowest: Option<u64>,
+    /// Where and how the rows go.
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    /// The zone of times.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
 }
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
-  retrospan trace friday.cap 4bf92f3577b34da6a3ce929d0e0e4736
-  retrospan trace friday.cap 4bf92f3577b34da6a3ce929d0e0e4736 --why
+  retrospan trace friday.cap                 the slowest trace
+  retrospan trace friday.cap 4bf92f35        the trace whose id begins so
+  retrospan trace friday.cap 4bf92f35 --why
 
 Exit code 1 where the capture has no such trace.
 ")]
@@ -212,16 +272,19 @@ pub struct TraceArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
-    /// The trace, 32 hex digits.
-    pub trace_id: String,
+    /// The trace: its id, 32 hex digits, or the begin of it; without it the slowest.
+    pub trace_id: Option<String>,
     /// Print the evidence that links each span to its parent.
     #[arg(long)]
     pub why: bool,
+    /// The zone of times.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
 }
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan report friday.cap -o friday.html
   retrospan report friday.cap --plot latency -o latency.svg
@@ -247,7 +310,7 @@ pub struct ReportArgs {
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan export friday.cap --otlp http://localhost:4317
   retrospan export friday.cap --otlp http://localhost:4318 --where \"duration_ns > 100000000\"
@@ -312,7 +375,7 @@ pub enum FindingsFormat {
 
 /// Arguments of `spikes`.
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(after_help = "\
 EXAMPLES
   retrospan spikes friday.cap
   retrospan spikes friday.cap --metric client_closed --by hop
@@ -360,5 +423,61 @@ fn positive_duration(text: &str) -> Result<i64, String> {
     match duration_ns(text)? {
         0 => Err("a time above 0 is wanted, such as 10s, 500ms or 5m".to_owned()),
         ns => Ok(ns as i64),
+    }
+}
+
+/// The arguments of a command. A page of help is printed in the width of the window, and ends the program.
+pub fn matches(command: clap::Command, arguments: Vec<OsString>) -> ArgMatches {
+    command.try_get_matches_from(arguments).unwrap_or_else(|message| {
+        if message.use_stderr() {
+            message.exit();
+        }
+        let terminal = crate::terminal::stdout();
+        let page = message.render();
+        let page = if terminal.colour { page.ansi().to_string() } else { page.to_string() };
+        // A reader that has gone wants no help.
+        let _ = crate::print::text(&wrapped(&page, terminal));
+        std::process::exit(0)
+    })
+}
+
+/// What is wider than the window continues below its description. Commands to copy stay whole.
+fn wrapped(page: &str, terminal: Terminal) -> String {
+    let line = |line: &str| {
+        let is_command = line.trim_start().starts_with("retrospan ");
+        let described = line.trim_end().rfind("  ").map_or(0, |gap| width(&line[..gap + 2]));
+        if is_command { line.to_owned() } else { terminal.wrap(line, described) }
+    };
+    page.lines().map(|text| line(text) + "\n").collect()
+}
+
+/// Arguments in which a capture alone stands for its overview. A word that names no file is a command, or a mistyped one.
+pub fn with_overview(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(first) = arguments.get(1) else { return arguments };
+    let word = first.to_string_lossy();
+    let is_command =
+        word.starts_with('-') || word == "help" || Cli::command().find_subcommand(&*word).is_some();
+    if !is_command && (word.ends_with(".cap") || word.contains('/') || Path::new(first).exists()) {
+        arguments.insert(1, "overview".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_alone_is_its_overview() {
+        let given = |words: &[&str]| {
+            let words = with_overview(["retrospan"].iter().chain(words).map(OsString::from).collect());
+            words[1..].iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(given(&["friday.cap"]), "overview friday.cap");
+        assert_eq!(given(&["./friday", "--utc"]), "overview ./friday --utc");
+        assert_eq!(given(&["src"]), "overview src", "it is there");
+        for others in [&["info", "friday.cap"][..], &["spkies", "friday.cap"], &["--help"], &["help"], &[]] {
+            assert_eq!(given(others), others.join(" "));
+        }
     }
 }

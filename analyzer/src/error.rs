@@ -1,4 +1,5 @@
-//! What can go wrong between the command line and the result. Each ends as one line on stderr.
+//! What can go wrong between the command line and the result. Each ends as one line on stderr; below a mistake in SQL stands its
+//! place.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub enum Error {
     /// The query is wrong, or failed.
     #[error("{}", query_message(.0))]
     Query(#[from] DataFusionError),
+    /// The statement is wrong at a place that can be shown.
+    #[error("{}", .0.headline)]
+    Mistake(Mistake),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -47,10 +51,27 @@ pub enum Error {
     },
 }
 
+/// What is wrong with a text of the user, and where.
+#[derive(Debug)]
+pub struct Mistake {
+    /// In one line, with what was probably meant.
+    pub headline: String,
+    /// Their line with a mark below the place, and lists of what there is.
+    pub details: Vec<String>,
+}
+
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// The lines that stand below the first one.
+    pub fn details(&self) -> &[String] {
+        match self {
+            Error::Mistake(mistake) => &mistake.details,
+            _ => &[],
+        }
+    }
+
     /// Nobody reads the result any more: a success for whoever wrote it.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Error::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
@@ -70,6 +91,13 @@ fn query_message(error: &DataFusionError) -> String {
         DataFusionError::Context(_, inner) => query_message(inner),
         DataFusionError::Shared(inner) => query_message(inner),
         DataFusionError::Diagnostic(_, inner) => query_message(inner),
-        other => other.strip_backtrace(),
+        other => without_labels(&other.strip_backtrace()).to_owned(),
     }
+}
+
+fn without_labels(message: &str) -> &str {
+    let labels =
+        ["Arrow error: ", "Execution error: ", "Error during planning: ", "External error: ", "Cast error: "];
+    let Some(rest) = labels.iter().find_map(|label| message.strip_prefix(label)) else { return message };
+    without_labels(rest)
 }

@@ -2,22 +2,24 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use retrospan_analyzer::cli::Cli;
+use clap::{CommandFactory, FromArgMatches};
+use retrospan_analyzer::cli::{Cli, matches, with_overview};
 use retrospan_analyzer::commands;
-use retrospan_analyzer::print::note;
+use retrospan_analyzer::print::{failure, pager};
 use retrospan_analyzer::sql::blame;
 
 fn main() -> ExitCode {
     retrospan_formats::fault::install("retrospan");
-    let cli = Cli::parse();
+    let arguments = matches(Cli::command(), with_overview(std::env::args_os().collect()));
+    let cli = Cli::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    if cli.no_pager {
+        pager::turn_off();
+    }
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            let message = blame::with_file(error).to_string();
-            let line: Vec<&str> = message.split_whitespace().collect();
-            note(&format!("retrospan: {}", line.join(" ")));
+            failure(&blame::with_file(error));
             ExitCode::from(2)
         }
     }

@@ -52,6 +52,16 @@ pub fn bytes_as_text(bytes: &[u8]) -> String {
     text
 }
 
+/// As one word of a shell command.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// A duration with three or more significant digits: `870 ns`, `12.3 µs`, `1.24 ms`, `600 s`.
 pub fn duration(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };

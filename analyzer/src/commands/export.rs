@@ -6,7 +6,7 @@ use datafusion::dataframe::DataFrame;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::{block_on, spans_where};
+use super::{block_on, check_where, spans_where};
 use crate::cli::ExportArgs;
 use crate::error::{Error, Result};
 use crate::otlp::batches::{Batch, Batcher};
@@ -29,7 +29,8 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
     let url = settings.endpoint.url();
     let (delivered, orphans) = block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_in(&capture, capture.manifest.host.utc_offset_s)?;
+        check_where(&context, args.filter.as_deref()).await?;
         let spans = session::plan(&context, &spans).await?;
         let processes = session::plan(&context, PROCESSES).await?.collect().await?;
         let resources = Resources::new(&capture.manifest, &processes)?;

@@ -12,6 +12,7 @@ use crate::cli::{InfoArgs, TextFormat};
 use crate::error::Result;
 use crate::print;
 use crate::tables::dimensions::{self, Clock, ClockStep};
+use crate::terminal::{self, Paint};
 use crate::text::{self, count, duration, escape_controls, size};
 
 /// Prints it.
@@ -19,7 +20,7 @@ pub fn run(args: InfoArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
     let clock = dimensions::read(&capture)?.clock;
     print::text(&match args.format {
-        TextFormat::Text => as_text(&capture, &clock),
+        TextFormat::Text => as_text(&capture, &clock, args.zone.offset_s(capture.manifest.host.utc_offset_s)),
         TextFormat::Json => format!("{}\n", as_json(&capture, &clock)),
     })?;
     Ok(ExitCode::SUCCESS)
@@ -51,9 +52,8 @@ fn length_ns(capture: &Capture) -> i64 {
     capture.manifest.whole_until_boot_ns.saturating_sub(capture.manifest.started_boot_ns).max(0)
 }
 
-fn as_text(capture: &Capture, clock: &Clock) -> String {
+fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
     let manifest = &capture.manifest;
-    let zone = manifest.host.utc_offset_s;
     let until = text::time(whole_until_wall_ns(capture, clock), zone, 3);
     let state = match capture.state {
         State::Complete => "complete".to_owned(),
@@ -66,6 +66,7 @@ fn as_text(capture: &Capture, clock: &Clock) -> String {
         ("state", state),
         ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus)),
         ("started", text::time(manifest.started_wall_ns, zone, 3)),
+        ("zone", zone_text(zone, manifest.host.utc_offset_s)),
         ("length", duration(length_ns(capture))),
         ("recorder", format!("{}, probe set {}", manifest.recorder_version, manifest.probe_set)),
         ("options", options(&manifest.options)),
@@ -86,10 +87,23 @@ fn as_text(capture: &Capture, clock: &Clock) -> String {
     }
     let mut page = String::new();
     for (name, value) in &lines {
-        let _ = writeln!(page, "{name:<9} {}", escape_controls(value));
+        let terminal = terminal::stdout();
+        let line = terminal.wrap(&format!("{name:<9} {}", escape_controls(value)), 10);
+        let is_bad = *name == "losses" && value != "none" || value.starts_with("interrupted");
+        let line = if is_bad { terminal.paint(Paint::Red, &line) } else { line };
+        let _ = writeln!(page, "{line}");
     }
     page.push_str(&held_text(&held(capture)));
     page
+}
+
+/// In which zone times are, here and in SQL.
+fn zone_text(zone: i32, of_host: i32) -> String {
+    let name = text::zone(zone);
+    match zone == of_host {
+        true => format!("{name}, of the host; also of times in SQL (--utc: UTC)"),
+        false => format!("{name}; the host's is {}", text::zone(of_host)),
+    }
 }
 
 fn held_text(held: &[Held]) -> String {

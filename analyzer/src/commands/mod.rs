@@ -3,6 +3,7 @@
 pub mod export;
 pub mod info;
 pub mod opening;
+pub mod overview;
 pub mod query;
 pub mod record;
 pub mod report;
@@ -15,15 +16,19 @@ pub mod trace;
 use std::future::Future;
 use std::process::ExitCode;
 
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::DFParser;
 
 use crate::cli::Command;
 use crate::error::{Error, Result};
+use crate::session;
+use crate::sql::mistake::Written;
 
 /// Runs a command. Exit codes: 0 done, 1 a documented negative answer, 2 (an error) bad input or usage.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Record(args) => record::run(args),
+        Command::Overview(args) => overview::run(args),
         Command::Info(args) => info::run(args),
         Command::Sql(args) => sql::run(args),
         Command::Query(command) => query::run(command),
@@ -52,13 +57,27 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
 /// the line end keeps them from swallowing the parenthesis.)
 fn spans_where(condition: Option<&str>) -> Result<String> {
     let Some(condition) = condition else { return Ok("SELECT * FROM spans".to_owned()) };
-    let refused = |reason: String| Error::Usage(format!("--where takes one SQL condition: {reason}"));
     let parsed =
-        DFParser::parse_sql_into_expr(condition).map_err(|e| refused(Error::Query(e).to_string()))?;
+        DFParser::parse_sql_into_expr(condition).map_err(|e| where_written(condition).explain_parse(e))?;
     match parsed.alias {
-        Some(alias) => Err(refused(format!("unexpected {alias} after it"))),
+        Some(alias) => {
+            Err(Error::Usage(format!("--where takes one SQL condition: unexpected {alias} after it")))
+        }
         None => Ok(format!("SELECT * FROM spans WHERE ({condition}\n)")),
     }
+}
+
+/// Plans the spans for which a condition holds, so that what is wrong with it is shown in the user's text.
+async fn check_where(context: &SessionContext, condition: Option<&str>) -> Result<()> {
+    let Some(condition) = condition else { return Ok(()) };
+    match session::plan(context, &format!("SELECT * FROM spans WHERE (\n{condition}\n)")).await {
+        Err(Error::Query(error)) => Err(where_written(condition).explain(error, 1, context)),
+        planned => planned.map(|_| ()),
+    }
+}
+
+fn where_written(condition: &str) -> Written<'_> {
+    Written { place: Some("--where"), text: condition }
 }
 
 #[cfg(test)]

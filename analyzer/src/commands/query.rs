@@ -9,11 +9,12 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use datafusion::common::ScalarValue;
 
 use super::{block_on, opening};
-use crate::cli::QueryCommand;
+use crate::cli::{QueryCommand, ZoneArgs, matches as parsed};
 use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
 use crate::session;
 use crate::sql::library::{self, Query};
+use crate::terminal;
 
 /// Lists, shows or runs.
 pub fn run(command: QueryCommand) -> Result<ExitCode> {
@@ -31,13 +32,17 @@ pub fn run(command: QueryCommand) -> Result<ExitCode> {
 fn list() -> Result<String> {
     let (queries, views) = (library::all().map_err(Error::Usage)?, library::views().map_err(Error::Usage)?);
     let width = queries.iter().chain(&views).map(|q| q.name.len()).max().unwrap_or_default();
+    let line = |text: &mut String, query: &Query| {
+        let line = format!("{:<width$}  {}", query.name, query.summary);
+        let _ = writeln!(text, "{}", terminal::stdout().wrap(&line, width + 2));
+    };
     let mut text = String::new();
     for query in queries {
-        let _ = writeln!(text, "{:<width$}  {}", query.name, query.summary);
+        line(&mut text, &query);
     }
     let _ = writeln!(text, "\nViews, for retrospan sql:\n");
     for view in views {
-        let _ = writeln!(text, "{:<width$}  {}", view.name, view.summary);
+        line(&mut text, &view);
     }
     Ok(text)
 }
@@ -52,18 +57,24 @@ fn query(name: &str) -> Result<Query> {
 }
 
 fn run_query(query: &Query, arguments: Vec<OsString>) -> Result<()> {
-    let matches = command(query).get_matches_from(arguments);
+    let matches = parsed(command(query), arguments);
     let format = matches.get_one::<Format>("format").copied().unwrap_or(Format::Table);
-    let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format)?;
+    if matches.get_flag("no-pager") {
+        print::pager::turn_off();
+    }
+    let output = Output::new(matches.get_one::<PathBuf>("output").cloned(), format, matches.get_flag("all"))?;
     let values = values(query, &matches)?;
     let capture = matches.get_one::<PathBuf>("capture").cloned().unwrap_or_default();
     let capture = opening::open(&capture, matches.get_flag("salvage"))?;
+    let zone = ZoneArgs { utc: matches.get_flag("utc") };
+    let offset_s = zone.offset_s(capture.manifest.host.utc_offset_s);
     let style = Style {
-        utc_offset_s: capture.manifest.host.utc_offset_s,
+        utc_offset_s: offset_s,
         meanings: query.columns.iter().map(|column| column.ty.meaning()).collect(),
+        without_head: false,
     };
     block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_in(&capture, offset_s)?;
         let frame = session::plan(&context, &query.statement(&values)).await?.with_param_values(values)?;
         print::rows(frame, format, &style, &output).await
     })
@@ -74,10 +85,12 @@ fn command(query: &Query) -> clap::Command {
     let mut command = clap::Command::new(query.name)
         .no_binary_name(true)
         .override_usage(format!("retrospan query run {} CAPTURE [OPTIONS]", query.name))
-        .before_help(format!("EXAMPLES\n  retrospan query run {} friday.cap\n", query.name))
         .about(query.summary)
-        .after_help(columns(query))
-        .max_term_width(100)
+        .after_help(format!(
+            "{}\nEXAMPLES\n  retrospan query run {} friday.cap\n",
+            columns(query),
+            query.name
+        ))
         .arg(Arg::new("capture").value_name("CAPTURE").required(true).value_parser(value_parser!(PathBuf)))
         .arg(
             Arg::new("salvage")
@@ -98,6 +111,13 @@ fn command(query: &Query) -> clap::Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf)),
         );
+    for (name, help) in [
+        ("all", "Show all rows in full; without it a terminal gets the first 40, as wide as its window"),
+        ("utc", "Show times in UTC; without it in the zone of the recording host"),
+        ("no-pager", "Never start $PAGER"),
+    ] {
+        command = command.arg(Arg::new(name).long(name).help(help).action(ArgAction::SetTrue));
+    }
     for parameter in &query.parameters {
         command = command.arg(
             Arg::new(parameter.name)

@@ -6,10 +6,8 @@ mod text;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
-use indicatif::{ProgressBar, ProgressStyle};
 use retrospan_formats::reader::Capture;
 
 use super::block_on;
@@ -20,6 +18,7 @@ use crate::findings::groups::By;
 use crate::findings::search::Options;
 use crate::findings::{Findings, Metric};
 use crate::print;
+use crate::progress::Progress;
 use crate::report::data::load;
 use crate::session;
 use crate::text::duration;
@@ -49,13 +48,9 @@ pub fn run(args: SpikesArgs) -> Result<ExitCode> {
 
 /// Finds, with progress on a terminal.
 pub async fn look(context: &SessionContext, capture: &Capture, options: &Options) -> Result<Findings> {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    let findings = find(context, capture, options, &|step| bar.set_message(step.to_owned())).await;
-    bar.finish_and_clear();
+    let progress = Progress::begin("searching");
+    let findings = find(context, capture, options, &|step| progress.say(step.to_owned())).await;
+    drop(progress);
     if let (Some(asked_ns), Ok(findings)) = (options.max_period_ns, &findings)
         && !findings.searched.is_too_short()
         && asked_ns as f64 * 1e-9 > findings.searched.max_period_s + 1e-9

@@ -16,17 +16,20 @@ use crate::cli::SqlArgs;
 use crate::error::{Error, Result, at};
 use crate::print::{self, Format, Output, Style};
 use crate::session;
+use crate::sql::mistake::Written;
 use crate::text::escape_controls;
 
 /// Runs the query of the arguments and prints its rows.
 pub fn run(args: SqlArgs) -> Result<ExitCode> {
-    let output = Output::new(args.rows.output.clone(), args.rows.format)?;
-    let query = query(&args)?;
+    let output = Output::new(args.rows.output.clone(), args.rows.format, args.rows.all)?;
+    let (place, query) = query(&args)?;
     let capture = args.capture.open()?;
-    let style = Style { utc_offset_s: capture.manifest.host.utc_offset_s, meanings: Vec::new() };
+    let offset_s = args.zone.offset_s(capture.manifest.host.utc_offset_s);
+    let style = Style { utc_offset_s: offset_s, ..Style::default() };
     block_on(async {
-        let context = session::open(&capture)?;
-        let frame = session::plan(&context, &query).await?;
+        let context = session::open_in(&capture, offset_s)?;
+        let written = Written { place: place.as_deref(), text: &query };
+        let frame = session::plan_written(&context, written).await?;
         if args.rows.format == Format::Table && args.rows.output.is_none() && is_plan(&frame) {
             return print_plan(frame).await;
         }
@@ -35,22 +38,26 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn query(args: &SqlArgs) -> Result<String> {
-    let text = match (&args.query, &args.file) {
-        (Some(query), _) => query.clone(),
-        (None, Some(file)) => fs::read_to_string(file).map_err(at(file))?,
+/// The query, and where it stands if not on the command line.
+fn query(args: &SqlArgs) -> Result<(Option<String>, String)> {
+    let (place, text) = match (&args.query, &args.file) {
+        (Some(query), _) => (None, query.clone()),
+        (None, Some(file)) => (Some(file.display().to_string()), fs::read_to_string(file).map_err(at(file))?),
         (None, None) if io::stdin().is_terminal() => {
             return Err(Error::Usage(
                 "no query: give it as an argument, with --file or on standard input".to_owned(),
             ));
         }
-        (None, None) => io::read_to_string(io::stdin())
-            .map_err(|e| Error::Usage(format!("cannot read the query from standard input: {e}")))?,
+        (None, None) => {
+            let text = io::read_to_string(io::stdin())
+                .map_err(|e| Error::Usage(format!("cannot read the query from standard input: {e}")))?;
+            (Some("standard input".to_owned()), text)
+        }
     };
     if text.trim().is_empty() {
         return Err(Error::Usage("the query is empty".to_owned()));
     }
-    Ok(text)
+    Ok((place, text))
 }
 
 fn is_plan(frame: &DataFrame) -> bool {

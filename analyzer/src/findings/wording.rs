@@ -39,11 +39,9 @@ impl Phase {
 
     /// As a SQL condition on a column of times; None where it always holds.
     pub fn condition(&self, column: &str) -> Option<String> {
-        let origin = crate::text::time(self.origin_ns, 0, 3);
-        let origin = origin.trim_end_matches("+00:00");
+        let origin = time(self.origin_ns, 0, 3);
         let Phase { period_s, share, .. } = self;
-        (*share < 1.0)
-            .then(|| format!("fold_phase({column}, {period_s:.9}, TIMESTAMP '{origin}') < {share:.6}"))
+        (*share < 1.0).then(|| format!("fold_phase({column}, {period_s:.9}, '{origin}') < {share:.6}"))
     }
 }
 
@@ -291,7 +289,7 @@ mod tests {
     fn a_phase_is_what_its_condition_says() {
         let origin_ns = 1_795_194_000_123_456_789;
         let phase = Phase::new(60_000_017_601.4, origin_ns, origin_ns + 50_000_000);
-        let condition = "fold_phase(time, 60.000017601, TIMESTAMP '2026-11-20 17:00:00.123') < 0.000841";
+        let condition = "fold_phase(time, 60.000017601, '2026-11-20 17:00:00.123+00:00') < 0.000841";
         assert_eq!(phase.condition("time").as_deref(), Some(condition));
         let later_ns = origin_ns + 7 * 60_000_017_601;
         assert!(phase.holds(later_ns) && phase.holds(later_ns + 50_000_000));

@@ -6,8 +6,11 @@
 
 mod csv;
 mod json;
+mod outward;
+pub mod pager;
 mod parquet;
 mod table;
+mod vertical;
 pub mod writable;
 
 use std::fs::File;
@@ -21,13 +24,23 @@ use datafusion::error::DataFusionError;
 use futures::StreamExt;
 
 use crate::error::{Error, Result, at};
+use crate::terminal::{self, Paint};
 use crate::text::escape_controls;
+
+pub use outward::plain_name;
+use pager::Stdout;
+use table::Limits;
+
+/// Rows that a terminal is shown.
+const MOST_SHOWN: usize = 40;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Columns lined up, for people.
+    /// Columns lined up, for people: in a terminal the first rows, as wide as the window.
     Table,
+    /// One column a line, for rows with many columns.
+    Vertical,
     /// Comma-separated (RFC 4180), with a header; null is an empty field, an empty text `""`.
     Csv,
     /// One object a line.
@@ -57,6 +70,8 @@ pub struct Style {
     pub utc_offset_s: i32,
     /// Meaning of each column; plain where the list is too short.
     pub meanings: Vec<Meaning>,
+    /// Rows alone, without names and rule.
+    pub without_head: bool,
 }
 
 impl Style {
@@ -66,8 +81,13 @@ impl Style {
 }
 
 /// Takes the batches of one result.
-trait RowWriter {
+pub trait RowWriter {
+    /// Writes these rows, or holds them back.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+    /// Whether more rows would change nothing.
+    fn is_full(&self) -> bool {
+        false
+    }
     /// Writes what is held back, and the end.
     fn finish(self: Box<Self>) -> Result<()>;
 }
@@ -75,12 +95,14 @@ trait RowWriter {
 /// Where a result goes: a file, or stdout.
 pub struct Output {
     path: Option<PathBuf>,
+    with_all: bool,
 }
 
 impl Output {
-    /// Checks that the result can go there: a file can be written, and Parquet is nothing to look at.
-    pub fn new(path: Option<PathBuf>, format: Format) -> Result<Output> {
-        let output = Output { path };
+    /// Checks that the result can go there: a file can be written, and Parquet is nothing to look at. A terminal gets everything only
+    /// `with_all`.
+    pub fn new(path: Option<PathBuf>, format: Format, with_all: bool) -> Result<Output> {
+        let output = Output { path, with_all };
         if format == Format::Parquet && output.is_terminal() {
             return Err(Error::Usage("parquet is not for a terminal: name a file with -o".to_owned()));
         }
@@ -88,14 +110,24 @@ impl Output {
         Ok(output)
     }
 
-    fn is_terminal(&self) -> bool {
+    /// Whether a person looks.
+    pub fn is_terminal(&self) -> bool {
         self.path.is_none() && io::stdout().is_terminal()
+    }
+
+    /// How much is shown: a file or a pipe gets everything.
+    fn limits(&self) -> Limits {
+        let terminal = terminal::stdout();
+        match terminal.width().filter(|_| self.path.is_none() && !self.with_all) {
+            Some(width) => Limits { rows: Some(MOST_SHOWN), width: Some(width), terminal },
+            None => Limits { rows: None, width: None, terminal },
+        }
     }
 
     fn open(&self) -> Result<Box<dyn Write + Send>> {
         Ok(match &self.path {
             Some(path) => Box::new(BufWriter::new(File::create(path).map_err(at(path))?)),
-            None => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
+            None => Box::new(Stdout::open()),
         })
     }
 }
@@ -104,35 +136,74 @@ impl Output {
 /// that a failing query leaves no empty file.
 pub async fn rows(frame: DataFrame, format: Format, style: &Style, output: &Output) -> Result<()> {
     let mut batches = frame.execute_stream().await?;
-    let schema = batches.schema();
+    let schema = outward::schema(&batches.schema(), format);
     let mut first = batches.next().await.transpose()?;
-    let mut writer = writer(format, schema, style, output)?;
+    let mut writer = writer(format, schema.clone(), style, output)?;
     while let Some(batch) = first.take() {
-        writer.write(&batch)?;
+        writer.write(&outward::batch(&batch, &schema)?)?;
+        if writer.is_full() {
+            break;
+        }
         first = batches.next().await.transpose()?;
     }
     writer.finish()
 }
 
-fn writer(format: Format, schema: SchemaRef, style: &Style, output: &Output) -> Result<Box<dyn RowWriter>> {
+/// What writes rows of that schema.
+pub fn writer(
+    format: Format,
+    schema: SchemaRef,
+    style: &Style,
+    output: &Output,
+) -> Result<Box<dyn RowWriter>> {
     let out = output.open()?;
     Ok(match format {
-        Format::Table => Box::new(table::TableWriter::new(schema, style.clone(), out)),
+        Format::Table => Box::new(table::TableWriter::new(schema, style.clone(), output.limits(), out)),
+        Format::Vertical => {
+            Box::new(vertical::VerticalWriter::new(&schema, style.clone(), output.limits(), out))
+        }
         Format::Csv => Box::new(csv::CsvWriter::new(&schema, out, output.is_terminal())?),
         Format::Json => Box::new(json::JsonWriter::new(out)),
         Format::Parquet => Box::new(parquet::ParquetWriter::new(schema, out)?),
     })
 }
 
-/// Writes text to stdout.
+/// Writes text to stdout, our own symbols as the locale knows them.
 pub fn text(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
+    let mut out = Stdout::open();
+    let shown = terminal::stdout().text(text);
+    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-/// Writes one harmless line to stderr; where that is closed nobody wants it.
+/// Writes one harmless line to stderr, wrapped where it is longer than the window; where that is closed nobody wants it.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", escape_controls(line));
+    let terminal = terminal::stderr();
+    let line = escape_controls(line);
+    let _ = writeln!(io::stderr(), "{}", terminal.wrap(&terminal.text(&line), "retrospan: ".len()));
+}
+
+/// Says on stderr what went wrong: one line, and below it the place where there is one to show.
+pub fn failure(error: &Error) {
+    let terminal = terminal::stderr();
+    let message = error.to_string();
+    let message: Vec<&str> = message.split_whitespace().collect();
+    let line = escape_controls(&format!("retrospan: {}", message.join(" ")));
+    let line = terminal.wrap(&terminal.text(&line), "retrospan: ".len());
+    let (name, rest) = line.split_at("retrospan:".len());
+    let mut text = format!("{}{rest}\n", terminal.paint(Paint::Red, name));
+    for detail in error.details() {
+        let detail = escape_controls(detail);
+        let is_mark = detail.trim_start().starts_with('^');
+        let detail = terminal.text(&detail);
+        let indent = detail.len() - detail.trim_start().len() + 4;
+        text.push_str(&if is_mark {
+            terminal.paint(Paint::Red, &detail)
+        } else {
+            terminal.wrap(&detail, indent)
+        });
+        text.push('\n');
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn arrow(error: datafusion::arrow::error::ArrowError) -> Error {

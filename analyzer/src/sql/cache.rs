@@ -1,8 +1,10 @@
 //! Derived tables on disk, so that a capture is assembled once.
 //!
-//! A set lies in a folder named after what it was made from: the manifest, the options, the version of the
-//! algorithm. It is written under another name and renamed when it is whole; every file is checked against its
-//! xxh3 before use, and the list of them was signed with the user's own key. The folder lies in the capture, or in the user's cache where the capture cannot be written.
+//! A place has one set: the folder `current`, so that other readers find the tables at one path. What it was made from (the
+//! manifest, the options, the version of the algorithm) is part of what was signed with the user's own key; every file is
+//! checked against its xxh3 before use, and stays open from then on. A set is written under another name; the one
+//! before it is removed, then it gets the name. So two sets are never beside each other, and a program that ends
+//! midway leaves none. The place lies in the capture, or in the user's cache where the capture cannot be written.
 //!
 //! A capture may come from anywhere: nothing here follows a link within it, and nothing is removed that this module did not make.
 
@@ -31,11 +33,16 @@ use crate::tables;
 const INDEX: &str = "derived.json";
 /// The user's signature of that: another's set may say anything, so none is believed that came with a capture.
 const SIGNATURE: &str = "derived.mac";
-/// Ending of folders that are being written, and locked as long as they are.
+/// The set of a place.
+pub const CURRENT: &str = "current";
+/// Ending of folders that are being written, and locked as long as they are; and of files in them, which no reader of
+/// `*.parquet` should take for tables.
 const UNFINISHED: &str = "unfinished";
-/// Ending of folders that were put aside to be removed.
+/// Ending of folders that earlier versions put aside to be removed.
 const DAMAGED: &str = "damaged";
-/// In every set. Locked by whoever writes it, shared by those who read it.
+/// How often a set is put in the place of another that came first.
+const MOST_TRIES: usize = 3;
+/// In every set. Locked by whoever writes it; earlier versions also locked what they read.
 const LOCK: &str = "lock";
 /// What the lock holds: a folder without it was not made here.
 const MARK: &[u8] = b"retrospan derived tables\n";
@@ -62,7 +69,8 @@ impl Key {
         }
     }
 
-    fn folder(&self) -> String {
+    /// What its index is signed for.
+    fn name(&self) -> String {
         format!("{}-{}", self.capture, self.rest)
     }
 }
@@ -123,62 +131,59 @@ struct Index {
     files: Vec<manifest::File>,
 }
 
-/// A whole set, which stays where it is as long as this is held.
+/// A whole set. Its files are open: they can be read even when another set has come in its place.
 #[derive(Debug)]
 pub struct Set {
     /// Its files, with the table that each is of.
     pub files: Vec<(String, Part)>,
-    _lock: File,
 }
 
-/// A whole, undamaged set of this user in `place`. None where there is none.
+/// The set in `place`, if it is the one of that key: whole, undamaged, and this user's. None where it is not. What is left of other
+/// sets is removed.
 pub fn find(place: &Path, key: &Key, secret: &Secret) -> Option<Set> {
-    let folder = open_place(place).ok()?.child(OsStr::new(&key.folder())).ok()?;
-    let lock = marked(&folder).filter(|lock| lock.try_lock_shared().is_ok())?;
-    let files = whole_files(&folder, key, secret)?;
-    let folder = Arc::new(folder);
-    let part = |file: manifest::File| {
-        let path = place.join(key.folder()).join(&file.path);
-        let source = Arc::new(SetFile { folder: folder.clone(), name: file.path.into() });
+    let directory = open_place(place).ok()?;
+    let files = whole_files(&directory.child(OsStr::new(CURRENT)).ok()?, key, secret)?;
+    prune(&directory);
+    let part = |(file, opened): (manifest::File, File)| {
+        let path = place.join(CURRENT).join(&file.path);
+        let source = Arc::new(SetFile(opened));
         (file.table, Part { source, path, number: 0, bytes: file.bytes, rows: file.rows, range: None })
     };
-    Some(Set { files: files.into_iter().map(part).collect(), _lock: lock })
+    Some(Set { files: files.into_iter().map(part).collect() })
 }
 
-/// A file of a set.
+/// A file of a set. Readers name the position of each read, so they can share it.
 #[derive(Debug)]
-struct SetFile {
-    folder: Arc<Directory>,
-    name: PathBuf,
-}
+struct SetFile(File);
 
 impl Source for SetFile {
     fn open(&self) -> io::Result<File> {
-        self.folder.open_file(&self.name)
+        self.0.try_clone()
     }
 }
 
-/// The files of a set that this user wrote, that is whole and undamaged.
-fn whole_files(folder: &Directory, key: &Key, secret: &Secret) -> Option<Vec<manifest::File>> {
+/// The files of a set that this user wrote for that key, that is whole and undamaged; open.
+fn whole_files(folder: &Directory, key: &Key, secret: &Secret) -> Option<Vec<(manifest::File, File)>> {
     let read = |name: &str| {
         let mut bytes = Vec::new();
         let file = folder.open_file(Path::new(name)).ok()?;
         file.take(MOST_INDEX_BYTES).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     };
+    marked(folder)?;
     let text = read(INDEX)?;
-    if !secret.has_signed(&key.folder(), &text, &read(SIGNATURE)?) {
+    if !secret.has_signed(&key.name(), &text, &read(SIGNATURE)?) {
         return None;
     }
     let index: Index = serde_json::from_slice(&text).ok()?;
-    let is_whole = |file: &manifest::File| {
+    let whole = |file: manifest::File| {
         let name = tables::by_name(&file.table).map(file_name);
         let opened =
-            folder.open_file(Path::new(&file.path)).ok().filter(|_| name.as_ref() == Some(&file.path));
-        let hash = opened.and_then(|opened| hash(opened, file.bytes, secret.seed()).ok());
-        hash.is_some_and(|hash| hash == file.xxh3)
+            folder.open_file(Path::new(&file.path)).ok().filter(|_| name.as_ref() == Some(&file.path))?;
+        let hash = hash(&opened, file.bytes, secret.seed()).ok()?;
+        (hash == file.xxh3).then_some((file, opened))
     };
-    index.files.iter().all(is_whole).then_some(index.files)
+    index.files.into_iter().map(whole).collect()
 }
 
 /// The lock of a set that was made here.
@@ -193,8 +198,13 @@ fn file_name(table: &Table) -> String {
     format!("{}.parquet", table.name)
 }
 
+/// Until the set is whole.
+fn unfinished_name(table: &Table) -> String {
+    format!("{}.{UNFINISHED}", file_name(table))
+}
+
 /// xxh3 of a file that has that size.
-fn hash(file: File, bytes: u64, seed: u64) -> io::Result<String> {
+fn hash(file: &File, bytes: u64, seed: u64) -> io::Result<String> {
     if file.metadata()?.len() != bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -219,8 +229,8 @@ impl SetWriter {
     /// Begins a set in `place`, and makes room for it; fails where nothing can be written there.
     pub fn create(place: &Path, key: &Key, secret: &Arc<Secret>) -> io::Result<SetWriter> {
         let place = create_place(place)?;
-        prune(&place, key);
-        let name = OsString::from(format!("{}.{}.{UNFINISHED}", key.folder(), std::process::id()));
+        prune(&place);
+        let name = OsString::from(format!(".{}.{}.{UNFINISHED}", key.name(), std::process::id()));
         let folder = place.new_child(&name)?;
         let mut lock = folder.new_file(OsStr::new(LOCK))?;
         lock.lock()?;
@@ -234,7 +244,7 @@ impl SetWriter {
         let position = match self.open.iter().position(|(t, _, _)| t.name == table.name) {
             Some(position) => position,
             None => {
-                let file = self.folder.new_file(OsStr::new(&file_name(table)))?;
+                let file = self.folder.new_file(OsStr::new(&unfinished_name(table)))?;
                 let file = Hashing { inner: file, hash: Xxh3::with_seed(self.secret.seed()), bytes: 0 };
                 let properties = table.writer_properties(ZSTD_LEVEL, Vec::new());
                 let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))?;
@@ -250,7 +260,9 @@ impl SetWriter {
     /// Finishes the files and gives the set its name. Where another process was faster, its set stays.
     pub fn finish(mut self) -> io::Result<()> {
         let mut files = Vec::new();
+        let mut written = Vec::new();
         for (table, writer, rows) in std::mem::take(&mut self.open) {
+            written.push(table);
             let file = writer.into_inner()?;
             files.push(manifest::File {
                 table: table.name.to_owned(),
@@ -266,75 +278,77 @@ impl SetWriter {
         let mut index = self.folder.new_file(OsStr::new(INDEX))?;
         let text = serde_json::to_vec_pretty(&Index { files })?;
         index.write_all(&text)?;
-        let signature = self.secret.sign(&self.key.folder(), &text);
+        let signature = self.secret.sign(&self.key.name(), &text);
         self.folder.new_file(OsStr::new(SIGNATURE))?.write_all(&signature)?;
-        // Whoever finds it may read it, and nobody may take it for a left-over.
-        self.lock.lock_shared()?;
-        self.finished = self.publish()?;
+        self.finished = self.publish(&written)?;
         Ok(())
     }
 
     /// Whether the set has its name now; it has not where an equal one was faster.
-    fn publish(&self) -> io::Result<bool> {
-        let target = OsString::from(self.key.folder());
-        if self.place.rename(&self.name, &target).is_ok() {
-            return Ok(true);
+    fn publish(&self, written: &[&Table]) -> io::Result<bool> {
+        let current = OsStr::new(CURRENT);
+        let mut is_named = false;
+        for _ in 0..MOST_TRIES {
+            if let Ok(there) = self.place.child(current) {
+                if whole_files(&there, &self.key, &self.secret).is_some() {
+                    return Ok(false);
+                }
+                drop(there);
+                remove(&self.place, current);
+            }
+            // Only now, so that tables of two sets never have names that readers look for.
+            if !is_named && !self.place.has(current) {
+                for table in written {
+                    self.folder.rename(OsStr::new(&unfinished_name(table)), OsStr::new(&file_name(table)))?;
+                }
+                is_named = true;
+            }
+            if is_named && self.place.rename(&self.name, current).is_ok() {
+                // Whatever replaces it may remove it now.
+                let _ = self.lock.unlock();
+                return Ok(true);
+            }
         }
-        let there = self.place.child(&target)?;
-        if whole_files(&there, &self.key, &self.secret).is_some() {
-            return Ok(false);
-        }
-        if marked(&there).is_none() {
-            return Err(io::Error::other("something else has the name of the set"));
-        }
-        let damaged = OsString::from(format!("{}.{}.{DAMAGED}", self.key.folder(), std::process::id()));
-        self.place.rename(&target, &damaged)?;
-        self.place.rename(&self.name, &target)?;
-        remove(&self.place, &damaged);
-        Ok(true)
+        Err(io::Error::other("something else has the name of the set"))
     }
 }
 
 impl Drop for SetWriter {
     fn drop(&mut self) {
         if !self.finished {
-            let _ = self.lock.unlock();
             // Nothing more can be done where even this fails; the next writer tries again.
+            let _ = self.lock.unlock();
             remove(&self.place, &self.name);
         }
     }
 }
 
-/// Removes sets of earlier states of the capture, and what killed writers left, but for sets that somebody reads.
-fn prune(place: &Directory, key: &Key) {
+/// Removes what killed writers left, and sets as earlier versions named them: each had a folder of its own, and readers of all
+/// folders found every span twice.
+fn prune(place: &Directory) {
     for name in place.names().unwrap_or_default() {
-        let Some(set) = SetName::parse(&name) else { continue };
-        if set.is_left_over || set.capture != key.capture {
+        if is_left_over(&name) {
             remove(place, &name);
         }
     }
 }
 
-/// What the name of a folder says, where it is one that this module gives.
-struct SetName<'a> {
-    capture: &'a str,
-    /// Written by a process that ended, or damaged, unless somebody holds its lock.
-    is_left_over: bool,
-}
-
-impl SetName<'_> {
-    fn parse(name: &OsStr) -> Option<SetName<'_>> {
-        let mut pieces = name.to_str()?.split('.');
+/// Whether the name of a folder is one that this module, or an earlier version of it, gives to anything but the current set.
+fn is_left_over(name: &OsStr) -> bool {
+    let parse = || {
+        let name = name.to_str()?;
+        let mut pieces = name.strip_prefix('.').unwrap_or(name).split('.');
         let (capture, rest) = pieces.next()?.split_once('-')?;
         let is_hash =
             |text: &str| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let is_left_over = match (pieces.next(), pieces.next(), pieces.next()) {
-            (None, None, None) => false,
-            (Some(pid), Some(UNFINISHED | DAMAGED), None) if pid.parse::<u32>().is_ok() => true,
-            _ => return None,
+        let is_ours = match (pieces.next(), pieces.next(), pieces.next()) {
+            (None, None, None) => !name.starts_with('.'),
+            (Some(pid), Some(UNFINISHED | DAMAGED), None) => pid.parse::<u32>().is_ok(),
+            _ => false,
         };
-        (is_hash(capture) && is_hash(rest)).then_some(SetName { capture, is_left_over })
-    }
+        Some(is_ours && is_hash(capture) && is_hash(rest))
+    };
+    parse().unwrap_or(false)
 }
 
 /// Removes a set that nobody holds: the files that this module writes, the lock last, then the folder. Whatever else is in it
@@ -343,8 +357,9 @@ fn remove(place: &Directory, name: &OsStr) {
     let Ok(folder) = place.child(name) else { return };
     let Some(lock) = marked(&folder) else { return };
     let Ok(names) = folder.names() else { return };
-    let tables = tables::ALL.iter().map(|table| OsString::from(file_name(table)));
-    let ours: Vec<OsString> = tables.chain([INDEX.into(), SIGNATURE.into()]).collect();
+    let files = |table: &&Table| [OsString::from(file_name(table)), unfinished_name(table).into()];
+    let ours: Vec<OsString> =
+        tables::ALL.iter().flat_map(files).chain([INDEX.into(), SIGNATURE.into()]).collect();
     let only_ours = names.iter().all(|name| name == LOCK || ours.contains(name));
     if !only_ours || lock.try_lock().is_err() {
         return;

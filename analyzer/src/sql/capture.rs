@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, StringViewArray};
-use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType};
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimestampNanosecondType};
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::ViewTable;
@@ -24,35 +24,41 @@ use crate::error::Result;
 use crate::sql::derived::{Derived, DerivedTable, for_sql};
 use crate::sql::held::Source;
 use crate::sql::parquet_table::{PART, Part, PartsTable, sql_schema};
+use crate::sql::zone::Zone;
 use crate::tables as derived_tables;
 use crate::tables::dimensions::Dimensions;
 
-/// Registers the raw and derived tables, and `wall_time`.
-pub fn register(context: &SessionContext, capture: &Capture, dimensions: Dimensions) -> Result<()> {
+/// Registers the raw and derived tables, and `wall_time`, with times in that zone.
+pub fn register(
+    context: &SessionContext,
+    capture: &Capture,
+    dimensions: Dimensions,
+    zone: Zone,
+) -> Result<()> {
     let offset_ns = dimensions.clock.offset_ns;
     let dimensions = Arc::new(dimensions);
     for table in tables::ALL {
-        let provider = raw_table(context, capture, table, &dimensions)?;
+        let provider = raw_table(context, capture, table, &dimensions, zone)?;
         context.register_table(table.name, provider)?;
     }
-    let derived = Arc::new(Derived::new(capture.clone(), Options::default(), dimensions.given.clone()));
+    let names = dimensions.given.clone();
+    let derived = Arc::new(Derived::new(capture.clone(), Options::default(), names, zone));
     for table in derived_tables::ALL {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
     }
-    context.register_udf(wall_time(offset_ns));
+    context.register_udf(wall_time(offset_ns, zone));
     Ok(())
 }
 
-/// The SQL function `wall_time(boot_ns)`: boot time to a timestamp, UTC.
-pub(super) fn wall_time(offset_ns: i64) -> ScalarUDF {
-    let utc = || DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+/// The SQL function `wall_time(boot_ns)`: boot time to a timestamp in that zone.
+pub(super) fn wall_time(offset_ns: i64, zone: Zone) -> ScalarUDF {
     let convert = move |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
         let boot = arrays[0].as_primitive::<Int64Type>();
         let wall = boot.unary::<_, TimestampNanosecondType>(|ns| ns.saturating_add(offset_ns));
-        Ok(ColumnarValue::Array(Arc::new(wall.with_timezone("UTC"))))
+        Ok(ColumnarValue::Array(Arc::new(wall.with_timezone(zone.name()))))
     };
-    create_udf("wall_time", vec![DataType::Int64], utc(), Volatility::Immutable, Arc::new(convert))
+    create_udf("wall_time", vec![DataType::Int64], zone.time_type(), Volatility::Immutable, Arc::new(convert))
 }
 
 fn raw_table(
@@ -60,28 +66,30 @@ fn raw_table(
     capture: &Capture,
     table: &'static Table,
     dimensions: &Arc<Dimensions>,
+    zone: Zone,
 ) -> Result<Arc<dyn TableProvider>> {
     let parts = raw_parts(capture, table);
     // DataFusion takes the declared order for granted, and findings what the times say.
     let asked = capture.clone();
     let check = move || asked.check_times(table);
     if table.name == tables::EVENTS.name {
-        let raw = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
-        return with_time(raw, dimensions.clock.offset_ns);
+        let raw = context.read_table(Arc::new(PartsTable::new(table, parts, zone)?.checked(check)))?;
+        return with_time(raw, dimensions.clock.offset_ns, zone);
     }
     if table.name == tables::LOSS.name
         && let Some(holes) = capture.lost_in_holes()
     {
-        let stored = context.read_table(Arc::new(PartsTable::new(table, parts)?.checked(check)))?;
-        let holes = for_sql(table, &holes?).map_err(DataFusionError::from)?;
+        let stored = context.read_table(Arc::new(PartsTable::new(table, parts, zone)?.checked(check)))?;
+        let holes = for_sql(table, &holes?, zone).map_err(DataFusionError::from)?;
         return Ok(view(stored.union(context.read_batch(holes)?)?));
     }
     let rows: Arc<dyn TableProvider> = match table.key {
         Some(key) if parts.len() > 1 => {
-            let raw = context.read_table(Arc::new(PartsTable::numbered(table, parts)?.checked(check)))?;
-            latest(raw, table, key)?
+            let raw =
+                context.read_table(Arc::new(PartsTable::numbered(table, parts, zone)?.checked(check)))?;
+            latest(raw, table, key, zone)?
         }
-        _ => Arc::new(PartsTable::new(table, parts)?.checked(check)),
+        _ => Arc::new(PartsTable::new(table, parts, zone)?.checked(check)),
     };
     if table.name == tables::PROCESSES.name {
         with_name(context.read_table(rows)?, dimensions)
@@ -117,9 +125,8 @@ impl Source for Listed {
 }
 
 /// Puts `time` before the other columns.
-fn with_time(raw: DataFrame, offset_ns: i64) -> Result<Arc<dyn TableProvider>> {
-    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-    let mut columns = vec![cast(col("boot_ns") + lit(offset_ns), utc).alias("time")];
+fn with_time(raw: DataFrame, offset_ns: i64, zone: Zone) -> Result<Arc<dyn TableProvider>> {
+    let mut columns = vec![cast(col("boot_ns") + lit(offset_ns), zone.time_type()).alias("time")];
     columns.extend(raw.schema().fields().iter().map(|field| ident(field.name())));
     Ok(view(raw.select(columns)?))
 }
@@ -144,7 +151,7 @@ fn process_name(dimensions: Arc<Dimensions>) -> ScalarUDF {
 }
 
 /// Keeps the last row of each key, by part.
-fn latest(raw: DataFrame, table: &Table, key: &str) -> Result<Arc<dyn TableProvider>> {
+fn latest(raw: DataFrame, table: &Table, key: &str, zone: Zone) -> Result<Arc<dyn TableProvider>> {
     let by_part = || vec![ident(PART).sort(true, false)];
     let mut last = Vec::new();
     for column in table.columns.iter().filter(|c| c.name != key) {
@@ -152,7 +159,7 @@ fn latest(raw: DataFrame, table: &Table, key: &str) -> Result<Arc<dyn TableProvi
         last.push(value.order_by(by_part()).build()?.alias(column.name));
     }
     let rows = raw.aggregate(vec![ident(key)], last)?;
-    let order: Vec<_> = sql_schema(table).fields().iter().map(|field| ident(field.name())).collect();
+    let order: Vec<_> = sql_schema(table, zone).fields().iter().map(|field| ident(field.name())).collect();
     Ok(view(rows.select(order)?))
 }
 

@@ -1,6 +1,7 @@
 //! Derived tables for SQL: assembled when the first of them is scanned, found in the cache afterwards.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -11,14 +12,16 @@ use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use indicatif::{ProgressBar, ProgressStyle};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use tokio::sync::OnceCell;
 
 use crate::assembly::{ALGORITHM_VERSION, AssembleError, Options, assemble};
+use crate::print::note;
+use crate::progress::Progress;
 use crate::sql::cache::{self, Key, SetWriter};
 use crate::sql::parquet_table::{PartsTable, sql_schema};
+use crate::sql::zone::Zone;
 use crate::tables;
 use crate::tables::names::Given;
 use crate::text::count;
@@ -29,6 +32,7 @@ pub struct Derived {
     capture: Capture,
     options: Options,
     names: Given,
+    zone: Zone,
     providers: OnceCell<Providers>,
     /// The set on disk that they read.
     set: OnceLock<cache::Set>,
@@ -37,9 +41,9 @@ pub struct Derived {
 type Providers = BTreeMap<&'static str, Arc<dyn TableProvider>>;
 
 impl Derived {
-    /// Does nothing yet.
-    pub fn new(capture: Capture, options: Options, names: Given) -> Derived {
-        Derived { capture, options, names, providers: OnceCell::new(), set: OnceLock::new() }
+    /// Does nothing yet. Times will be in that zone.
+    pub fn new(capture: Capture, options: Options, names: Given, zone: Zone) -> Derived {
+        Derived { capture, options, names, zone, providers: OnceCell::new(), set: OnceLock::new() }
     }
 
     async fn provider(self: &Arc<Self>, table: &'static Table) -> Result<Arc<dyn TableProvider>> {
@@ -62,7 +66,7 @@ impl Derived {
         let options = format!("{:?} {:?}{salvaged}", self.options, self.names);
         let key = Key::new(&self.capture.manifest, ALGORITHM_VERSION, &options);
         let places = cache::places(&self.capture.directory, &self.capture.manifest);
-        let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory() };
+        let Ok(secret) = cache::secret().map(Arc::new) else { return self.in_memory(&places) };
         if let Some(set) = places.iter().find_map(|place| cache::find(place, &key, &secret)) {
             return self.providers_of(set);
         }
@@ -78,29 +82,31 @@ impl Derived {
                 Err(AssembleError::Sink { .. }) => continue,
                 Err(error) => return Err(DataFusionError::External(Box::new(error))),
             }
+            if !secret.is_kept() {
+                note(NO_KEY);
+            }
             let finished = set.finish().ok().and_then(|()| cache::find(place, &key, &secret));
             if let Some(set) = finished {
                 return self.providers_of(set);
             }
         }
-        self.in_memory()
+        self.in_memory(&places)
     }
 
     fn assemble(
         &self,
         sink: &mut dyn FnMut(&'static Table, RecordBatch) -> std::result::Result<(), AssembleError>,
     ) -> std::result::Result<(), AssembleError> {
-        let progress = progress();
+        let progress = Progress::begin("assembling");
         let mut spans = 0;
         let done = assemble(&self.capture, &self.options, &mut |table, batch| {
             if table.name == tables::SPANS.name {
                 spans += batch.num_rows() as u64;
-                progress.set_message(format!("{} spans", count(spans)));
+                progress.say(format!("assembling {} spans", count(spans)));
             }
-            progress.tick();
             sink(table, batch)
         });
-        progress.finish_and_clear();
+        drop(progress);
         done.map(|_| ())
     }
 
@@ -109,46 +115,53 @@ impl Derived {
         let set = self.set.get_or_init(|| set);
         let provider = |table: &'static Table| {
             let parts = set.files.iter().filter(|(name, _)| name == table.name).map(|(_, part)| part.clone());
-            let provider = PartsTable::new(table, parts.collect())?;
+            let provider = PartsTable::new(table, parts.collect(), self.zone)?;
             Ok((table.name, Arc::new(provider) as Arc<dyn TableProvider>))
         };
         tables::ALL.into_iter().map(provider).collect()
     }
 
-    fn in_memory(&self) -> Result<Providers> {
+    /// Where they can be kept nowhere, which costs the same time with every command, and which the user is told.
+    fn in_memory(&self, places: &[PathBuf]) -> Result<Providers> {
+        note(&kept_nowhere(places));
         let mut batches: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
         let done = self.assemble(&mut |table, batch| {
             let rows = |source| AssembleError::Rows { table: table.name, source };
-            batches.entry(table.name).or_default().push(for_sql(table, &batch).map_err(rows)?);
+            batches.entry(table.name).or_default().push(for_sql(table, &batch, self.zone).map_err(rows)?);
             Ok(())
         });
         done.map_err(|e| DataFusionError::External(Box::new(e)))?;
         let provider = |table: &'static Table| {
             let rows = batches.remove(table.name).unwrap_or_default();
-            let provider = MemTable::try_new(sql_schema(table), vec![rows])?;
+            let provider = MemTable::try_new(sql_schema(table, self.zone), vec![rows])?;
             Ok((table.name, Arc::new(provider) as Arc<dyn TableProvider>))
         };
         tables::ALL.into_iter().map(provider).collect()
     }
+}
+
+/// Without a key that lasts, a set is believed as long as the process runs that wrote it.
+const NO_KEY: &str = "retrospan: no key can be kept (HOME is not set, or its cache folder cannot be written): spans are assembled anew by each \
+                      command";
+
+fn kept_nowhere(places: &[PathBuf]) -> String {
+    let mut tried: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    if places.len() < 2 {
+        tried.push("a cache folder (HOME is not set)".to_owned());
+    }
+    let tried = tried.join(" nor in ");
+    format!("retrospan: nothing can be written in {tried}: spans are assembled anew by each command")
 }
 
 /// A batch in the types that SQL sees.
 pub(super) fn for_sql(
     table: &Table,
     batch: &RecordBatch,
+    zone: Zone,
 ) -> std::result::Result<RecordBatch, datafusion::arrow::error::ArrowError> {
-    let schema = sql_schema(table);
+    let schema = sql_schema(table, zone);
     let columns = batch.columns().iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()));
     RecordBatch::try_new(schema.clone(), columns.collect::<std::result::Result<_, _>>()?)
-}
-
-/// On standard error, and only where that is a terminal.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} assembling {msg} ({elapsed})") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// One of them.
@@ -168,7 +181,7 @@ impl DerivedTable {
 #[async_trait]
 impl TableProvider for DerivedTable {
     fn schema(&self) -> SchemaRef {
-        sql_schema(self.table)
+        sql_schema(self.table, self.derived.zone)
     }
 
     fn table_type(&self) -> TableType {

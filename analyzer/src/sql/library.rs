@@ -177,15 +177,10 @@ impl Query {
     /// The statement to plan. A table function is called when a statement is planned, before parameters have values:
     /// those within its parentheses are written into the text.
     pub fn statement(&self, values: &[(impl Display, ScalarValue)]) -> String {
-        let number = |value: &ScalarValue| match value {
-            ScalarValue::Float64(Some(number)) => Some(format!("{number:?}")),
-            ScalarValue::Int64(Some(number)) => Some(number.to_string()),
-            _ => None,
-        };
         let mut sql = self.sql.to_owned();
         for (name, value) in values {
-            if let Some(number) = number(value) {
-                sql = sql.replace(&format!("episodes(${name})"), &format!("episodes({number})"));
+            if let ScalarValue::Int64(Some(ns)) = value {
+                sql = sql.replace(&format!("episodes(${name})"), &format!("episodes('{ns}ns')"));
             }
         }
         sql

@@ -29,6 +29,7 @@ use retrospan_formats::table::{Table, Type};
 use tokio::sync::OnceCell;
 
 use crate::sql::held::{HeldFiles, Source};
+use crate::sql::zone::Zone;
 
 /// Name of the column that [`PartsTable::numbered`] adds.
 pub const PART: &str = "part";
@@ -54,6 +55,7 @@ pub struct Part {
 #[derive(Debug)]
 pub struct PartsTable {
     definition: Table,
+    zone: Zone,
     schema: TableSchema,
     parts: Vec<Part>,
     files: Arc<HeldFiles>,
@@ -85,23 +87,28 @@ impl Check {
 }
 
 impl PartsTable {
-    /// A table of `definition`'s columns over `parts`.
-    pub fn new(definition: &Table, parts: Vec<Part>) -> Result<PartsTable> {
-        PartsTable::with_schema(definition, TableSchema::from(sql_schema(definition)), parts)
+    /// A table of `definition`'s columns over `parts`, its times in that zone.
+    pub fn new(definition: &Table, parts: Vec<Part>, zone: Zone) -> Result<PartsTable> {
+        PartsTable::with_schema(definition, TableSchema::from(sql_schema(definition, zone)), parts, zone)
     }
 
     /// The same with a last column, [`PART`], that tells which part a row came from.
-    pub fn numbered(definition: &Table, parts: Vec<Part>) -> Result<PartsTable> {
+    pub fn numbered(definition: &Table, parts: Vec<Part>, zone: Zone) -> Result<PartsTable> {
         let part = Arc::new(Field::new(PART, DataType::UInt32, false));
         let schema =
-            TableSchema::builder(sql_schema(definition)).with_table_partition_cols(vec![part]).build();
-        PartsTable::with_schema(definition, schema, parts)
+            TableSchema::builder(sql_schema(definition, zone)).with_table_partition_cols(vec![part]).build();
+        PartsTable::with_schema(definition, schema, parts, zone)
     }
 
-    fn with_schema(definition: &Table, schema: TableSchema, parts: Vec<Part>) -> Result<PartsTable> {
+    fn with_schema(
+        definition: &Table,
+        schema: TableSchema,
+        parts: Vec<Part>,
+        zone: Zone,
+    ) -> Result<PartsTable> {
         let files = parts.iter().map(|part| (part.source.clone(), part.path.clone(), part.bytes));
         let files = Arc::new(HeldFiles::new(files)?);
-        Ok(PartsTable { definition: *definition, schema, parts, files, check: None })
+        Ok(PartsTable { definition: *definition, zone, schema, parts, files, check: None })
     }
 
     /// The same table, which is scanned only where `ask` finds nothing wrong.
@@ -162,7 +169,7 @@ impl PartsTable {
 
     fn time_value(&self, column: usize, value: i64) -> ScalarValue {
         match self.definition.columns[column].ty {
-            Type::Time => ScalarValue::TimestampNanosecond(Some(value), Some("UTC".into())),
+            Type::Time => ScalarValue::TimestampNanosecond(Some(value), Some(self.zone.name())),
             _ => ScalarValue::Int64(Some(value)),
         }
     }
@@ -203,12 +210,13 @@ struct Group {
     files: Vec<PartitionedFile>,
 }
 
-/// The schema in which SQL sees a table: text and bytes as views, which DataFusion handles best.
-pub fn sql_schema(definition: &Table) -> SchemaRef {
+/// The schema in which SQL sees a table: text and bytes as views, which DataFusion handles best, and times in that zone.
+pub fn sql_schema(definition: &Table, zone: Zone) -> SchemaRef {
     let field = |column: &retrospan_formats::table::Column| {
         let ty = match column.ty {
             Type::Text | Type::Name => DataType::Utf8View,
             Type::Bytes => DataType::BinaryView,
+            Type::Time => zone.time_type(),
             other => other.arrow(),
         };
         Field::new(column.name, ty, column.nullable)

@@ -10,10 +10,11 @@ pub fn tables_page() -> Result<String, String> {
          Written by `ACCEPT=1 cargo test` from `analyzer/src/tables/mod.rs` and the headers in `queries/views/`; \
          do not edit.\n\n\
          Derived tables are assembled from the raw tables (docs/format.md) when a query first asks for one, and \
-         kept in `CAPTURE/derived/`, or in the user's cache folder where the capture cannot be written. In SQL, \
-         `events` has one column more than its files: `time`, a UTC timestamp, first. `wall_time(boot_ns)` turns \
-         any boot time into such a timestamp. `processes` has `name`, last: what a process is called everywhere \
-         (docs/names.md).\n\n",
+         kept in `CAPTURE/derived/current/`, or in the user's cache folder where the capture cannot be written; \
+         [reading.md](reading.md) reads them with other programs. In SQL, `events` has one column more than its \
+         files: `time`, a timestamp, first. `wall_time(boot_ns)` turns any boot time into such a timestamp. \
+         `processes` has `name`, last: what a process is called everywhere (docs/names.md). Times in files are UTC; \
+         SQL has them in the zone of the recording host, or with `--utc` in UTC.\n\n",
     );
     for table in tables::ALL {
         page.push_str(&table.markdown());

@@ -18,6 +18,7 @@ const BYTES: usize = 32;
 /// The user's key.
 pub struct Secret {
     key: hmac::Key,
+    is_kept: bool,
 }
 
 impl Secret {
@@ -25,8 +26,14 @@ impl Secret {
     /// with this process, so that its sets are believed as long as it runs.
     pub fn of_user(cache: Option<&Path>) -> io::Result<Secret> {
         let kept = cache.and_then(|cache| read(cache).or_else(|_| make(cache)).ok());
+        let is_kept = kept.is_some();
         let bytes = kept.map_or_else(random, Ok)?;
-        Ok(Secret { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) })
+        Ok(Secret { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), is_kept })
+    }
+
+    /// Whether later processes have the same one.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// A seed for checksums of files: whoever does not know it cannot make another file with the same one.

@@ -11,19 +11,28 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::Result;
+use crate::sql::literals;
 use crate::sql::time_filter_rule::ShiftConstants;
+use crate::sql::zone::Zone;
 
 /// Memory given to queries where the system does not say how much is free, bytes.
 const DEFAULT_MEMORY_BYTES: usize = 1 << 30;
 
-/// A session without tables: bounded memory with spilling, one partition a core, UTC.
+/// A session without tables in UTC.
 pub fn empty() -> Result<SessionContext> {
+    empty_in(Zone::default())
+}
+
+/// A session without tables: bounded memory with spilling, one partition a core, times in that zone.
+pub fn empty_in(zone: Zone) -> Result<SessionContext> {
     let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit()), NonZeroUsize::MIN);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
-    let mut config = SessionConfig::new().with_information_schema(true);
+    let mut config = SessionConfig::new().with_information_schema(true).with_extension(Arc::new(zone));
     let options = config.options_mut();
     options.execution.target_partitions = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    options.execution.time_zone = Some("+00:00".to_owned());
+    options.execution.time_zone = Some(crate::text::zone(zone.offset_s));
+    // Errors tell the line and column.
+    options.sql_parser.collect_spans = true;
     // Few rows of the widest columns are wanted of most scans: read them after the filters are known.
     options.execution.parquet.pushdown_filters = true;
     // With it a query of the smallest value of a column and the largest of an expression leaves out rows that it should not
@@ -39,11 +48,14 @@ pub fn empty() -> Result<SessionContext> {
     Ok(SessionContext::new_with_state(state))
 }
 
-/// Plans a query that may only read.
+/// Plans a query that may only read; texts in it mean what [`literals`] says.
 pub async fn plan(context: &SessionContext, query: &str) -> Result<DataFrame> {
     let read_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    Ok(context.sql_with_options(query, read_only).await?)
+    let plan = context.state().create_logical_plan(query).await?;
+    read_only.verify_plan(&plan)?;
+    let plan = literals::resolve(plan, literals::of_session(context))?;
+    Ok(context.execute_logical_plan(plan).await?)
 }
 
 /// Half of what is available now, so that a query spills before the machine swaps; a quarter of the address space where that is limited.

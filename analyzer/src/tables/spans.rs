@@ -48,16 +48,21 @@ impl SpanRow<'_> {
 
 /// Spans with the processes at both ends of their connection, by start time.
 pub fn with_peers(spans: &str, limit: Option<u64>) -> String {
+    with_peers_by("start_time, span_id", spans, limit)
+}
+
+/// The same in another order of their columns.
+pub fn with_peers_by(order: &str, spans: &str, limit: Option<u64>) -> String {
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     format!(
         "SELECT s.*,
                 CASE WHEN s.kind = 'client' THEN s.process ELSE client.name END AS src_process,
                 CASE WHEN s.kind = 'client' THEN server.name ELSE s.process END AS dst_process
-         FROM ({spans}\n ORDER BY start_time, span_id{limit}) s
+         FROM ({spans}\n ORDER BY {order}{limit}) s
          LEFT JOIN connections c ON c.connection_id = s.connection_id
          LEFT JOIN processes client ON client.process_id = c.client_process_id
          LEFT JOIN processes server ON server.process_id = c.server_process_id
-         ORDER BY s.start_time, s.span_id"
+         ORDER BY {order}"
     )
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -253,6 +254,52 @@ pub fn failure(directory: &Path, arguments: &[&str], code: i32) -> String {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
     assert_eq!(error.lines().count(), 1, "{error}");
     error
+}
+
+/// Standard error of a run that must fail over a statement: the first line says what is wrong, others where.
+pub fn mistake(directory: &Path, arguments: &[&str]) -> String {
+    let output = retrospan(directory, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+    assert!(error.starts_with("retrospan: ") && !acts_on_a_terminal(&error), "{error}");
+    error
+}
+
+/// What a terminal of so many lines and columns is given, by the program with these variables.
+pub fn in_terminal(
+    directory: &Path,
+    arguments: &[&str],
+    (lines, columns): (u16, u16),
+    env: &[(&str, &str)],
+) -> String {
+    let (ours, theirs) = terminal(lines, columns);
+    let mut command = command(directory);
+    for name in ["LC_ALL", "LC_CTYPE", "LANG", "NO_COLOR", "PAGER", "LESS"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm").envs(env.iter().copied()).args(arguments).stdin(Stdio::null());
+    command.stdout(theirs.try_clone().unwrap()).stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    // The command holds the other end until it is gone.
+    drop(command);
+    let mut shown = Vec::new();
+    // Once nobody holds the other end, reading fails instead of ending.
+    let _ = std::io::Read::read_to_end(&mut std::fs::File::from(ours), &mut shown);
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+}
+
+/// Both ends of a new terminal.
+fn terminal(lines: u16, columns: u16) -> (OwnedFd, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    let size = libc::winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: both numbers are written where it succeeds, and the size is read.
+    let opened =
+        unsafe { libc::openpty(&mut ours, &mut theirs, std::ptr::null_mut(), std::ptr::null(), &size) };
+    assert_eq!(opened, 0);
+    // SAFETY: both were just opened, and nobody else has them.
+    unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
 /// Whether anything in it would act on a terminal.

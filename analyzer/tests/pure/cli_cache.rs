@@ -79,6 +79,39 @@ fn a_capture_that_cannot_be_written_uses_the_users_cache_or_memory() {
     fs::remove_dir_all(directory.path().join("cache")).unwrap();
     fs::write(directory.path().join("cache"), "").unwrap();
     assert_eq!(ask(directory.path(), &path), RIGHT);
+    // Then, and without a home, each command assembles them: who waits is told why.
+    let told = |command: &mut std::process::Command| {
+        let run = command.args(["sql", path.to_str().unwrap(), COUNT]).output().unwrap();
+        assert!(run.status.success());
+        String::from_utf8(run.stderr).unwrap()
+    };
+    let full = told(&mut command(directory.path()));
+    assert!(full.contains("derived nor in ") && full.contains("assembled anew by each command"), "{full}");
+    let homeless = told(command(directory.path()).env_remove("XDG_CACHE_HOME").env_remove("HOME"));
+    assert!(
+        homeless.contains("HOME is not set") && homeless.contains("assembled anew by each"),
+        "{homeless}"
+    );
+    assert_eq!(homeless.lines().count(), 1, "{homeless}");
+    fs::remove_file(path.join("derived")).unwrap();
+    let no_key = told(command(directory.path()).env_remove("XDG_CACHE_HOME").env_remove("HOME"));
+    assert!(no_key.contains("no key can be kept") && no_key.lines().count() == 1, "{no_key}");
+}
+
+#[test]
+fn the_tables_have_one_path_whatever_came_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    let current = path.join("derived/current");
+    // As an earlier version left it.
+    let old = path.join("derived/0123456789abcdef-0123456789abcdef");
+    fs::create_dir(&old).unwrap();
+    for (file, content) in files(&current) {
+        fs::write(old.join(file.file_name().unwrap()), content).unwrap();
+    }
+    assert_eq!(ask(directory.path(), &path), RIGHT);
+    assert_eq!(sets(&path.join("derived")), [current]);
 }
 
 #[test]
@@ -142,14 +175,15 @@ fn another_manifest_is_another_set_in_place_of_the_first() {
     let path = capture(directory.path());
     assert_eq!(ask(directory.path(), &path), RIGHT);
     let first = sets(&path.join("derived"));
+    let signature = fs::read(first[0].join("derived.mac")).unwrap();
     let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
     // Without its checksum, as the first versions wrote it: it is not damaged.
     let end = manifest.rfind(",\n  \"xxh3\": \"").unwrap();
     let other = format!("{}\n}}\n", manifest[..end].replace("web1", "web2"));
     fs::write(path.join("manifest.json"), other).unwrap();
     assert_eq!(ask(directory.path(), &path), RIGHT);
-    let second = sets(&path.join("derived"));
-    assert!(second.len() == 1 && second != first, "{second:?}");
+    assert_eq!(sets(&path.join("derived")), first);
+    assert_ne!(fs::read(first[0].join("derived.mac")).unwrap(), signature, "it is another set");
 }
 
 #[test]

@@ -15,8 +15,8 @@ fn spans_are_one_line_each() {
     let slow = stdout(directory.path(), &["spans", path, "--where", "duration_ns > 400000000 -- slow"]);
     assert_eq!(slow.lines().count(), 2, "{slow}");
     assert_eq!(stdout(directory.path(), &["spans", path, "--limit", "3"]).lines().count(), 3);
-    failure(directory.path(), &["spans", path, "--where", "nonsense"], 2);
-    failure(directory.path(), &["spans", path, "--where", "true) ; DROP TABLE spans --"], 2);
+    mistake(directory.path(), &["spans", path, "--where", "nonsense"]);
+    mistake(directory.path(), &["spans", path, "--where", "true) ; DROP TABLE spans --"]);
 }
 
 #[test]
@@ -28,12 +28,74 @@ fn a_trace_is_a_tree() {
     let id = stdout(directory.path(), &["sql", path, query, "--format", "csv"]);
     let id = id.lines().nth(1).unwrap();
     snapshot("trace", &stdout(directory.path(), &["trace", path, &id.to_uppercase(), "--why"]));
+    // The begin of an id that is no other's; and the slowest.
+    let whole = stdout(directory.path(), &["trace", path, id]);
+    assert_eq!(stdout(directory.path(), &["trace", path, &id[..12]]), whole);
+    assert_eq!(stdout(directory.path(), &["trace", path]), whole, "the fourth request took the longest");
+    let several = failure(directory.path(), &["trace", path, &shared_prefix(directory.path(), path)], 2);
+    assert!(several.contains("more than one trace begins with"), "{several}");
     let missing = "0".repeat(32);
     let error = failure(directory.path(), &["trace", path, &missing], 1);
     assert!(error.contains(&missing), "{error}");
-    for bad in ["", "xyz", "' OR 1=1 --"] {
+    assert!(failure(directory.path(), &["trace", path, "000000000000"], 1).contains("no trace 000000000000"));
+    for bad in ["", "xyz", "' OR 1=1 --", &"0".repeat(33)] {
         failure(directory.path(), &["trace", path, bad], 2);
     }
+}
+
+/// A digit with which more than one of the ten ids begin, or two ids' common begin where there is none.
+fn shared_prefix(directory: &std::path::Path, path: &str) -> String {
+    let query =
+        "SELECT left(trace_id, 1) AS d, count(*) AS n FROM traces GROUP BY 1 ORDER BY n DESC, d LIMIT 1";
+    let csv = stdout(directory, &["sql", path, query, "--format", "csv"]);
+    let (digit, n) = csv.lines().nth(1).unwrap().split_once(',').unwrap();
+    assert!(n.parse::<u32>().unwrap() > 1, "{csv}");
+    digit.to_owned()
+}
+
+#[test]
+fn the_slowest_spans_come_first_and_programs_get_all_columns() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let path = path.to_str().unwrap();
+    let slowest = stdout(directory.path(), &["spans", path, "--slowest", "3"]);
+    assert_eq!(slowest.lines().count(), 3, "{slowest}");
+    assert!(slowest.lines().take(2).all(|line| line.contains("/item/3")), "{slowest}");
+    assert_eq!(stdout(directory.path(), &["spans", path, "--slowest"]).lines().count(), 20);
+    let json = stdout(
+        directory.path(),
+        &["spans", path, "--format", "json", "--slowest", "1", "--where", "kind = 'server'"],
+    );
+    let row: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!((row["path"].as_str(), row["kind"].as_str()), (Some("/item/3"), Some("server")));
+    assert!(
+        row["start_time"].as_str().unwrap().ends_with('Z') && row.get("link_evidence").is_some(),
+        "{row}"
+    );
+    let csv = stdout(directory.path(), &["spans", path, "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 21, "{csv}");
+}
+
+#[test]
+fn a_capture_alone_is_one_screen() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = capture(directory.path());
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let page = stdout(directory.path(), &[name]);
+    assert_eq!(page, stdout(directory.path(), &["overview", name]));
+    assert!(!acts_on_a_terminal(&page), "{page:?}");
+    snapshot("overview", &page);
+    let shown = in_terminal(
+        directory.path(),
+        &[name],
+        (40, 60),
+        &[("LC_ALL", "C"), ("NO_COLOR", "1"), ("TERM", "dumb")],
+    );
+    let described = shown.split("Next").next().unwrap();
+    assert!(described.is_ascii() && described.lines().all(|line| line.len() <= 60), "{shown}");
+    // A mistyped command is no capture.
+    let error = String::from_utf8(retrospan(directory.path(), &["spkies", name]).stderr).unwrap();
+    assert!(error.contains("spikes"), "{error}");
 }
 
 /// The first word of each line.
@@ -63,7 +125,7 @@ fn every_query_runs_in_every_format() {
             assert!(!acts_on_a_terminal(text), "{name}: {text:?}");
         }
         let help = stdout(directory.path(), &["query", "run", name, "--help"]);
-        assert!(help.starts_with("EXAMPLES\n") && help.contains("Columns:"), "{help}");
+        assert!(help.contains("\nEXAMPLES\n") && help.contains("Columns:"), "{help}");
         let sql = stdout(directory.path(), &["query", "show", name]);
         assert!(sql.starts_with("-- "), "{sql}");
         tables.push_str(&format!("{name}\n\n{table}\n"));
@@ -124,14 +186,14 @@ fn queries_take_parameters() {
         ("episodes", ["--grouping", "foo"], "one of hop, service, route, peer, connection"),
         ("slowest_requests", ["--hop", "first"], "one of root, client, server, all"),
         ("phase", ["--bins", "0"], "at least 1"),
-        ("phase", ["--period", "0"], "more than 0"),
-        ("phase", ["--period", "NaN"], "not a number"),
-        ("periods", ["--min-period", "-5"], "more than 0"),
+        ("phase", ["--period", "0ns"], "more than 0"),
+        ("phase", ["--period", "60"], "write 60s"),
+        ("periods", ["--min-period", "-5s"], "is not a time"),
     ] {
         let error = failure(directory.path(), &[&["query", "run", query, path][..], &bad].concat(), 2);
         assert!(error.contains(bad[0]) && error.contains(allowed), "{query} {bad:?}: {error}");
     }
-    stdout(directory.path(), &["query", "run", "periods", path, "--min-period", "0.2"]);
+    stdout(directory.path(), &["query", "run", "periods", path, "--min-period", "200ms"]);
     failure(directory.path(), &["query", "run", "nonsense", path], 2);
     failure(directory.path(), &["query", "show", "nonsense"], 2);
 }

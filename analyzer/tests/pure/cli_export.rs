@@ -187,10 +187,9 @@ fn only_what_was_asked_for() {
         ["export", path.to_str().unwrap(), "--otlp", &url, "--protocol", "http/protobuf", "--where", "true"];
     let said = String::from_utf8(retrospan(directory.path(), &arguments).stderr).unwrap();
     assert!(!said.contains("parent"), "{said}");
-    failure(
+    mistake(
         directory.path(),
         &["export", path.to_str().unwrap(), "--otlp", &url, "--where", "true) OR (false"],
-        2,
     );
 }
 

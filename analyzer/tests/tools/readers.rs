@@ -40,6 +40,44 @@ fn readers_old_and_new_find_the_same_values() {
     }
 }
 
+#[test]
+fn the_programs_of_the_page_find_what_we_find() {
+    let python = python("readers");
+    let has_all = python.is_file()
+        && Command::new(&python)
+            .args(["-c", "import duckdb, pandas, polars"])
+            .output()
+            .is_ok_and(|o| o.status.success());
+    if !has_all {
+        return skip::lacks("the_programs_of_the_page_find_what_we_find", "no readers: run .ci/setup");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let capture = folder.path().join("friday.cap");
+    write(&capture, &Plan { length_s: 60.0, ..Plan::default() }).expect("a made capture");
+    stdout(&capture, &["spans", ".", "--limit", "1"]);
+    let query = "SELECT outcome, count(*) AS requests, max(duration_ns) FROM spans WHERE kind = 'client' \
+                 GROUP BY outcome ORDER BY requests DESC, outcome";
+    let rows = stdout(&capture, &["sql", ".", query, "--format", "csv"]);
+    let expected: Vec<String> = rows
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let cells: Vec<&str> = row.split(',').collect();
+            let worst_ns: f64 = cells[2].parse().expect("a number");
+            format!("{} {} {:.3}", cells[0], cells[1], worst_ns / 1e6)
+        })
+        .collect();
+    assert!(!expected.is_empty());
+    let page = std::fs::read_to_string(workspace().join("docs/reading.md")).expect("the page");
+    let programs: Vec<&str> =
+        page.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(programs.len(), 3);
+    for program in programs {
+        let found = run_ok(Command::new(&python).arg("-c").arg(program).current_dir(folder.path()));
+        assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{program}");
+    }
+}
+
 fn python(environment: &str) -> std::path::PathBuf {
     cache().join(environment).join("bin/python")
 }

@@ -122,7 +122,8 @@ mod tests {
     use crate::findings::Cause;
 
     fn found() -> Findings {
-        let cause = |kind: &str| Cause { kind: kind.to_owned(), claim: format!("{kind} it was"), ..Cause::default() };
+        let cause =
+            |kind: &str| Cause { kind: kind.to_owned(), claim: format!("{kind} it was"), ..Cause::default() };
         let spike = |period_s, hop: &str| Spike {
             period_s,
             hop: hop.to_owned(),

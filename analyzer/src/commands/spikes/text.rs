@@ -6,36 +6,43 @@ use super::lines;
 use crate::findings::{Findings, Spike, wording};
 use crate::report::data::Fold;
 use crate::report::pictures::terminal::fold;
+use crate::terminal::{self, Paint, Terminal};
 use crate::text::escape_controls;
 
 /// All of them, with a picture each where there is one.
 pub fn findings(findings: &Findings, folds: &[Fold], capture: &str) -> String {
     let mut text = String::new();
+    let terminal = terminal::stdout();
     let offset_s = findings.searched.utc_offset_s;
     for (index, spike) in findings.spikes.iter().enumerate() {
-        let _ = writeln!(text, "{}. {}", index + 1, escape_controls(&spike.summary));
-        let _ = writeln!(text, "   {}\n", escape_controls(&spike.odds));
-        named(&mut text, &lines::of(spike, offset_s));
+        let summary = terminal.wrap(&format!("{}. {}", index + 1, escape_controls(&spike.summary)), 3);
+        let _ = writeln!(text, "{}", terminal.paint(Paint::Bold, &summary));
+        let _ = writeln!(text, "{}\n", terminal.wrap(&format!("   {}", escape_controls(&spike.odds)), 3));
+        named(&mut text, terminal, &lines::of(spike, offset_s));
         cycles(&mut text, spike, offset_s);
         if let Some(picture) = folds.get(index) {
-            let _ = writeln!(text, "{}", fold(picture, true));
+            let _ = writeln!(text, "{}", fold(picture, terminal.colour));
         }
-        named(&mut text, &lines::commands(spike, capture));
+        named(&mut text, terminal, &lines::commands(spike, capture));
         text.push('\n');
     }
     for note in &findings.notes {
-        let _ = writeln!(text, "{}", escape_controls(note));
+        let _ = writeln!(text, "{}", terminal.wrap(&escape_controls(note), 2));
     }
     for left in &findings.unexplained {
-        let _ = writeln!(text, "{}", escape_controls(&wording::unexplained(left, offset_s)));
-        named(&mut text, &[("rows", lines::sql(capture, &left.sql))]);
+        let line = escape_controls(&wording::unexplained(left, offset_s));
+        let _ = writeln!(text, "{}", terminal.wrap(&line, 2));
+        named(&mut text, terminal, &[("rows", lines::sql(capture, &left.sql))]);
     }
     text
 }
 
-fn named(text: &mut String, lines: &[(&'static str, String)]) {
+/// Commands stay whole, to be copied.
+fn named(text: &mut String, terminal: Terminal, lines: &[(&'static str, String)]) {
     for (name, value) in lines {
-        let _ = writeln!(text, "   {name:<9} {}", escape_controls(value));
+        let line = format!("   {name:<9} {}", escape_controls(value));
+        let line = if value.starts_with("retrospan ") { line } else { terminal.wrap(&line, 13) };
+        let _ = writeln!(text, "{line}");
     }
 }
 

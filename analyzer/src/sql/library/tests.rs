@@ -60,8 +60,11 @@ fn the_default_of_every_parameter_is_allowed_or_null() {
 #[test]
 fn a_table_function_gets_its_arguments_as_text() {
     let periods = find("periods").unwrap().unwrap();
-    let statement = periods.statement(&[("min_period", ScalarValue::Float64(Some(2.5)))]);
-    assert!(statement.contains("FROM episodes(2.5)") && statement.contains("comb(onset, $min_period)"));
+    let statement = periods.statement(&[("min_period", ScalarValue::Int64(Some(2_500_000_000)))]);
+    assert!(
+        statement.contains("FROM episodes('2500000000ns')")
+            && statement.contains("comb(onset, CAST($min_period AS DOUBLE) / 1e9)")
+    );
 }
 
 /// A capture in which nothing was recorded.

@@ -3,6 +3,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 
 use super::*;
+use crate::sql::zone::Zone;
 use crate::sql::{capture, session};
 
 const PROCESSES: &str = "CREATE TABLE processes AS SELECT * FROM (VALUES
@@ -11,7 +12,7 @@ const PROCESSES: &str = "CREATE TABLE processes AS SELECT * FROM (VALUES
 /// A session with these tables, of which wall time is boot time.
 async fn with(tables: &[&str]) -> SessionContext {
     let context = session::empty().unwrap();
-    context.register_udf(capture::wall_time(0));
+    context.register_udf(capture::wall_time(0, Zone::default()));
     register(&context).unwrap();
     for table in tables {
         context.sql(table).await.unwrap().collect().await.unwrap();
