@@ -9,7 +9,8 @@ use crate::functions::{self, Recording};
 use crate::sql::mistake::Written;
 use crate::sql::zone::Zone;
 use crate::sql::{capture, session, views};
-use crate::tables::dimensions;
+use crate::tables::dimensions::{self, DimensionsError};
+use crate::tables::names::Given;
 
 pub use crate::sql::session::plan;
 
@@ -20,15 +21,15 @@ pub fn open(capture: &Capture) -> Result<SessionContext> {
 
 /// The same with times in a zone so many seconds east of UTC. Texts that are compared with times are in that zone too.
 pub fn open_in(capture: &Capture, offset_s: i32) -> Result<SessionContext> {
-    let dimensions = dimensions::read(capture)?;
-    let clock = &dimensions.clock;
+    let offset_ns = dimensions::clock_offset_ns(capture)?;
+    let names = Given::of(capture).map_err(DimensionsError::from)?;
     let recording = Recording {
-        begin_ns: clock.wall_ns(capture.manifest.started_boot_ns),
-        end_ns: clock.wall_ns(capture.manifest.whole_until_boot_ns),
+        begin_ns: capture.manifest.started_boot_ns.saturating_add(offset_ns),
+        end_ns: capture.manifest.whole_until_boot_ns.saturating_add(offset_ns),
     };
     let zone = Zone { offset_s, begin_ns: recording.begin_ns, end_ns: recording.end_ns };
     let context = session::empty_in(zone)?;
-    capture::register(&context, capture, dimensions, zone)?;
+    capture::register(&context, capture, names, (offset_ns, zone))?;
     functions::register(&context, capture, recording);
     views::register(&context)?;
     Ok(context)

@@ -18,7 +18,7 @@ use crate::text::{self, count, duration, escape_controls, size};
 /// Prints it.
 pub fn run(args: InfoArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
-    let clock = dimensions::read(&capture)?.clock;
+    let clock = dimensions::clock(&capture)?;
     print::text(&match args.format {
         TextFormat::Text => as_text(&capture, &clock, args.zone.offset_s(capture.manifest.host.utc_offset_s)),
         TextFormat::Json => format!("{}\n", as_json(&capture, &clock)),

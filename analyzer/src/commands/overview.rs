@@ -40,7 +40,7 @@ const FAILED: &str = "outcome IN ('error', 'client_closed', 'server_closed', 're
 pub fn run(args: OverviewArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
     let offset_s = args.zone.offset_s(capture.manifest.host.utc_offset_s);
-    let clock = dimensions::read(&capture)?.clock;
+    let clock = dimensions::clock(&capture)?;
     let terminal = terminal::stdout();
     let page = block_on(async {
         let context = session::open(&capture)?;

@@ -11,7 +11,7 @@ mod claim;
 mod doubt;
 mod rows;
 
-pub use self::doubt::nearest as nearest_to_a_cause;
+pub use self::doubt::nearest_to_a_cause;
 use super::Cause;
 use super::bursts::{Burst, Counted, count_coarse, joined};
 use super::kernel_events::{EventSeries, Kind, Occurrence};

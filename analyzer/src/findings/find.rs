@@ -86,17 +86,17 @@ async fn prepare(
     options: &Options,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Prepared> {
-    let known = dimensions::read(capture)?;
+    let (clock, losses) = (dimensions::clock(capture)?, dimensions::losses(capture)?);
     let manifest = &capture.manifest;
     let (from, to) = (manifest.started_boot_ns, manifest.whole_until_boot_ns);
-    let (begin_ns, end_ns) = (known.clock.wall_ns(from), known.clock.wall_ns(to.max(from + 1)));
+    let (begin_ns, end_ns) = (clock.wall_ns(from), clock.wall_ns(to.max(from + 1)));
     let bins = Bins::new(begin_ns, end_ns, options.min_period_ns);
     progress("reading connections");
     let mut keys = Keys::read(context).await?;
     let reading = |spans: u64| progress(&format!("reading spans: {}", text::count(spans)));
     let counted = count(context, &mut keys, bins, (&options.by, options.min_period_ns), &reading).await?;
     let lossy: Vec<bool> = (0..bins.count as i64)
-        .map(|bin| known.had_loss(from + bin * bins.bin_ns, from + (bin + 1) * bins.bin_ns))
+        .map(|bin| losses.had_loss(from + bin * bins.bin_ns, from + (bin + 1) * bins.bin_ns))
         .collect();
     progress("looking for episodes");
     let candidates = tokio::task::block_in_place(|| candidates(&counted, &keys, &lossy, options));

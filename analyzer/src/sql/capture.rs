@@ -26,22 +26,25 @@ use crate::sql::held::Source;
 use crate::sql::parquet_table::{PART, Part, PartsTable, sql_schema};
 use crate::sql::zone::Zone;
 use crate::tables as derived_tables;
-use crate::tables::dimensions::Dimensions;
+use crate::tables::dimensions::LazyProcesses;
+use crate::tables::names::Given;
 
-/// Registers the raw and derived tables, and `wall_time`, with times in that zone.
+/// Registers the raw and derived tables, and `wall_time`. `offset_ns`: wall time minus boot time. Nothing but that is read
+/// before a statement names it.
 pub fn register(
     context: &SessionContext,
     capture: &Capture,
-    dimensions: Dimensions,
-    zone: Zone,
+    names: Given,
+    (offset_ns, zone): (i64, Zone),
 ) -> Result<()> {
-    let offset_ns = dimensions.clock.offset_ns;
-    let dimensions = Arc::new(dimensions);
+    let processes = Arc::new(LazyProcesses::new(capture.clone(), names.clone()));
     for table in tables::ALL {
-        let provider = raw_table(context, capture, table, &dimensions, zone)?;
+        let mut provider = raw_table(context, capture, table, (offset_ns, zone))?;
+        if table.name == tables::PROCESSES.name {
+            provider = with_name(context.read_table(provider)?, &processes)?;
+        }
         context.register_table(table.name, provider)?;
     }
-    let names = dimensions.given.clone();
     let derived = Arc::new(Derived::new(capture.clone(), Options::default(), names, zone));
     for table in derived_tables::ALL {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
@@ -65,8 +68,7 @@ fn raw_table(
     context: &SessionContext,
     capture: &Capture,
     table: &'static Table,
-    dimensions: &Arc<Dimensions>,
-    zone: Zone,
+    (offset_ns, zone): (i64, Zone),
 ) -> Result<Arc<dyn TableProvider>> {
     let parts = raw_parts(capture, table);
     // DataFusion takes the declared order for granted, and findings what the times say.
@@ -74,7 +76,7 @@ fn raw_table(
     let check = move || asked.check_times(table);
     if table.name == tables::EVENTS.name {
         let raw = context.read_table(Arc::new(PartsTable::new(table, parts, zone)?.checked(check)))?;
-        return with_time(raw, dimensions.clock.offset_ns, zone);
+        return with_time(raw, offset_ns, zone);
     }
     if table.name == tables::LOSS.name
         && let Some(holes) = capture.lost_in_holes()
@@ -83,18 +85,13 @@ fn raw_table(
         let holes = for_sql(table, &holes?, zone).map_err(DataFusionError::from)?;
         return Ok(view(stored.union(context.read_batch(holes)?)?));
     }
-    let rows: Arc<dyn TableProvider> = match table.key {
+    match table.key {
         Some(key) if parts.len() > 1 => {
             let raw =
                 context.read_table(Arc::new(PartsTable::numbered(table, parts, zone)?.checked(check)))?;
-            latest(raw, table, key, zone)?
+            latest(raw, table, key, zone)
         }
-        _ => Arc::new(PartsTable::new(table, parts, zone)?.checked(check)),
-    };
-    if table.name == tables::PROCESSES.name {
-        with_name(context.read_table(rows)?, dimensions)
-    } else {
-        Ok(rows)
+        _ => Ok(Arc::new(PartsTable::new(table, parts, zone)?.checked(check))),
     }
 }
 
@@ -132,18 +129,19 @@ fn with_time(raw: DataFrame, offset_ns: i64, zone: Zone) -> Result<Arc<dyn Table
 }
 
 /// Puts `name` behind the other columns.
-fn with_name(raw: DataFrame, dimensions: &Arc<Dimensions>) -> Result<Arc<dyn TableProvider>> {
+fn with_name(raw: DataFrame, processes: &Arc<LazyProcesses>) -> Result<Arc<dyn TableProvider>> {
     let mut columns: Vec<_> = raw.schema().fields().iter().map(|field| ident(field.name())).collect();
-    columns.push(process_name(dimensions.clone()).call(vec![col("process_id")]).alias("name"));
+    columns.push(process_name(processes.clone()).call(vec![col("process_id")]).alias("name"));
     Ok(view(raw.select(columns)?))
 }
 
 /// `process_name(process_id)`: what a process is called.
-fn process_name(dimensions: Arc<Dimensions>) -> ScalarUDF {
+fn process_name(processes: Arc<LazyProcesses>) -> ScalarUDF {
     let convert = move |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
         let ids = arrays[0].as_primitive::<Int64Type>();
-        let names = ids.iter().map(|id| Some(&*dimensions.process(id?)?.name));
+        let known = processes.get().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let names = ids.iter().map(|id| Some(&*known.get(&id?)?.name));
         Ok(ColumnarValue::Array(Arc::new(names.collect::<StringViewArray>())))
     };
     let (from, to) = (vec![DataType::Int64], DataType::Utf8View);

@@ -1,6 +1,6 @@
 //! What is known about processes, clocks and losses: the small tables, whole, in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
@@ -49,12 +49,9 @@ impl Clock {
 #[derive(Clone, Debug, Default)]
 pub struct Dimensions {
     processes: IntMap<i64, Process>,
-    /// Names that somebody gave to processes.
-    pub given: Given,
     /// The conversion of times.
     pub clock: Clock,
-    /// Intervals in which events were lost, boot time ns, in order and apart.
-    losses: Vec<(i64, i64)>,
+    losses: Losses,
 }
 
 /// Why dimensions cannot be read.
@@ -70,20 +67,81 @@ pub enum DimensionsError {
 
 /// Reads `processes`, `clock` and `loss`.
 pub fn read(capture: &Capture) -> Result<Dimensions, DimensionsError> {
-    let given = Given::of(capture)?;
-    let mut dimensions =
-        Dimensions { processes: processes(capture, given.clone())?, given, ..Dimensions::default() };
+    Ok(Dimensions {
+        processes: processes(capture, Given::of(capture)?)?,
+        clock: clock(capture)?,
+        losses: losses(capture)?,
+    })
+}
+
+/// Reads `clock`.
+pub fn clock(capture: &Capture) -> Result<Clock, CaptureError> {
     let mut samples = Vec::new();
     for rows in capture.rows::<ClockRow>() {
         samples.extend(rows?.iter().map(|row| (row.boot_ns, row.wall_ns)));
     }
-    let manifest = &capture.manifest;
-    dimensions.clock = clock(&samples, (manifest.started_boot_ns, manifest.started_wall_ns));
-    for rows in capture.rows::<LossRow>() {
-        dimensions.losses.extend(rows?.iter().map(|row| (row.from_boot_ns, row.to_boot_ns)));
+    Ok(clock_of(&samples, started(capture)))
+}
+
+/// The conversion alone, which the first sample decides: one file is read, however many there are.
+pub fn clock_offset_ns(capture: &Capture) -> Result<i64, CaptureError> {
+    for rows in capture.rows::<ClockRow>() {
+        let first: Vec<(i64, i64)> = rows?.iter().take(1).map(|row| (row.boot_ns, row.wall_ns)).collect();
+        if !first.is_empty() {
+            return Ok(clock_of(&first, started(capture)).offset_ns);
+        }
     }
-    dimensions.losses = merge_overlapping(dimensions.losses);
-    Ok(dimensions)
+    Ok(clock_of(&[], started(capture)).offset_ns)
+}
+
+/// Boot and wall time of the begin, by the manifest.
+fn started(capture: &Capture) -> (i64, i64) {
+    (capture.manifest.started_boot_ns, capture.manifest.started_wall_ns)
+}
+
+/// Reads `loss`.
+pub fn losses(capture: &Capture) -> Result<Losses, CaptureError> {
+    let mut losses = Vec::new();
+    for rows in capture.rows::<LossRow>() {
+        losses.extend(rows?.iter().map(|row| (row.from_boot_ns, row.to_boot_ns)));
+    }
+    Ok(Losses(merge_overlapping(losses)))
+}
+
+/// Intervals in which events were lost, boot time ns, in order and apart.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Vec<(i64, i64)>);
+
+impl Losses {
+    /// Whether events of this interval (boot time ns) may have been lost.
+    pub fn had_loss(&self, from_ns: i64, to_ns: i64) -> bool {
+        let first = self.0.partition_point(|&(_, to)| to < from_ns);
+        self.0.get(first).is_some_and(|&(from, _)| from <= to_ns)
+    }
+}
+
+/// Processes by id, read when one is first asked for: most statements ask for none.
+#[derive(Debug)]
+pub struct LazyProcesses {
+    capture: Capture,
+    given: Given,
+    read: OnceLock<IntMap<i64, Process>>,
+}
+
+impl LazyProcesses {
+    /// Of a capture, with names that somebody gave.
+    pub fn new(capture: Capture, given: Given) -> LazyProcesses {
+        LazyProcesses { capture, given, read: OnceLock::new() }
+    }
+
+    /// All of them.
+    pub fn get(&self) -> Result<&IntMap<i64, Process>, DimensionsError> {
+        if let Some(processes) = self.read.get() {
+            return Ok(processes);
+        }
+        let read = processes(&self.capture, self.given.clone())?;
+        Ok(self.read.get_or_init(|| read))
+    }
 }
 
 /// Processes by id: the last row of each holds.
@@ -109,10 +167,9 @@ impl Dimensions {
         self.processes.get(&process_id)
     }
 
-    /// Whether events of this interval (boot time ns) may have been lost.
+    /// As [`Losses::had_loss`].
     pub fn had_loss(&self, from_ns: i64, to_ns: i64) -> bool {
-        let first = self.losses.partition_point(|&(_, to)| to < from_ns);
-        self.losses.get(first).is_some_and(|&(from, _)| from <= to_ns)
+        self.losses.had_loss(from_ns, to_ns)
     }
 }
 
@@ -156,7 +213,7 @@ fn base_name(path: &str) -> &str {
 /// Smaller differences between two samples are drift, not a step.
 const STEP_NS: i64 = 20_000_000;
 
-fn clock(samples: &[(i64, i64)], start: (i64, i64)) -> Clock {
+fn clock_of(samples: &[(i64, i64)], start: (i64, i64)) -> Clock {
     let offset = |&(boot, wall): &(i64, i64)| wall.saturating_sub(boot);
     let mut clock = Clock { offset_ns: offset(samples.first().unwrap_or(&start)), steps: Vec::new() };
     for pair in samples.windows(2) {
@@ -195,7 +252,7 @@ mod tests {
     #[test]
     fn losses_are_found_by_overlap() {
         let losses = merge_overlapping(vec![(50, 60), (10, 20), (15, 30)]);
-        let dimensions = Dimensions { losses, ..Dimensions::default() };
+        let dimensions = Dimensions { losses: Losses(losses), ..Dimensions::default() };
         let found = [(0, 9), (0, 10), (30, 40), (31, 49), (55, 55), (61, 99)];
         assert_eq!(
             found.map(|(from, to)| dimensions.had_loss(from, to)),
@@ -207,7 +264,7 @@ mod tests {
     fn a_step_of_the_wall_clock_is_told_from_drift() {
         let second = 1_000_000_000;
         let samples = [(0, 100), (second, second + 1_000_100), (2 * second, 5 * second)];
-        let clock = clock(&samples, (0, 0));
+        let clock = clock_of(&samples, (0, 0));
         assert_eq!(clock.wall_ns(5), 105);
         assert_eq!(clock.steps.len(), 1);
         assert_eq!(clock.steps[0].boot_ns, 2 * second);

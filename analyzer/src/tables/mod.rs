@@ -107,7 +107,7 @@ table! {
                 "Status of the answer where it is a word, as the name of an error; null as `status`.";
             stream_id: Option<I64>, Dictionary,
                 "Stream within the connection; null for protocols that have one alone.";
-            attributes: Option<Text>, Plain,
+            attributes: Option<Text>, Dictionary,
                 "JSON object of everything known of request and answer, by names of the OpenTelemetry semantic conventions; `export` sends it as it is.";
         ]
     }

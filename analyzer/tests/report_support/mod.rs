@@ -89,7 +89,7 @@ fn findings(slow_traces: Vec<String>) -> Findings {
         metric: Metric::Latency,
         stream: HOSTILE.to_owned(),
         by: "route".to_owned(),
-        condition: "connection_id IN (SELECT connection_id FROM connections WHERE hop = 'curl -> server:8080')\n AND kind = 'client'".to_owned(),
+        condition: "connection_id IN (SELECT connection_id FROM connections WHERE hop = 'curl -> server:8080') AND kind = 'client'".to_owned(),
         hop: "curl -> server:8080".to_owned(),
         cause: format!("each onset follows exec of {HOSTILE}"),
         sql: "SELECT *\nFROM spans\nWHERE path < 'b' AND path > 'a'".to_owned(),

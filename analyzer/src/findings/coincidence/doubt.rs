@@ -13,7 +13,7 @@ const ACCOUNTED: f64 = 0.1;
 
 /// The series that would explain most of a spike for which [`super::causes`] gives nothing, and why it is not named as the cause;
 /// None where none comes near.
-pub fn nearest(series: &[EventSeries], subject: &Subject<'_>) -> Option<String> {
+pub fn nearest_to_a_cause(series: &[EventSeries], subject: &Subject<'_>) -> Option<String> {
     let parts = series.iter().flat_map(|series| Part::of(series, subject));
     let near = parts.filter_map(|part| near(&part, subject));
     near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, text)| text)
@@ -97,7 +97,7 @@ mod tests {
         };
         let causes = causes(series, &subject);
         let claim = causes.first().map(|cause| cause.claim.clone()).unwrap_or_default();
-        (causes.len(), claim, nearest(series, &subject))
+        (causes.len(), claim, nearest_to_a_cause(series, &subject))
     }
 
     fn stops(of: &str, length_ns: i64, late_ns: impl Fn(i64) -> i64) -> EventSeries {

@@ -59,7 +59,7 @@ pub async fn folds(context: &SessionContext, capture: &Capture, findings: &Findi
 
 /// Begin and end of the recording, ns since 1970.
 fn range_ns(capture: &Capture) -> Result<[i64; 2]> {
-    let clock = dimensions::read(capture)?.clock;
+    let clock = dimensions::clock(capture)?;
     let from_ns = clock.wall_ns(capture.manifest.started_boot_ns);
     Ok([from_ns, clock.wall_ns(capture.manifest.whole_until_boot_ns).max(from_ns.saturating_add(1))])
 }

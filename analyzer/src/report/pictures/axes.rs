@@ -34,12 +34,19 @@ pub fn times(scene: &mut Scene, area: &Area, [from_ns, to_ns]: [i64; 2], utc_off
             step if step >= 1.0 => clock.get(11..19),
             _ => clock.get(14..23),
         };
-        if x > area.x + 18.0 && x < area.x + area.width - 18.0 {
-            let style = Style { anchor: Anchor::Middle, ..SMALL };
-            scene.text(x, area.y + area.height + 16.0, label.unwrap_or_default(), style);
-        }
+        under(scene, area, x, label.unwrap_or_default().to_owned(), 18.0);
         tick_ns = tick_ns.saturating_add(step_ns);
     }
+}
+
+/// The label of a tick: within the area also where the tick is at an end of it, nearer than `half` a label.
+fn under(scene: &mut Scene, area: &Area, x: f64, label: String, half: f64) {
+    let (anchor, x) = match x {
+        x if x < area.x + half => (Anchor::Start, area.x),
+        x if x > area.x + area.width - half => (Anchor::End, area.x + area.width),
+        x => (Anchor::Middle, x),
+    };
+    scene.text(x, area.y + area.height + 16.0, label, Style { anchor, ..SMALL });
 }
 
 /// Ticks of seconds from something, under an area.
@@ -49,10 +56,7 @@ pub fn seconds(scene: &mut Scene, area: &Area, [from_s, to_s]: [f64; 2]) {
     while tick as f64 * step_s <= to_s {
         let x = area.x + area.width * (tick as f64 * step_s - from_s) / (to_s - from_s);
         scene.line([x, area.y + area.height], [x, area.y + area.height + 4.0], Ink::Faint, 1.0);
-        if x > area.x + 12.0 && x < area.x + area.width - 12.0 {
-            let style = Style { anchor: Anchor::Middle, ..SMALL };
-            scene.text(x, area.y + area.height + 16.0, signed(tick as f64 * step_s), style);
-        }
+        under(scene, area, x, signed(tick as f64 * step_s), 12.0);
         tick += 1;
     }
 }
