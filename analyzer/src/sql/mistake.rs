@@ -66,8 +66,8 @@ struct Place {
 }
 
 impl Written<'_> {
-    /// The error of planning `hidden` lines and then this text, for the user. Errors that are not of the statement come out as they
-    /// went in.
+    /// The error of planning `hidden` lines and then this text, for the user. Errors that are not of the
+    /// statement come out as they went in.
     pub fn explain(self, error: DataFusionError, hidden: usize, context: &SessionContext) -> Error {
         let Some(mut wrong) = wrong(&error, context) else { return Error::Query(error) };
         if let Some(place) = &mut wrong.place {
@@ -131,7 +131,8 @@ impl Written<'_> {
         Place { line, column: text.lines().last().map_or(0, |line| line.chars().count()) + 1, length: 1 }
     }
 
-    /// A place that lies in the text; what DataFusion takes for its end may be what the program put behind it.
+    /// A place that lies in the text; what DataFusion takes for its end may be what the program put behind
+    /// it.
     fn within(self, place: Place) -> Place {
         if place.line > self.text.lines().count() { self.end() } else { place }
     }
