@@ -400,10 +400,10 @@ fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
         let edits = strsim::damerau_levenshtein(&lower, &name);
         let is_part = name.len() >= 4 && lower.split('_').any(|part| part == name);
         // Half of a short word is another word.
-        if edits <= most && 2 * edits < lower.chars().count().max(name.chars().count()) {
+        if is_part {
+            near.push((edits.min(1), known));
+        } else if edits <= most && 2 * edits < lower.chars().count().max(name.chars().count()) {
             near.push((edits, known));
-        } else if is_part {
-            near.push((1, known));
         }
     }
     near.sort();
