@@ -5,6 +5,7 @@
 //! [`report`] draws, [`print`](mod@print) writes rows, [`terminal`] knows what can be shown, [`otlp`] sends spans; [`commands`] has one file a command of
 //! `retrospan`.
 
+pub mod arguments;
 pub mod assembly;
 pub mod cli;
 pub mod commands;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use retrospan_analyzer::cli::{Cli, matches, with_overview};
+use retrospan_analyzer::arguments::{matches, with_overview};
+use retrospan_analyzer::cli::Cli;
 use retrospan_analyzer::commands;
 use retrospan_analyzer::print::{failure, pager};
 use retrospan_analyzer::sql::blame;

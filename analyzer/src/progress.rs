@@ -17,8 +17,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows `what`. Nothing is shown where standard error cannot redraw a line, where standard output goes elsewhere (a
-    /// pager may share the terminal), and within another progress.
+    /// Shows `what`. Nothing is shown where standard error cannot redraw a line, where standard output goes
+    /// elsewhere (a pager may share the terminal), and within another progress.
     pub fn begin(what: &str) -> Progress {
         let is_wanted = terminal::stderr().can_redraw && terminal::stdout().window.is_some();
         let is_shown = is_wanted && !IS_SHOWN.swap(true, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! What standard output and standard error can show: width, colours, characters. Every command asks here.
 //!
-//! A pipe or a file has no width: nothing is cut, wrapped or coloured there. Colours follow NO_COLOR and TERM; box
-//! characters, arrows and the like follow the locale, and have ASCII in their place where it knows none.
+//! A pipe or a file has no width: nothing is cut, wrapped or coloured there. Colours follow NO_COLOR and
+//! TERM; box characters, arrows and the like follow the locale, and have ASCII in their place where it knows
+//! none.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -119,8 +120,8 @@ impl Terminal {
         if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Breaks a line at spaces where it is wider than the window; every line but the first begins with `indent` spaces.
-    /// Painted text counts as wide as it looks. No line end is added at the end.
+    /// Breaks a line at spaces where it is wider than the window; every line but the first begins with
+    /// `indent` spaces. Painted text counts as wide as it looks. No line end is added at the end.
     pub fn wrap(self, line: &str, indent: usize) -> String {
         let Some(columns) = self.width().filter(|&columns| width(line) > columns) else {
             return line.to_owned();

@@ -116,7 +116,8 @@ struct Hop {
     p99_ns: Option<i64>,
 }
 
-/// The hops with the most requests. A request that was recorded at both ends counts once, by what its client saw.
+/// The hops with the most requests. A request that was recorded at both ends counts once, by what its client
+/// saw.
 async fn hops(context: &SessionContext) -> Result<Vec<Hop>> {
     let query = format!(
         "SELECT concat(coalesce(client.name, s.src_addr, '?'), ' -> ', coalesce(server.name, s.dst_addr, '?'), ':',
@@ -175,7 +176,8 @@ impl Page {
 
     fn bucket_ns(&self) -> i64 {
         let length_ns = self.end_ns.saturating_sub(self.begin_ns).max(1);
-        (length_ns / self.buckets() as i64 + 1).max(1)
+        let buckets = self.buckets() as i64;
+        length_ns / buckets + i64::from(length_ns % buckets > 0)
     }
 
     fn line(&self, text: &mut String, line: &str, indent: usize) {

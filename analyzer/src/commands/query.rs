@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use datafusion::common::ScalarValue;
 
 use super::{block_on, opening};
-use crate::cli::{QueryCommand, ZoneArgs, matches as parsed};
+use crate::arguments::matches as parsed;
+use crate::cli::{QueryCommand, ZoneArgs};
 use crate::error::{Error, Result};
 use crate::print::{self, Format, Output, Style};
 use crate::session;

@@ -48,7 +48,8 @@ pub fn run(args: SpansArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a person wants to know of each. A terminal gets short times and ids and a head; a pipe whole ones, and nothing but spans.
+/// What a person wants to know of each. A terminal gets short times and ids and a head; a pipe whole ones,
+/// and nothing but spans.
 async fn lines(context: &SessionContext, query: &str, offset_s: i32, output: &Output) -> Result<()> {
     let mut batches = session::plan(context, query).await?.execute_stream().await?;
     let is_short = output.is_terminal();

@@ -1,8 +1,9 @@
 //! Rows to stdout or a file: as a table for people, as CSV, JSON lines or Parquet for programs.
 //!
 //! Batches are written as they come, so the size of a result does not matter. In a table times are in the
-//! recording host's zone and durations have units; all other formats have UTC and plain numbers. In
-//! every text format, whatever would act on a terminal is escaped, but for line ends in CSV that goes to a file or a pipe.
+//! recording host's zone and durations have units; all other formats have UTC and plain numbers. In every
+//! text format, whatever would act on a terminal is escaped, but for line ends in CSV that goes to a file or
+//! a pipe.
 
 mod csv;
 mod json;
@@ -99,8 +100,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Checks that the result can go there: a file can be written, and Parquet is nothing to look at. A terminal gets everything only
-    /// `with_all`.
+    /// Checks that the result can go there: a file can be written, and Parquet is nothing to look at. A
+    /// terminal gets everything only `with_all`.
     pub fn new(path: Option<PathBuf>, format: Format, with_all: bool) -> Result<Output> {
         let output = Output { path, with_all };
         if format == Format::Parquet && output.is_terminal() {
@@ -175,7 +176,8 @@ pub fn text(text: &str) -> Result<()> {
     out.write_all(shown.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-/// Writes one harmless line to stderr, wrapped where it is longer than the window; where that is closed nobody wants it.
+/// Writes one harmless line to stderr, wrapped where it is longer than the window; where that is closed
+/// nobody wants it.
 pub fn note(line: &str) {
     let terminal = terminal::stderr();
     let line = escape_controls(line);
@@ -195,7 +197,8 @@ pub fn failure(error: &Error) {
         let detail = escape_controls(detail);
         let is_mark = detail.trim_start().starts_with('^');
         let detail = terminal.text(&detail);
-        let indent = detail.len() - detail.trim_start().len() + 4;
+        // What a list says of a name continues below it.
+        let indent = detail.trim_end().rfind("  ").map_or(4, |gap| gap + 2).max(4);
         text.push_str(&if is_mark {
             terminal.paint(Paint::Red, &detail)
         } else {

@@ -76,8 +76,8 @@ pub fn plain_name(name: &str) -> String {
     plain + &rest
 }
 
-/// Where a type's name begins at the end of `before`, the value in the parenthesis that begins `after`, and how many bytes of it
-/// that takes; None where it is no literal.
+/// Where a type's name begins at the end of `before`, the value in the parenthesis that begins `after`, and
+/// how many bytes of it that takes; None where it is no literal.
 fn literal(before: &str, after: &str) -> Option<(usize, String, usize)> {
     let start = |names: &[&str]| {
         let name = names.iter().find(|name| before.ends_with(**name))?;

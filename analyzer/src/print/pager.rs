@@ -1,6 +1,7 @@
 //! Standard output: a terminal's window at a time where the user has chosen a pager for that.
 //!
-//! Nobody is taken by surprise: without `$PAGER`, with `--no-pager`, and for what fits the window, nothing is started.
+//! Nobody is taken by surprise: without `$PAGER`, with `--no-pager`, and for what fits the window, nothing is
+//! started.
 
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};

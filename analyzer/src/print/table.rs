@@ -216,8 +216,8 @@ pub fn heading(schema: &SchemaRef, style: &Style, column: usize) -> String {
     name.strip_suffix(unit).map_or(name.clone(), str::to_owned)
 }
 
-/// Widths with which a line fits the window: texts are cut, the widest first; what does not fit even so is left out at the end. The
-/// first column stays.
+/// Widths with which a line fits the window: texts are cut, the widest first; what does not fit even so is
+/// left out at the end. The first column stays.
 fn fitted(widths: &[usize], can_cut: &[bool], window: usize) -> Vec<usize> {
     let least = |c: usize| if can_cut[c] { widths[c].min(LEAST_WIDTH) } else { widths[c] };
     let mut shown = 0;
@@ -247,8 +247,8 @@ pub fn cells(column: &ArrayRef, meaning: Meaning, offset_s: i32) -> Result<Vec<S
     Ok(with_unit.into_iter().zip(plain).map(|(shown, plain)| shown.unwrap_or(plain)).collect())
 }
 
-/// Times in the host's zone and numbers that have a unit; nothing for other cells, for nulls, and for values beyond
-/// what 64 bits of nanoseconds or of anything else hold.
+/// Times in the host's zone and numbers that have a unit; nothing for other cells, for nulls, and for values
+/// beyond what 64 bits of nanoseconds or of anything else hold.
 fn with_unit(column: &ArrayRef, meaning: Meaning, offset_s: i32) -> Result<Vec<Option<String>>> {
     Ok(match (column.data_type(), meaning) {
         (DataType::Timestamp(_, Some(_)), _) => {

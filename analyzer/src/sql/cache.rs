@@ -1,12 +1,14 @@
 //! Derived tables on disk, so that a capture is assembled once.
 //!
-//! A place has one set: the folder `current`, so that other readers find the tables at one path. What it was made from (the
-//! manifest, the options, the version of the algorithm) is part of what was signed with the user's own key; every file is
-//! checked against its xxh3 before use, and stays open from then on. A set is written under another name; the one
-//! before it is removed, then it gets the name. So two sets are never beside each other, and a program that ends
-//! midway leaves none. The place lies in the capture, or in the user's cache where the capture cannot be written.
+//! A place has one set: the folder `current`, so that other readers find the tables at one path. What it was
+//! made from (the manifest, the options, the version of the algorithm) is part of what was signed with the
+//! user's own key; every file is checked against its xxh3 before use, and stays open from then on. A set is
+//! written under another name; the one before it is removed, then it gets the name. So two sets are never
+//! beside each other, and a program that ends midway leaves none. The place lies in the capture, or in the
+//! user's cache where the capture cannot be written.
 //!
-//! A capture may come from anywhere: nothing here follows a link within it, and nothing is removed that this module did not make.
+//! A capture may come from anywhere: nothing here follows a link within it, and nothing is removed that this
+//! module did not make.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
@@ -31,12 +33,13 @@ use crate::tables;
 
 /// Lists the files of a finished set.
 const INDEX: &str = "derived.json";
-/// The user's signature of that: another's set may say anything, so none is believed that came with a capture.
+/// The user's signature of that: another's set may say anything, so none is believed that came with a
+/// capture.
 const SIGNATURE: &str = "derived.mac";
 /// The set of a place.
 pub const CURRENT: &str = "current";
-/// Ending of folders that are being written, and locked as long as they are; and of files in them, which no reader of
-/// `*.parquet` should take for tables.
+/// Ending of folders that are being written, and locked as long as they are; and of files in them, which no
+/// reader of `*.parquet` should take for tables.
 const UNFINISHED: &str = "unfinished";
 /// Ending of folders that earlier versions put aside to be removed.
 const DAMAGED: &str = "damaged";
@@ -75,7 +78,8 @@ impl Key {
     }
 }
 
-/// Where sets of this capture may lie, best first. A `derived` that leads elsewhere is no such place, and the user is told.
+/// Where sets of this capture may lie, best first. A `derived` that leads elsewhere is no such place, and the
+/// user is told.
 pub fn places(capture: &Path, manifest: &Manifest) -> Vec<PathBuf> {
     let of_user = of_user().map(|cache| cache.join(folder_name(&manifest.capture_id)));
     let within = capture.join("derived");
@@ -138,8 +142,8 @@ pub struct Set {
     pub files: Vec<(String, Part)>,
 }
 
-/// The set in `place`, if it is the one of that key: whole, undamaged, and this user's. None where it is not. What is left of other
-/// sets is removed.
+/// The set in `place`, if it is the one of that key: whole, undamaged, and this user's. None where it is not.
+/// What is left of other sets is removed.
 pub fn find(place: &Path, key: &Key, secret: &Secret) -> Option<Set> {
     let directory = open_place(place).ok()?;
     let files = whole_files(&directory.child(OsStr::new(CURRENT)).ok()?, key, secret)?;
@@ -323,8 +327,8 @@ impl Drop for SetWriter {
     }
 }
 
-/// Removes what killed writers left, and sets as earlier versions named them: each had a folder of its own, and readers of all
-/// folders found every span twice.
+/// Removes what killed writers left, and sets as earlier versions named them: each had a folder of its own,
+/// and readers of all folders found every span twice.
 fn prune(place: &Directory) {
     for name in place.names().unwrap_or_default() {
         if is_left_over(&name) {
@@ -333,7 +337,8 @@ fn prune(place: &Directory) {
     }
 }
 
-/// Whether the name of a folder is one that this module, or an earlier version of it, gives to anything but the current set.
+/// Whether the name of a folder is one that this module, or an earlier version of it, gives to anything but
+/// the current set.
 fn is_left_over(name: &OsStr) -> bool {
     let parse = || {
         let name = name.to_str()?;
@@ -351,8 +356,8 @@ fn is_left_over(name: &OsStr) -> bool {
     parse().unwrap_or(false)
 }
 
-/// Removes a set that nobody holds: the files that this module writes, the lock last, then the folder. Whatever else is in it
-/// keeps all of it.
+/// Removes a set that nobody holds: the files that this module writes, the lock last, then the folder.
+/// Whatever else is in it keeps all of it.
 fn remove(place: &Directory, name: &OsStr) {
     let Ok(folder) = place.child(name) else { return };
     let Some(lock) = marked(&folder) else { return };

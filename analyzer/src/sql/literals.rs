@@ -1,8 +1,8 @@
 //! Texts that a statement compares with times, durations and numbers.
 //!
-//! DataFusion casts such a text to the other side's type: a time without an offset would be UTC, `'18:22'` and `'100ms'`
-//! nothing at all, and `status = 'ok'` fails over a row, without a word about where. Here each becomes what it means, or
-//! an error at its place.
+//! DataFusion casts such a text to the other side's type: a time without an offset would be UTC, `'18:22'`
+//! and `'100ms'` nothing at all, and `status = 'ok'` fails over a row, without a word about where. Here each
+//! becomes what it means, or an error at its place.
 
 use std::sync::Arc;
 

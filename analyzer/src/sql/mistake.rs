@@ -66,8 +66,8 @@ struct Place {
 }
 
 impl Written<'_> {
-    /// The error of planning `hidden` lines and then this text, for the user. Errors that are not of the statement come out as they
-    /// went in.
+    /// The error of planning `hidden` lines and then this text, for the user. Errors that are not of the
+    /// statement come out as they went in.
     pub fn explain(self, error: DataFusionError, hidden: usize, context: &SessionContext) -> Error {
         let Some(mut wrong) = wrong(&error, context) else { return Error::Query(error) };
         if let Some(place) = &mut wrong.place {
@@ -131,7 +131,8 @@ impl Written<'_> {
         Place { line, column: text.lines().last().map_or(0, |line| line.chars().count()) + 1, length: 1 }
     }
 
-    /// A place that lies in the text; what DataFusion takes for its end may be what the program put behind it.
+    /// A place that lies in the text; what DataFusion takes for its end may be what the program put behind
+    /// it.
     fn within(self, place: Place) -> Place {
         if place.line > self.text.lines().count() { self.end() } else { place }
     }
@@ -399,10 +400,10 @@ fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
         let edits = strsim::damerau_levenshtein(&lower, &name);
         let is_part = name.len() >= 4 && lower.split('_').any(|part| part == name);
         // Half of a short word is another word.
-        if edits <= most && 2 * edits < lower.chars().count().max(name.chars().count()) {
+        if is_part {
+            near.push((edits.min(1), known));
+        } else if edits <= most && 2 * edits < lower.chars().count().max(name.chars().count()) {
             near.push((edits, known));
-        } else if is_part {
-            near.push((1, known));
         }
     }
     near.sort();

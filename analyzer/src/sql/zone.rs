@@ -1,7 +1,7 @@
 //! The zone of a session's times, and what a text means that is compared with a time.
 //!
-//! Files hold UTC. A session shows times in the zone of the recording host (or UTC), and takes every text without an
-//! offset for a time in that zone: what was read off a table can be written into the next query.
+//! Files hold UTC. A session shows times in the zone of the recording host (or UTC), and takes every text
+//! without an offset for a time in that zone: what was read off a table can be written into the next query.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ impl Zone {
         DataType::Timestamp(TimeUnit::Nanosecond, Some(self.name()))
     }
 
-    /// A time as people write it: `2026-11-20 18:22`, with seconds, a fraction and an offset or without, a day alone, or
-    /// `18:22` on that day of the recording.
+    /// A time as people write it: `2026-11-20 18:22`, with seconds, a fraction and an offset or without, a
+    /// day alone, or `18:22` on that day of the recording.
     ///
     /// # Errors
     /// A sentence that says what to write.
@@ -66,8 +66,8 @@ impl Zone {
         text::time(self.begin_ns, self.offset_s, 0).chars().take(characters).collect()
     }
 
-    /// The moment of the recording at which a clock shows that time (ns since midnight UTC): the one nearest to it where it
-    /// lies outside.
+    /// The moment of the recording at which a clock shows that time (ns since midnight UTC): the one nearest
+    /// to it where it lies outside.
     fn on_a_day(self, of_day_ns: i64, text: &str) -> Result<i64, String> {
         let first_day = (self.begin_ns - of_day_ns).div_euclid(DAY_NS);
         let last_day = (self.end_ns - of_day_ns).div_euclid(DAY_NS) + 1;
@@ -92,7 +92,8 @@ fn utc_ns(text: &str) -> Option<i64> {
     string_to_datetime(&utc, text).ok()?.timestamp_nanos_opt()
 }
 
-/// Nanoseconds since midnight, and the offset in seconds where one is written: `18:22`, `9:05:01.25`, `18:22:03+01:00`.
+/// Nanoseconds since midnight, and the offset in seconds where one is written: `18:22`, `9:05:01.25`,
+/// `18:22:03+01:00`.
 fn time_of_day(text: &str) -> Option<(i64, Option<i32>)> {
     let (clock, offset_s) = match text.find(['Z', 'z', '+', '-']) {
         Some(at) => (text[..at].trim_end(), Some(offset(&text[at..])?)),
