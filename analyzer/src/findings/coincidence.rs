@@ -252,7 +252,9 @@ fn elsewhere(bursts: &[Burst], matches: &Matches, subject: &Subject<'_>) -> usiz
         let next = onsets.partition_point(|onset| onset + after < burst.from_ns);
         onsets.get(next).is_some_and(|onset| onset - before <= burst.from_ns)
     };
-    let expected = |burst: &Burst| begins(subject.misses, burst, matches.reach_ns.0);
+    let expected = |burst: &Burst| {
+        [subject.misses, subject.unseen].iter().any(|teeth| begins(teeth, burst, matches.reach_ns.0))
+    };
     let at_one = |burst: &&Burst| {
         begins(&onsets, burst, before) || expected(burst) || begins(subject.others, burst, before)
     };

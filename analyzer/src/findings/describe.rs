@@ -23,9 +23,12 @@ impl Finder<'_> {
         let horizon_ns = self.end_ns - self.begin_ns;
         let mut refined = refine::refine(&found.comb, &candidate.onsets_ns(), horizon_ns, bins.bin_ns);
         let period_ns = refined.period_ns;
-        refined.cycles.retain(|cycle| {
+        let (seen, unseen): (Vec<_>, Vec<_>) = refined.cycles.into_iter().partition(|cycle| {
             cycle.hit.is_some() || self.has_traffic(candidate.stream, cycle.expected_ns, period_ns)
         });
+        refined.cycles = seen;
+        let unseen_ns: Vec<i64> =
+            unseen.iter().map(|cycle| self.begin_ns + cycle.expected_ns as i64).collect();
         let windows = self.windows(&refined, &candidate.episodes);
         let spans_per_ns = self.counted.spans as f64 / horizon_ns.max(1) as f64;
         let attribution = attribute(
@@ -38,7 +41,7 @@ impl Finder<'_> {
         )
         .await?;
         self.sampled = self.sampled.max(attribution.sampled);
-        let mut spike = self.described(&found, &refined, &attribution, &windows);
+        let mut spike = self.described(&found, (&refined, &unseen_ns), &attribution, &windows);
         spike.also = self.also(group, &found, &refined);
         Ok(spike)
     }
@@ -112,7 +115,7 @@ impl Finder<'_> {
     fn described(
         &self,
         found: &Found,
-        refined: &Refined,
+        (refined, unseen_ns): (&Refined, &[i64]),
         attribution: &Attribution,
         windows: &[Window],
     ) -> Spike {
@@ -125,7 +128,8 @@ impl Finder<'_> {
         let affected: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.affected);
         let excess: Vec<f64> = hit_values(&cycle_table, |cycle| cycle.excess_s);
         let affected_requests: f64 = affected.iter().sum();
-        let (causes, doubt) = self.causes(refined, attribution, &cycle_table, &candidate.episodes);
+        let (causes, doubt) =
+            self.causes((refined, unseen_ns), attribution, &cycle_table, &candidate.episodes);
         let top = attribution.hops.first();
         let first_tooth_ns =
             self.begin_ns + refined.cycles.first().map_or(0, |cycle| cycle.expected_ns as i64);
@@ -248,10 +252,11 @@ impl Finder<'_> {
         cycles
     }
 
-    /// What coincides; where nothing does, what comes near.
+    /// What coincides; where nothing does, what comes near. What comes at a tooth around which nothing was seen, for want of
+    /// requests or because events were lost, is as little elsewhere as at another episode.
     fn causes(
         &self,
-        refined: &Refined,
+        (refined, unseen_ns): (&Refined, &[i64]),
         attribution: &Attribution,
         cycles: &[Cycle],
         episodes: &[Episode],
@@ -271,6 +276,7 @@ impl Finder<'_> {
             hits: &hits,
             misses: &misses,
             others: &others,
+            unseen: unseen_ns,
             excess_s: &excess_s,
             period_ns: refined.period_ns,
             recording: (self.begin_ns, self.end_ns),

@@ -11,6 +11,8 @@ pub struct Subject<'a> {
     pub misses: &'a [i64],
     /// Where the series' other episodes begin, in order.
     pub others: &'a [i64],
+    /// Teeth around which nothing was seen: no request began, or events were lost.
+    pub unseen: &'a [i64],
     /// Excess of each hit, s.
     pub excess_s: &'a [f64],
     /// Period, ns.

@@ -94,6 +94,7 @@ mod tests {
             processes: &processes,
             answering: &processes,
             pids: &HashMap::new(),
+            unseen: &[],
         };
         let causes = causes(series, &subject);
         let claim = causes.first().map(|cause| cause.claim.clone()).unwrap_or_default();

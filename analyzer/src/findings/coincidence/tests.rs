@@ -37,6 +37,7 @@ fn found(series: &[EventSeries]) -> Vec<(String, String)> {
         processes: &BTreeSet::from([1]),
         answering: &BTreeSet::from([1]),
         pids: &HashMap::new(),
+        unseen: &[],
     };
     causes(series, &subject).into_iter().map(|cause| (cause.kind, cause.subject)).collect()
 }
@@ -127,6 +128,7 @@ fn ten_minutes(series: &[EventSeries], misses: &[i64], processes: &[i64]) -> Vec
         processes: &processes.iter().copied().collect(),
         answering: &BTreeSet::new(),
         pids: &HashMap::new(),
+        unseen: &[],
     };
     causes(series, &subject)
 }
@@ -251,6 +253,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
             processes: &BTreeSet::from([1]),
             answering: &BTreeSet::from([1]),
             pids: &HashMap::new(),
+            unseen: &[],
         };
         let phase_ns = (random.uniform() * period_ns as f64) as i64;
         let times = (0..13).map(|i| i * period_ns + phase_ns).take_while(|&at| at < 930 * SECOND);
