@@ -61,7 +61,7 @@ async fn wrong_of(context: &SessionContext, spike: &Spike, fold: &Fold) -> Optio
             ));
         }
     }
-    let outside = spike.cycle_table.iter().filter(|cycle| !cycle.lossy).find_map(|cycle| {
+    spike.cycle_table.iter().filter(|cycle| !cycle.lossy).find_map(|cycle| {
         let (onset_ns, end_ns) = (cycle.onset_ns?, cycle.end_ns?);
         let seen = cells(fold, onset_ns, end_ns);
         let enough = match spike.metric {
@@ -73,8 +73,7 @@ async fn wrong_of(context: &SessionContext, spike: &Spike, fold: &Fold) -> Optio
         (!enough).then(|| {
             format!("cycle {} affects {:.1}, the picture shows {seen}", cycle.number, cycle.affected)
         })
-    });
-    outside
+    })
 }
 
 /// The sum of the cells that a stretch of time touches.
