@@ -22,8 +22,11 @@ fn no_file_and_no_folder_imports_itself() {
     assert!(crates.len() >= 4, "{crates:?} are not all members of the workspace");
     for name in &crates {
         let files = read(&root.join(name).join("src"));
-        assert!(files.len() > 1, "{name}: where are its sources?");
+        assert!(!files.is_empty(), "{name}: where are its sources?");
         let imports = imports(&files);
+        if files.len() == 1 {
+            continue;
+        }
         assert!(imports.values().any(|others| !others.is_empty()), "{name}: no import was understood");
         for (what, imports) in [("files", &imports), ("folders", &by_folder(&imports))] {
             if let Some(circle) = circle(imports) {

@@ -140,7 +140,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(labels, ["22:40", "22:50", "23:00", "23:10", "23:20"]);
+        assert_eq!(labels, ["22:40", "22:50", "23:00", "23:10", "23:20", "23:30"], "also at the end");
     }
 
     #[test]
