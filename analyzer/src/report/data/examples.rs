@@ -15,7 +15,7 @@ use crate::tables::outcome::Outcome;
 /// Requests of one cell that are kept.
 pub const PER_CELL: usize = 4;
 /// Requests of one picture that are kept: those that took longest where there are more.
-const MOST: usize = 3_000;
+const MOST: usize = 1_500;
 
 /// The columns of `spans` that an example has, beside when it began and what it took.
 pub const COLUMNS: &str = "trace_id, operation, target, src_addr, process, outcome";
