@@ -2,8 +2,9 @@
 //! that somebody gave it in `names.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use retrospan_formats::reader::Capture;
@@ -129,12 +130,14 @@ impl<'de> Deserialize<'de> for Rule {
     }
 }
 
+/// The file's text. A capture may come from anywhere: a link is not followed, and nothing but a regular file is read.
 fn text(path: &Path) -> std::io::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("no regular file"));
     }
     let mut text = String::new();
-    File::open(path)?.take(MOST_BYTES).read_to_string(&mut text)?;
+    file.take(MOST_BYTES).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -294,5 +297,16 @@ mod tests {
         assert!(error("[[process]]\nname = 'x'\npid = 'y'\n").starts_with("line 3: "));
         assert!(error("[[process]]\nname = ' '\npid = 1\n").contains("number 1"));
         assert!(error("a = \u{1b}[2J").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, link] = ["names.toml", "link"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "x").expect("a file");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        assert_eq!(text(&file).expect("its text"), "x");
+        assert!(text(&link).is_err() && text(folder.path()).is_err());
+        assert_eq!(text(&folder.path().join("none")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }
 }
