@@ -18,6 +18,7 @@ use crate::print;
 use crate::session;
 use crate::tables::columns::{numbers, texts};
 use crate::tables::dimensions;
+use crate::tables::outcome::Outcome;
 use crate::terminal::{self, Paint, Terminal, width};
 use crate::text::{count, duration, escape_controls, shell_word, time};
 
@@ -33,9 +34,6 @@ const MOST_FINDINGS: usize = 5;
 const MOST_HOPS: usize = 8;
 /// A request is slow where it took so many times what is usual at its hop.
 const SLOW: i64 = 10;
-/// How requests end that fail.
-const FAILED: &str = "outcome IN ('error', 'client_closed', 'server_closed', 'reset')";
-
 /// Prints it; no finding is a result too.
 pub fn run(args: OverviewArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
@@ -90,9 +88,10 @@ async fn strip(
              FROM roots WHERE outcome = 'ok' GROUP BY process, port
          )
          SELECT (at - {begin_ns}) / {bucket_ns} AS bucket, count(*) AS requests,
-                count(*) FILTER (WHERE {FAILED} OR duration_ns > {SLOW} * usual_ns) AS bad
+                count(*) FILTER (WHERE {} OR duration_ns > {SLOW} * usual_ns) AS bad
          FROM roots LEFT JOIN usual USING (process, port)
-         GROUP BY 1"
+         GROUP BY 1",
+        Outcome::failed_condition()
     );
     let mut strip = vec![Bucket::default(); buckets];
     for batch in session::plan(context, &query).await?.collect().await? {
@@ -123,7 +122,7 @@ async fn hops(context: &SessionContext) -> Result<Vec<Hop>> {
         "SELECT concat(coalesce(client.name, s.src_addr, '?'), ' -> ', coalesce(server.name, s.dst_addr, '?'), ':',
                        s.dst_port) AS hop,
                 count(*) AS requests,
-                count(*) FILTER (WHERE {FAILED}) AS failed,
+                count(*) FILTER (WHERE {}) AS failed,
                 CAST(approx_percentile_cont(duration_ns, 0.5) FILTER (WHERE outcome IN ('ok', 'error')) AS BIGINT) AS p50_ns,
                 CAST(approx_percentile_cont(duration_ns, 0.99) FILTER (WHERE outcome IN ('ok', 'error')) AS BIGINT) AS p99_ns
          FROM spans s
@@ -132,6 +131,7 @@ async fn hops(context: &SessionContext) -> Result<Vec<Hop>> {
          LEFT JOIN processes server ON server.process_id = c.server_process_id
          WHERE s.kind = 'client' OR s.kind = 'server' AND s.link_evidence IS DISTINCT FROM 'connection'
          GROUP BY 1 ORDER BY requests DESC, hop LIMIT {}",
+        Outcome::failed_condition(),
         MOST_HOPS + 1
     );
     let mut hops = Vec::new();

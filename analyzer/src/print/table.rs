@@ -47,6 +47,18 @@ impl Limits {
         self.rows.is_some() && rows > MOST_COUNTED
     }
 
+    /// The rows of a batch that are shown after so many others, as texts.
+    pub fn shown(&self, batch: &RecordBatch, before: usize, style: &Style) -> Result<Vec<Vec<String>>> {
+        let room = self.rows.map_or(batch.num_rows(), |most| most.saturating_sub(before));
+        let shown = batch.slice(0, room.min(batch.num_rows()));
+        let mut columns = Vec::new();
+        for (index, column) in shown.columns().iter().enumerate() {
+            columns.push(cells(column, style.meaning(index), style.utc_offset_s)?);
+        }
+        let row = |row: usize| columns.iter_mut().map(|column| std::mem::take(&mut column[row])).collect();
+        Ok((0..shown.num_rows()).map(row).collect())
+    }
+
     /// What was left out of so many rows, and how it can be seen; None where nothing was.
     pub fn left_out(&self, rows: usize, columns: &[String]) -> Option<String> {
         let mut left = Vec::new();
@@ -159,15 +171,7 @@ impl<W: Write> TableWriter<W> {
 
 impl<W: Write> RowWriter for TableWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let room = self.limits.rows.map_or(batch.num_rows(), |most| most.saturating_sub(self.rows));
-        let shown = batch.slice(0, room.min(batch.num_rows()));
-        let mut columns = Vec::new();
-        for (index, column) in shown.columns().iter().enumerate() {
-            columns.push(cells(column, self.style.meaning(index), self.style.utc_offset_s)?);
-        }
-        for row in 0..shown.num_rows() {
-            let line: Vec<String> =
-                columns.iter_mut().map(|column| std::mem::take(&mut column[row])).collect();
+        for line in self.limits.shown(batch, self.rows, &self.style)? {
             if self.widths.is_some() {
                 self.line(&line)?;
             } else {

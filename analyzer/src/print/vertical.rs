@@ -5,7 +5,7 @@ use std::io::Write;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::table::{Limits, cells, heading};
+use super::table::{Limits, heading};
 use super::{RowWriter, Style};
 use crate::error::{Error, Result};
 use crate::terminal::width;
@@ -38,19 +38,12 @@ impl<W: Write> VerticalWriter<W> {
 
 impl<W: Write> RowWriter for VerticalWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let room = self.limits.rows.map_or(batch.num_rows(), |most| most.saturating_sub(self.rows));
-        let shown = batch.slice(0, room.min(batch.num_rows()));
-        let mut columns = Vec::new();
-        for (index, column) in shown.columns().iter().enumerate() {
-            columns.push(cells(column, self.style.meaning(index), self.style.utc_offset_s)?);
-        }
-        for row in 0..shown.num_rows() {
+        let before = self.rows;
+        for cells in self.limits.shown(batch, before, &self.style)? {
             self.rows += 1;
-            let cells: Vec<String> =
-                columns.iter_mut().map(|column| std::mem::take(&mut column[row])).collect();
             self.row(&cells).map_err(Error::Output)?;
         }
-        self.rows += batch.num_rows() - shown.num_rows();
+        self.rows = before + batch.num_rows();
         Ok(())
     }
 

@@ -86,6 +86,13 @@ impl Outcome {
         }
     }
 
+    /// A condition over the columns of `spans` that holds where somebody failed.
+    pub fn failed_condition() -> String {
+        let failures = Self::ALL.into_iter().filter(|outcome| outcome.failure().is_some());
+        let names: Vec<String> = failures.map(|outcome| format!("'{}'", outcome.name())).collect();
+        format!("outcome IN ({})", names.join(", "))
+    }
+
     /// Whether it came to its end, however bad, and the recording saw it.
     pub const fn is_known(self) -> bool {
         !matches!(self, Outcome::TimeoutCut | Outcome::Lost)
@@ -107,5 +114,7 @@ mod tests {
             assert_eq!(Outcome::of(outcome.name()), Some(outcome));
         }
         assert_eq!(Outcome::of("OK"), None);
+        let failed = "outcome IN ('error', 'client_closed', 'server_closed', 'reset')";
+        assert_eq!(Outcome::failed_condition(), failed);
     }
 }

@@ -23,6 +23,7 @@ pub mod recording;
 pub mod servers;
 pub mod steady;
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -63,6 +64,20 @@ pub fn workspace() -> &'static Path {
 /// An empty folder that goes away with its guard.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder to copy") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file to copy");
+        }
+    }
 }
 
 /// A free TCP port below the ephemeral range, so that no client of this machine

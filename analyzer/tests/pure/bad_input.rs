@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::lab::capture::{Capture, retrospan};
-use crate::lab::{self, folder, workspace};
+use crate::lab::{self, copy, folder, workspace};
 
 /// A copy of a sample capture, to be damaged.
 fn sample() -> Capture {
@@ -19,19 +19,6 @@ fn sample() -> Capture {
     let to = home.path().join("sample.cap");
     copy(from, &to);
     Capture::new(to, home)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder to copy") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a file to copy");
-        }
-    }
 }
 
 /// Every file below `dir` with its bytes.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lab::capture::{Capture, retrospan};
 use crate::lab::process::{run, run_ok};
-use crate::lab::{folder, workspace};
+use crate::lab::{copy, folder, workspace};
 
 /// The tutorial's capture, which has thirteen parts.
 fn tutorial() -> Capture {
@@ -15,19 +15,6 @@ fn tutorial() -> Capture {
     let to = home.path().join("tutorial.cap");
     copy(&workspace().join("testdata/tutorial.cap"), &to);
     Capture::new(to, home)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder to copy") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a file to copy");
-        }
-    }
 }
 
 fn flip(file: &Path) {

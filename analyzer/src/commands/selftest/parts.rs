@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use retrospan_random::Random;
+
 use super::child::end_with_parent;
 use crate::error::{Error, Result};
 
@@ -21,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// A client waits so long between two requests at least, us.
 const LEAST_WAIT_US: u64 = 10_000;
 /// And so much longer at most, us.
-const MORE_WAIT_US: u64 = 40_000;
+const MORE_WAIT_US: usize = 40_000;
 /// An answer takes so long at least, us.
 const LEAST_WORK_US: f64 = 2_000.0;
 /// And this longer on average, us. What a busy host adds to that is nothing beside it, so that only pauses stand out.
@@ -63,10 +65,10 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// Answers every request of a connection. `work_us`: how long an answer takes, by a random number.
-fn answer(mut stream: &TcpStream, work_us: fn(u64) -> f64) -> io::Result<()> {
+/// Answers every request of a connection. `work_us`: how long an answer takes.
+fn answer(mut stream: &TcpStream, work_us: fn(&mut Random) -> f64) -> io::Result<()> {
     let mut requests = BufReader::new(stream.try_clone()?);
-    let mut random = u64::from(stream.peer_addr()?.port()) << 1 | 1;
+    let mut random = Random::new(stream.peer_addr()?.port().into());
     let mut line = String::new();
     loop {
         line.clear();
@@ -74,17 +76,20 @@ fn answer(mut stream: &TcpStream, work_us: fn(u64) -> f64) -> io::Result<()> {
             return Ok(());
         }
         if line == "\r\n" {
-            random = next(random);
-            thread::sleep(Duration::from_micros(work_us(random) as u64));
+            thread::sleep(Duration::from_micros(work_us(&mut random) as u64));
             stream.write_all(RESPONSE)?;
         }
     }
 }
 
 /// Exponentially distributed beyond the least.
-fn work_us(random: u64) -> f64 {
-    let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
-    LEAST_WORK_US - MORE_WORK_US * (1.0 - share).ln()
+fn work_us(random: &mut Random) -> f64 {
+    LEAST_WORK_US + MORE_WORK_US * random.exponential()
+}
+
+/// Between two requests of a client, so that clients do not keep step with each other.
+fn wait_us(random: &mut Random) -> u64 {
+    LEAST_WAIT_US + random.below(MORE_WAIT_US) as u64
 }
 
 fn ask_for_ever(port: u16) -> io::Result<()> {
@@ -97,10 +102,9 @@ fn ask_for_ever(port: u16) -> io::Result<()> {
 
 fn ask_on(port: u16, number: u64) -> io::Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    let mut random = u64::from(std::process::id()) << 8 | number << 1 | 1;
+    let mut random = Random::new(u64::from(std::process::id()) << 8 | number);
     loop {
-        random = next(random);
-        thread::sleep(Duration::from_micros(LEAST_WAIT_US + random % MORE_WAIT_US));
+        thread::sleep(Duration::from_micros(wait_us(&mut random)));
         ask(&mut stream)?;
     }
 }
@@ -111,13 +115,6 @@ pub fn ask(stream: &mut TcpStream) -> io::Result<()> {
     let mut response = [0; RESPONSE.len()];
     stream.read_exact(&mut response)?;
     if response == RESPONSE { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-/// The next of xorshift64 (Marsaglia 2003): so that clients do not keep step with each other.
-fn next(mut x: u64) -> u64 {
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^ x << 17
 }
 
 #[cfg(test)]
@@ -137,13 +134,8 @@ mod tests {
 
     #[test]
     fn an_answer_takes_milliseconds_and_never_as_long_as_a_pause() {
-        let mut random = 1;
-        let mut all: Vec<f64> = (0..10_000)
-            .map(|_| {
-                random = next(random);
-                work_us(random)
-            })
-            .collect();
+        let mut random = Random::new(1);
+        let mut all: Vec<f64> = (0..10_000).map(|_| work_us(&mut random)).collect();
         all.sort_by(f64::total_cmp);
         assert!(all[0] >= LEAST_WORK_US && all[9_999] < 100_000.0, "{} to {}", all[0], all[9_999]);
         let mean = all.iter().sum::<f64>() / 10_000.0;
@@ -152,12 +144,8 @@ mod tests {
 
     #[test]
     fn waits_differ() {
-        let mut waits = std::collections::BTreeSet::new();
-        let mut random = 1;
-        for _ in 0..1000 {
-            random = next(random);
-            waits.insert(random % MORE_WAIT_US);
-        }
+        let mut random = Random::new(1);
+        let waits: std::collections::BTreeSet<u64> = (0..1000).map(|_| wait_us(&mut random)).collect();
         assert!(waits.len() > 900, "{}", waits.len());
     }
 

@@ -1,7 +1,7 @@
 //! What a finding says in numbers, as named lines: for the terminal and for a ticket alike.
 
 use crate::findings::{Cause, Cycle, Spike, wording};
-use crate::text::{count, time};
+use crate::text::{count, shell_word, time};
 
 /// Causes and places that are listed.
 const MOST: usize = 5;
@@ -123,21 +123,12 @@ pub fn cycle(cycle: &Cycle, utc_offset_s: i32) -> Vec<String> {
 pub fn commands(spike: &Spike, capture: &str) -> Vec<(&'static str, String)> {
     let mut commands = vec![("rows", sql(capture, &spike.sql))];
     let traces = spike.slow_traces.iter().take(2);
-    commands.extend(traces.map(|trace| ("trace", format!("retrospan trace {} {trace}", shell(capture)))));
+    commands
+        .extend(traces.map(|trace| ("trace", format!("retrospan trace {} {trace}", shell_word(capture)))));
     commands
 }
 
 /// A command that runs a statement.
 pub fn sql(capture: &str, statement: &str) -> String {
-    format!("retrospan sql {} {}", shell(capture), shell(statement))
-}
-
-/// As one word of a shell command.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    format!("retrospan sql {} {}", shell_word(capture), shell_word(statement))
 }
