@@ -115,8 +115,11 @@ pub struct Host {
 pub struct File {
     /// Table.
     pub table: String,
-    /// Part number.
+    /// Part number; of a file of several parts the last one.
     pub part: u32,
+    /// Of a file of several parts the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_part: Option<u32>,
     /// Path relative to the capture.
     pub path: String,
     /// Rows.
@@ -131,6 +134,13 @@ pub struct File {
     pub last_boot_ns: Option<i64>,
     /// xxh3-64 of the file, 16 lower-case hex digits.
     pub xxh3: String,
+}
+
+impl File {
+    /// The first part that it holds rows of.
+    pub fn first_part(&self) -> u32 {
+        self.first_part.unwrap_or(self.part).min(self.part)
+    }
 }
 
 /// Events lost for one reason.

@@ -27,7 +27,7 @@ use parquet::file::statistics::Statistics;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::layout::{Layout, Walk};
-pub use self::merge::EventStream;
+use self::merge::InOrder;
 use self::part::PartBatches;
 pub use self::part::PartBytes;
 pub use self::salvage::{DAMAGED_PART, Hole};
@@ -36,7 +36,7 @@ use crate::error::{self, CaptureError, io};
 use crate::fault::{self, guarded};
 use crate::manifest::{self, LOCK, Manifest, State, TEMPORARY};
 use crate::rows::{Columns, Row, batch};
-use crate::table::Table;
+use crate::table::{GROWN_ROWS, Table};
 use crate::tables::{self, EventRow, LossRow};
 
 /// A live recording is looked at anew this many times where it changed meanwhile.
@@ -92,7 +92,7 @@ impl Capture {
             if opened.is_ok() {
                 return opened;
             }
-            // A recorder that ends puts its small files together: then the manifest is another one.
+            // A recorder puts small files together: then the manifest is another one.
             let before = std::mem::replace(&mut text, manifest_file::read(&handle)?);
             if before == text {
                 break;
@@ -115,7 +115,8 @@ impl Capture {
         let (mut held, mut damaged) = (BTreeMap::new(), Vec::new());
         for (index, file) in manifest.files.iter().enumerate() {
             let key = (file.path.clone(), file.xxh3.clone());
-            let hold = held.len() < room && file.table != tables::EVENTS.name;
+            let stays = file.table == tables::EVENTS.name && file.rows >= GROWN_ROWS;
+            let hold = held.len() < room && !stays;
             if !hold && verified.contains(&key) {
                 continue;
             }
@@ -227,8 +228,25 @@ impl Capture {
 
     /// All events in order of emission. Two parts are merged at a time, because a part may overlap
     /// in time only its neighbours.
-    pub fn events(&self) -> EventStream {
-        EventStream::new(self)
+    pub fn events(&self) -> impl Iterator<Item = Result<RecordBatch, CaptureError>> + use<> {
+        InOrder::new(self, &tables::EVENTS).into_iter().flatten()
+    }
+
+    /// All rows of a table, in order of time where each of its files is, else in file order.
+    pub fn in_order(
+        &self,
+        table: &'static Table,
+    ) -> Box<dyn Iterator<Item = Result<RecordBatch, CaptureError>>> {
+        match InOrder::new(self, table) {
+            Some(rows) => Box::new(rows),
+            None => Box::new(self.read(table)),
+        }
+    }
+
+    /// The same with these files alone.
+    pub fn only(mut self, files: &[manifest::File]) -> Capture {
+        self.manifest.files = files.to_vec();
+        self
     }
 }
 

@@ -52,13 +52,17 @@ A capture is a directory:
 
     manifest.json                what is there: files with rows, bytes, time range and checksum; host; options; losses
     <table>/<nnnnnn>.parquet     the rows of one table in one part; zstd
+    <table>/<n>-<m>.parquet      the same of the parts n to m, put together
 
 Everything in it can be read by any Parquet reader; nothing needs the manifest but the checks. Tested with DuckDB 1.1 and 2.0,
 pyarrow 14 and polars 0.20. (Older recorders wrote integers as BYTE_STREAM_SPLIT: for their captures DuckDB 2, pyarrow 16.1 or polars 1.9 is
 needed, and polars 0.20 misreads their wall-clock times.)
 
 * **Parts.** A part has the same number in every table, and no file where it has no rows. Within a file the rows are in the declared
-  order, in one run. Two parts overlap in time only where they are neighbours.
+  order, in one run. Two parts overlap in time only where they are neighbours. When they are old, neighbours are put together: eight of one
+  size become one of the next, up to files of 65,536 rows, and what is small at a clean end. `part` in the manifest is then the last part and
+  `first_part` the first one. The manifest lists the new file before the old ones go: after a kill in between both are there, and only the one
+  that the manifest lists counts.
 * **States.** `recording`: its recorder lives and holds a lock on `recording.lock`. `complete`: ended cleanly. Anything else is an
   interrupted capture, which is whole up to `whole_until_boot_ns`. Files whose name ends in `.tmp` are not part of it.
 * **Checks.** `xxh3` is XXH3-64 over the file's bytes, 16 hexadecimal digits. Check it before reading: a flipped bit in compressed data

@@ -22,6 +22,9 @@ pub const MOST_NS: i64 = 1 << 61;
 /// Rows of a full row group: few enough that readers can share the groups of one file out evenly among cores.
 const ROW_GROUP_ROWS: usize = 1 << 17;
 
+/// A file of `events` with that many rows is large enough: it is not put together with others.
+pub const GROWN_ROWS: u64 = ROW_GROUP_ROWS as u64 / 2;
+
 /// The value type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {

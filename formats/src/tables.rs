@@ -245,7 +245,7 @@ table! {
             boot_ns: I64, Delta, "CLOCK_BOOTTIME when it was over, ns.";
             duration_ns: I64, Plain, "How long it took, ns.";
             kind: Name, Dictionary,
-                "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread).";
+                "`drain` (rings read, records sorted and turned into rows), `write` (rows encoded and compressed; a thread of its own), `part` (files synced and renamed; the same thread), `merge` (files of old parts put together; the same thread).";
             rows: I64, Plain, "Records read, rows written, rows of the part.";
             bytes: I64, Plain, "Bytes read from the rings, of rows in memory, of the part's files.";
         ]

@@ -7,6 +7,9 @@
 //! The recorder is root and the folder it writes into may be anybody's. So the capture and its tables' folders are held open, every file is
 //! made new under a name that nothing had, and no link is followed: whoever renames the capture meanwhile moves it and nothing else.
 
+mod part;
+mod splice;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
@@ -14,22 +17,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use parquet::arrow::ArrowWriter;
-use parquet::errors::ParquetError;
+use arrow::array::RecordBatch;
 use parquet::file::metadata::KeyValue;
-use xxhash_rust::xxh3::Xxh3;
 
+use self::part::{Finished, PartWriter, new_temporary};
 use crate::directory::Directory;
 use crate::error::{CaptureError, io, table as table_error};
 use crate::manifest::{self, LOCK, MANIFEST, Manifest, State, TEMPORARY};
 use crate::reader::Capture;
 use crate::table::Table;
 use crate::tables;
-
-/// zstd level of raw tables: higher levels gain under 1 % in time order.
-const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one capture.
 pub struct CaptureWriter {
@@ -41,16 +38,6 @@ pub struct CaptureWriter {
     _lock: File,
     part: u32,
     open: Vec<(&'static Table, PartWriter)>,
-}
-
-/// One table's file of the part being written.
-struct PartWriter {
-    folder: Directory,
-    name: OsString,
-    temporary: OsString,
-    writer: ArrowWriter<HashingFile>,
-    rows: u64,
-    times: Option<(i64, i64)>,
 }
 
 impl CaptureWriter {
@@ -112,7 +99,7 @@ impl CaptureWriter {
         let position = match self.open.iter().position(|(t, _)| t.name == table.name) {
             Some(position) => position,
             None => {
-                let part = self.new_part(table)?;
+                let part = self.new_part(table, self.part, format!("{:06}.parquet", self.part))?;
                 self.open.push((table, part));
                 self.open.len() - 1
             }
@@ -130,7 +117,7 @@ impl CaptureWriter {
         for table in tables::ALL {
             if let Some(position) = self.open.iter().position(|(t, _)| t.name == table.name) {
                 let (_, part) = self.open.swap_remove(position);
-                let file = part.finish(table, self.part)?;
+                let file = part.finish()?.listed(table, self.part);
                 self.manifest.files.push(file);
             }
         }
@@ -141,36 +128,61 @@ impl CaptureWriter {
         self.write_manifest()
     }
 
-    /// Replaces all files of a dimension by one in a new part. `rows` are the final rows.
-    /// Crash-safe: the manifest switches over before the old files go.
-    pub fn replace_dimension(
+    /// Replaces files of a table, at least two and neighbours, by one with `rows`, in their place among the others.
+    pub fn replace(
         &mut self,
         table: &'static Table,
+        old: &[manifest::File],
         rows: impl Iterator<Item = Result<RecordBatch, CaptureError>>,
     ) -> Result<(), CaptureError> {
-        let mut part = self.new_part(table)?;
-        for batch in rows {
-            part.append(table, &batch?)?;
-        }
-        let file = part.finish(table, self.part)?;
-        self.part += 1;
-        let (old, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.manifest.files).into_iter().partition(|f| f.table == table.name);
-        self.manifest.files = kept;
-        self.manifest.files.push(file);
+        self.put_together(table, old, |mut part| {
+            for batch in rows {
+                part.append(table, &batch?)?;
+            }
+            part.finish()
+        })
+    }
+
+    /// The same with the rows of these files as they are encoded, one file after the other.
+    pub fn splice(&mut self, table: &'static Table, old: &[manifest::File]) -> Result<(), CaptureError> {
+        let capture = self.view()?;
+        self.put_together(table, old, |part| part.splice(&capture, old))
+    }
+
+    /// Crash-safe: the manifest switches over before the old files go.
+    fn put_together(
+        &mut self,
+        table: &'static Table,
+        old: &[manifest::File],
+        fill: impl FnOnce(PartWriter) -> Result<Finished, CaptureError>,
+    ) -> Result<(), CaptureError> {
+        let parts = || old.iter().flat_map(|file| [file.first_part(), file.part]);
+        let (Some(first), Some(last), true) = (parts().min(), parts().max(), old.len() > 1) else {
+            return Ok(());
+        };
+        let part = self.new_part(table, last, format!("{first:06}-{last:06}.parquet"))?;
+        let place = part.place().clone();
+        let finished = fill(part).inspect_err(|_| place.discard())?;
+        let file = manifest::File { first_part: Some(first), ..finished.listed(table, last) };
+        let index = self.manifest.files.iter().position(|f| old.contains(f)).unwrap_or_default();
+        self.manifest.files.retain(|f| !old.contains(f));
+        self.manifest.files.insert(index, file);
         self.write_manifest()?;
         let folder = self.folder(table)?;
-        for file in old {
-            let name = file_name(file.part);
-            folder.remove_file(&name).map_err(io(&folder.path().join(&name)))?;
+        for name in old.iter().filter_map(|file| Path::new(&file.path).file_name()) {
+            folder.remove_file(name).map_err(io(&folder.path().join(name)))?;
         }
         Ok(())
     }
 
-    fn new_part(&mut self, table: &'static Table) -> Result<PartWriter, CaptureError> {
-        let part = self.part;
+    fn new_part(
+        &mut self,
+        table: &'static Table,
+        part: u32,
+        name: String,
+    ) -> Result<PartWriter, CaptureError> {
         let metadata = file_metadata(table, part, &self.manifest);
-        PartWriter::create(self.folder(table)?, table, part, metadata)
+        PartWriter::create(self.folder(table)?, table, name, metadata)
     }
 
     fn folder(&mut self, table: &'static Table) -> Result<Directory, CaptureError> {
@@ -230,92 +242,12 @@ impl CaptureWriter {
     }
 }
 
-impl PartWriter {
-    fn create(
-        folder: Directory,
-        table: &'static Table,
-        part: u32,
-        metadata: Vec<KeyValue>,
-    ) -> Result<PartWriter, CaptureError> {
-        let name = file_name(part);
-        let mut temporary = name.clone();
-        temporary.push(TEMPORARY);
-        let path = folder.path().join(&temporary);
-        let file = new_temporary(&folder, &temporary).map_err(io(&path))?;
-        let file = HashingFile { file, hash: Xxh3::new(), bytes: 0 };
-        let properties = table.writer_properties(ZSTD_LEVEL, metadata);
-        let writer =
-            ArrowWriter::try_new(file, table.schema(), Some(properties)).map_err(parquet_error(&path))?;
-        Ok(PartWriter { folder, name, temporary, writer, rows: 0, times: None })
-    }
-
-    fn append(&mut self, table: &Table, batch: &RecordBatch) -> Result<(), CaptureError> {
-        self.writer.write(batch).map_err(parquet_error(&self.folder.path().join(&self.temporary)))?;
-        self.rows += batch.num_rows() as u64;
-        if let Some(index) = table.time_column.and_then(|name| table.index_of(name)) {
-            for &time in batch.column(index).as_primitive::<Int64Type>().values() {
-                let (first, last) = self.times.unwrap_or((time, time));
-                self.times = Some((first.min(time), last.max(time)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the file its name, which survives a power cut.
-    fn finish(self, table: &Table, part: u32) -> Result<manifest::File, CaptureError> {
-        let path = self.folder.path().join(&self.temporary);
-        let inner = self.writer.into_inner().map_err(parquet_error(&path))?;
-        let rename = || {
-            inner.file.sync_all()?;
-            self.folder.rename(&self.temporary, &self.name)?;
-            self.folder.sync()
-        };
-        rename().map_err(io(&path))?;
-        Ok(manifest::File {
-            table: table.name.to_owned(),
-            part,
-            path: format!("{}/{}", table.name, self.name.display()),
-            rows: self.rows,
-            bytes: inner.bytes,
-            first_boot_ns: self.times.map(|t| t.0),
-            last_boot_ns: self.times.map(|t| t.1),
-            xxh3: format!("{:016x}", inner.hash.digest()),
-        })
-    }
-}
-
-fn file_name(part: u32) -> OsString {
-    format!("{part:06}.parquet").into()
-}
-
 /// Makes the directory and holds what was made, whatever its name leads to by then.
 fn make(directory: &Path) -> io::Result<Directory> {
     let Some(name) = directory.file_name() else { return Directory::open(directory) };
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     Ok(Directory::open(parent)?.child_or_new(name)?.called(directory))
-}
-
-/// A new file under a temporary name. What a failed attempt left there goes; only whoever holds the capture's lock asks.
-fn new_temporary(folder: &Directory, name: &OsStr) -> io::Result<File> {
-    match folder.new_file(name) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            folder.remove_file(name)?;
-            folder.new_file(name)
-        }
-        other => other,
-    }
-}
-
-/// An error of the file that is written comes out as what it is.
-fn parquet_error(path: &Path) -> impl FnOnce(ParquetError) -> CaptureError + '_ {
-    move |error| match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => io(path)(*source),
-            Err(other) => table_error(path)(other),
-        },
-        other => table_error(path)(other),
-    }
 }
 
 fn gone(path: &Path) -> CaptureError {
@@ -351,24 +283,4 @@ fn file_metadata(table: &Table, part: u32, manifest: &Manifest) -> Vec<KeyValue>
         ("retrospan.probe_set", manifest.probe_set.clone()),
     ];
     pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
-}
-
-/// Counts and hashes what goes into a file, so that it need not be read again.
-struct HashingFile {
-    file: File,
-    hash: Xxh3,
-    bytes: u64,
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }

@@ -9,13 +9,21 @@ use crate::{
     task_id::TaskId,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_query, bpf_ringbuf_reserve,
+    bpf_ringbuf_submit,
 };
-use core::{arch::asm, mem::size_of, ptr};
+use core::{arch::asm, ffi::c_void, mem::size_of, ptr};
 use retrospan_formats::event::{Call, Header, Record};
 
-/// Never wake the reader: it drains by the clock.
+/// Flag of a record that wakes nobody: the reader drains by the clock.
 const NO_WAKEUP: u64 = 1;
+/// Flag of a record that wakes the reader: its ring fills before the clock says so.
+const FORCE_WAKEUP: u64 = 2;
+/// How full a ring is, is looked at once in so many records of a CPU: waking costs the caller more than recording does.
+const LOOK_AFTER: u64 = 64;
+/// What `bpf_ringbuf_query` tells: bytes that were not read yet, and the size of the ring.
+const AVAILABLE: u64 = 0;
+const RING_SIZE: u64 = 1;
 
 pub const HEADER: usize = size_of::<Header>();
 
@@ -55,6 +63,8 @@ pub struct Reservation {
     pub boot_ns: u64,
     /// Its number.
     pub seq: u64,
+    /// Whether it wakes the reader.
+    wakeup: u64,
 }
 
 /// Takes the next sequence number and reserves `BYTES` in this CPU's ring; the header is complete but
@@ -90,9 +100,10 @@ pub fn reserve_at<const BYTES: u64>(
         count_loss(counter);
         return None;
     };
+    let ring = ptr::from_ref(ring).cast_mut().cast();
+    let wakeup = if seq % LOOK_AFTER == 0 && fills(ring) { FORCE_WAKEUP } else { NO_WAKEUP };
     // SAFETY: a ring from the map of rings.
-    let reservation =
-        unsafe { bpf_ringbuf_reserve(ptr::from_ref(ring).cast_mut().cast(), BYTES, 0) }.cast::<u8>();
+    let reservation = unsafe { bpf_ringbuf_reserve(ring, BYTES, 0) }.cast::<u8>();
     if reservation.is_null() {
         count_loss(counter);
         return None;
@@ -113,7 +124,14 @@ pub fn reserve_at<const BYTES: u64>(
     };
     // SAFETY: the room is at least a header long, and 8-byte aligned.
     unsafe { ptr::write(reservation.cast(), header) };
-    Some(Reservation { at: reservation, boot_ns, seq })
+    Some(Reservation { at: reservation, boot_ns, seq, wakeup })
+}
+
+/// A quarter of the ring waits to be read.
+#[inline(always)]
+fn fills(ring: *mut c_void) -> bool {
+    // SAFETY: a ring from the map of rings.
+    unsafe { bpf_ringbuf_query(ring, AVAILABLE) > bpf_ringbuf_query(ring, RING_SIZE) / 4 }
 }
 
 impl Reservation {
@@ -133,7 +151,7 @@ impl Reservation {
         // SAFETY: the room is at least a header long and not used after this.
         unsafe {
             (*self.at.cast::<Header>()).record_bytes = bytes;
-            bpf_ringbuf_submit(self.at.cast(), NO_WAKEUP);
+            bpf_ringbuf_submit(self.at.cast(), self.wakeup);
         }
     }
 }

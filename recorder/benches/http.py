@@ -5,6 +5,8 @@
                                                       CPU time that one takes in nginx, wrk and the recorder
     recorder/benches/http.py loss [OPTION...]         30 s of wrk, every request recorded, nothing lost
     recorder/benches/http.py size [OPTION...]         bytes on disk against tcpdump | zstd, same traffic
+    recorder/benches/http.py ordinary [OPTION...]     the recorder's CPU time at 1,500 events a second, with programs that
+                                                      start and end ($DURATION_S, default 120)
 
 OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record). $TURNS and $CONNECTIONS change how
 often and with how many connections wrk runs (default 5 and 16). Needs nginx, wrk, tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
@@ -16,10 +18,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +35,9 @@ TURNS = int(os.environ.get("TURNS", "5"))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "16"))
 TURN_S = 5
 LOSS_S = 30
+ORDINARY_S = int(os.environ.get("DURATION_S", "120"))
+ORDINARY_REQUESTS_PER_S = 375
+ORDINARY_STARTS_PER_S = 5
 SIZE_S = 10
 SNAP_BYTES = 256
 
@@ -182,6 +189,59 @@ def loss(folder, options):
     return verdict(f"events lost in {LOSS_S} s", lost, "0", lost == 0) and whole
 
 
+def pace(seconds, rate_per_s):
+    """Times a second so often, as near as sleeping comes."""
+    begin = time.monotonic()
+    for number in range(int(seconds * rate_per_s)):
+        wait = begin + number / rate_per_s - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield number
+
+
+def ask(connection, number):
+    connection.sendall(f"GET /things/{number} HTTP/1.1\r\nHost: a\r\nX-Request-Id: {number:032x}\r\n\r\n".encode())
+    answer = b""
+    while not answer.endswith(b"x" * 1024):
+        answer += connection.recv(65536)
+
+
+def start_programs(seconds):
+    for _ in pace(seconds, ORDINARY_STARTS_PER_S):
+        subprocess.run(["true"], check=True)
+
+
+def ordinary_load(seconds):
+    programs = threading.Thread(target=start_programs, args=(seconds,))
+    programs.start()
+    connections = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(CONNECTIONS)]
+    for number in pace(seconds, ORDINARY_REQUESTS_PER_S):
+        ask(connections[number % CONNECTIONS], number)
+    programs.join()
+
+
+def ordinary(folder, options):
+    with nginx(folder):
+        recording = Recording(folder / "ordinary.cap", options)
+        ordinary_load(3)  # Starting is not part of it.
+        tasks = Path(f"/proc/{recording.process.pid}/task")
+        used = lambda: {t.parent.name: int(t.read_text().split()[0]) / 1e3 for t in tasks.glob("*/schedstat")}
+        before, since = used(), time.monotonic()
+        ordinary_load(ORDINARY_S)
+        after, seconds = used(), time.monotonic() - since
+        names = {t: (tasks / t / "comm").read_text().strip() for t in after}
+        files = sum(1 for _ in recording.capture.rglob("*.parquet"))
+        manifest = recording.stop()
+    threads = {names[t]: after[t] - before.get(t, 0) for t in after}
+    cpu_us, events = sum(threads.values()), events_of(manifest) * seconds / (seconds + 3)
+    parts = ", ".join(f"{name} {us / seconds / 1e4:.3f}" for name, us in sorted(threads.items()))
+    print(f"{events / seconds:.0f} events/s for {seconds:.0f} s: {cpu_us / events:.2f} us of CPU an event; % of a core by threads: {parts}; "
+          f"{manifest['cost']['peak_rss_bytes'] >> 20} MiB peak; {files} files before the end, {len(manifest['files'])} after, "
+          f"{sum(f['bytes'] for f in manifest['files']) / events:.1f} B an event")
+    share = cpu_us / seconds / 1e4
+    return verdict("CPU of the recorder, % of a core", f"{share:.2f}", "<= 0.3", share <= 0.3)
+
+
 def size(folder, options):
     passed = True
     for name, more in [("the server's end, as where clients are elsewhere", ["--comm", "nginx"]), ("both ends", [])]:
@@ -222,7 +282,7 @@ def against_tcpdump(folder, options):
 
 
 def main():
-    measures = {"throughput": throughput, "loss": loss, "size": size}
+    measures = {"throughput": throughput, "loss": loss, "size": size, "ordinary": ordinary}
     if len(sys.argv) < 2 or sys.argv[1] not in measures:
         sys.exit(__doc__)
     if not shutil.which(RECORDER):

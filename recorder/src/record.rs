@@ -27,6 +27,7 @@ use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
 use crate::progress::{Progress, Starting};
 use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
+use crate::rings::filling::Filling;
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
 use crate::rows::RowsError;
@@ -147,6 +148,7 @@ struct Recording {
     duration: Option<Duration>,
     rotation: Rotation,
     drain: Drain,
+    filling: Filling,
     merge: Merge,
     pipeline: Pipeline,
     files: Files,
@@ -191,6 +193,7 @@ impl Recording {
             begun: (boot_ns, wall_ns),
             duration: options.duration,
             rotation: Rotation::new(options.rotate, now, &mut jitter),
+            filling: drain.filling().map_err(system("rings"))?,
             drain,
             merge,
             pipeline,
@@ -234,16 +237,23 @@ impl Recording {
                 return Ok(());
             }
             let pause = if round.more { Duration::ZERO } else { self.pause() };
-            if signals.arrived_within(pause).await {
+            let filling = &self.filling;
+            let paused = async {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = filling.one() => {}
+                }
+            };
+            if signals.arrived_within(paused).await {
                 signals.pass_on(command.as_ref());
                 return Ok(());
             }
         }
     }
 
-    /// Until the next round, but not beyond the end.
+    /// Until the next round, but not beyond the end or the sampling interval.
     fn pause(&mut self) -> Duration {
-        let pause = self.drain.pause();
+        let pause = self.drain.pause().min(self.interval.saturating_sub(self.interval_began.elapsed()));
         let left = self.duration.map(|d| d.saturating_sub(self.started.elapsed()));
         left.map_or(pause, |left| pause.min(left))
     }
@@ -361,20 +371,14 @@ impl Recording {
 
     /// Waits for the writer and finishes the files.
     fn finish(
-        mut self,
+        self,
         probes: &mut Probes,
         elapsed_s: f64,
         command: Option<CommandEnd>,
     ) -> Result<Recorded, RecordError> {
         let events = self.pipeline.events();
-        let repeated = [self.pipeline.processes.take_repeated(), self.pipeline.sockets.take_repeated()];
         let mut writer = self.files.finish()?;
-        for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            compact::merge(&mut writer, table, repeated)?;
-        }
-        for table in [&tables::CLOCK, &tables::USAGE, &tables::RECORDER, &tables::LOSS] {
-            compact::join(&mut writer, table)?;
-        }
+        compact::finish(&mut writer)?;
         let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
         let mut cost = host::own_cost();
         cost.elapsed_s = elapsed_s;

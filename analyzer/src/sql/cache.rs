@@ -271,6 +271,7 @@ impl SetWriter {
             files.push(manifest::File {
                 table: table.name.to_owned(),
                 part: 0,
+                first_part: None,
                 path: file_name(table),
                 rows,
                 bytes: file.bytes,

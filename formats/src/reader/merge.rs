@@ -1,4 +1,4 @@
-//! The events of a capture as one stream in time order.
+//! The rows of a table as one stream in time order.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,14 @@ use super::Capture;
 use super::part::PartBatches;
 use crate::error::CaptureError;
 use crate::manifest;
-use crate::tables;
+use crate::table::Table;
 
-/// Events of a capture as batches, sorted over all of it by `boot_ns`.
-pub struct EventStream {
+/// Rows of a table as batches, sorted over all of the capture by the column that its files are sorted by first.
+pub struct InOrder {
     capture: Capture,
+    table: &'static Table,
+    /// The column of times.
+    time: usize,
     pending: VecDeque<manifest::File>,
     current: Option<Cursor>,
     next: Option<Cursor>,
@@ -21,10 +24,18 @@ pub struct EventStream {
     reached_ns: i64,
 }
 
-impl EventStream {
-    pub(super) fn new(capture: &Capture) -> EventStream {
-        let pending = capture.files(tables::EVENTS.name).into_iter().cloned().collect();
-        EventStream { capture: capture.clone(), pending, current: None, next: None, reached_ns: i64::MIN }
+impl InOrder {
+    /// None for a table whose files are not sorted by time.
+    pub(super) fn new(capture: &Capture, table: &'static Table) -> Option<InOrder> {
+        Some(InOrder {
+            capture: capture.clone(),
+            table,
+            time: table.sorted_by()?,
+            pending: capture.files(table.name).into_iter().cloned().collect(),
+            current: None,
+            next: None,
+            reached_ns: i64::MIN,
+        })
     }
 
     /// The next batch; its rows are not earlier than those of the batch before.
@@ -36,7 +47,7 @@ impl EventStream {
             Some(next) if current.head() <= next.head() => current.take_until(next.head()),
             Some(next) => next.take_before(current.head()),
         };
-        if let Some(&last) = times(&batch).last() {
+        if let Some(&last) = times(&batch, self.time).last() {
             self.reached_ns = last;
         }
         Ok(Some(batch))
@@ -56,11 +67,11 @@ impl EventStream {
         }
         while self.current.is_none() || self.next.is_none() {
             let Some(file) = self.pending.pop_front() else { break };
-            let mut cursor = Cursor::open(&self.capture, file)?;
+            let mut cursor = Cursor::open(&self.capture, file, self.table, self.time)?;
             if cursor.refill()? {
                 // Only neighbours may overlap: what was handed out already came of others.
                 if cursor.head() < self.reached_ns {
-                    let reason = "its events begin before those of a part that is not its neighbour end";
+                    let reason = "its rows begin before those of a part that is not its neighbour end";
                     return Err(cursor.batches.damaged(reason));
                 }
                 let place = if self.current.is_none() { &mut self.current } else { &mut self.next };
@@ -71,7 +82,7 @@ impl EventStream {
     }
 }
 
-impl Iterator for EventStream {
+impl Iterator for InOrder {
     type Item = Result<RecordBatch, CaptureError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -79,17 +90,23 @@ impl Iterator for EventStream {
     }
 }
 
-/// A place in one sorted events file.
+/// A place in one sorted file.
 struct Cursor {
     batches: PartBatches,
     batch: RecordBatch,
+    time: usize,
     row: usize,
 }
 
 impl Cursor {
-    fn open(capture: &Capture, file: manifest::File) -> Result<Cursor, CaptureError> {
-        let batches = PartBatches::open(capture, &file, &tables::EVENTS)?;
-        Ok(Cursor { batches, batch: RecordBatch::new_empty(tables::EVENTS.schema()), row: 0 })
+    fn open(
+        capture: &Capture,
+        file: manifest::File,
+        table: &'static Table,
+        time: usize,
+    ) -> Result<Cursor, CaptureError> {
+        let batches = PartBatches::open(capture, &file, table)?;
+        Ok(Cursor { batches, batch: RecordBatch::new_empty(table.schema()), time, row: 0 })
     }
 
     /// Loads the next batch where this one is used up; false at the end of the file.
@@ -103,7 +120,7 @@ impl Cursor {
     }
 
     fn times(&self) -> &[i64] {
-        times(&self.batch)
+        times(&self.batch, self.time)
     }
 
     fn head(&self) -> i64 {
@@ -132,6 +149,6 @@ impl Cursor {
     }
 }
 
-fn times(batch: &RecordBatch) -> &[i64] {
-    batch.column(0).as_primitive::<Int64Type>().values()
+fn times(batch: &RecordBatch, column: usize) -> &[i64] {
+    batch.column(column).as_primitive::<Int64Type>().values()
 }

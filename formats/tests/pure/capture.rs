@@ -79,15 +79,43 @@ fn a_kill_before_the_first_part_leaves_an_empty_capture() {
 }
 
 #[test]
-fn replacing_a_dimension_leaves_one_file() {
+fn files_that_are_put_together_take_the_place_of_theirs() {
     let written = Written::empty();
     let mut writer = written.write();
-    writer.replace_dimension(&tables::SOCKETS, [Ok(batch(&tables::SOCKETS, &[1, 2]))].into_iter()).unwrap();
+    writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &[8, 9])).unwrap();
+    writer.rotate(9, Vec::new()).unwrap();
+    let listed = |writer: &CaptureWriter, table: &str| {
+        writer.view().unwrap().files(table).into_iter().cloned().collect::<Vec<_>>()
+    };
+    let old = listed(&writer, "events");
+    let parts = writer.view().unwrap().only(&old[..2]);
+    writer.replace(&tables::EVENTS, &old[..2], parts.in_order(&tables::EVENTS)).unwrap();
+    writer.splice(&tables::EVENTS, &listed(&writer, "events")).unwrap();
+    let spliced = listed(&writer, "events");
+    assert_eq!((spliced[0].rows, spliced[0].first_boot_ns, spliced[0].last_boot_ns), (8, Some(1), Some(9)));
+    writer.append(&tables::EVENTS, &batch(&tables::EVENTS, &[9])).unwrap();
+    writer.rotate(9, Vec::new()).unwrap();
+    let files = listed(&writer, "events");
+    let places: Vec<_> = files.iter().map(|f| (f.first_part(), f.part, f.path.as_str())).collect();
+    assert_eq!(places, [(0, 2, "events/000000-000002.parquet"), (3, 3, "events/000003.parquet")]);
     writer.complete(Cost::default()).unwrap();
     let capture = written.open().unwrap();
-    assert_eq!(numbers(capture.read(&tables::SOCKETS)), [1, 2]);
-    assert_eq!(fs::read_dir(written.path.join("sockets")).unwrap().count(), 1);
     assert_eq!(capture.state, State::Complete);
+    assert_eq!(numbers(capture.events()), [1, 2, 4, 5, 6, 7, 8, 9, 9]);
+    assert_eq!(fs::read_dir(written.path.join("events")).unwrap().count(), 2);
+}
+
+#[test]
+fn files_that_cannot_be_put_together_stay() {
+    let written = Written::empty();
+    let mut writer = written.write();
+    let old: Vec<_> = writer.view().unwrap().files("events").into_iter().cloned().collect();
+    let failing = [Ok(batch(&tables::EVENTS, &[1])), Err(CaptureError::Missing("x".into()))];
+    assert!(writer.replace(&tables::EVENTS, &old, failing.into_iter()).is_err());
+    writer.complete(Cost::default()).unwrap();
+    let capture = written.open().unwrap();
+    assert_eq!(capture.state, State::Complete);
+    assert_eq!(numbers(capture.events()), [1, 2, 4, 5, 6, 7]);
 }
 
 #[test]

@@ -232,7 +232,16 @@ fn a_capture_whose_small_files_are_put_together_is_read_all_the_same() {
             scope.spawn(|| {
                 for numbers in [[1, 2], [3, 4], [5, 6]] {
                     let rows = [Ok(batch(&tables::SOCKETS, &numbers))];
-                    writer.replace_dimension(&tables::SOCKETS, rows.into_iter()).unwrap();
+                    let old = writer
+                        .view()
+                        .unwrap()
+                        .files(tables::SOCKETS.name)
+                        .into_iter()
+                        .cloned()
+                        .collect::<Vec<_>>();
+                    writer.replace(&tables::SOCKETS, &old, rows.into_iter()).unwrap();
+                    writer.append(&tables::SOCKETS, &batch(&tables::SOCKETS, &numbers)).unwrap();
+                    writer.rotate(1, Vec::new()).unwrap();
                 }
             });
             for _ in 0..20 {

@@ -106,12 +106,8 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     release(&mut merge, u64::MAX, &mut pipeline, &files)?;
     end_part(&mut pipeline, &files, now_ns)?;
     let made = pipeline.events();
-    let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
     let mut writer = files.finish()?;
-    for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-        compact::merge(&mut writer, table, repeated)?;
-    }
-    compact::join(&mut writer, &tables::CLOCK)?;
+    compact::finish(&mut writer)?;
     let bytes = writer.finished_bytes();
     let wall = started.elapsed();
     let cost = Cost { events: made, elapsed_s: wall.as_secs_f64(), ..host::own_cost() };

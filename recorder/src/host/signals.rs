@@ -1,7 +1,6 @@
-//! The signals that end a recording, waited for together with the pause between two drains.
+//! The signals that end a recording or a pause between two drains, waited for together.
 
 use std::process::Child;
-use std::time::Duration;
 
 use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +13,8 @@ pub struct Signals {
     terminate: Signal,
     /// Not where nohup(1) said to ignore it.
     hang_up: Option<Signal>,
+    /// COMMAND ended, perhaps.
+    child: Signal,
     /// The one that came, if COMMAND has to be told.
     arrived: Option<process::Signal>,
 }
@@ -29,12 +30,13 @@ impl Signals {
             } else {
                 Some(signal(SignalKind::hangup())?)
             },
+            child: signal(SignalKind::child())?,
             arrived: None,
         })
     }
 
-    /// Whether one arrived before the pause was over.
-    pub async fn arrived_within(&mut self, pause: Duration) -> bool {
+    /// Whether one arrived before the pause was over. That is so, too, where a child ended.
+    pub async fn arrived_within(&mut self, pause: impl Future<Output = ()>) -> bool {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(signal) => signal.recv().await,
@@ -47,7 +49,8 @@ impl Signals {
             _ = self.interrupt.recv() => true,
             _ = self.terminate.recv() => { self.arrived = Some(process::Signal::TERM); true }
             _ = hang_up => { self.arrived = Some(process::Signal::HUP); true }
-            () = tokio::time::sleep(pause) => false,
+            _ = self.child.recv() => false,
+            () = pause => false,
         }
     }
 

@@ -71,8 +71,6 @@ struct Entry {
     cgroup_id: u64,
     /// Differs from what was last written.
     changed: bool,
-    /// Has a row in an earlier part.
-    written: bool,
     /// Has a row in the part that ended last.
     just_written: bool,
 }
@@ -86,8 +84,6 @@ pub struct Processes {
     /// Ended, and their pid is in use again.
     replaced: Vec<Entry>,
     cgroups: Cgroups,
-    /// Ids with rows in more than one part.
-    repeated: Vec<i64>,
     /// The pid asked for last and its id: calls come in runs of one process.
     last: Option<(u32, Option<i64>)>,
 }
@@ -100,14 +96,7 @@ pub fn process_id(pid: u32, start_boot_ns: u64) -> i64 {
 impl Processes {
     /// An empty table. `args`: keep whole argument vectors.
     pub fn new(args: bool, cgroups: Cgroups) -> Processes {
-        Processes {
-            args,
-            live: FastMap::default(),
-            replaced: Vec::new(),
-            cgroups,
-            repeated: Vec::new(),
-            last: None,
-        }
+        Processes { args, live: FastMap::default(), replaced: Vec::new(), cgroups, last: None }
     }
 
     /// Takes the processes that were found at the start.
@@ -246,7 +235,7 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        Entry { known, cgroup_id: 0, changed: true, written: false, just_written: false }
+        Entry { known, cgroup_id: 0, changed: true, just_written: false }
     }
 
     fn found(&mut self, found: Found) {
@@ -266,7 +255,7 @@ impl Processes {
             end_boot_ns: None,
             exit_code: None,
         };
-        let entry = Entry { known, cgroup_id: 0, changed: true, written: false, just_written: false };
+        let entry = Entry { known, cgroup_id: 0, changed: true, just_written: false };
         self.live.insert(found.pid, entry);
     }
 
@@ -275,11 +264,7 @@ impl Processes {
     pub fn take_changed(&mut self) -> Vec<KnownProcess> {
         let mut rows = Vec::new();
         for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
-            if entry.written {
-                self.repeated.push(entry.known.process_id);
-            }
             entry.changed = false;
-            entry.written = true;
             entry.just_written = true;
             rows.push(entry.known.clone());
         }
@@ -288,11 +273,6 @@ impl Processes {
         self.last = None;
         rows.sort_by_key(|row| row.process_id);
         rows
-    }
-
-    /// Ids that have a row in more than one part.
-    pub fn take_repeated(&mut self) -> Vec<i64> {
-        std::mem::take(&mut self.repeated)
     }
 }
 

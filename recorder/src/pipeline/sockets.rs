@@ -59,7 +59,6 @@ pub struct Entry {
     owner_is_sure: bool,
     closed_boot_ns: Option<u64>,
     changed: bool,
-    written: bool,
     /// Something happened on it since the last part.
     touched: bool,
     /// Number of the part that something happened on it in last.
@@ -76,7 +75,6 @@ pub struct Sockets {
     entries: FastMap<u64, Entry>,
     /// Owners found at the start, by inode.
     owners: FastMap<u64, i64>,
-    repeated: Vec<i64>,
     /// Sockets that closed, and when, in that order: their streams are kept a little.
     closed: VecDeque<(u64, u64)>,
     /// Number of the current part.
@@ -217,11 +215,7 @@ impl Sockets {
         let mut changed = Vec::new();
         for (&socket_id, entry) in self.entries.iter_mut().filter(|(_, e)| e.changed) {
             let Some(socket) = entry.known(socket_id) else { continue };
-            if entry.written {
-                self.repeated.push(socket.row.socket_id);
-            }
             entry.changed = false;
-            entry.written = true;
             changed.push(socket);
         }
         self.entries.retain(|_, e| {
@@ -245,11 +239,6 @@ impl Sockets {
         for (_, id) in &ages[..surplus] {
             self.entries.remove(id);
         }
-    }
-
-    /// Ids that have a row in more than one part.
-    pub fn take_repeated(&mut self) -> Vec<i64> {
-        std::mem::take(&mut self.repeated)
     }
 }
 

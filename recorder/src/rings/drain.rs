@@ -1,4 +1,4 @@
-//! Empties the rings on a timer; the kernel programs never wake us.
+//! Empties the rings on a timer; the kernel programs wake us only where a ring fills before.
 //!
 //! In: the rings. Out: their records, copied once, in the merge; and the time up to which every record is
 //! there, which is the watermark of the merge.
@@ -7,11 +7,13 @@
 //! arrived, or are counted as lost, no record of an earlier time is under way. Where one is missing the watermark stays
 //! well behind the clock.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 
 use crate::host::jitter::Jitter;
+use crate::rings::filling::Filling;
 use crate::rings::merge::Merge;
 
 /// How long a record whose number is missing may be under way before it counts as late. A program needs microseconds;
@@ -30,19 +32,16 @@ pub struct Drain {
 }
 
 /// How long to sleep between rounds: short where rings fill, long where little comes, because each waking costs
-/// whoever runs on that CPU.
+/// whoever runs on that CPU, and work on a few records costs more a record than on many.
 struct Pace {
     ring_bytes: u64,
-    longest: Duration,
     pause: Duration,
 }
 
 /// The pause where rings fill.
 const SHORTEST: Duration = Duration::from_millis(7);
-/// The pause where nothing happens, unless a ring is too small for it.
-const LONGEST: Duration = Duration::from_millis(40);
-/// What a burst that begins in a pause may put into one ring in a second: more than one CPU has been seen to.
-const BURST_BYTES_PER_S: u64 = 200 << 20;
+/// The pause where little happens. A burst that begins in it wakes us ([`Filling`]).
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// What the kernel programs had given out at a moment, taken before the rings are read.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +123,12 @@ impl Drain {
         self.rings.iter().map(|r| r.records).collect()
     }
 
+    /// Tells when a ring fills. Needs a running event loop.
+    pub fn filling(&self) -> std::io::Result<Filling> {
+        // SAFETY: the rings are open as long as they are borrowed here.
+        Filling::of(self.rings.iter().map(|ring| unsafe { BorrowedFd::borrow_raw(ring.ring.as_raw_fd()) }))
+    }
+
     /// How long to sleep, never the same twice, so that the drain does not beat in time with what it records.
     pub fn pause(&mut self) -> Duration {
         self.jitter.around(self.pace.pause)
@@ -132,16 +137,17 @@ impl Drain {
 
 impl Pace {
     fn new(ring_bytes: u64) -> Pace {
-        let fills = Duration::from_secs_f64(ring_bytes as f64 / BURST_BYTES_PER_S as f64);
-        Pace { ring_bytes, longest: fills.clamp(SHORTEST, LONGEST), pause: SHORTEST }
+        Pace { ring_bytes, pause: SHORTEST }
     }
 
     /// Takes in what the fullest ring held.
     fn follow(&mut self, fullest_bytes: u64) {
-        if fullest_bytes > self.ring_bytes / 32 {
+        if fullest_bytes > self.ring_bytes / 8 {
+            self.pause = SHORTEST;
+        } else if fullest_bytes > self.ring_bytes / 32 {
             self.pause = (self.pause / 2).max(SHORTEST);
         } else if fullest_bytes < self.ring_bytes / 128 {
-            self.pause = (self.pause * 2).min(self.longest);
+            self.pause = (self.pause * 2).min(LONGEST);
         }
     }
 }
@@ -184,9 +190,11 @@ mod tests {
     #[test]
     fn little_traffic_is_fetched_rarely_and_much_at_once() {
         let mut pace = Pace::new(8 << 20);
-        (0..5).for_each(|_| pace.follow(100));
+        (0..8).for_each(|_| pace.follow(100));
         assert_eq!(pace.pause, LONGEST);
-        (0..5).for_each(|_| pace.follow(1 << 20));
+        pace.follow(300_000);
+        assert_eq!(pace.pause, LONGEST / 2);
+        pace.follow(2 << 20);
         assert_eq!(pace.pause, SHORTEST);
         pace.follow(100_000);
         assert_eq!(pace.pause, SHORTEST, "neither much nor little");
@@ -198,15 +206,5 @@ mod tests {
         assert!(is_complete(7, 3, 10));
         assert!(!is_complete(7, 2, 10), "under way, or lost and not yet known to be");
         assert!(!is_complete(7, 0, u64::MAX), "nobody knows what was given out");
-    }
-
-    #[test]
-    fn small_rings_are_never_left_for_long() {
-        let mut pace = Pace::new(1 << 20);
-        (0..5).for_each(|_| pace.follow(0));
-        assert_eq!(pace.pause, SHORTEST);
-        let mut pace = Pace::new(4 << 20);
-        (0..5).for_each(|_| pace.follow(0));
-        assert_eq!(pace.pause, Duration::from_millis(20));
     }
 }

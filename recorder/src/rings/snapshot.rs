@@ -19,9 +19,12 @@ pub struct Snapshot {
 /// Takes the snapshot. The rings are drained meanwhile, so that neither the sockets nor the traffic overflow them.
 pub fn take(probes: &mut Probes, drain: &mut Drain, merge: &mut Merge) -> Result<Snapshot, ProbeError> {
     thread::scope(|scope| {
+        let drains = thread::current();
         let looking = scope.spawn(move || -> Result<Snapshot, ProbeError> {
-            probes.snapshot_sockets()?;
-            Ok(Snapshot { processes: procfs::processes(), socket_owners: procfs::socket_owners() })
+            let sockets = probes.snapshot_sockets();
+            let found = Snapshot { processes: procfs::processes(), socket_owners: procfs::socket_owners() };
+            drains.unpark();
+            sockets.map(|()| found)
         });
         while !looking.is_finished() {
             // Nothing is released yet, so what is under way does not matter.

@@ -1,45 +1,61 @@
-//! At a clean end: one row an id, where several parts had one, and one file a small table.
+//! Files of a table put together into one: rows in order of time, one row an id where several files had one.
 
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
 use retrospan_formats::error::CaptureError;
+use retrospan_formats::manifest::File;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
-/// Merges the files of a dimension. `repeated`: ids that have a row in more than one part; their last row
-/// takes the place of their first. Memory is bounded by the number of those.
-pub fn merge(
-    writer: &mut CaptureWriter,
-    table: &'static Table,
-    repeated: Vec<i64>,
-) -> Result<(), CaptureError> {
-    let capture = writer.view()?;
-    if capture.files(table.name).len() < 2 {
+use crate::rows::aging;
+
+/// At a clean end: one row an id, and no files that are small for no reason.
+pub fn finish(writer: &mut CaptureWriter) -> Result<(), CaptureError> {
+    aging::rest(writer.manifest()).into_iter().try_for_each(|(table, files)| join(writer, table, &files))
+}
+
+/// Rows of a file on average from which on files are put one behind the other as they are: fewer would make row groups that
+/// are small for good.
+const SPLICED_ROWS: u64 = 4096;
+
+/// Puts neighbouring files of a table into one. Memory is bounded by the ids that have a row in more than one of them.
+pub fn join(writer: &mut CaptureWriter, table: &'static Table, files: &[File]) -> Result<(), CaptureError> {
+    if files.len() < 2 {
         return Ok(());
     }
+    if can_splice(table, files) {
+        return writer.splice(table, files);
+    }
+    let capture = writer.view()?.only(files);
+    let Some(key) = table.key.and_then(|name| table.index_of(name)) else {
+        return writer.replace(table, files, capture.in_order(table));
+    };
     let path = capture.directory.join(table.name);
-    let failed = |reason| CaptureError::Table { path: path.clone(), reason };
-    let repeated: HashSet<i64> = repeated.into_iter().collect();
-    let last = Last::read(&capture, table, &repeated).map_err(failed)?;
+    let failed = |error: ArrowError| CaptureError::Table { path: path.clone(), reason: error.to_string() };
+    let last = Last::read(&capture, table, key, failed)?;
     let mut replaced = HashSet::new();
     let rows = capture.read(table).map(|batch| {
         let batch = batch?;
         last.replace(&batch, &mut replaced).map_err(failed)
     });
-    writer.replace_dimension(table, rows)
+    writer.replace(table, files, rows)
 }
 
-/// Puts the files of a table without key into one, as they are.
-pub fn join(writer: &mut CaptureWriter, table: &'static Table) -> Result<(), CaptureError> {
-    let capture = writer.view()?;
-    if capture.files(table.name).len() < 2 {
-        return Ok(());
-    }
-    writer.replace_dimension(table, capture.read(table))
+/// Whether the rows of files one behind the other are in the table's order.
+fn can_splice(table: &Table, files: &[File]) -> bool {
+    let rows: u64 = files.iter().map(|file| file.rows).sum();
+    let in_order = |pair: &[File]| match (pair[0].last_boot_ns, pair[1].first_boot_ns) {
+        (Some(last), Some(first)) => last <= first,
+        _ => false,
+    };
+    table.key.is_none()
+        && rows >= SPLICED_ROWS * files.len() as u64
+        && (table.sorted_by().is_none() || files.windows(2).all(in_order))
 }
 
 /// The last row of each repeated id.
@@ -50,21 +66,26 @@ struct Last {
 }
 
 impl Last {
-    fn read(capture: &Capture, table: &'static Table, repeated: &HashSet<i64>) -> Result<Last, String> {
-        let key = table.key.and_then(|name| table.index_of(name)).ok_or("it has no key")?;
+    fn read(
+        capture: &Capture,
+        table: &'static Table,
+        key: usize,
+        failed: impl Fn(ArrowError) -> CaptureError,
+    ) -> Result<Last, CaptureError> {
+        let repeated = repeated(capture, table, key)?;
         let mut batches = Vec::new();
         for batch in capture.read(table) {
-            let batch = batch.map_err(|e| e.to_string())?;
+            let batch = batch?;
             let marks = ids(&batch, key).iter().map(|id| Some(repeated.contains(id))).collect();
-            batches.push(filter_record_batch(&batch, &marks).map_err(|e| e.to_string())?);
+            batches.push(filter_record_batch(&batch, &marks).map_err(&failed)?);
         }
-        let rows = concat_batches(&table.schema(), &batches).map_err(|e| e.to_string())?;
+        let rows = concat_batches(&table.schema(), &batches).map_err(&failed)?;
         let index = ids(&rows, key).iter().enumerate().map(|(row, &id)| (id, row)).collect();
         Ok(Last { rows, index, key })
     }
 
     /// The batch with each repeated id's last row at its first sight, and without its other rows.
-    fn replace(&self, batch: &RecordBatch, replaced: &mut HashSet<i64>) -> Result<RecordBatch, String> {
+    fn replace(&self, batch: &RecordBatch, replaced: &mut HashSet<i64>) -> Result<RecordBatch, ArrowError> {
         let mut picks = Vec::with_capacity(batch.num_rows());
         for (row, id) in ids(batch, self.key).iter().enumerate() {
             match self.index.get(id) {
@@ -73,8 +94,24 @@ impl Last {
                 Some(_) => {}
             }
         }
-        interleave_record_batch(&[batch, &self.rows], &picks).map_err(|e| e.to_string())
+        interleave_record_batch(&[batch, &self.rows], &picks)
     }
+}
+
+/// The ids that may have a row in several files: those not above all ids of the files before theirs. Few others are among them,
+/// because ids ascend.
+fn repeated(capture: &Capture, table: &'static Table, key: usize) -> Result<HashSet<i64>, CaptureError> {
+    let (mut repeated, mut highest) = (HashSet::new(), i64::MIN);
+    for file in capture.files(table.name) {
+        let mut highest_here = highest;
+        for batch in capture.clone().only(std::slice::from_ref(file)).read(table) {
+            let batch = batch?;
+            repeated.extend(ids(&batch, key).iter().filter(|&&id| id <= highest));
+            highest_here = ids(&batch, key).iter().fold(highest_here, |most, &id| most.max(id));
+        }
+        highest = highest_here;
+    }
+    Ok(repeated)
 }
 
 fn ids(batch: &RecordBatch, key: usize) -> &[i64] {

@@ -2,11 +2,11 @@
 //!
 //! Encoding and syncing take time that the rings do not have. The queue is short: where the disk is too
 //! slow for what is recorded, the drain waits, the rings fill up, and the kernel programs count what they could
-//! not keep. So memory stays bounded and no loss goes uncounted.
+//! not keep. So memory stays bounded and no loss goes uncounted. Where nothing waits it puts old parts together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ use retrospan_formats::manifest;
 use retrospan_formats::table::Table;
 use retrospan_formats::writer::CaptureWriter;
 
-use crate::rows::RowsError;
 use crate::rows::self_activity::{SelfActivity, WorkKind};
+use crate::rows::{RowsError, aging, compact};
 
 /// Batches that wait at most.
 const QUEUE: usize = 24;
@@ -67,9 +67,10 @@ impl Files {
         let (queue, messages) = sync_channel(QUEUE);
         let finished = Finished::default();
         let counter = finished.clone();
-        let thread = std::thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || write(writer, &messages, &counter, &self_activity))?;
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let (finished, self_activity) = (&counter, &self_activity);
+            Work { writer, finished, self_activity, ages: true }.run(&messages)
+        })?;
         Ok(Files { queue, thread, finished })
     }
 
@@ -105,29 +106,64 @@ impl Files {
     }
 }
 
-fn write(
-    mut writer: CaptureWriter,
-    messages: &Receiver<Message>,
-    finished: &Finished,
-    self_activity: &SelfActivity,
-) -> Result<CaptureWriter, CaptureError> {
-    for message in messages {
-        let since = Instant::now();
-        match message {
-            Message::Rows(table, batch) => {
-                writer.append(table, &batch)?;
-                let bytes = batch.get_array_memory_size() as u64;
-                self_activity.note(WorkKind::Write, since, batch.num_rows() as u64, bytes);
-            }
-            Message::EndPart { whole_until_boot_ns, losses } => {
-                let before = writer.manifest().files.len();
-                writer.rotate(whole_until_boot_ns, losses)?;
-                let files = &writer.manifest().files[before..];
-                let (rows, bytes) = files.iter().fold((0, 0), |sum, f| (sum.0 + f.rows, sum.1 + f.bytes));
-                self_activity.note(WorkKind::Part, since, rows, bytes);
-                finished.set(writer.finished_bytes(), whole_until_boot_ns);
+/// The writer, and what it tells of itself.
+struct Work<'a> {
+    writer: CaptureWriter,
+    finished: &'a Finished,
+    self_activity: &'a SelfActivity,
+    /// Old parts are put together.
+    ages: bool,
+}
+
+impl Work<'_> {
+    fn run(mut self, messages: &Receiver<Message>) -> Result<CaptureWriter, CaptureError> {
+        loop {
+            let message = match messages.try_recv() {
+                Err(TryRecvError::Empty) if self.age() => continue,
+                Err(TryRecvError::Empty) => messages.recv().ok(),
+                other => other.ok(),
+            };
+            match message {
+                Some(message) => self.take(message)?,
+                None => return Ok(self.writer),
             }
         }
     }
-    Ok(writer)
+
+    fn take(&mut self, message: Message) -> Result<(), CaptureError> {
+        let since = Instant::now();
+        match message {
+            Message::Rows(table, batch) => {
+                self.writer.append(table, &batch)?;
+                let bytes = batch.get_array_memory_size() as u64;
+                self.self_activity.note(WorkKind::Write, since, batch.num_rows() as u64, bytes);
+            }
+            Message::EndPart { whole_until_boot_ns, losses } => {
+                let before = self.writer.manifest().files.len();
+                self.writer.rotate(whole_until_boot_ns, losses)?;
+                let (rows, bytes) = sums(&self.writer.manifest().files[before..]);
+                self.self_activity.note(WorkKind::Part, since, rows, bytes);
+                self.finished.set(self.writer.finished_bytes(), whole_until_boot_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts some old files together, where any are due; nothing waits meanwhile. False where nothing was done.
+    fn age(&mut self) -> bool {
+        let Some((table, files)) = aging::due(self.writer.manifest()).filter(|_| self.ages) else {
+            return false;
+        };
+        let since = Instant::now();
+        // Where there is no room for it they stay as they are: what is recorded matters more.
+        self.ages = compact::join(&mut self.writer, table, &files).is_ok();
+        let (rows, bytes) = sums(&files);
+        self.self_activity.note(WorkKind::Merge, since, rows, bytes);
+        self.ages
+    }
+}
+
+/// Rows and bytes of files.
+fn sums(files: &[manifest::File]) -> (u64, u64) {
+    files.iter().fold((0, 0), |sum, f| (sum.0 + f.rows, sum.1 + f.bytes))
 }

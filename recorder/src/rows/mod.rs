@@ -1,5 +1,6 @@
 //! Rows on their way to the disk: the batches of each table, and the thread that writes them.
 
+pub mod aging;
 pub mod compact;
 pub mod events;
 pub mod files;

@@ -22,10 +22,12 @@ pub enum WorkKind {
     Write,
     /// A part finished.
     Part,
+    /// Files of old parts put together.
+    Merge,
 }
 
 impl WorkKind {
-    const ALL: [WorkKind; 3] = [WorkKind::Drain, WorkKind::Write, WorkKind::Part];
+    const ALL: [WorkKind; 4] = [WorkKind::Drain, WorkKind::Write, WorkKind::Part, WorkKind::Merge];
 
     /// The name used in tables.
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl WorkKind {
             WorkKind::Drain => "drain",
             WorkKind::Write => "write",
             WorkKind::Part => "part",
+            WorkKind::Merge => "merge",
         }
     }
 }
@@ -45,7 +48,7 @@ pub struct SelfActivity(Arc<Mutex<Log>>);
 struct Log {
     rows: Vec<RecorderRow<'static>>,
     /// Sums of what was not noticeable, by kind.
-    short: [Option<RecorderRow<'static>>; 3],
+    short: [Option<RecorderRow<'static>>; WorkKind::ALL.len()],
 }
 
 impl SelfActivity {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 const PROMISED: (u32, u32) = (5, 15);
 
 /// Every helper that may be used: number, name, and the kernel that brought it.
-const HELPERS: [(i32, &str, (u32, u32)); 14] = [
+const HELPERS: [(i32, &str, (u32, u32)); 15] = [
     (1, "map_lookup_elem", (3, 19)),
     (2, "map_update_elem", (3, 19)),
     (3, "map_delete_elem", (3, 19)),
@@ -21,6 +21,7 @@ const HELPERS: [(i32, &str, (u32, u32)); 14] = [
     (125, "ktime_get_boot_ns", (5, 8)),
     (131, "ringbuf_reserve", (5, 8)),
     (132, "ringbuf_submit", (5, 8)),
+    (134, "ringbuf_query", (5, 8)),
     (158, "get_current_task_btf", (5, 11)),
     (175, "task_pt_regs", (5, 15)),
 ];

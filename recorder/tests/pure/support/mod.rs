@@ -168,13 +168,7 @@ pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) ->
         });
     }
     if complete {
-        let repeated = [pipeline.processes.take_repeated(), pipeline.sockets.take_repeated()];
-        for (table, repeated) in [&tables::PROCESSES, &tables::SOCKETS].into_iter().zip(repeated) {
-            compact::merge(&mut writer, table, repeated).unwrap();
-        }
-        for table in [&tables::CLOCK, &tables::LOSS] {
-            compact::join(&mut writer, table).unwrap();
-        }
+        compact::finish(&mut writer).unwrap();
     }
     writer
 }
