@@ -68,6 +68,19 @@ pub struct Offsets {
     pub task_state: u32,
     pub tcp_srtt_us: u32,
     pub tcp_mdev_us: u32,
+    pub tcp_bytes_sent: u32,
+    pub tcp_bytes_retrans: u32,
+    pub tcp_segs_out: u32,
+    pub tcp_segs_in: u32,
+    pub tcp_total_retrans: u32,
+    /// `rtt_min.s[0].v`.
+    pub tcp_rtt_min: u32,
+    pub tcp_chrono_stat: u32,
+    pub tcp_chrono_start: u32,
+    /// The byte of `chrono_type`, a field of two bits ...
+    pub tcp_chrono_type: u32,
+    /// ... and its lowest bit there.
+    pub tcp_chrono_type_bit: u32,
     pub skb_seq: u32,
     pub skb_end_seq: u32,
     pub tcp_bytes_acked: u32,

@@ -40,11 +40,13 @@ pub enum Record {
     Sched = 6,
     /// [`More`], then its bytes.
     More = 7,
+    /// [`Flow`].
+    Flow = 8,
 }
 
 impl Record {
     /// The highest number given out.
-    pub const LAST: u8 = Record::More as u8;
+    pub const LAST: u8 = Record::Flow as u8;
 }
 
 /// The kind of an event, as in column `events.kind`. Numbers are never reused.
@@ -414,6 +416,46 @@ pub struct Tcp {
 }
 const _: () = assert!(size_of::<Tcp>() == 32);
 
+/// What the kernel counted on a TCP socket since its connection began (`struct tcp_sock`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Flow {
+    /// The socket.
+    pub socket_id: u64,
+    /// Bytes of data sent, those sent again counted again (`bytes_sent`).
+    pub sent_bytes: u64,
+    /// Bytes of data sent again (`bytes_retrans`).
+    pub again_bytes: u64,
+    /// Bytes received in order; a FIN counts as one (`bytes_received`).
+    pub received_bytes: u64,
+    /// The kernel's ticks since 2^32 of them less five minutes before boot (`jiffies_64`).
+    pub ticks: u64,
+    /// Segments sent (`segs_out`).
+    pub sent_segments: u32,
+    /// Segments received (`segs_in`).
+    pub received_segments: u32,
+    /// Segments sent again (`total_retrans`).
+    pub again_segments: u32,
+    /// Smoothed round-trip time, us; 0: none yet.
+    pub rtt_us: u32,
+    /// Least round-trip time of the last minutes, us; all bits set: none yet.
+    pub min_rtt_us: u32,
+    /// Ticks that data was under way, or waited (`chrono_stat`): in all, for the receiver's window, for room in the send buffer. The
+    /// last two are not part of the first.
+    pub busy_ticks: [u32; 3],
+    /// Tick at which the stretch under way began, as 32 bits (`chrono_start`) ...
+    pub busy_since: u32,
+    /// ... and what it is: 0 none, 1 to 3 as in `busy_ticks` (`chrono_type`).
+    pub busy_with: u8,
+    /// TCP state.
+    pub state: u8,
+    /// 1: the connection ends here.
+    pub end: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+const _: () = assert!(size_of::<Flow>() == 80);
+
 /// Something that kept a thread, or a whole process, from running. `Header::pid` and `tid` are its own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
@@ -462,6 +504,8 @@ pub mod loss {
     pub const MORE: u32 = 24;
     /// A call that was entered before the recording and cannot be told for certain what it did: it is not recorded.
     pub const EARLY_CALL: u32 = 26;
+    /// A [`super::Flow`] record found no room in the ring.
+    pub const FLOW: u32 = 27;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

@@ -51,7 +51,7 @@ const INTRODUCTION: &str = "\
 A capture is a directory:
 
     manifest.json                what is there: files with rows, bytes, time range and checksum; host; options; losses
-    <table>/<nnnnnn>.parquet     the rows of one table in one part; zstd
+    <table>/<nnnnnn>.parquet     the rows of one table in one part; zstd where they are many
     <table>/<n>-<m>.parquet      the same of the parts n to m, put together
 
 Everything in it can be read by any Parquet reader; nothing needs the manifest but the checks. Tested with DuckDB 1.1 and 2.0,

@@ -189,13 +189,15 @@ impl Table {
         self.columns.iter().position(|c| c.name == name)
     }
 
-    /// Writer properties: zstd, one declared order a file, encodings per column, page index.
+    /// Writer properties: zstd of that level or none, one declared order a file, encodings per column, page index.
     /// `metadata` goes into the file's key-value metadata.
-    pub fn writer_properties(&self, zstd_level: i32, metadata: Vec<KeyValue>) -> WriterProperties {
-        let level = ZstdLevel::try_new(zstd_level).unwrap_or_default();
+    pub fn writer_properties(&self, zstd_level: Option<i32>, metadata: Vec<KeyValue>) -> WriterProperties {
+        let compression = zstd_level.map_or(Compression::UNCOMPRESSED, |level| {
+            Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default())
+        });
         let mut builder = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(compression)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_data_page_row_count_limit(20_000)
             .set_created_by(concat!("retrospan ", env!("CARGO_PKG_VERSION")).to_owned())

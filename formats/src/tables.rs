@@ -6,8 +6,8 @@ use crate::table;
 use crate::table::Table;
 
 /// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
-pub const ALL: [&Table; 10] =
-    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &SCHED, &EXECS, &USAGE, &RECORDER, &LOSS];
+pub const ALL: [&Table; 11] =
+    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &FLOWS, &SCHED, &EXECS, &USAGE, &RECORDER, &LOSS];
 
 /// The raw table of that name.
 pub fn by_name(name: &str) -> Option<&'static Table> {
@@ -161,6 +161,40 @@ table! {
                 "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.";
             rttvar_us: Option<I32>, Plain, "`rtt`: mean deviation of the round-trip time, us.";
             tcp_state: Option<U8>, Dictionary, "TCP state at that moment, numbered as in `events.old_state`.";
+        ]
+    }
+}
+
+table! {
+    /// What the kernel counted on connections.
+    pub const FLOWS: FlowRow<'a> = Table {
+        name: "flows",
+        doc: "One row a time that the kernel's own counters of a connection's end were read: at its end, and while it moves data where its round-trip time changed or every ten seconds. All count from the connection's begin, be it before the recording; the last row of a socket holds. TCP alone. Recorded with `--evidence tcp`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME when they were read, ns.";
+            cpu: U16, Plain, "CPU that it happened on.";
+            seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
+            kind: Name, Dictionary, "`end` (the change to TCP_CLOSE) or `sample`.";
+            socket_id: I64, Plain, "`sockets.socket_id`.";
+            process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
+            sent_bytes: I64, Plain, "Bytes of data sent, those sent again counted again.";
+            retransmitted_bytes: I64, Plain, "Bytes of data sent again.";
+            received_bytes: I64, Plain, "Bytes received in order; a FIN counts as one.";
+            sent_segments: I64, Plain, "Segments sent, those without data and those sent again included.";
+            received_segments: I64, Plain, "Segments received, those without data and repeated ones included.";
+            retransmitted_segments: I64, Plain, "Segments sent again.";
+            rtt_us: Option<I32>, Plain, "Smoothed round-trip time, us; null before the first sample.";
+            min_rtt_us: Option<I32>, Plain, "Least round-trip time of the last minutes, us; null before the first sample.";
+            busy_ns: Option<I64>, Plain,
+                "Time in which data was sent, or waited to be sent or acknowledged, ns, in steps of the kernel's tick (1 to 10 ms). Null where the tick's length is not known, as in the next two.";
+            receiver_limited_ns: Option<I64>, Plain,
+                "That part of `busy_ns` in which the receiver's window was full: whoever answers for the other end did not read, ns.";
+            buffer_limited_ns: Option<I64>, Plain,
+                "That part of `busy_ns` in which the send buffer of this end was full, ns.";
+            tcp_state: U8, Dictionary, "TCP state at that moment, numbered as in `events.old_state`.";
         ]
     }
 }

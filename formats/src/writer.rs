@@ -99,7 +99,8 @@ impl CaptureWriter {
         let position = match self.open.iter().position(|(t, _)| t.name == table.name) {
             Some(position) => position,
             None => {
-                let part = self.new_part(table, self.part, format!("{:06}.parquet", self.part))?;
+                let part =
+                    self.new_part(table, self.part, format!("{:06}.parquet", self.part), batch.num_rows())?;
                 self.open.push((table, part));
                 self.open.len() - 1
             }
@@ -160,7 +161,7 @@ impl CaptureWriter {
         let (Some(first), Some(last), true) = (parts().min(), parts().max(), old.len() > 1) else {
             return Ok(());
         };
-        let part = self.new_part(table, last, format!("{first:06}-{last:06}.parquet"))?;
+        let part = self.new_part(table, last, format!("{first:06}-{last:06}.parquet"), usize::MAX)?;
         let place = part.place().clone();
         let finished = fill(part).inspect_err(|_| place.discard())?;
         let file = manifest::File { first_part: Some(first), ..finished.listed(table, last) };
@@ -180,9 +181,10 @@ impl CaptureWriter {
         table: &'static Table,
         part: u32,
         name: String,
+        first_rows: usize,
     ) -> Result<PartWriter, CaptureError> {
         let metadata = file_metadata(table, part, &self.manifest);
-        PartWriter::create(self.folder(table)?, table, name, metadata)
+        PartWriter::create(self.folder(table)?, table, name, metadata, first_rows)
     }
 
     fn folder(&mut self, table: &'static Table) -> Result<Directory, CaptureError> {

@@ -3,13 +3,14 @@
 use crate::{
     filter::decide,
     kernel::{
-        IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT,
+        IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_LISTEN, TCP_SYN_RECV,
+        TCP_SYN_SENT, config,
     },
-    maps::{CLOSED, Entry, RECORDED, Thread},
+    maps::{CLOSED, Entry, IS_TCP, RECORDED, Thread},
     ring::{HEADER, reserve},
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     task_id::TaskId,
-    threads,
+    tcp, threads,
 };
 use core::mem::size_of;
 use retrospan_formats::event::{Kind, Record, State, role};
@@ -41,6 +42,9 @@ pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
         announce(entry, sk, new == TCP_ESTABLISHED);
         if entry.verdict == RECORDED {
             emit(entry, sk, old, new);
+            if new == TCP_CLOSE && old != TCP_LISTEN && entry.flags & IS_TCP != 0 && config!(tcp) != 0 {
+                tcp::flow(entry.socket_id, sk, true);
+            }
         }
     }
     entry.state = new;

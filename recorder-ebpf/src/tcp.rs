@@ -8,8 +8,9 @@ use crate::{
     sockets::known,
     task_id::TaskId,
 };
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use core::mem::size_of;
-use retrospan_formats::event::{Record, Tcp, TcpKind};
+use retrospan_formats::event::{Flow, Record, Tcp, TcpKind, loss};
 
 /// Least time between two looks at one socket's round-trip time, in units of 2^20 ns: one second.
 const SAMPLE_PAUSE: u32 = 954;
@@ -75,10 +76,47 @@ fn write_sample(entry: &mut Entry, sk: u64, now: u32) {
     if entry.written != 0 && still && now.wrapping_sub(entry.written) < STILL_PAUSE {
         return;
     }
+    if entry.written != 0 {
+        flow(entry.socket_id, Sk(sk), false);
+    }
     entry.written = now;
     entry.rtt_us = rtt_us;
     let deviation: u32 = probe(sk, config!(offsets.tcp_mdev_us));
     emit(TcpKind::Rtt, entry.socket_id, Sk(sk), Tcp { rtt_us, rttvar_us: deviation >> 2, ..NOTHING });
+}
+
+/// Writes down what the kernel counted on the socket of a connection: now and then while it moves data, and at its end.
+/// A function of its own, for it is rare and long.
+#[inline(never)]
+pub fn flow(socket_id: u64, sk: Sk, end: bool) {
+    const BYTES: u64 = (HEADER + size_of::<Flow>()) as u64;
+    let Some(reservation) = reserve::<BYTES>(Record::Flow, 0, loss::FLOW, TaskId::UNKNOWN) else {
+        return;
+    };
+    let with: u8 = probe(sk.0, config!(offsets.tcp_chrono_type));
+    let stat = |index: u32| probe(sk.0, config!(offsets.tcp_chrono_stat) + 4 * index);
+    let flow = Flow {
+        socket_id,
+        sent_bytes: probe(sk.0, config!(offsets.tcp_bytes_sent)),
+        again_bytes: probe(sk.0, config!(offsets.tcp_bytes_retrans)),
+        received_bytes: probe(sk.0, config!(offsets.tcp_bytes_received)),
+        // SAFETY: no arguments.
+        ticks: unsafe { bpf_jiffies64() },
+        sent_segments: probe(sk.0, config!(offsets.tcp_segs_out)),
+        received_segments: probe(sk.0, config!(offsets.tcp_segs_in)),
+        again_segments: probe(sk.0, config!(offsets.tcp_total_retrans)),
+        rtt_us: probe::<u32>(sk.0, config!(offsets.tcp_srtt_us)) >> 3,
+        min_rtt_us: probe(sk.0, config!(offsets.tcp_rtt_min)),
+        busy_ticks: [stat(0), stat(1), stat(2)],
+        busy_since: probe(sk.0, config!(offsets.tcp_chrono_start)),
+        busy_with: with >> (config!(offsets.tcp_chrono_type_bit) & 7) & 3,
+        state: sk.state(),
+        end: u8::from(end),
+        reserved: 0,
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { reservation.put(HEADER, flow) };
+    reservation.submit(BYTES as u32);
 }
 
 #[inline(always)]

@@ -250,7 +250,7 @@ impl SetWriter {
             None => {
                 let file = self.folder.new_file(OsStr::new(&unfinished_name(table)))?;
                 let file = Hashing { inner: file, hash: Xxh3::with_seed(self.secret.seed()), bytes: 0 };
-                let properties = table.writer_properties(ZSTD_LEVEL, Vec::new());
+                let properties = table.writer_properties(Some(ZSTD_LEVEL), Vec::new());
                 let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))?;
                 self.open.push((table, writer, 0));
                 self.open.len() - 1

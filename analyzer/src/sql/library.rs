@@ -16,7 +16,7 @@ use retrospan_formats::units::duration_ns;
 use crate::print::Meaning;
 
 /// Name and text of each query.
-pub const FILES: [(&str, &str); 14] = [
+pub const FILES: [(&str, &str); 15] = [
     ("connection_churn", include_str!("../../../queries/connection_churn.sql")),
     ("episodes", include_str!("../../../queries/episodes.sql")),
     ("in_flight", include_str!("../../../queries/in_flight.sql")),
@@ -28,15 +28,17 @@ pub const FILES: [(&str, &str); 14] = [
     ("phase", include_str!("../../../queries/phase.sql")),
     ("slow_connects", include_str!("../../../queries/slow_connects.sql")),
     ("slowest_requests", include_str!("../../../queries/slowest_requests.sql")),
+    ("stalled_connections", include_str!("../../../queries/stalled_connections.sql")),
     ("top_talkers", include_str!("../../../queries/top_talkers.sql")),
     ("where_time_goes", include_str!("../../../queries/where_time_goes.sql")),
     ("who_talks_to_whom", include_str!("../../../queries/who_talks_to_whom.sql")),
 ];
 
 /// Name and text of each view.
-pub const VIEWS: [(&str, &str); 14] = [
+pub const VIEWS: [(&str, &str); 15] = [
     ("cpu_bursts", include_str!("../../../queries/views/cpu_bursts.sql")),
     ("failed_connects", include_str!("../../../queries/views/failed_connects.sql")),
+    ("flow_records", include_str!("../../../queries/views/flow_records.sql")),
     ("listen_queue_waits", include_str!("../../../queries/views/listen_queue_waits.sql")),
     ("name_server_connections", include_str!("../../../queries/views/name_server_connections.sql")),
     ("off_cpu_waits", include_str!("../../../queries/views/off_cpu_waits.sql")),

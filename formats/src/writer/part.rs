@@ -21,6 +21,9 @@ use crate::table::Table;
 
 /// zstd level of raw tables: higher levels gain under 1 % in time order.
 const ZSTD_LEVEL: i32 = 1;
+/// Rows of a file's first batch from which on it is compressed. A compressor a column costs more than fewer rows take; they are
+/// compressed when files are put together.
+const COMPRESSED_ROWS: usize = 1024;
 
 /// A file being written.
 pub(super) struct PartWriter {
@@ -53,12 +56,14 @@ impl PartWriter {
         table: &'static Table,
         name: String,
         metadata: Vec<KeyValue>,
+        first_rows: usize,
     ) -> Result<PartWriter, CaptureError> {
         let temporary = OsString::from(format!("{name}{TEMPORARY}"));
         let place = Place { folder: Arc::new(folder), name: name.into(), temporary };
         let file = new_temporary(&place.folder, &place.temporary).map_err(io(&place.path()))?;
         let file = HashingFile { file, hash: Xxh3::new(), bytes: 0 };
-        let properties = table.writer_properties(ZSTD_LEVEL, metadata);
+        let level = (first_rows >= COMPRESSED_ROWS).then_some(ZSTD_LEVEL);
+        let properties = table.writer_properties(level, metadata);
         let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))
             .map_err(parquet_error(&place.path()))?;
         Ok(PartWriter { place, writer, rows: 0, times: None })

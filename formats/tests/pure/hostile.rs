@@ -264,7 +264,7 @@ fn made(
     writer.append(table, &batch(table, &[1])).unwrap();
     writer.rotate(5, Vec::new()).unwrap();
     writer.complete(Cost::default()).unwrap();
-    let properties = change(table.writer_properties(1, Vec::new()).into_builder()).build();
+    let properties = change(table.writer_properties(Some(1), Vec::new()).into_builder()).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
     writer.write(rows).unwrap();
     let path = written.path.join(format!("{}/000000.parquet", table.name));

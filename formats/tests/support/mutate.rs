@@ -128,7 +128,7 @@ fn uncompressed(bytes: Vec<u8>, table: &str) -> Vec<u8> {
     let table = tables::by_name(table).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
     let schema = reader.schema().clone();
-    let properties = table.writer_properties(1, Vec::new()).into_builder();
+    let properties = table.writer_properties(Some(1), Vec::new()).into_builder();
     let properties = properties.set_compression(Compression::UNCOMPRESSED).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).unwrap();
     for batch in reader.build().unwrap() {

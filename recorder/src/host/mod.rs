@@ -30,6 +30,12 @@ fn host_boot_ns() -> i64 {
     clock_ns(ClockId::Boottime) - boot_offset_ns()
 }
 
+/// How long the host was not suspended since its boot, s.
+pub fn awake_s() -> f64 {
+    let suspended_ns = clock_ns(ClockId::Boottime) - clock_ns(ClockId::Monotonic);
+    (host_boot_ns() - suspended_ns) as f64 / 1e9
+}
+
 /// How far this process's CLOCK_BOOTTIME, and the start times in its /proc, are ahead of the host's: a time namespace may
 /// shift them (time_namespaces(7)). 0 where that is not known; see [`check_clock`].
 pub fn boot_offset_ns() -> i64 {

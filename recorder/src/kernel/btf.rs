@@ -160,14 +160,14 @@ impl Btf {
                 (word(&self.data, at)?, word(&self.data, at + 4)?, word(&self.data, at + 8)?);
             let bits = if within.has_bitfields { place & 0x00ff_ffff } else { place };
             if self.name_is(name, wanted) {
-                return Ok(Some((bits / 8, id)));
+                return Ok(Some((bits, id)));
             }
             if self.name_is(name, "")
                 && depth > 0
                 && let Some(inner) = self.struct_behind(id)?
                 && let Some((offset, id)) = self.member(inner, wanted, depth - 1)?
             {
-                return Ok(Some((bits / 8 + offset, id)));
+                return Ok(Some((bits + offset, id)));
             }
         }
         Ok(None)
@@ -205,6 +205,14 @@ impl Btf {
     /// # Errors
     /// Names the struct or member that the kernel lacks.
     pub fn offset(&self, name: &str, path: &str) -> Result<u32, BtfError> {
+        Ok(self.bit(name, path)? / 8)
+    }
+
+    /// The same in bits, for members that do not begin with a byte.
+    ///
+    /// # Errors
+    /// Names the struct or member that the kernel lacks.
+    pub fn bit(&self, name: &str, path: &str) -> Result<u32, BtfError> {
         let id = self.structure(name)?.ok_or_else(|| BtfError::NoStruct(name.to_owned()))?;
         let mut within = self.type_by_id(id)?;
         let missing = || BtfError::NoMember(name.to_owned(), path.to_owned());

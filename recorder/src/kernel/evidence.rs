@@ -124,9 +124,20 @@ fn tcp(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
     }
     config.retransmit_result = u32::from(again.len() > 2);
     let control = types.offset("sk_buff", "cb")?;
+    let chrono_type = types.bit("tcp_sock", "chrono_type")?;
     config.offsets = Offsets {
         tcp_srtt_us: types.offset("tcp_sock", "srtt_us")?,
         tcp_mdev_us: types.offset("tcp_sock", "mdev_us")?,
+        tcp_bytes_sent: types.offset("tcp_sock", "bytes_sent")?,
+        tcp_bytes_retrans: types.offset("tcp_sock", "bytes_retrans")?,
+        tcp_segs_out: types.offset("tcp_sock", "segs_out")?,
+        tcp_segs_in: types.offset("tcp_sock", "segs_in")?,
+        tcp_total_retrans: types.offset("tcp_sock", "total_retrans")?,
+        tcp_rtt_min: types.offset("tcp_sock", "rtt_min")? + types.offset("minmax_sample", "v")?,
+        tcp_chrono_stat: types.offset("tcp_sock", "chrono_stat")?,
+        tcp_chrono_start: types.offset("tcp_sock", "chrono_start")?,
+        tcp_chrono_type: chrono_type / 8,
+        tcp_chrono_type_bit: chrono_type % 8,
         skb_seq: control + types.offset("tcp_skb_cb", "seq")?,
         skb_end_seq: control + types.offset("tcp_skb_cb", "end_seq")?,
         ..config.offsets

@@ -78,7 +78,7 @@ impl Losses {
 /// Records that found no room in a CPU's ring; each of them took a sequence number.
 pub fn without_room(counters: &LossCounters) -> u64 {
     let kinds = 1..=Kind::ALL.len();
-    let records = [loss::SOCKET as usize, loss::PROCESS as usize, loss::MORE as usize];
+    let records = [loss::SOCKET as usize, loss::PROCESS as usize, loss::MORE as usize, loss::FLOW as usize];
     let evidence = TcpKind::Retransmit as usize..=SchedKind::Continued as usize;
     kinds.chain(records).chain(evidence).map(|index| counters[index]).sum()
 }
@@ -94,6 +94,7 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::STOP_MAP => ("continued", "stop_map_full"),
         loss::EARLY_CALL => ("call", "entered_before"),
         loss::MORE => ("head", "ring_full"),
+        loss::FLOW => ("flow", "ring_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),
     }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn only_records_without_room_took_a_number() {
         let all = counters(&(1..loss::COUNTERS).map(|i| (i, 1)).collect::<Vec<_>>());
-        assert_eq!(without_room(&all), 19);
+        assert_eq!(without_room(&all), 20);
     }
 
     #[test]

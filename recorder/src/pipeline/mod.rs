@@ -2,6 +2,7 @@
 //!
 //! In: records in order of emission. Out: batches, handed to a sink that writes them.
 
+pub mod flows;
 pub mod long_heads;
 pub mod losses;
 pub mod processes;
@@ -17,6 +18,7 @@ use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow};
 
 use crate::fast_map::FastMap;
 use crate::options::Payload;
+use crate::pipeline::flows::Flows;
 use crate::pipeline::long_heads::{Held, Long};
 use crate::pipeline::losses::{Losses, kind_name};
 use crate::pipeline::processes::{KnownProcess, Processes};
@@ -42,6 +44,7 @@ pub struct Pipeline {
     held: Option<Held>,
     columns: EventColumns,
     evidence: EvidenceRows,
+    flows: Flows,
     keeps_execs: bool,
     /// Processes that carry traffic: those of recorded calls.
     traffic: FastMap<u32, ()>,
@@ -64,6 +67,7 @@ impl Pipeline {
             held: None,
             columns: EventColumns::default(),
             evidence: EvidenceRows::default(),
+            flows: Flows::default(),
             keeps_execs: true,
             traffic: FastMap::default(),
             traffic_last: 0,
@@ -113,6 +117,9 @@ impl Pipeline {
             self.state(&header, body);
         } else if header.record == Record::Tcp as u8 {
             self.tcp(&header, body);
+            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
+        } else if header.record == Record::Flow as u8 {
+            self.flow(&header, body);
             return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
         } else if header.record == Record::Sched as u8 {
             self.sched(&header, body);
@@ -198,6 +205,14 @@ impl Pipeline {
             rttvar_us: rtt.then_some(tcp.rttvar_us as i32),
             tcp_state: Some(tcp.state),
         });
+        self.part_rows += 1;
+    }
+
+    fn flow(&mut self, header: &Header, body: &[u8]) {
+        let Some(bytes) = body.get(..size_of::<event::Flow>()) else { return };
+        let flow: event::Flow = pod_read_unaligned(bytes);
+        let owner = self.sockets.get(flow.socket_id).owner();
+        self.evidence.flow(&self.flows.row(header, &flow, owner));
         self.part_rows += 1;
     }
 

@@ -142,11 +142,11 @@ impl Pace {
 
     /// Takes in what the fullest ring held.
     fn follow(&mut self, fullest_bytes: u64) {
-        if fullest_bytes > self.ring_bytes / 8 {
+        if fullest_bytes > self.ring_bytes / 4 {
             self.pause = SHORTEST;
-        } else if fullest_bytes > self.ring_bytes / 32 {
+        } else if fullest_bytes > self.ring_bytes / 8 {
             self.pause = (self.pause / 2).max(SHORTEST);
-        } else if fullest_bytes < self.ring_bytes / 128 {
+        } else if fullest_bytes < self.ring_bytes / 32 {
             self.pause = (self.pause * 2).min(LONGEST);
         }
     }
@@ -192,11 +192,11 @@ mod tests {
         let mut pace = Pace::new(8 << 20);
         (0..8).for_each(|_| pace.follow(100));
         assert_eq!(pace.pause, LONGEST);
-        pace.follow(300_000);
+        pace.follow((1 << 20) + 1);
         assert_eq!(pace.pause, LONGEST / 2);
-        pace.follow(2 << 20);
+        pace.follow((2 << 20) + 1);
         assert_eq!(pace.pause, SHORTEST);
-        pace.follow(100_000);
+        pace.follow(500_000);
         assert_eq!(pace.pause, SHORTEST, "neither much nor little");
     }
 

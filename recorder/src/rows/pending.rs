@@ -1,4 +1,4 @@
-//! The rows of `tcp`, `sched` and `execs` that wait for a full batch or the end of their part.
+//! The rows of `tcp`, `flows`, `sched` and `execs` that wait for a full batch or the end of their part.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use retrospan_formats::rows::{Writer, batch};
 use retrospan_formats::table::Table;
-use retrospan_formats::tables::{self, ExecRow, SchedRow, TcpRow};
+use retrospan_formats::tables::{self, ExecRow, FlowRow, SchedRow, TcpRow};
 
 /// A row of `execs` with its own texts.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ impl Exec {
 #[derive(Default)]
 pub struct EvidenceRows {
     tcp: Writer<TcpRow<'static>>,
+    flows: Writer<FlowRow<'static>>,
     sched: Writer<SchedRow<'static>>,
     execs: Vec<Exec>,
 }
@@ -39,6 +40,11 @@ impl EvidenceRows {
     /// Adds a row of `tcp`; rows come in order.
     pub fn tcp(&mut self, row: &TcpRow<'_>) {
         self.tcp.push(row);
+    }
+
+    /// Adds a row of `flows`; rows come in order.
+    pub fn flow(&mut self, row: &FlowRow<'_>) {
+        self.flows.push(row);
     }
 
     /// Adds a row of `sched`; rows come in order.
@@ -54,14 +60,15 @@ impl EvidenceRows {
 
     /// Batches that are full.
     pub fn take_full(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        if !self.tcp.is_full() && !self.sched.is_full() {
+        if !self.tcp.is_full() && !self.flows.is_full() && !self.sched.is_full() {
             return Ok(Vec::new());
         }
         self.take_sorted()
     }
 
     fn take_sorted(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        Ok(vec![(&tables::TCP, self.tcp.take()?), (&tables::SCHED, self.sched.take()?)])
+        let (tcp, flows, sched) = (self.tcp.take()?, self.flows.take()?, self.sched.take()?);
+        Ok(vec![(&tables::TCP, tcp), (&tables::FLOWS, flows), (&tables::SCHED, sched)])
     }
 
     /// Everything, at the end of a part.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -201,4 +202,63 @@ fn a_round_trip_time_is_written_again_where_it_changed() {
         assert!(numbers(&samples, "rttvar_us").iter().all(Option::is_some));
         assert!(numbers(&samples, "tcp_seq").iter().all(Option::is_none));
     }
+}
+
+/// What the kernel tells of a socket itself.
+fn tcp_info(stream: &TcpStream) -> libc::tcp_info {
+    // SAFETY: all zeroes is a valid value of a struct of numbers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut bytes = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the struct is as long as `bytes` says.
+    let told = unsafe {
+        let place = (&raw mut info).cast();
+        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut bytes)
+    };
+    assert_eq!(told, 0, "TCP_INFO can be asked for");
+    info
+}
+
+#[test]
+fn the_counters_of_an_end_are_those_of_the_kernel() {
+    let Some(_turn) = ebpf_or_skip("the_counters_of_an_end_are_those_of_the_kernel") else { return };
+    const BYTES: usize = 12 << 20;
+    let place = Place::new();
+    let recorder = record(&place);
+    let (mut client, mut server, ports) = pair();
+    // Whoever reads lets the other one wait until his window and both buffers are full.
+    let reading = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        let mut read = 0;
+        while read < BYTES {
+            read += server.read(&mut [0; 1 << 16]).unwrap();
+        }
+        server
+    });
+    client.write_all(&vec![b'd'; BYTES]).unwrap();
+    let mut server = reading.join().unwrap();
+    server.write_all(b"done").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let info = tcp_info(&client);
+    drop(client);
+    assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
+    drop(server);
+    let capture = recorder.finish();
+    let end = |local, remote| {
+        only(&of_socket(&capture, &tables::FLOWS, socket_id(&capture, local, remote)), "kind", "end")
+    };
+    let (client, server) = (end(ports.0, ports.1), end(ports.1, ports.0));
+    assert_eq!((client.num_rows(), server.num_rows()), (1, 1));
+    let of = |row: &RecordBatch, column: &str| numbers(row, column)[0].expect(column);
+    assert_eq!(of(&client, "sent_bytes") - of(&client, "retransmitted_bytes"), BYTES as i64);
+    assert_eq!(of(&server, "received_bytes"), BYTES as i64 + 1, "and a FIN");
+    assert_eq!(of(&server, "sent_bytes"), 4);
+    assert_eq!(of(&client, "retransmitted_segments"), i64::from(info.tcpi_total_retrans));
+    // What closing adds: a FIN, acknowledgements.
+    let more = of(&client, "sent_segments") - i64::from(info.tcpi_segs_out);
+    assert!((0..=4).contains(&more), "{more} segments to close");
+    let (limited, waited_ns) = (info.tcpi_rwnd_limited as i64 * 1000, of(&client, "receiver_limited_ns"));
+    assert!((waited_ns - limited).abs() <= 20_000_000, "{waited_ns} ns, the kernel says {limited}");
+    assert!(waited_ns >= 300_000_000, "the server did not read for 700 ms, {waited_ns} ns were told");
+    assert!(of(&client, "busy_ns") >= waited_ns + of(&client, "buffer_limited_ns"));
+    assert!(of(&client, "min_rtt_us") <= of(&client, "rtt_us").max(info.tcpi_rtt.into()));
 }

@@ -13,6 +13,7 @@ use retrospan_formats::event::{Call, Kind, State, flags, role};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
+use retrospan_recorder::rows::compact;
 
 const S: u64 = 1_000_000_000;
 const US: u64 = 1_000;
@@ -181,20 +182,26 @@ fn a_kill_leaves_what_was_finished() {
 fn every_part_of_the_events_is_sorted_and_the_whole_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("parts.cap");
-    complete(write(&path, &parts(), true), 12);
-    let capture = Capture::open(&path).unwrap();
+    let mut writer = write(&path, &parts(), false);
     let times = |batches: Vec<RecordBatch>| -> Vec<i64> {
         use arrow::array::AsArray;
         use arrow::datatypes::Int64Type;
         batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     };
+    let in_files =
+        |capture: &Capture| times(capture.read(&tables::EVENTS).collect::<Result<_, _>>().unwrap());
+    let capture = writer.view().unwrap();
     let whole = times(capture.events().collect::<Result<_, _>>().unwrap());
     assert!(whole.is_sorted());
-    let in_files = times(capture.read(&tables::EVENTS).collect::<Result<_, _>>().unwrap());
-    assert!(!in_files.is_sorted(), "a late row stands in the part after its own");
-    let mut sorted = in_files;
-    sorted.sort_unstable();
-    assert_eq!(sorted, whole);
+    let mut apart = in_files(&capture);
+    assert!(!apart.is_sorted(), "a late row stands in the part after its own");
+    apart.sort_unstable();
+    assert_eq!(apart, whole);
+    compact::finish(&mut writer).unwrap();
+    complete(writer, 12);
+    let capture = Capture::open(&path).unwrap();
+    assert_eq!(in_files(&capture), whole, "put together it stands in its place");
+    assert_eq!(capture.files("events").len(), 1);
     assert_eq!(capture.files("sockets").len(), 1);
     assert_eq!(capture.files("clock").len(), 1);
 }

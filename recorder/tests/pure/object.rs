@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 const PROMISED: (u32, u32) = (5, 15);
 
 /// Every helper that may be used: number, name, and the kernel that brought it.
-const HELPERS: [(i32, &str, (u32, u32)); 15] = [
+const HELPERS: [(i32, &str, (u32, u32)); 16] = [
     (1, "map_lookup_elem", (3, 19)),
     (2, "map_update_elem", (3, 19)),
     (3, "map_delete_elem", (3, 19)),
@@ -18,6 +18,7 @@ const HELPERS: [(i32, &str, (u32, u32)); 15] = [
     (113, "probe_read_kernel", (5, 5)),
     (114, "probe_read_user_str", (5, 5)),
     (115, "probe_read_kernel_str", (5, 5)),
+    (118, "jiffies64", (5, 6)),
     (125, "ktime_get_boot_ns", (5, 8)),
     (131, "ringbuf_reserve", (5, 8)),
     (132, "ringbuf_submit", (5, 8)),

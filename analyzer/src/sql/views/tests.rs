@@ -143,3 +143,34 @@ async fn connections_are_placed_where_they_waited() {
         assert_eq!(rows(&context, &query).await, expected, "{view}");
     }
 }
+
+#[tokio::test]
+async fn a_flow_record_has_the_last_counters_of_an_end() {
+    let flows = "CREATE TABLE flows AS SELECT column1 AS boot_ns, column2 AS seq, column3 AS socket_id, column4 AS process_id,
+            column5 AS sent_bytes, column6 AS retransmitted_bytes, column7 AS received_bytes, column8 AS sent_segments,
+            column9 AS received_segments, column10 AS retransmitted_segments, column11 AS rtt_us, column12 AS min_rtt_us,
+            column13 AS busy_ns, column14 AS receiver_limited_ns, column15 AS buffer_limited_ns
+        FROM (VALUES
+            (500, 1, 7, 1, 10, 0, 5, 1, 1, 0, 900, 700, 40, 20, 0),
+            (900, 2, 7, 1, 130, 30, 50, 4, 3, 1, 300, 700, 400, 200, 100),
+            (800, 9, 8, NULL, 50, 0, 101, 3, 3, 0, NULL, NULL, NULL, NULL, NULL))";
+    let tcp = "CREATE TABLE tcp AS SELECT * FROM (VALUES
+        (7, 'rtt', 600), (7, 'retransmit', NULL), (9, 'rtt', 1)) AS t (socket_id, kind, rtt_us)";
+    let sockets = "CREATE TABLE sockets AS SELECT column1 AS socket_id, column2 AS process_id, column3 AS role,
+            column4 AS opened_boot_ns, column5 AS closed_boot_ns, 'x' AS local_addr, 1 AS local_port, 'y' AS remote_addr,
+            80 AS remote_port
+        FROM (VALUES (7, 1, 'client', 100, 900), (8, 2, 'server', NULL, NULL), (9, 1, 'client', 1, 2))";
+    let connections = "CREATE TABLE connections AS SELECT * FROM (VALUES
+        (7, 7, NULL, 'shop -> b:80', 'client', 'fin')) AS t
+        (connection_id, client_socket_id, server_socket_id, hop, closed_by, close_kind)";
+    let context = with(&[PROCESSES, flows, tcp, sockets, connections]).await;
+    let client =
+        "SELECT time, end_time, duration_ns, sent_bytes, retransmitted_bytes, received_bytes, sent_segments,
+            min_rtt_us, mean_rtt_us, max_rtt_us, receiver_limited_ns, buffer_limited_ns, connection_id
+        FROM flow_records WHERE process = 'shop' AND closed_by = 'client' AND side = 'client'";
+    assert_eq!(rows(&context, client).await, [[100, 900, 800, 100, 30, 50, 4, 300, 600, 900, 200, 100, 7]]);
+    let server = "SELECT socket_id, process_id, received_bytes FROM flow_records
+        WHERE side = 'server' AND hop IS NULL AND end_time IS NULL AND max_rtt_us IS NULL AND busy_ns IS NULL";
+    assert_eq!(rows(&context, server).await, [[8, 2, 101]]);
+    assert_eq!(rows(&context, "SELECT count(*) FROM flow_records").await, [[2]]);
+}
