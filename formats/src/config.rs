@@ -83,6 +83,7 @@ pub struct Offsets {
     pub tcp_chrono_type_bit: u32,
     pub skb_seq: u32,
     pub skb_end_seq: u32,
+    pub skb_tstamp: u32,
     pub tcp_bytes_acked: u32,
     pub tcp_bytes_received: u32,
 }
@@ -181,6 +182,8 @@ pub struct Config {
     pub words_type: u32,
     /// Places for sockets, a power of two.
     pub socket_places: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// How many of `signatures` are used.
     pub used_signatures: u64,
     /// How messages of the protocols begin that are read.

@@ -249,6 +249,8 @@ pub struct Call {
     pub asked_bytes: u64,
     /// Bytes moved; 0 on error.
     pub done_bytes: u64,
+    /// Of received data: when the segment with the first byte arrived, CLOCK_REALTIME ns; 0 where not known.
+    pub arrived_wall_ns: u64,
     /// Raw sequence number of the first byte moved (see [`flags`]).
     pub tcp_seq: u32,
     /// [`flags`].
@@ -262,7 +264,7 @@ pub struct Call {
     /// ... and then this many last bytes of it (0 or [`TAIL_BYTES`]).
     pub tail_bytes: u16,
 }
-const _: () = assert!(size_of::<Call>() == 48);
+const _: () = assert!(size_of::<Call>() == 56);
 
 /// What follows [`Call::head_bytes`] of a message head that is longer: up to its end, as far as that was found. Emitted
 /// after the call's own record and with the same time, CPU and thread, but handed over before it: who has the call

@@ -43,6 +43,7 @@ pub extern "C" fn emit_data(
         duration_ns: 0,
         asked_bytes: call.length,
         done_bytes: done,
+        arrived_wall_ns: call.data.done.get(),
         tcp_seq: (seq_and_flags >> 32) as u32,
         flags: seq_and_flags as u32,
         errno: errno as u16,

@@ -123,6 +123,7 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
         return;
     };
     call.enter_ns = early.since_ns;
+    call.data.done.set(0);
     call.sk = early.sk;
     call.socket_id = early.socket_id;
     call.address = args.address;

@@ -148,6 +148,7 @@ fn watched(task: *const u8, socket: OpenSocket, number: u64, fd: u32, args: Sysc
         return;
     };
     call.enter_ns = now_ns();
+    call.data.done.set(0);
     call.sk = socket.sk;
     call.socket_id = socket_id;
     call.address = args.address;

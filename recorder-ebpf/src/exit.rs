@@ -139,6 +139,7 @@ fn emit(call: &InCall, task_id: TaskId, socket_id: u64, flags: u32, errno: u32) 
         duration_ns: reservation.boot_ns - call.enter_ns,
         asked_bytes: 0,
         done_bytes: 0,
+        arrived_wall_ns: 0,
         tcp_seq: 0,
         flags,
         errno: errno as u16,

@@ -7,6 +7,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod arrivals;
 mod atomics;
 #[cfg(target_arch = "bpf")]
 mod data;

@@ -302,7 +302,8 @@ pub struct Data {
     pub place: Untracked,
     pub left: Untracked,
     pub read: Untracked,
-    /// All of the data, bytes.
+    /// All of the data, bytes. While a receive is in progress: when the first data that it took had arrived, CLOCK_REALTIME ns, 0
+    /// where that is not known.
     pub done: Untracked,
     /// First bytes of it in the call's own record.
     pub head: Untracked,

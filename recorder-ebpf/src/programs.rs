@@ -1,7 +1,7 @@
 //! Where the kernel calls in: one function a hook, nothing but the unpacking of its arguments.
 
 use crate::{
-    early, enter, exit,
+    arrivals, early, enter, exit,
     kernel::{Sk, config, field, probe},
     process,
     regs::Regs,
@@ -106,6 +106,13 @@ fn tcp_send_reset(context: *mut c_void) -> i32 {
 #[unsafe(link_section = "tp_btf/tcp_receive_reset")]
 fn tcp_receive_reset(context: *mut c_void) -> i32 {
     tcp::reset(TcpKind::ResetReceived, sock(context, 0));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/skb_copy_datagram_iovec")]
+fn skb_copy_datagram_iovec(context: *mut c_void) -> i32 {
+    arrivals::taken(arg(context, 0));
     0
 }
 

@@ -64,8 +64,9 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
     /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched
-    /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process) and execs (programs started), or none
-    #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs", value_parser = Evidence::parse)]
+    /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process), execs (programs started) and arrivals
+    /// (how long received data lay unread), or none
+    #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs,arrivals", value_parser = Evidence::parse)]
     evidence: Evidence,
     /// Leave out waits of threads that are shorter than this
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_duration)]

@@ -263,6 +263,8 @@ impl Recording {
         // The moment first: numbers given out after it do no harm, for their records are of later times.
         let at_ns = host::boot_ns();
         let issued = IssuedSeqs { at_ns, next_seqs: probes.next_seqs()? };
+        let (boot_ns, wall_ns) = host::clock_sample();
+        self.pipeline.set_wall_ahead(wall_ns - boot_ns);
         let round = self.drain.round(&issued, &mut self.merge);
         self.release(round.watermark_ns)?;
         self.self_activity.note(WorkKind::Drain, since, round.records, round.bytes);

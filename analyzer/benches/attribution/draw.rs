@@ -78,7 +78,7 @@ fn cause(trouble: &Trouble, random: &mut Random) -> Option<Cause> {
     }
     let other = match (trouble.shape, trouble.place.part) {
         (Shape::Freeze | Shape::GiveUp, _) => Cause::Stopped,
-        (Shape::Slow, Part::Server) => Cause::RunQueue,
+        (Shape::Slow, Part::Server | Part::Queue) => Cause::RunQueue,
         (Shape::Slow, Part::Network) => Cause::Retransmit,
         (Shape::Errors, _) => Cause::Exec,
         (Shape::QueueFull, _) => Cause::SynAgain,

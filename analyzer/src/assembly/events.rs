@@ -46,6 +46,8 @@ pub struct Event<'a> {
     pub errno: u32,
     /// Bits of [`flags`].
     pub flags: u32,
+    /// From the arrival of what was received to `boot_ns`, us; where known.
+    pub queued_us: Option<i32>,
     /// Only for [`Kind::State`].
     pub state: Option<StateChange>,
     /// First bytes of the data that are known: those in `payload`, then those in `framing`.
@@ -176,6 +178,7 @@ impl Events {
             tcp_seq: field::<U32>(&arrays.tcp_seq, row),
             errno: arrays.errno.value(row).unsigned_abs(),
             flags,
+            queued_us: field::<I32>(&arrays.queued_us, row).filter(|&us| us >= 0),
             state: (kind == Kind::State).then(|| state(&self.rows.row(row))),
             head,
             tail,

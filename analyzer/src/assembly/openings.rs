@@ -181,6 +181,7 @@ mod tests {
             tcp_seq: None,
             errno: 0,
             flags: flags::NO_SEQ,
+            queued_us: None,
             state: None,
             head: &[],
             tail: &[],

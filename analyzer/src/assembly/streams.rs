@@ -34,6 +34,8 @@ pub struct CallTiming {
     pub tid: u32,
     /// CPU on which the call ended.
     pub cpu: u16,
+    /// From the arrival of the first byte to `exit_ns`, us; where known.
+    pub queued_us: Option<i32>,
 }
 
 /// The next piece of a stream.
@@ -146,6 +148,7 @@ impl Streams {
             pid: event.pid,
             tid: event.tid,
             cpu: event.cpu,
+            queued_us: event.queued_us,
         };
         let cursor = &mut self.ways[way as usize];
         let seq = event.tcp_seq.or(cursor.next).unwrap_or_default();

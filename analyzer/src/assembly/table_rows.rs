@@ -122,6 +122,7 @@ pub fn span<'k>(
         // No protocol that is read now has several streams in one connection.
         stream_id: None,
         attributes: Some(&attributes),
+        queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
     });
     Labels { service: process.map_or("", |p| &*p.service), name }
 }

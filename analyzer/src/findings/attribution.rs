@@ -145,6 +145,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
     format!(
         "SELECT s.connection_id, s.kind, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
                 s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
+                CASE WHEN s.link_evidence = 'connection' THEN s.queued_ns END AS queued_ns,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
          FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
@@ -241,6 +242,7 @@ impl Reading<'_> {
         let traces: StringViewArray = typed(batch, "trace_id", &DataType::Utf8View)?.as_string_view().clone();
         let roots: BooleanArray = typed(batch, "root", &DataType::Boolean)?.as_boolean().clone();
         let waits = Waits::new(batch)?;
+        let queued = number("queued_ns")?;
         for row in (0..rows.len()).filter(|&row| self.covered(rows.start_ns(row))).collect::<Vec<_>>() {
             let trace_id = u128::from_str_radix(traces.value(row), 16).unwrap_or_default();
             // Ids given by applications may count up; the low bits of a product do not.
@@ -262,7 +264,8 @@ impl Reading<'_> {
                 let values = self.values(&rows, row, coded.class, (known(&pids), known(&cpus)));
                 self.tally.count(place, values, bad, span.failed);
             }
-            let own = (class.hop, if class.server { Part::Server } else { Part::Network });
+            let hop = class.hop;
+            let own = (hop, if class.server { Part::Server } else { Part::Network });
             let (waited_ns, awaited) = match waits.of(row) {
                 Some((ns, hop)) => (ns, Some((self.keys.hop(hop), Part::Connect))),
                 None => (0, None),
@@ -286,6 +289,12 @@ impl Reading<'_> {
             trace.bad |= bad && of_stream;
             trace.parts.push((own, own_ns.value(row) - waited_ns));
             trace.parts.extend(awaited.map(|part| (part, waited_ns)));
+            if queued.is_valid(row) {
+                // The client's own time has it.
+                let queued_ns = queued.value(row);
+                trace.parts.push(((hop, Part::Queue), queued_ns));
+                trace.parts.push(((hop, Part::Network), -queued_ns));
+            }
             let root = roots.value(row);
             if (root && !trace.rooted) || (root == trace.rooted && span.start_ns < trace.start_ns) {
                 (trace.start_ns, trace.duration_ns, trace.rooted) = (span.start_ns, span.duration_ns, root);

@@ -282,7 +282,7 @@ impl Finder<'_> {
             recording: (self.begin_ns, self.end_ns),
             resolution_ns: self.counted.bins.bin_ns,
             hop: &hop,
-            on_the_way: attribution.hops.first().is_some_and(|top| top.part != "server"),
+            on_the_way: attribution.hops.first().is_some_and(|top| top.is_on_the_way()),
             processes: &processes,
             answering: &answering,
             pids: &self.pids,
@@ -298,7 +298,7 @@ impl Finder<'_> {
         let Some(top) = attribution.hops.first() else { return Default::default() };
         let ends = self.processes.get(&top.hop).cloned().unwrap_or_default();
         let mut processes = ends.answering.clone();
-        if top.part != "server" {
+        if top.is_on_the_way() {
             processes.extend(ends.requesting);
         }
         (top.hop.clone(), processes, ends.answering)

@@ -234,8 +234,8 @@ pub struct Cycle {
 pub struct HopShare {
     /// The two processes and the port.
     pub hop: String,
-    /// `server` (the answering process's own time), `network` (on the wire, and queued until it was read) or `connect` (waiting
-    /// for the connection).
+    /// `server` (the answering process's own time), `queue` (requests had arrived and lay unread), `network` (on the wire; where
+    /// arrivals are not known also unread) or `connect` (waiting for the connection).
     pub part: String,
     /// The process whose own time it is, or whom the requesting process waits for.
     pub process: String,
@@ -247,6 +247,13 @@ pub struct HopShare {
     pub share: f64,
     /// Cycles in which it is positive, of `hits`.
     pub positive_cycles: usize,
+}
+
+impl HopShare {
+    /// Whether the delay is between the two processes, so that either of them or what lies between may be late.
+    pub fn is_on_the_way(&self) -> bool {
+        !["server", "queue"].contains(&self.part.as_str())
+    }
 }
 
 /// A value of a dimension that carries the excess.

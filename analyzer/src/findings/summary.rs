@@ -125,6 +125,12 @@ fn place(top: &HopShare, pids: &[i64]) -> String {
         ("connect", false) => {
             format!("{share} of the time is lost waiting for the connection to {}{pid}", listener(&top.hop))
         }
+        ("queue", false) => {
+            format!("{share} of the time requests lie unread at {}{pid}", listener(&top.hop))
+        }
+        ("queue", true) => {
+            format!("{share} of the failures are requests that lie unread at {}{pid}", listener(&top.hop))
+        }
         ("connect", true) => format!("{share} of the failures are connects to {}{pid}", listener(&top.hop)),
         (_, false) => {
             format!("{share} of the time is lost on {}, until {}{pid} takes or answers", top.hop, top.process)

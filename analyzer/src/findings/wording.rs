@@ -129,6 +129,8 @@ pub fn part(hop: &HopShare) -> String {
         ("server", true) => format!("failures that begin in {}", hop.process),
         ("connect", false) => format!("waiting for the connection to {}", listener(&hop.hop)),
         ("connect", true) => format!("connects to {} that fail", listener(&hop.hop)),
+        ("queue", false) => format!("requests lie unread at {}", hop.process),
+        ("queue", true) => format!("requests that lie unread at {}", hop.process),
         (_, false) => format!("waiting for {}", hop.process),
         (_, true) => format!("connections to {} that break", hop.process),
     }
@@ -226,6 +228,7 @@ pub fn sentence(spike: &Spike) -> String {
             let place = match top.part.as_str() {
                 "server" => &top.process,
                 "connect" => "connects that fail",
+                "queue" => "requests that lie unread",
                 _ => "the connections",
             };
             format!("{:.0} % of the failures begin in {place} ({})", 100.0 * top.share, top.hop)
@@ -237,6 +240,14 @@ pub fn sentence(spike: &Spike) -> String {
             let listener = listener(&top.hop);
             let share = 100.0 * top.share;
             format!("{share:.0} % of the excess is waiting for the connection to {listener} ({})", top.hop)
+        }
+        Some(top) if top.part == "queue" => {
+            format!(
+                "{:.0} % of the excess is requests that lie unread at {} ({})",
+                100.0 * top.share,
+                top.process,
+                top.hop
+            )
         }
         Some(top) => format!("{:.0} % of the excess is waiting in {}", 100.0 * top.share, top.hop),
         None => format!("seen in {}", spike.stream),

@@ -16,7 +16,7 @@ use retrospan_formats::units::duration_ns;
 use crate::print::Meaning;
 
 /// Name and text of each query.
-pub const FILES: [(&str, &str); 15] = [
+pub const FILES: [(&str, &str); 16] = [
     ("connection_churn", include_str!("../../../queries/connection_churn.sql")),
     ("episodes", include_str!("../../../queries/episodes.sql")),
     ("in_flight", include_str!("../../../queries/in_flight.sql")),
@@ -30,6 +30,7 @@ pub const FILES: [(&str, &str); 15] = [
     ("slowest_requests", include_str!("../../../queries/slowest_requests.sql")),
     ("stalled_connections", include_str!("../../../queries/stalled_connections.sql")),
     ("top_talkers", include_str!("../../../queries/top_talkers.sql")),
+    ("unread_requests", include_str!("../../../queries/unread_requests.sql")),
     ("where_time_goes", include_str!("../../../queries/where_time_goes.sql")),
     ("who_talks_to_whom", include_str!("../../../queries/who_talks_to_whom.sql")),
 ];

@@ -109,6 +109,8 @@ table! {
                 "Stream within the connection; null for protocols that have one alone.";
             attributes: Option<Text>, Dictionary,
                 "JSON object of everything known of request and answer, by names of the OpenTelemetry semantic conventions; `export` sends it as it is.";
+            queued_ns: Option<I64>, Plain,
+                "Server: from when the request's first byte reached the host until this process had taken it (`start_time`), ns: it lay in the receive queue, or the process took that long to wake. Not part of `duration_ns`. Null where not known, and for client spans. Recorded with `--evidence arrivals`.";
         ]
     }
 }

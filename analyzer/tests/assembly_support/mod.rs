@@ -44,6 +44,7 @@ pub struct Row {
     pub flags: u32,
     pub state: Option<[u32; 7]>,
     pub payload: Option<Vec<u8>>,
+    pub queued_us: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -253,6 +254,7 @@ impl World {
             flags: 0,
             state,
             payload: None,
+            queued_us: None,
         });
     }
 
@@ -273,6 +275,7 @@ impl World {
             flags: 0,
             state: None,
             payload: None,
+            queued_us: None,
         });
         self.rows.last_mut().unwrap()
     }
@@ -485,6 +488,7 @@ impl World {
             new_state: state(6).map(|state| state as u8),
             payload: row.payload.as_deref(),
             framing: None,
+            queued_us: row.queued_us,
         }
     }
 

@@ -49,6 +49,23 @@ fn one_request_is_one_span_a_side() {
 }
 
 #[test]
+fn what_lay_unread_is_told_of_the_request_and_not_of_the_answer() {
+    let mut world = World::new();
+    let Connection { client, server } = pair(&mut world);
+    let (begin, rest) = GET.split_at(10);
+    world.send(client, GET);
+    world.receive(server, begin).queued_us = Some(1_500);
+    world.receive(server, rest).queued_us = Some(1_900);
+    world.send(server, OK);
+    world.receive(client, OK).queued_us = Some(700);
+    world.send(client, GET);
+    world.receive(server, GET);
+    let assembled = world.assembled();
+    let queued: Vec<_> = assembled.spans().iter().map(|span| line(span, &["kind", "queued_ns"])).collect();
+    assert_eq!(queued, ["client -", "server 1500000", "client -", "server -"]);
+}
+
+#[test]
 fn requests_on_a_kept_connection_are_told_apart() {
     let mut world = World::new();
     let connection = pair(&mut world);

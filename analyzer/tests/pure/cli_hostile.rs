@@ -111,7 +111,7 @@ fn content_that_cannot_be_decoded_has_its_files_name() {
     let file = path.join("processes/000000.parquet");
     let mut bytes = fs::read(&file).unwrap();
     // Behind the headers of the first pages: how many values a block of differences has.
-    let block = bytes.windows(3).position(|w| w == [0x80, 0x01, 0x04]).unwrap();
+    let block = bytes.windows(3).position(|w| w == [0x80, 0x02, 0x04]).unwrap();
     bytes[block..block + 3].fill(0xff);
     fs::write(&file, bytes).unwrap();
     reseal(&path);

@@ -97,6 +97,19 @@ fn the_statement_of_a_cause_shows_the_rows_that_it_counts() {
 }
 
 #[test]
+fn requests_that_lie_unread_are_told_from_those_on_the_way() {
+    let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
+    let trouble = Trouble { place: Place { hop: 2, part: Part::Queue }, shape: Shape::Freeze, width_s: 1.0 };
+    let (truth, findings) = found(&Plan { comb, trouble, cause: Some(Cause::Stopped), ..plan(15) });
+    let [spike] = &findings.spikes[..] else { panic!("one spike, but: {findings:#?}") };
+    let top = &spike.hops[0];
+    assert_eq!((&top.hop, top.part.as_str()), (&truth.hop, "queue"), "{}", spike.sentence);
+    assert!(top.share > 0.9, "{top:?}");
+    assert!(spike.sentence.contains("is requests that lie unread at shop"), "{}", spike.sentence);
+    assert_eq!((spike.causes[0].kind.as_str(), spike.causes[0].subject.as_str()), ("stopped", "shop"));
+}
+
+#[test]
 fn a_stall_of_redis_is_found_as_one_of_http_is() {
     let comb = Some(Comb { period_s: 23.0, jitter: 0.005, missing: 0.0 });
     let place = Place { hop: 2, part: Part::Server };

@@ -5,6 +5,7 @@ use aya::{Btf as KernelTypes, Ebpf, programs::BtfTracePoint};
 use retrospan_formats::config::{Config, Offsets};
 
 use super::error::{ProbeError, explain};
+use super::stamps::Stamps;
 use super::{Hooked, Probes, program};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::text::one_line;
@@ -20,13 +21,16 @@ pub struct Evidence {
     pub usage: bool,
     /// Programs started.
     pub execs: bool,
+    /// When received data had arrived.
+    pub arrivals: bool,
 }
 
 impl Evidence {
     /// None of it.
-    pub const NONE: Evidence = Evidence { tcp: false, sched: false, usage: false, execs: false };
+    pub const NONE: Evidence =
+        Evidence { tcp: false, sched: false, usage: false, execs: false, arrivals: false };
     /// All of it.
-    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true, execs: true };
+    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true, execs: true, arrivals: true };
 
     /// A list such as `tcp,sched`, or `none`.
     pub fn parse(text: &str) -> Result<Evidence, String> {
@@ -40,9 +44,10 @@ impl Evidence {
                 "sched" => evidence.sched = true,
                 "usage" => evidence.usage = true,
                 "execs" => evidence.execs = true,
+                "arrivals" => evidence.arrivals = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is not one of tcp, sched, usage and execs (or none, alone)"
+                        "{other:?} is not one of tcp, sched, usage, execs and arrivals (or none, alone)"
                     ));
                 }
             }
@@ -52,7 +57,13 @@ impl Evidence {
 
     /// The words of the list.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [(self.tcp, "tcp"), (self.sched, "sched"), (self.usage, "usage"), (self.execs, "execs")];
+        let all = [
+            (self.tcp, "tcp"),
+            (self.sched, "sched"),
+            (self.usage, "usage"),
+            (self.execs, "execs"),
+            (self.arrivals, "arrivals"),
+        ];
         all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
     }
 
@@ -63,6 +74,7 @@ impl Evidence {
             sched: self.sched && !other.sched,
             usage: self.usage && !other.usage,
             execs: self.execs && !other.execs,
+            arrivals: self.arrivals && !other.arrivals,
         }
     }
 }
@@ -75,15 +87,17 @@ const TCP: [Hooked; 3] = [
 const SWITCH: Hooked = Hooked { program: "sched_switch", tracepoint: "sched_switch" };
 const WAKEUP: Hooked = Hooked { program: "sched_wakeup", tracepoint: "sched_wakeup" };
 
+const TAKEN: Hooked = Hooked { program: "skb_copy_datagram_iovec", tracepoint: "skb_copy_datagram_iovec" };
+
 /// Every program that may be loaded here.
-pub const ALL: [Hooked; 5] = [TCP[0], TCP[1], TCP[2], WAKEUP, SWITCH];
+pub const ALL: [Hooked; 6] = [TCP[0], TCP[1], TCP[2], TAKEN, WAKEUP, SWITCH];
 
 /// The programs of this evidence, in the order of attaching.
 fn programs(evidence: Evidence) -> impl Iterator<Item = Hooked> {
     let tcp = evidence.tcp.then_some(TCP).into_iter().flatten();
     let wakeup = evidence.sched.then_some(WAKEUP);
     let switch = (evidence.sched || evidence.usage).then_some(SWITCH);
-    tcp.chain(wakeup).chain(switch)
+    tcp.chain(evidence.arrivals.then_some(TAKEN)).chain(wakeup).chain(switch)
 }
 
 /// Tells the programs what they need, and says which evidence this kernel can give. What it cannot is a warning.
@@ -103,6 +117,7 @@ pub fn configure(
         }
     };
     on.tcp = wanted.tcp && settle("tcp", tcp(types, config));
+    on.arrivals = wanted.arrivals && settle("arrivals", arrivals(types, config));
     let switch = !(wanted.sched || wanted.usage) || settle("sched,usage", switch(types, config));
     on.sched = wanted.sched && switch && settle("sched", wakeup(types));
     on.usage = wanted.usage && switch;
@@ -142,6 +157,13 @@ fn tcp(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
         skb_end_seq: control + types.offset("tcp_skb_cb", "end_seq")?,
         ..config.offsets
     };
+    Ok(())
+}
+
+fn arrivals(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
+    let name = "skb_copy_datagram_iovec";
+    expect(name, types.tracepoint(name)?.first().is_some_and(|a| a.points_to("sk_buff")))?;
+    config.offsets.skb_tstamp = types.offset("sk_buff", "tstamp")?;
     Ok(())
 }
 
@@ -185,6 +207,15 @@ pub fn load(ebpf: &mut Ebpf, types: &KernelTypes, on: Evidence, warnings: &mut V
 pub fn attach(probes: &mut Probes) {
     let (on, mut warnings) = (probes.evidence, std::mem::take(&mut probes.warnings));
     probes.evidence = settle(on, &mut warnings, &mut |hooked| probes.attach(hooked.program));
+    if probes.evidence.arrivals {
+        match Stamps::switch_on() {
+            Ok(stamps) => probes.stamps = Some(stamps),
+            Err(error) => {
+                warnings.push(warning("arrivals", &error));
+                probes.evidence.arrivals = false;
+            }
+        }
+    }
     probes.warnings = warnings;
 }
 
@@ -198,10 +229,12 @@ fn settle(
         let Err(error) = step(hooked) else { continue };
         let lost = if TCP.iter().any(|tcp| tcp.program == hooked.program) {
             Evidence { tcp: on.tcp, ..Evidence::NONE }
+        } else if hooked.program == TAKEN.program {
+            Evidence { arrivals: on.arrivals, ..Evidence::NONE }
         } else if hooked.program == WAKEUP.program {
             Evidence { sched: on.sched, ..Evidence::NONE }
         } else {
-            Evidence { tcp: false, execs: false, ..on }
+            Evidence { tcp: false, execs: false, arrivals: false, ..on }
         };
         if lost != Evidence::NONE {
             warnings.push(warning(&lost.names().join(","), &error));
@@ -225,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_list_says_what_is_wanted() {
-        assert_eq!(Evidence::parse("tcp,sched,usage,execs"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals"), Ok(Evidence::ALL));
         assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
         assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
         for wrong in ["", "none,tcp", "net", "tcp,"] {
@@ -236,18 +269,19 @@ mod tests {
     #[test]
     fn what_is_left() {
         let tcp = Evidence { tcp: true, ..Evidence::NONE };
-        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs"]);
+        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs", "arrivals"]);
         assert_eq!(Evidence::NONE.without(tcp), Evidence::NONE);
     }
 
     #[test]
     fn a_refused_program_takes_only_its_own_evidence_with_it() {
         let (on, warnings) = failing("tcp_send_reset");
-        assert_eq!(on.names(), ["sched", "usage", "execs"]);
+        assert_eq!(on.names(), ["sched", "usage", "execs", "arrivals"]);
         assert_eq!(warnings, ["recording goes on without --evidence tcp: no ... really"]);
-        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs"]);
+        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs", "arrivals"]);
+        assert_eq!(failing("skb_copy_datagram_iovec").0.names(), ["tcp", "sched", "usage", "execs"]);
         let (on, warnings) = failing("sched_switch");
-        assert_eq!(on.names(), ["tcp", "execs"]);
+        assert_eq!(on.names(), ["tcp", "execs", "arrivals"]);
         assert_eq!(warnings, ["recording goes on without --evidence sched,usage: no ... really"]);
         assert_eq!(failing("").0, Evidence::ALL);
     }

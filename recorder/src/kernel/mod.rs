@@ -9,6 +9,7 @@ mod descendants;
 mod error;
 mod evidence;
 mod requirements;
+mod stamps;
 mod usage;
 
 pub use error::ProbeError;
@@ -29,6 +30,7 @@ use retrospan_formats::{
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
 use retrospan_protocols::PROTOCOLS;
+use stamps::Stamps;
 use std::{io::Read, path::Path};
 
 /// The built kernel programs; recorder-ebpf/build.sh makes them.
@@ -109,6 +111,8 @@ pub struct Probes {
     rings: Vec<RingBuf<MapData>>,
     evidence: Evidence,
     warnings: Vec<String>,
+    /// Held while it records.
+    stamps: Option<Stamps>,
 }
 
 /// Loads and attaches the kernel programs.
@@ -247,7 +251,7 @@ fn load(
         iterator.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
     }
     let evidence = evidence::load(&mut ebpf, &kernel_types, possible, &mut warnings);
-    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings })
+    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings, stamps: None })
 }
 
 /// The kernel programs, and what to call them in a message.
@@ -413,6 +417,7 @@ impl Probes {
     pub fn detach(&mut self) {
         // Last attached first. A program that runs on another CPU at this moment may still finish its record.
         while self.links.pop().is_some() {}
+        self.stamps = None;
         // SAFETY: membarrier takes no memory. It returns after every CPU has left such a program.
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     }

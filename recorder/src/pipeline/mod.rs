@@ -46,6 +46,8 @@ pub struct Pipeline {
     evidence: EvidenceRows,
     flows: Flows,
     keeps_execs: bool,
+    /// Wall clock less boot time, ns.
+    wall_ahead_ns: Option<i64>,
     /// Processes that carry traffic: those of recorded calls.
     traffic: FastMap<u32, ()>,
     traffic_last: u32,
@@ -69,12 +71,18 @@ impl Pipeline {
             evidence: EvidenceRows::default(),
             flows: Flows::default(),
             keeps_execs: true,
+            wall_ahead_ns: None,
             traffic: FastMap::default(),
             traffic_last: 0,
             events: 0,
             part_rows: 0,
             part_payload_bytes: 0,
         }
+    }
+
+    /// Tells how far the wall clock is ahead of boot time, ns, for the records that come from now on.
+    pub fn set_wall_ahead(&mut self, ns: i64) {
+        self.wall_ahead_ns = Some(ns);
     }
 
     /// Leaves `execs` empty; processes stay known.
@@ -335,9 +343,18 @@ impl Pipeline {
             tcp_seq: tcp_seq.filter(|_| is_data),
             errno: call.errno.into(),
             flags: kept_flags,
+            queued_us: self.queued_us(header.boot_ns, call.arrived_wall_ns),
             state: None,
         };
         self.push(header, &event);
+    }
+
+    /// From an arrival to the emission of the call that took it.
+    fn queued_us(&self, boot_ns: u64, arrived_wall_ns: u64) -> Option<i32> {
+        let arrived_ns = (arrived_wall_ns as i64).checked_sub(self.wall_ahead_ns?)?;
+        let queued_us = (boot_ns as i64).checked_sub(arrived_ns)? / 1_000;
+        // What came before the stamps were asked for, or over a step of the clock, is not known.
+        i32::try_from(queued_us).ok().filter(|&us| arrived_wall_ns != 0 && us >= 0)
     }
 
     fn state(&mut self, header: &Header, body: &[u8]) {
@@ -354,6 +371,7 @@ impl Pipeline {
             tcp_seq: None,
             errno: 0,
             flags: 0,
+            queued_us: None,
             state: Some(state),
         };
         self.push(header, &event);

@@ -46,6 +46,8 @@ pub struct Event {
     pub errno: u32,
     /// Bits of [`retrospan_formats::event::flags`].
     pub flags: u32,
+    /// From the arrival of what was received, us, where known.
+    pub queued_us: Option<i32>,
     /// Only for `state`.
     pub state: Option<State>,
 }
@@ -72,6 +74,7 @@ pub struct EventColumns {
     payload_ends: Vec<i32>,
     has_payload: Vec<bool>,
     framing: FramingColumn,
+    queued_us: Optional<i32>,
 }
 
 /// Few rows have any: rows are filled up when there is one.
@@ -252,6 +255,7 @@ impl EventColumns {
         self.tcp_seq.push(event.tcp_seq);
         self.errno.push(event.errno as i32);
         self.flags.push(event.flags as i32);
+        self.queued_us.push(event.queued_us);
         let end = self.payload.len() as i32;
         self.has_payload.push(self.payload_ends.last().copied().unwrap_or(0) < end);
         self.payload_ends.push(end);
@@ -282,6 +286,7 @@ impl EventColumns {
         let rows = self.payload_ends.len();
         columns.push(self.take_payload()?);
         columns.push(self.framing.take(rows)?);
+        columns.push(self.queued_us.take::<Int32Type>());
         RecordBatch::try_new(EVENTS_SCHEMA.clone(), columns)
     }
 

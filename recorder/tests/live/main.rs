@@ -11,6 +11,7 @@ mod recorder_support;
 mod calls;
 mod crowds;
 mod early;
+mod evidence_arrivals;
 mod evidence_sched;
 mod evidence_tcp;
 mod evidence_usage;

@@ -14,8 +14,10 @@ pub(super) type Piece = (u32, Part);
 pub(super) enum Part {
     /// Own time of the answering process.
     Server,
-    /// The way to it and back, and the wait until it took the request.
+    /// The way to it and back; where it is not known when a request arrived, also the wait until it was taken.
     Network,
+    /// The wait of a request that had arrived until it was taken.
+    Queue,
     /// The wait for a connection to it.
     Connect,
 }
@@ -26,6 +28,7 @@ impl Part {
         match self {
             Part::Server => "server",
             Part::Network => "network",
+            Part::Queue => "queue",
             Part::Connect => "connect",
         }
     }

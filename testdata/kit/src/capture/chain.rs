@@ -27,6 +27,7 @@ pub struct Event {
     pub flags: u32,
     pub state: Option<Change>,
     pub payload: Option<Rc<[u8]>>,
+    pub queued_us: Option<i32>,
 }
 
 /// What a `state` row shows.
@@ -210,6 +211,14 @@ impl<'a> Chain<'a> {
         self.data(socket, Kind::Receive, at_ns, 3 * US, tcp_seq, bytes, 16_384);
     }
 
+    /// The same of bytes that arrived at `arrived_ns`.
+    pub fn receive_late(&mut self, socket: usize, arrived_ns: i64, at_ns: i64, bytes: &Rc<[u8]>) {
+        self.receive(socket, at_ns, bytes);
+        if let Some(event) = self.events.last_mut() {
+            event.queued_us = i32::try_from((at_ns - arrived_ns) / 1_000).ok();
+        }
+    }
+
     #[allow(clippy::too_many_arguments, reason = "the columns of one row")]
     fn data(
         &mut self,
@@ -233,6 +242,7 @@ impl<'a> Chain<'a> {
             flags: flags::TURN | flags::REDACTED,
             state: None,
             payload: Some(Rc::clone(bytes)),
+            queued_us: None,
         });
     }
 
@@ -256,6 +266,7 @@ impl<'a> Chain<'a> {
             flags,
             state,
             payload,
+            queued_us: None,
         });
     }
 
@@ -294,6 +305,7 @@ impl<'a> Chain<'a> {
             flags: 0,
             state: Some(Change { sk_err, sent, acknowledged, copied, arrived, old, new }),
             payload: None,
+            queued_us: None,
         });
     }
 

@@ -99,7 +99,14 @@ impl Chain<'_> {
             let takes_ns = self.wire_ns();
             let on_wire = Place { hop, part: Part::Network };
             journey.at_ns = self.pass(on_wire, journey.at_ns, takes_ns, true, client).at_ns;
-            self.receive(server, journey.at_ns, request);
+            if self.plan.trouble.place.part == Part::Queue {
+                let arrived_ns = journey.at_ns;
+                let unread = Place { hop, part: Part::Queue };
+                journey.at_ns = self.pass(unread, arrived_ns, 3_000, true, client).at_ns;
+                self.receive_late(server, arrived_ns, journey.at_ns, request);
+            } else {
+                self.receive(server, journey.at_ns, request);
+            }
             if hop == 0 {
                 journey.edge_took_ns = journey.at_ns;
             }

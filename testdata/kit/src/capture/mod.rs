@@ -95,6 +95,8 @@ pub enum Part {
     Server,
     /// On the wire, and queued until the answering process takes it.
     Network,
+    /// Unread, while requests have arrived: the only part of which arrivals are recorded.
+    Queue,
 }
 
 /// How a trouble runs.
@@ -248,6 +250,7 @@ pub fn write(directory: &Path, plan: &Plan) -> Result<Truth, CaptureError> {
             (Shape::QueueFull, _) => "connect",
             (_, Part::Server) => "server",
             (_, Part::Network) => "network",
+            (_, Part::Queue) => "queue",
         },
         process: place.process(),
         cause: plan.cause.map(|cause| cause.named(place)),

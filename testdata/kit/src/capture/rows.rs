@@ -120,6 +120,7 @@ impl Sink {
             new_state: state.map(|state| state.new),
             payload: event.payload.as_deref(),
             framing: None,
+            queued_us: event.queued_us,
         }
     }
 }
