@@ -221,7 +221,7 @@ fn put_head(call: &InCall) {
 }
 
 /// Whether the data at this address, which follows data of the same direction, may begin a message; a head begins there,
-/// unless one goes on (`in_head`).
+/// unless one goes on (`in_head`) or chunks do.
 #[inline(always)]
 fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> bool {
     let mut words: heads::Words = [0; LATER_WORDS + 1];
@@ -230,12 +230,13 @@ fn begins_message(data: &Data, address: u64, available: u64, in_head: bool) -> b
     unsafe { bpf_probe_read_user((&raw mut words).cast(), bytes as u32, address as *const _) };
     let known = heads::match_signature(words[0], available);
     let (place, left) = (data.place.get(), data.left.get());
-    let begins = heads::begin_head(&words, data, available, known) != 0;
-    if in_head {
+    let begins = heads::begin_head(&words, data, available, known);
+    // A few bytes of a chunk may look like the begin of a method.
+    if in_head || (begins == heads::PERHAPS_A_HEAD && place == place::CHUNKS) {
         data.place.set(place);
         data.left.set(left);
     }
-    begins || Match(known) != Match::NONE
+    begins != 0 || Match(known) != Match::NONE
 }
 
 /// Writes the event with at most `CAP` bytes of head.

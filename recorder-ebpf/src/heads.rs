@@ -51,13 +51,20 @@ pub extern "C" fn match_signature(first: u64, available: u64) -> i32 {
 /// The first bytes of some data.
 pub type Words = [u64; LATER_WORDS + 1];
 
+/// What [`begin_head`] says: no head begins here, ...
+const NO_HEAD: i32 = 0;
+/// ... one does, ...
+const A_HEAD: i32 = 1;
+/// ... or one may: these bytes are too few to tell.
+pub const PERHAPS_A_HEAD: i32 = 2;
+
 /// Notes that a head begins where data begins with these words, of which `available` bytes are there and that match `known`
-/// ([`match_signature`]); 1 where it does. A function of its own for the verifier.
+/// ([`match_signature`]), and says whether it does. A function of its own for the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: u64, known: i32) -> i32 {
     // SAFETY: null or valid; the verifier insists on the check.
-    let (Some(words), Some(data)) = (unsafe { (words.as_ref(), data.as_ref()) }) else { return 0 };
+    let (Some(words), Some(data)) = (unsafe { (words.as_ref(), data.as_ref()) }) else { return NO_HEAD };
     let first = words[0];
     let mut told = start(Match(known), first, available);
     if told == Start::Perhaps && available > 8 {
@@ -66,11 +73,11 @@ pub extern "C" fn begin_head(words: *const Words, data: *const Data, available: 
     }
     let place = place_at_start(told);
     if place == place::OUTSIDE {
-        return 0;
+        return NO_HEAD;
     }
     data.place.set(place);
     data.left.set(MAX_HEAD_BYTES as u64);
-    1
+    if told == Start::Perhaps { PERHAPS_A_HEAD } else { A_HEAD }
 }
 
 /// Follows the head that a call begins, or goes on with, beyond the `head` bytes of the call that its record has, at most

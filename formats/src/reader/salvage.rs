@@ -92,7 +92,7 @@ fn interval(file: &manifest::File, manifest: &Manifest) -> (i64, i64) {
     let own = file.first_boot_ns.zip(file.last_boot_ns);
     let Some(table) = tables::by_name(&file.table) else { return own.unwrap_or((started, ended)) };
     if table.key.is_some() {
-        return (began(file.part, manifest).unwrap_or(started), ended);
+        return (began(file, manifest).unwrap_or(started), ended);
     }
     let Some((first, last)) = own else { return (started, ended) };
     if table.name == tables::LOSS.name {
@@ -112,9 +112,10 @@ fn within((from, to): (i64, i64), manifest: &Manifest) -> (i64, i64) {
     (from, to.clamp(from, ended))
 }
 
-/// The earliest time that the files of a part tell of.
-fn began(part: u32, manifest: &Manifest) -> Option<i64> {
-    manifest.files.iter().filter(|file| file.part == part).filter_map(|file| file.first_boot_ns).min()
+/// The earliest time that files of the same parts tell of.
+fn began(of: &manifest::File, manifest: &Manifest) -> Option<i64> {
+    let meets = |file: &&manifest::File| file.first_part() <= of.part && of.first_part() <= file.part;
+    manifest.files.iter().filter(meets).filter_map(|file| file.first_boot_ns).min()
 }
 
 /// The error without the file's name, which stands beside it.

@@ -252,3 +252,31 @@ fn what_begins_like_chunks_is_read_no_further_than_the_budget() {
         assert!(read <= MAX_HEAD_BYTES, "{read}");
     }
 }
+
+/// A call within a chunk that holds but a few letters may look like the begin of a method.
+#[test]
+fn chunk_sizes_are_read_behind_calls_that_might_begin_a_request() {
+    let _turn = turn();
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (few, many) = ([b'q'; 700], [b'q'; 2000]);
+    let data = [&head[..], b"2bc\r\n", &few, b"\r\n7d0\r\n", &many, b"\r\n0\r\n\r\n"].concat();
+    let Some(recording) = Recording::start(&own_sockets()) else { return };
+    let moved = |letters: usize| {
+        let mut pair = Pair::open();
+        pair.client.set_nodelay(true).expect("an option");
+        let (first, rest) = data.split_at(head.len() + 20);
+        let (second, rest) = rest.split_at(letters);
+        [first, second, rest].into_iter().for_each(|piece| pair.client.write_all(piece).expect("send"));
+        pair.server.read_exact(&mut vec![0; data.len()]).expect("receive");
+        pair.sockets()
+    };
+    let letters = [1, 7, 8, 22, 31, 40];
+    let ends = letters.map(moved);
+    let (records, losses, _) = recording.finish();
+    assert!(losses.iter().all(|counters| without_room(counters) == 0), "a ring was full: {losses:?}");
+    for (letters, ends) in letters.into_iter().zip(&ends) {
+        let sent = only(&ends.client_calls(&records), Kind::Send);
+        assert_eq!(recorded(&sent).len(), data.len(), "behind {letters} letters");
+        assert!(recorded(&sent) == data, "behind {letters} letters");
+    }
+}
