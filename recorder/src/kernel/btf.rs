@@ -6,6 +6,9 @@
 
 mod prototypes;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use retrospan_formats::config::Offsets;
 
 /// The running kernel's type information.
@@ -43,6 +46,8 @@ pub struct Btf {
     /// Byte offset of each type, by id; id 0 is `void`.
     types: Vec<usize>,
     strings: usize,
+    /// What was asked for by kind and name: there are 100,000 types, and one struct is asked for once a member.
+    asked: RefCell<BTreeMap<(u32, String), Option<u32>>>,
 }
 
 mod kind {
@@ -100,7 +105,7 @@ impl Btf {
         let begin = section(&data, header_bytes, 8)?;
         let end = begin.end;
         let strings = section(&data, header_bytes, 16)?.start;
-        let mut btf = Btf { data, types: vec![0], strings };
+        let mut btf = Btf { data, types: vec![0], strings, asked: RefCell::default() };
         let mut at = begin.start;
         while at < end {
             btf.types.push(at);
@@ -175,6 +180,15 @@ impl Btf {
 
     /// Id of the first type of this kind and name.
     fn id(&self, wanted: u32, name: &str) -> Result<Option<u32>, BtfError> {
+        if let Some(&id) = self.asked.borrow().get(&(wanted, name.to_owned())) {
+            return Ok(id);
+        }
+        let id = self.find(wanted, name)?;
+        self.asked.borrow_mut().insert((wanted, name.to_owned()), id);
+        Ok(id)
+    }
+
+    fn find(&self, wanted: u32, name: &str) -> Result<Option<u32>, BtfError> {
         for (id, &at) in self.types.iter().enumerate().skip(1) {
             let candidate = self.read_type(at)?;
             if candidate.kind == wanted && self.name_is(candidate.name, name) {
