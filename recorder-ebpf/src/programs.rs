@@ -112,7 +112,7 @@ fn tcp_receive_reset(context: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/skb_copy_datagram_iovec")]
 fn skb_copy_datagram_iovec(context: *mut c_void) -> i32 {
-    arrivals::taken(arg(context, 0));
+    arrivals::taken(arg(context, 0) as *const u8);
     0
 }
 

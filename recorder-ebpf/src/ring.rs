@@ -102,6 +102,8 @@ pub fn reserve_at<const BYTES: u64>(
     };
     let ring = ptr::from_ref(ring).cast_mut().cast();
     let wakeup = if seq % LOOK_AFTER == 0 && fills(ring) { FORCE_WAKEUP } else { NO_WAKEUP };
+    // Numbers do not get that far, which the verifier does not know: so it looks at what follows once, whatever the flag.
+    let wakeup = wakeup ^ seq >> 62;
     // SAFETY: a ring from the map of rings.
     let reservation = unsafe { bpf_ringbuf_reserve(ring, BYTES, 0) }.cast::<u8>();
     if reservation.is_null() {

@@ -203,7 +203,10 @@ def ask(connection, number):
     connection.sendall(f"GET /things/{number} HTTP/1.1\r\nHost: a\r\nX-Request-Id: {number:032x}\r\n\r\n".encode())
     answer = b""
     while not answer.endswith(b"x" * 1024):
-        answer += connection.recv(65536)
+        piece = connection.recv(65536)
+        if not piece:
+            sys.exit("http.py: nginx closed a connection")
+        answer += piece
 
 
 def start_programs(seconds):
