@@ -251,9 +251,10 @@ impl Recording {
         }
     }
 
-    /// Until the next round, but not beyond the end or the sampling interval.
+    /// Until the next round, but not beyond the end, the sampling interval or the part.
     fn pause(&mut self) -> Duration {
-        let pause = self.drain.pause().min(self.interval.saturating_sub(self.interval_began.elapsed()));
+        let interval = self.interval.saturating_sub(self.interval_began.elapsed());
+        let pause = self.drain.pause().min(interval).min(self.rotation.left());
         let left = self.duration.map(|d| d.saturating_sub(self.started.elapsed()));
         left.map_or(pause, |left| pause.min(left))
     }
@@ -425,6 +426,11 @@ impl Rotation {
 
     fn is_due(&self, (rows, payload_bytes): (u64, u64)) -> bool {
         rows >= PART_ROWS || payload_bytes >= PART_PAYLOAD_BYTES || self.since.elapsed() >= self.after
+    }
+
+    /// How long the part may still last.
+    fn left(&self) -> Duration {
+        self.after.saturating_sub(self.since.elapsed())
     }
 
     fn restart(&mut self, jitter: &mut Jitter) {

@@ -35,6 +35,7 @@ pub struct Drain {
 /// whoever runs on that CPU, and work on a few records costs more a record than on many.
 struct Pace {
     ring_bytes: u64,
+    longest: Duration,
     pause: Duration,
 }
 
@@ -42,6 +43,8 @@ struct Pace {
 const SHORTEST: Duration = Duration::from_millis(7);
 /// The pause where little happens. A burst that begins in it wakes us ([`Filling`]).
 const LONGEST: Duration = Duration::from_millis(400);
+/// A smaller ring may fill between two looks of the kernel programs, which are 64 records apart: nobody wakes us then.
+const LEAST_WATCHED_BYTES: u64 = 1 << 20;
 
 /// What the kernel programs had given out at a moment, taken before the rings are read.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +140,8 @@ impl Drain {
 
 impl Pace {
     fn new(ring_bytes: u64) -> Pace {
-        Pace { ring_bytes, pause: SHORTEST }
+        let longest = if ring_bytes < LEAST_WATCHED_BYTES { SHORTEST } else { LONGEST };
+        Pace { ring_bytes, longest, pause: SHORTEST }
     }
 
     /// Takes in what the fullest ring held.
@@ -147,7 +151,7 @@ impl Pace {
         } else if fullest_bytes > self.ring_bytes / 8 {
             self.pause = (self.pause / 2).max(SHORTEST);
         } else if fullest_bytes < self.ring_bytes / 32 {
-            self.pause = (self.pause * 2).min(LONGEST);
+            self.pause = (self.pause * 2).min(self.longest);
         }
     }
 }
@@ -206,5 +210,12 @@ mod tests {
         assert!(is_complete(7, 3, 10));
         assert!(!is_complete(7, 2, 10), "under way, or lost and not yet known to be");
         assert!(!is_complete(7, 0, u64::MAX), "nobody knows what was given out");
+    }
+
+    #[test]
+    fn small_rings_are_never_left_for_long() {
+        let mut pace = Pace::new(512 << 10);
+        (0..8).for_each(|_| pace.follow(0));
+        assert_eq!(pace.pause, SHORTEST);
     }
 }
