@@ -148,9 +148,9 @@ impl Pace {
     fn follow(&mut self, fullest_bytes: u64) {
         if fullest_bytes > self.ring_bytes / 4 {
             self.pause = SHORTEST;
-        } else if fullest_bytes > self.ring_bytes / 8 {
+        } else if fullest_bytes > self.ring_bytes / 32 {
             self.pause = (self.pause / 2).max(SHORTEST);
-        } else if fullest_bytes < self.ring_bytes / 32 {
+        } else if fullest_bytes < self.ring_bytes / 64 {
             self.pause = (self.pause * 2).min(self.longest);
         }
     }
@@ -196,11 +196,11 @@ mod tests {
         let mut pace = Pace::new(8 << 20);
         (0..8).for_each(|_| pace.follow(100));
         assert_eq!(pace.pause, LONGEST);
-        pace.follow((1 << 20) + 1);
+        pace.follow((256 << 10) + 1);
         assert_eq!(pace.pause, LONGEST / 2);
         pace.follow((2 << 20) + 1);
         assert_eq!(pace.pause, SHORTEST);
-        pace.follow(500_000);
+        pace.follow(200_000);
         assert_eq!(pace.pause, SHORTEST, "neither much nor little");
     }
 
