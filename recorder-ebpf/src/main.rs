@@ -8,6 +8,7 @@
 
 #[cfg(target_arch = "bpf")]
 mod arrivals;
+#[cfg(target_arch = "bpf")]
 mod atomics;
 #[cfg(target_arch = "bpf")]
 mod data;
