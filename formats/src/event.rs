@@ -442,8 +442,8 @@ pub struct Flow {
     pub rtt_us: u32,
     /// Least round-trip time of the last minutes, us; all bits set: none yet.
     pub min_rtt_us: u32,
-    /// Ticks that data was under way, or waited (`chrono_stat`): in all, for the receiver's window, for room in the send buffer. The
-    /// last two are not part of the first.
+    /// Ticks that data was under way (`chrono_stat`): while nothing kept it waiting, while the receiver's window was full, while the
+    /// send buffer was. Each tick is in one of the three at most.
     pub busy_ticks: [u32; 3],
     /// Tick at which the stretch under way began, as 32 bits (`chrono_start`) ...
     pub busy_since: u32,

@@ -125,13 +125,13 @@ impl Pipeline {
             self.state(&header, body);
         } else if header.record == Record::Tcp as u8 {
             self.tcp(&header, body);
-            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
+            return self.hand_over_evidence(sink);
         } else if header.record == Record::Flow as u8 {
             self.flow(&header, body);
-            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
+            return self.hand_over_evidence(sink);
         } else if header.record == Record::Sched as u8 {
             self.sched(&header, body);
-            return self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch));
+            return self.hand_over_evidence(sink);
         }
         if self.columns.is_full() { self.flush(sink) } else { Ok(()) }
     }
@@ -141,6 +141,11 @@ impl Pipeline {
         self.traffic_last = 0;
         self.traffic.retain(|&pid, ()| self.processes.lives(pid));
         self.traffic.keys().copied()
+    }
+
+    /// Hands over what is full of evidence.
+    fn hand_over_evidence(&mut self, sink: &mut Sink<'_>) -> Result<(), RowsError> {
+        self.evidence.take_full()?.into_iter().try_for_each(|(table, batch)| sink(table, batch))
     }
 
     /// Hands over the rows of `events` so far.

@@ -58,7 +58,7 @@ fn recorded(table: &str, parts: u32, rows: u64) -> (usize, f64) {
 
 #[test]
 fn an_hour_is_dozens_of_files_and_a_row_is_written_a_few_times() {
-    assert_eq!(recorded("clock", 493, 1), (7 + 5 + 5, recorded("clock", 493, 1).1));
+    assert_eq!(recorded("clock", 493, 1).0, 7 + 5 + 5, "493 is 755 in octal digits");
     for (rows, most_files, most_writes) in [(1, 21, 4.0), (11_000, 70, 2.0), (GROWN_ROWS, 493, 1.0)] {
         let (files, writes) = recorded("events", 493, rows);
         assert!(files <= most_files && writes <= most_writes, "{rows} rows: {files} files, {writes} times");
