@@ -212,6 +212,9 @@ pub mod flags {
     pub const SHUT_WRITE: u32 = 1 << 10;
     /// The call was entered before the recording began: its duration counts from there.
     pub const ENTERED_BEFORE: u32 = 1 << 11;
+    /// First bytes of the data, all of them where there is no payload, are not repeated: they stand with the call that moved
+    /// them at the other end (`sockets.peer_socket_id`), an earlier row. Of payload, as many are blank.
+    pub const PAYLOAD_AT_PEER: u32 = 1 << 12;
 }
 
 /// First bytes of every record.

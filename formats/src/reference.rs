@@ -5,7 +5,7 @@ use crate::table::FORMAT_VERSION;
 use crate::tables;
 
 /// Bits of `events.flags` with the names that documentation uses.
-pub const FLAGS: [(u32, &str, &str); 12] = [
+pub const FLAGS: [(u32, &str, &str); 13] = [
     (
         flags::OFFSET_UNCERTAIN,
         "offset_uncertain",
@@ -25,6 +25,12 @@ pub const FLAGS: [(u32, &str, &str); 12] = [
         flags::ENTERED_BEFORE,
         "entered_before",
         "The call was entered before the recording began: `duration_ns` counts from there.",
+    ),
+    (
+        flags::PAYLOAD_AT_PEER,
+        "payload_at_peer",
+        "The first bytes of the data stand with the calls of `sockets.peer_socket_id` that moved them before: those up to the first \
+         that no earlier row of it moved; all of them where `payload` is null. In `payload` they are blank.",
     ),
 ];
 

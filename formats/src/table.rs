@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnPath;
 use crate::event::MAX_SNAP_BYTES;
 
 /// Version of the capture format that this code writes; older ones stay readable.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// No time or length is beyond it, ns, 73 years, from boot or from 1970 either way: sums and differences of a few are safe.
 pub const MOST_NS: i64 = 1 << 61;

@@ -1,5 +1,7 @@
-//! The raw tables of a capture, format version 1. Add columns freely (nullable, at the end of the
-//! list); never change a meaning or a unit without a new format version.
+//! The raw tables of a capture. Add columns freely (nullable, at the end of the list); never change a meaning or a unit
+//! without a new format version.
+//!
+//! Version 2: `events.flags` may say that bytes stand at the other end of the connection (`payload_at_peer`).
 
 use crate::rows::{Bool, Bytes, I32, I64, Name, Text, U8, U16, U32};
 use crate::table;
@@ -91,6 +93,8 @@ table! {
                 "Sequence number of the first byte sent; discovered: of the next one at first sight.";
             first_receive_seq: Option<U32>, Plain,
                 "Sequence number of the first byte received; discovered: of the next one at first sight.";
+            peer_socket_id: Option<I64>, Delta,
+                "The connection's other end, where it was recorded too and the recorder knew that: each byte of the connection is kept once, by the end that moved it first. Null elsewhere, and in captures of format version 1.";
         ]
     }
 }

@@ -69,6 +69,8 @@ pub struct Socket {
     pub first_receive_seq: Option<u32>,
     /// The other end, where it was recorded too.
     pub peer: Option<SocketIndex>,
+    /// The other end, where each byte of the connection was stored once.
+    pub stored_with: Option<SocketIndex>,
     /// The lower `socket_id` of the connection's recorded ends.
     pub connection_id: i64,
     /// What TCP did by itself before the connection was established; None where that was not recorded.
@@ -104,11 +106,14 @@ pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
     let with_tcp = wanted.is_some_and(|names| names.iter().any(|name| name == TCP.name))
         || capture.manifest.files.iter().any(|file| file.table == TCP.name);
     let mut sockets = Sockets { with_tcp, ..Sockets::default() };
-    let mut known = HashMap::new();
+    let (mut known, mut stored_with) = (HashMap::new(), Vec::new());
     for rows in capture.rows::<SocketRow>() {
-        sockets.add(&rows?, &mut known);
+        sockets.add(&rows?, &mut known, &mut stored_with);
     }
     drop(known);
+    for (index, peer) in stored_with {
+        sockets.all[index as usize].stored_with = sockets.by_id.get(peer).filter(|&peer| peer != index);
+    }
     for rows in capture.rows::<TcpRow>() {
         sockets.add_handshakes(&rows?);
     }
@@ -148,6 +153,7 @@ impl Sockets {
             first_send_seq: None,
             first_receive_seq: None,
             peer: None,
+            stored_with: None,
             connection_id: socket_id,
             handshake: self.with_tcp.then(Handshake::default),
         });
@@ -180,7 +186,12 @@ impl Sockets {
         &self.addresses[endpoint.address as usize]
     }
 
-    fn add(&mut self, rows: &Columns<SocketRow<'static>>, known: &mut HashMap<Arc<str>, u32>) {
+    fn add(
+        &mut self,
+        rows: &Columns<SocketRow<'static>>,
+        known: &mut HashMap<Arc<str>, u32>,
+        stored_with: &mut Vec<(SocketIndex, i64)>,
+    ) {
         for row in rows.iter() {
             let mut endpoint = |address: Option<&str>, port: Option<i32>| {
                 // Port 0 is an end that was never chosen, or that a failed connect took away again.
@@ -190,13 +201,19 @@ impl Sockets {
             let local = endpoint(Some(row.local_addr), Some(row.local_port));
             let remote = endpoint(row.remote_addr, row.remote_port);
             let socket = Socket::of(&row, local, remote, self.with_tcp.then(Handshake::default));
-            match self.by_id.get(socket.id) {
-                Some(index) => self.all[index as usize] = socket,
-                None => {
-                    self.by_id.insert(socket.id, self.all.len() as SocketIndex);
-                    self.all.push(socket);
+            let index = match self.by_id.get(socket.id) {
+                Some(index) => {
+                    self.all[index as usize] = socket;
+                    index
                 }
-            }
+                None => {
+                    let index = self.all.len() as SocketIndex;
+                    self.by_id.insert(socket.id, index);
+                    self.all.push(socket);
+                    index
+                }
+            };
+            stored_with.extend(row.peer_socket_id.map(|peer| (index, peer)));
         }
     }
 
@@ -364,6 +381,7 @@ impl Socket {
             first_send_seq: row.first_send_seq,
             first_receive_seq: row.first_receive_seq,
             peer: None,
+            stored_with: None,
             connection_id: row.socket_id,
             handshake,
         }

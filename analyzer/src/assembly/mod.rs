@@ -12,6 +12,7 @@ pub mod links;
 pub mod messages;
 pub mod openings;
 pub mod outcomes;
+pub mod payloads;
 pub mod proxies;
 pub mod regimes;
 pub mod side;
@@ -38,6 +39,7 @@ use crate::assembly::connects::Connects;
 use crate::assembly::events::Event;
 use crate::assembly::exchanges::SpanUpdate;
 use crate::assembly::links::Links;
+use crate::assembly::payloads::Payloads;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
@@ -48,7 +50,7 @@ use crate::tables::dimensions::{self, ClockStep, Dimensions, DimensionsError};
 use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 11;
+pub const ALGORITHM_VERSION: u32 = 12;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,11 +138,13 @@ pub fn assemble(
         output: Output::new(options, sink),
         summary: Summary::default(),
     };
-    let mut now_ns = 0;
+    let (mut now_ns, mut payloads) = (0, Payloads::default());
     for events in events::read(capture) {
         for event in events?.iter() {
             now_ns = event.boot_ns;
-            assembly.event(&event)?;
+            assembly.summary.events += 1;
+            let ends = payloads::ends(&event, &assembly.sockets);
+            payloads.complete(&event, ends, |event| assembly.event(event))?;
         }
     }
     let end_ns = now_ns.max(capture.manifest.whole_until_boot_ns);
@@ -179,7 +183,6 @@ const ALARM_NS: i64 = 5_000_000;
 
 impl Assembly<'_> {
     fn event(&mut self, event: &Event<'_>) -> Result<(), AssembleError> {
-        self.summary.events += 1;
         self.pass_time(event.boot_ns)?;
         let index = self.sockets.index(event.socket_id);
         self.proxies.call(index, event, &self.sockets);

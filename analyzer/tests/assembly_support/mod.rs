@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod assembled;
+mod stored_once;
 mod story;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use retrospan_formats::event::{Kind, flags};
 use retrospan_formats::manifest::{Cost, Host, Manifest, State};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::rows::{self, Writer};
+use retrospan_formats::table::FORMAT_VERSION;
 use retrospan_formats::tables::{self, ClockRow, EventRow, LossRow, ProcessRow, SocketRow, TcpRow};
 use retrospan_formats::writer::CaptureWriter;
 
@@ -67,6 +69,8 @@ pub struct Socket {
     pub acknowledged: u32,
     pub state: u32,
     pub recorded: bool,
+    /// The other end, with which each byte is stored once.
+    pub peer: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -219,6 +223,7 @@ impl World {
             acknowledged: send,
             state: 1,
             recorded: self.processes[process].recorded,
+            peer: None,
         };
         let (c, s) =
             (socket(client, "client", local, remote, a, b), socket(server, "server", remote, local, b, a));
@@ -435,6 +440,7 @@ impl World {
             closed_boot_ns: socket.closed_ns,
             first_send_seq: Some(socket.first_send),
             first_receive_seq: Some(socket.first_receive),
+            peer_socket_id: socket.peer.map(socket_id),
         })
     }
 
@@ -501,7 +507,7 @@ impl World {
 /// A capture that is being recorded.
 pub fn new_capture(directory: &Path) -> CaptureWriter {
     let manifest = Manifest {
-        format_version: 1,
+        format_version: FORMAT_VERSION,
         capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
         state: State::Recording,
         host: Host::default(),

@@ -61,7 +61,8 @@ impl Pipeline {
     pub fn new(processes: Processes, losses: Losses, payload: Payload, own_pid: u32) -> Pipeline {
         Pipeline {
             processes,
-            sockets: Sockets::default(),
+            // Payload that is not read is not known to be at the other end.
+            sockets: Sockets::new(payload == Payload::Heads),
             losses,
             payload,
             own_pid,
@@ -288,6 +289,7 @@ impl Pipeline {
         }
         let socket = self.sockets.get(call.socket_id);
         socket.called(kind, process_id);
+        let (role, owner) = (socket.role(), socket.owner());
         let tcp_seq = (call.flags & flags::NO_SEQ == 0).then_some(call.tcp_seq);
         let mut kept_flags = call.flags;
         if matches!(kind, Kind::Send | Kind::Receive) {
@@ -298,33 +300,24 @@ impl Pipeline {
                 stored: head.len(),
                 tail,
             });
+            let times_ns =
+                [header.boot_ns.saturating_sub(call.duration_ns), header.boot_ns].map(|ns| ns as i64);
             let data = Data {
                 kind,
-                role: socket.role(),
+                role,
+                sent: kind == Kind::Send,
+                shared: false,
                 done_bytes: call.done_bytes,
                 tcp_seq: tcp_seq.filter(|_| call.flags & flags::OFFSET_UNCERTAIN == 0),
                 flags: call.flags,
                 head: long.map_or(head, |long| long.head),
                 stored: head.len(),
                 tail: long.map_or(tail, |long| long.tail_beyond()),
-                times_ns: [header.boot_ns.saturating_sub(call.duration_ns), header.boot_ns]
-                    .map(|ns| ns as i64),
-                discovered: socket.discovered(),
+                times_ns,
+                discovered: false,
             };
-            let in_order = arrival == Arrival::InOrder;
             let before = self.columns.payload().len();
-            kept_flags = match socket.stream() {
-                Some(stream) => {
-                    self.redactor.keep(self.payload, stream, &data, in_order, self.columns.payload())
-                }
-                None => self.redactor.keep(
-                    self.payload,
-                    &mut Stream::default(),
-                    &data,
-                    false,
-                    self.columns.payload(),
-                ),
-            };
+            kept_flags = self.keep(call.socket_id, data, arrival == Arrival::InOrder);
             if let Some(long) = long {
                 let kept = long.divide(&self.columns.payload()[before..], kept_flags);
                 self.columns.payload().truncate(before);
@@ -341,7 +334,7 @@ impl Pipeline {
         let event = Event {
             kind,
             socket_id: call.socket_id,
-            process_id: process_id.or(socket.owner()),
+            process_id: process_id.or(owner),
             duration_ns: call.duration_ns,
             asked_bytes: call.asked_bytes,
             done_bytes: call.done_bytes,
@@ -352,6 +345,17 @@ impl Pipeline {
             state: None,
         };
         self.push(header, &event);
+    }
+
+    /// Keeps what may be kept of a call's data; returns its flags.
+    fn keep(&mut self, socket_id: u64, data: Data<'_>, in_order: bool) -> u32 {
+        let (redactor, out) = (&mut self.redactor, self.columns.payload());
+        let Some(of) = self.sockets.stream(socket_id) else {
+            return redactor.keep(self.payload, &mut Stream::default(), &data, false, out);
+        };
+        let data = Data { shared: of.shared, discovered: of.discovered, ..data };
+        let data = if of.mirrored { data.mirrored() } else { data };
+        redactor.keep(self.payload, of.stream, &data, in_order, out)
     }
 
     /// From an arrival to the emission of the call that took it.

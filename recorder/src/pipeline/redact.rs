@@ -7,6 +7,9 @@
 //!
 //! Which way requests go is presumed from who connected, and decided, as the protocol is, by the first message head that is
 //! beyond doubt: some let the accepting side ask.
+//!
+//! Where both ends of a connection are recorded their calls share one stream, and each byte is read once: when the first
+//! of the two moves it. What the other one keeps is a flag that says so.
 
 use retrospan_formats::event::{Kind, flags, role};
 use retrospan_protocols::blank::{self, BLANK};
@@ -18,10 +21,14 @@ use crate::options::Payload;
 /// The data of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'a> {
-    /// Send or receive.
+    /// Send or receive, as the end sees it whose stream this is: where the other end called, the opposite.
     pub kind: Kind,
-    /// [`role`] of the socket.
+    /// [`role`] of that end.
     pub role: u8,
+    /// The call sent the bytes.
+    pub sent: bool,
+    /// The other end's calls come too.
+    pub shared: bool,
     /// Bytes moved.
     pub done_bytes: u64,
     /// Sequence number of the first byte; `None` where it is not exact.
@@ -75,12 +82,33 @@ pub struct Stream {
 struct Position {
     /// Sequence number of the next byte, once one was exact.
     next: Option<u32>,
+    /// All bytes from this sequence number up to `next` were read.
+    whole_from: u32,
+    /// An end has moved bytes beyond a gap that the other one may fill: which, and in how many calls.
+    beyond_gap: Option<(End, u8)>,
+    /// An end has moved bytes up to this sequence number of which it knows none; the other one may.
+    unread: Option<(End, u32)>,
 }
+
+/// One of a connection's ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The one whose stream it is.
+    Own,
+    Other,
+}
+
+/// So many calls beyond a gap are passed over for the other end's.
+const PATIENCE_CALLS: u8 = 2;
+/// No socket buffer holds more.
+const MAX_REMEMBERED_BYTES: u32 = 1 << 30;
 
 /// How a call follows those before it.
 enum Follows {
     /// After that many bytes that nobody saw.
     After(u64),
+    /// So many of its first bytes were read already, and there was no gap before them.
+    Within(u64),
     /// It repeats or fills in what was passed over.
     Behind,
 }
@@ -89,15 +117,67 @@ impl Position {
     fn follow(&self, tcp_seq: Option<u32>) -> Follows {
         let (Some(next), Some(seq)) = (self.next, tcp_seq) else { return Follows::After(0) };
         let ahead = seq.wrapping_sub(next);
-        if ahead < 1 << 31 { Follows::After(u64::from(ahead)) } else { Follows::Behind }
+        if ahead < 1 << 31 {
+            Follows::After(u64::from(ahead))
+        } else if seq.wrapping_sub(self.whole_from) < 1 << 31 {
+            Follows::Within(u64::from(ahead.wrapping_neg()))
+        } else {
+            Follows::Behind
+        }
+    }
+
+    /// Whether a call beyond a gap is passed over: threads of one end may be reported in the wrong order, and what the ring of
+    /// one end has lost the other one has.
+    fn waits(&mut self, end: End) -> bool {
+        let calls = match self.beyond_gap {
+            None => 0,
+            Some((by, calls)) if by == end => calls,
+            Some(_) => PATIENCE_CALLS,
+        };
+        self.beyond_gap = Some((end, calls + 1));
+        calls < PATIENCE_CALLS
+    }
+
+    /// Whether a call of which no byte is known is left to the other end, whose call may be of the same bytes.
+    fn leaves(&mut self, end: End, tcp_seq: u32, length: u64) -> bool {
+        let from = self.next.unwrap_or(tcp_seq);
+        let to = tcp_seq.wrapping_add(length as u32);
+        let leaves =
+            self.unread.is_none_or(|(by, _)| by == end) && to.wrapping_sub(from) < MAX_REMEMBERED_BYTES;
+        self.unread = leaves.then_some((end, to));
+        leaves
     }
 
     fn advance(&mut self, tcp_seq: Option<u32>, length: u64) {
+        (self.beyond_gap, self.unread) = (None, None);
+        let gap = tcp_seq.is_some() && self.next != tcp_seq;
         self.next = tcp_seq.or(self.next).map(|seq| seq.wrapping_add(length as u32));
+        let next = self.next.unwrap_or_default();
+        if tcp_seq.is_none() {
+            self.whole_from = next;
+        } else if gap {
+            self.whole_from = next.wrapping_sub(length as u32);
+        } else if next.wrapping_sub(self.whole_from) > MAX_REMEMBERED_BYTES {
+            self.whole_from = next.wrapping_sub(MAX_REMEMBERED_BYTES);
+        }
     }
 }
 
+/// What is known of a call's bytes.
+enum Reading {
+    /// They may be anything.
+    Unknown,
+    /// They were read when the other end moved them.
+    Before,
+    /// So were that many of the first of them; the parts say what the others are.
+    From(u64),
+}
+
 impl Stream {
+    fn position(&mut self, kind: Kind) -> &mut Position {
+        if kind == Kind::Send { &mut self.sent } else { &mut self.received }
+    }
+
     /// The kind of call that moves requests, as far as that is known now.
     fn requests(&mut self, data: &Data<'_>) -> Option<Kind> {
         if self.decided {
@@ -157,7 +237,10 @@ impl Redactor {
             Payload::Full => {
                 let stored = data.head.len().min(data.stored);
                 out.extend_from_slice(&data.head[..stored]);
-                if in_order && data.done_bytes > 0 && self.classify(stream, data) && stored < data.head.len()
+                if in_order
+                    && data.done_bytes > 0
+                    && matches!(self.read(stream, data), Reading::From(0))
+                    && stored < data.head.len()
                 {
                     let before = out.len() - stored;
                     let mut kept = Vec::new();
@@ -172,28 +255,52 @@ impl Redactor {
             }
             Payload::None => nothing(data),
             Payload::Heads if !in_order || data.done_bytes == 0 => nothing(data),
-            Payload::Heads => {
-                if self.classify(stream, data) {
-                    self.copy_kept(data, out)
-                } else {
-                    nothing(data)
-                }
-            }
+            Payload::Heads => match self.read(stream, data) {
+                Reading::Unknown => nothing(data),
+                Reading::Before => nothing(data) | flags::PAYLOAD_AT_PEER,
+                Reading::From(0) => self.copy_kept(data, 0, out),
+                Reading::From(known) => self.copy_kept(data, known, out) | flags::PAYLOAD_AT_PEER,
+            },
         }
     }
 
-    /// Fills `parts` with those of the call; false where none of its bytes may be kept.
-    fn classify(&mut self, stream: &mut Stream, data: &Data<'_>) -> bool {
+    /// Reads a call's bytes, those that were not read before; fills `parts` with theirs.
+    fn read(&mut self, stream: &mut Stream, data: &Data<'_>) -> Reading {
+        if !data.shared {
+            return self.read_rest(stream, data, 0);
+        }
+        let end = if data.sent == (data.kind == Kind::Send) { End::Own } else { End::Other };
+        let position = stream.position(data.kind);
+        let known = match position.follow(data.tcp_seq) {
+            Follows::Within(known) if known >= data.done_bytes => return Reading::Before,
+            Follows::Within(known) => known,
+            Follows::After(gap @ 1..) if position.unread.map(|(_, to)| to) == data.tcp_seq => {
+                self.read_rest(stream, &data.before(gap), 0);
+                0
+            }
+            Follows::After(1..) if position.waits(end) => return Reading::Unknown,
+            Follows::After(_) | Follows::Behind => 0,
+        };
+        let rest = data.beyond(known);
+        let Some(tcp_seq) = rest.tcp_seq else { return Reading::Unknown };
+        if rest.head.is_empty() && stream.position(data.kind).leaves(end, tcp_seq, rest.done_bytes) {
+            return if known > 0 { Reading::Before } else { Reading::Unknown };
+        }
+        self.read_rest(stream, &rest, known)
+    }
+
+    /// `data`: what follows the first `known` bytes of a call.
+    fn read_rest(&mut self, stream: &mut Stream, data: &Data<'_>, known: u64) -> Reading {
         let requests = stream.requests(data);
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
         let (Some(requests), Some((_, framing))) = (requests, &mut stream.framed) else {
             position.advance(data.tcp_seq, data.done_bytes);
-            return false;
+            return Reading::Unknown;
         };
         let direction = direction(requests, data.kind);
         let gap = match position.follow(data.tcp_seq) {
             Follows::After(gap) => gap,
-            Follows::Behind => return false,
+            Follows::Within(_) | Follows::Behind => return Reading::Unknown,
         };
         self.parts.clear();
         if gap > 0 {
@@ -217,25 +324,32 @@ impl Redactor {
             head,
             spare: head.len().saturating_sub(data.stored),
             tail,
-            sent: data.kind == Kind::Send,
+            sent: data.sent,
             times_ns: data.times_ns,
         };
         framing.call(direction, call, memory, &mut self.parts);
         stream.decided |= self.parts.iter().any(|part| part.what == What::Begin);
         position.advance(data.tcp_seq, data.done_bytes);
-        exact
+        if exact { Reading::From(known) } else { Reading::Unknown }
     }
 
-    fn copy_kept(&self, data: &Data<'_>, out: &mut Vec<u8>) -> u32 {
+    /// `known`: how many of the first bytes were read before; they leave blanks, where others follow.
+    fn copy_kept(&self, data: &Data<'_>, known: u64, out: &mut Vec<u8>) -> u32 {
         let before = out.len();
-        let tail_start = data.done_bytes.saturating_sub(data.tail.len() as u64);
-        let mut blanked = blank::copy(&self.parts, data.head, 0, out).blanked;
+        let rest = data.beyond(known);
+        out.resize(before + data.head.len() - rest.head.len(), BLANK);
+        let kept = blank::copy(&self.parts, rest.head, 0, out);
+        if !kept.any {
+            out.truncate(before);
+        }
+        let mut blanked = kept.blanked;
         let tail_begin = out.len();
-        let tail = blank::copy(&self.parts, data.tail, tail_start, out);
+        let tail_start = rest.done_bytes.saturating_sub(rest.tail.len() as u64);
+        let tail = blank::copy(&self.parts, rest.tail, tail_start, out);
         if tail.any {
             // Its place is told by its length.
-            blanked |= tail.blanked || out.len() < tail_begin + data.tail.len();
-            out.resize(tail_begin + data.tail.len(), BLANK);
+            blanked |= tail.blanked || out.len() < tail_begin + rest.tail.len();
+            out.resize(tail_begin + rest.tail.len(), BLANK);
         }
         let mut bits = data.flags & !(flags::PAYLOAD_TAIL | flags::PAYLOAD_CUT | flags::REDACTED);
         if tail.any {
@@ -248,6 +362,39 @@ impl Redactor {
             bits |= flags::PAYLOAD_CUT;
         }
         bits
+    }
+}
+
+impl<'a> Data<'a> {
+    /// The same, as the other end sees it.
+    pub fn mirrored(self) -> Data<'a> {
+        let kind = if self.kind == Kind::Send { Kind::Receive } else { Kind::Send };
+        let role = match self.role {
+            role::CLIENT => role::SERVER,
+            role::SERVER => role::CLIENT,
+            other => other,
+        };
+        Data { kind, role, ..self }
+    }
+
+    /// Bytes before it of which nothing is known.
+    fn before(&self, bytes: u64) -> Data<'a> {
+        let tcp_seq = self.tcp_seq.map(|seq| seq.wrapping_sub(bytes as u32));
+        Data { done_bytes: bytes, tcp_seq, head: &[], tail: &[], ..*self }
+    }
+
+    /// What follows the first bytes of it.
+    fn beyond(&self, bytes: u64) -> Data<'a> {
+        let within = self.head.len().min(bytes as usize);
+        let left = self.done_bytes.saturating_sub(bytes);
+        Data {
+            done_bytes: left,
+            tcp_seq: self.tcp_seq.map(|seq| seq.wrapping_add(bytes as u32)),
+            head: &self.head[within..],
+            stored: self.stored.saturating_sub(within),
+            tail: if left < self.tail.len() as u64 { &[] } else { self.tail },
+            ..*self
+        }
     }
 }
 

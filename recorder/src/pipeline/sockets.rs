@@ -2,8 +2,11 @@
 //!
 //! In: socket records (the latest of an id holds), calls that tell the owner, state changes that tell the
 //! end. A socket that closed is kept until the next part, because calls may still report after it.
+//!
+//! Two sockets that are the ends of one connection share what redaction knows of its data: the one that was there first
+//! has it, as it sees it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use arrow::array::RecordBatch;
@@ -65,9 +68,30 @@ pub struct Entry {
     last_part: u32,
     /// What redaction knows of its data, from the first data on until a while after the socket closed.
     stream: Option<Box<Stream>>,
+    /// The connection's other end.
+    peer: Option<u64>,
+    /// That is where the stream is.
+    stream_at_peer: bool,
+    /// The stream is as the other end sees it.
+    mirrored: bool,
     /// It closed a while ago: nothing is known of its data any more.
     ended: bool,
 }
+
+/// What redaction knows of the data of a connection, as one of its ends sees it.
+pub struct StreamOf<'a> {
+    /// The data.
+    pub stream: &'a mut Stream,
+    /// It is the other end that sees it so.
+    pub mirrored: bool,
+    /// Both ends' calls come to it.
+    pub shared: bool,
+    /// The connection existed before the recording, or may have.
+    pub discovered: bool,
+}
+
+/// Address and port of both ends of a connection, the own one first.
+type Ends = ([u8; 16], u16, [u8; 16], u16);
 
 /// All sockets that are open, and those that closed since the last part.
 #[derive(Debug, Default)]
@@ -81,6 +105,10 @@ pub struct Sockets {
     part: u32,
     /// Sockets that a record came of.
     seen: u64,
+    /// The two ends of a connection share a stream.
+    pairs: bool,
+    /// The last socket with these addresses.
+    by_ends: HashMap<Ends, u64>,
 }
 
 impl Entry {
@@ -110,9 +138,29 @@ impl Entry {
         self.owner_is_sure |= sure && process_id.is_some();
     }
 
-    /// What redaction knows of its data; `None` where it ended a while ago.
-    pub fn stream(&mut self) -> Option<&mut Stream> {
-        if self.ended { None } else { Some(self.stream.get_or_insert_default()) }
+    /// Addresses and ports, of a TCP socket that is connected.
+    fn ends(&self) -> Option<Ends> {
+        let record = self.record.as_ref()?;
+        let connected = record.role != role::LISTENER && record.local_port != 0 && record.remote_port != 0;
+        let is_tcp = i32::from(record.protocol) == libc::IPPROTO_TCP;
+        let ends = (record.local_addr, record.local_port, record.remote_addr, record.remote_port);
+        (connected && is_tcp).then_some(ends)
+    }
+
+    /// Whether the socket with the opposite addresses is the other end. Addresses alone may exist in two network namespaces at
+    /// once: the first byte sent must be the first one received, or the namespace the same.
+    fn is_end_of(&self, other: &Entry) -> bool {
+        let (Some(one), Some(two)) = (&self.record, &other.record) else { return false };
+        let both = |has: fn(&Entry) -> bool| has(self) && has(other);
+        if !both(|end| end.peer.is_none() && end.closed_boot_ns.is_none()) || both(|end| end.stream.is_some())
+        {
+            return false;
+        }
+        if self.discovered() || other.discovered() {
+            return one.netns == two.netns;
+        }
+        let same = |sent: u32, received: u32| sent == received && sent != 0;
+        same(one.first_send_seq, two.first_receive_seq) && same(two.first_send_seq, one.first_receive_seq)
     }
 
     /// The TCP state changed.
@@ -140,6 +188,7 @@ impl Entry {
             closed_boot_ns: self.closed_boot_ns.map(|ns| ns as i64),
             first_send_seq: has_seqs.then_some(record.first_send_seq),
             first_receive_seq: has_seqs.then_some(record.first_receive_seq),
+            peer_socket_id: self.peer.map(|id| id as i64),
             ..SocketRow::default()
         };
         let local = (address(record.local_addr), record.local_port);
@@ -149,6 +198,11 @@ impl Entry {
 }
 
 impl Sockets {
+    /// No socket yet. `pairs`: the two ends of a connection share a stream.
+    pub fn new(pairs: bool) -> Sockets {
+        Sockets { pairs, ..Sockets::default() }
+    }
+
     /// Tells who held each socket at the start, by inode.
     pub fn set_owners(&mut self, owners: FastMap<u64, i64>) {
         self.owners = owners;
@@ -165,6 +219,38 @@ impl Sockets {
         self.seen += u64::from(entry.record.is_none());
         entry.record = Some(record);
         entry.changed = true;
+        if self.pairs && entry.peer.is_none() {
+            self.pair(record.socket_id);
+        }
+    }
+
+    /// Joins a socket with the other end of its connection, where that is known.
+    fn pair(&mut self, id: u64) {
+        let Some(ends) = self.entries.get(&id).and_then(Entry::ends) else { return };
+        self.by_ends.insert(ends, id);
+        let opposite = (ends.2, ends.3, ends.0, ends.1);
+        let Some(&other) = self.by_ends.get(&opposite).filter(|&&other| other != id) else { return };
+        let [Some(one), Some(two)] = self.entries.get_disjoint_mut([&id, &other]) else { return };
+        if !one.is_end_of(two) {
+            return;
+        }
+        (one.peer, two.peer) = (Some(other), Some(id));
+        (one.changed, two.changed) = (true, true);
+        let guest = if one.stream.is_some() { two } else { one };
+        (guest.stream_at_peer, guest.mirrored) = (true, true);
+    }
+
+    /// What redaction knows of the data of a socket's connection; `None` where it ended a while ago.
+    pub fn stream(&mut self, id: u64) -> Option<StreamOf<'_>> {
+        let entry = self.entries.get(&id)?;
+        let (at_peer, mirrored, shared) = (entry.stream_at_peer, entry.mirrored, entry.peer.is_some());
+        if entry.ended {
+            return None;
+        }
+        let home = if at_peer { entry.peer? } else { id };
+        let home = self.entries.get_mut(&home)?;
+        let discovered = home.discovered();
+        Some(StreamOf { stream: home.stream.get_or_insert_default(), mirrored, shared, discovered })
     }
 
     /// The socket of this id; an empty one where its record was lost.
@@ -192,11 +278,31 @@ impl Sockets {
             && closed_ns.saturating_add(STREAM_KEPT_NS) < now_ns
         {
             self.closed.pop_front();
-            if let Some(entry) = self.entries.get_mut(&socket_id) {
-                entry.stream = None;
-                entry.ended = true;
-            }
+            self.end_stream(socket_id);
         }
+    }
+
+    /// Nothing comes of this socket any more; what its other end needs stays there.
+    fn end_stream(&mut self, id: u64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.ended = true;
+        let (stream, ends, peer) = (entry.stream.take(), entry.ends(), entry.peer);
+        if let Some(other) = peer.and_then(|peer| self.entries.get_mut(&peer))
+            && !other.ended
+            && std::mem::take(&mut other.stream_at_peer)
+        {
+            other.stream = stream;
+        }
+        if let Some(ends) = ends
+            && self.by_ends.get(&ends) == Some(&id)
+        {
+            self.by_ends.remove(&ends);
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        self.end_stream(id);
+        self.entries.remove(&id);
     }
 
     /// Sockets recorded so far.
@@ -218,10 +324,14 @@ impl Sockets {
             entry.changed = false;
             changed.push(socket);
         }
-        self.entries.retain(|_, e| {
-            let ended = e.closed_boot_ns.is_some() || e.record.is_none();
-            std::mem::take(&mut e.touched) || !ended
-        });
+        let mut quiet = Vec::new();
+        for (&id, entry) in &mut self.entries {
+            let ended = entry.closed_boot_ns.is_some() || entry.record.is_none();
+            if !std::mem::take(&mut entry.touched) && ended {
+                quiet.push(id);
+            }
+        }
+        quiet.into_iter().for_each(|id| self.forget(id));
         self.forget_oldest(MOST_OPEN);
         self.part += 1;
         changed.sort_by_key(|socket| socket.row.socket_id);
@@ -236,9 +346,8 @@ impl Sockets {
         }
         let mut ages: Vec<_> = self.entries.iter().map(|(&id, entry)| (entry.last_part, id)).collect();
         ages.select_nth_unstable(surplus - 1);
-        for (_, id) in &ages[..surplus] {
-            self.entries.remove(id);
-        }
+        ages.truncate(surplus);
+        ages.into_iter().for_each(|(_, id)| self.forget(id));
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use retrospan_protocols::http1::Connection;
 
+mod both_ends;
 mod places;
 
 /// A secret that must be found nowhere.
@@ -63,6 +64,8 @@ impl Recording {
 const DATA: Data<'_> = Data {
     kind: Kind::Send,
     role: role::CLIENT,
+    sent: true,
+    shared: false,
     done_bytes: 0,
     tcp_seq: Some(1),
     flags: 0,

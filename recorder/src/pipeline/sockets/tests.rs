@@ -87,12 +87,12 @@ fn closed_sockets_are_forgotten_once_they_are_quiet() {
 fn what_is_known_of_data_is_freed_a_while_after_the_socket_closed() {
     let mut sockets = Sockets::default();
     sockets.record(record(1, role::SERVER), None);
-    assert!(sockets.get(1).stream().is_some());
+    assert!(sockets.stream(1).is_some());
     sockets.state(1, state::CLOSE, 10);
     sockets.state(2, 1, 10 + STREAM_KEPT_NS);
-    assert!(sockets.get(1).stream().is_some(), "a call that was under way may still report");
+    assert!(sockets.stream(1).is_some(), "a call that was under way may still report");
     sockets.state(2, 1, 11 + STREAM_KEPT_NS);
-    assert!(sockets.get(1).stream().is_none());
+    assert!(sockets.stream(1).is_none());
     assert!(sockets.closed.is_empty());
 }
 
@@ -111,4 +111,67 @@ fn more_sockets_than_can_be_open_are_not_kept() {
     assert_eq!(left, [3, 7]);
     sockets.forget_oldest(2);
     assert_eq!(sockets.entries.len(), 2);
+}
+
+/// The two ends of a connection, the client first.
+fn ends() -> [event::Socket; 2] {
+    let client = event::Socket { first_send_seq: 7, first_receive_seq: 9, ..record(1, role::CLIENT) };
+    let server = event::Socket {
+        local_addr: client.remote_addr,
+        remote_addr: client.local_addr,
+        local_port: client.remote_port,
+        remote_port: client.local_port,
+        first_send_seq: 9,
+        first_receive_seq: 7,
+        ..record(2, role::SERVER)
+    };
+    [client, server]
+}
+
+fn peers(sockets: &[event::Socket]) -> Vec<Option<i64>> {
+    let mut known = Sockets::new(true);
+    sockets.iter().for_each(|record| known.record(*record, None));
+    known.take_changed().iter().map(|socket| socket.row.peer_socket_id).collect()
+}
+
+#[test]
+fn ends_of_one_connection_find_each_other() {
+    let [client, server] = ends();
+    assert_eq!(peers(&[client, server]), [Some(2), Some(1)]);
+    assert_eq!(peers(&[server, client]), [Some(2), Some(1)]);
+    // The client's first record comes before it has an answer.
+    let early = event::Socket { first_receive_seq: 0, ..client };
+    assert_eq!(peers(&[early, server, client]), [Some(2), Some(1)]);
+    // The same addresses in two network namespaces.
+    let stranger = event::Socket { first_receive_seq: 8, netns: 1, ..server };
+    assert_eq!(peers(&[client, stranger]), [None, None]);
+    let old = |socket| event::Socket { discovered: 1, first_send_seq: 0, ..socket };
+    assert_eq!(peers(&[old(client), old(server)]), [Some(2), Some(1)]);
+    assert_eq!(peers(&[old(client), old(stranger)]), [None, None]);
+    let mptcp = |socket| event::Socket { protocol: 262, ..socket };
+    assert_eq!(peers(&[mptcp(client), mptcp(server)]), [None, None]);
+    let mut alone = Sockets::default();
+    ends().into_iter().for_each(|record| alone.record(record, None));
+    assert!(alone.take_changed().iter().all(|socket| socket.row.peer_socket_id.is_none()));
+}
+
+#[test]
+fn a_stream_goes_on_at_the_other_end() {
+    let mut sockets = Sockets::new(true);
+    ends().into_iter().for_each(|record| sockets.record(record, None));
+    let seen = |sockets: &mut Sockets, id| sockets.stream(id).map(|of| (of.mirrored, of.shared));
+    assert_eq!(seen(&mut sockets, 1), Some((false, true)));
+    assert_eq!(seen(&mut sockets, 2), Some((true, true)));
+    // The one that has it closes first, and is forgotten.
+    sockets.state(1, state::CLOSE, 10);
+    sockets.state(3, 1, 11 + STREAM_KEPT_NS);
+    assert_eq!((seen(&mut sockets, 1), seen(&mut sockets, 2)), (None, Some((true, true))));
+    sockets.take_changed();
+    sockets.take_changed();
+    assert_eq!(seen(&mut sockets, 2), Some((true, true)));
+    // Another connection with the same addresses.
+    let [client, _] = ends();
+    sockets.record(event::Socket { socket_id: 4, ..client }, None);
+    assert_eq!(seen(&mut sockets, 4), Some((false, false)));
+    assert!(sockets.by_ends.len() == 2 && sockets.by_ends.values().any(|&id| id == 4));
 }

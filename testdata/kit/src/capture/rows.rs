@@ -171,6 +171,7 @@ fn sockets(sockets: &[Socket], end_ns: i64) -> impl Iterator<Item = SocketRow<'_
         closed_boot_ns: socket.closed_ns.filter(|at| *at < end_ns).map(|at| STARTED_BOOT_NS + at),
         first_send_seq: Some(socket.first_send),
         first_receive_seq: Some(socket.first_receive),
+        peer_socket_id: None,
     })
 }
 
