@@ -3,13 +3,16 @@
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
 //!   [`tcp`]: the numbers in them.
 //! * With the feature `capture`: [`table`], [`rows`] and [`tables`] (the one definition of every raw table),
-//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`]; [`units`] of both programs' command lines.
+//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], [`checksum`]s; [`units`] of both programs' command
+//!   lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
 pub mod event;
 pub mod tcp;
 
+#[cfg(feature = "capture")]
+pub mod checksum;
 #[cfg(feature = "capture")]
 pub mod directory;
 #[cfg(feature = "capture")]

@@ -19,11 +19,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
+use retrospan_formats::checksum::HashingWriter;
 use retrospan_formats::directory::Directory;
 use retrospan_formats::manifest::{self, Manifest};
 use retrospan_formats::table::Table;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::print::note;
 use crate::sql::held::Source;
@@ -212,9 +213,9 @@ fn hash(file: &File, bytes: u64, seed: u64) -> io::Result<String> {
     if file.metadata()?.len() != bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut hashing = Hashing { inner: io::sink(), hash: Xxh3::with_seed(seed), bytes: 0 };
+    let mut hashing = HashingWriter::new(io::sink(), seed);
     io::copy(&mut file.take(bytes), &mut hashing)?;
-    Ok(format!("{:016x}", hashing.hash.digest()))
+    Ok(format!("{:016x}", hashing.xxh3()))
 }
 
 /// A set that is being written. Dropped without [`SetWriter::finish`] it is gone.
@@ -225,7 +226,7 @@ pub struct SetWriter {
     name: OsString,
     folder: Directory,
     lock: File,
-    open: Vec<(&'static Table, ArrowWriter<Hashing<File>>, u64)>,
+    open: Vec<(&'static Table, ArrowWriter<HashingWriter<File>>, u64)>,
     finished: bool,
 }
 
@@ -249,7 +250,7 @@ impl SetWriter {
             Some(position) => position,
             None => {
                 let file = self.folder.new_file(OsStr::new(&unfinished_name(table)))?;
-                let file = Hashing { inner: file, hash: Xxh3::with_seed(self.secret.seed()), bytes: 0 };
+                let file = HashingWriter::new(file, self.secret.seed());
                 let properties = table.writer_properties(Some(ZSTD_LEVEL), Vec::new());
                 let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))?;
                 self.open.push((table, writer, 0));
@@ -274,10 +275,10 @@ impl SetWriter {
                 first_part: None,
                 path: file_name(table),
                 rows,
-                bytes: file.bytes,
+                bytes: file.bytes(),
                 first_boot_ns: None,
                 last_boot_ns: None,
-                xxh3: format!("{:016x}", file.hash.digest()),
+                xxh3: format!("{:016x}", file.xxh3()),
             });
         }
         let mut index = self.folder.new_file(OsStr::new(INDEX))?;
@@ -375,26 +376,6 @@ fn remove(place: &Directory, name: &OsStr) {
         ours.iter().filter(|name| names.contains(name)).all(|name| folder.remove_file(name).is_ok());
     if removed && folder.remove_file(OsStr::new(LOCK)).is_ok() {
         let _ = place.remove_child(name);
-    }
-}
-
-/// Counts and hashes what is written.
-struct Hashing<W> {
-    inner: W,
-    hash: Xxh3,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

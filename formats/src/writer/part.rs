@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
-use xxhash_rust::xxh3::Xxh3;
 
+use crate::checksum::HashingWriter;
 use crate::directory::Directory;
 use crate::error::{CaptureError, io, table as table_error};
 use crate::manifest::{self, TEMPORARY};
@@ -28,7 +28,7 @@ const COMPRESSED_ROWS: usize = 1024;
 /// A file being written.
 pub(super) struct PartWriter {
     place: Place,
-    writer: ArrowWriter<HashingFile>,
+    writer: ArrowWriter<HashingWriter<File>>,
     rows: u64,
     times: Option<(i64, i64)>,
 }
@@ -61,7 +61,7 @@ impl PartWriter {
         let temporary = OsString::from(format!("{name}{TEMPORARY}"));
         let place = Place { folder: Arc::new(folder), name: name.into(), temporary };
         let file = new_temporary(&place.folder, &place.temporary).map_err(io(&place.path()))?;
-        let file = HashingFile { file, hash: Xxh3::new(), bytes: 0 };
+        let file = HashingWriter::new(file, 0);
         let level = (first_rows >= COMPRESSED_ROWS).then_some(ZSTD_LEVEL);
         let properties = table.writer_properties(level, metadata);
         let writer = ArrowWriter::try_new(file, table.schema(), Some(properties))
@@ -86,7 +86,9 @@ impl PartWriter {
     }
 
     /// What encoded row groups can be added to.
-    pub(super) fn into_serialized(self) -> Result<(Place, SerializedFileWriter<HashingFile>), CaptureError> {
+    pub(super) fn into_serialized(
+        self,
+    ) -> Result<(Place, SerializedFileWriter<HashingWriter<File>>), CaptureError> {
         let (writer, _) = self.writer.into_serialized_writer().map_err(parquet_error(&self.place.path()))?;
         Ok((self.place, writer))
     }
@@ -106,17 +108,17 @@ impl Place {
     /// Gives the file its name, which survives a power cut.
     pub(super) fn finish(
         self,
-        file: HashingFile,
+        file: HashingWriter<File>,
         rows: u64,
         times: Option<(i64, i64)>,
     ) -> Result<Finished, CaptureError> {
         let rename = || {
-            file.file.sync_all()?;
+            file.inner().sync_all()?;
             self.folder.rename(&self.temporary, &self.name)?;
             self.folder.sync()
         };
         rename().map_err(io(&self.path()))?;
-        Ok(Finished { name: self.name, rows, times, bytes: file.bytes, xxh3: file.hash.digest() })
+        Ok(Finished { name: self.name, rows, times, bytes: file.bytes(), xxh3: file.xxh3() })
     }
 
     /// Removes what could not be finished: it would make the capture look interrupted.
@@ -162,25 +164,5 @@ pub(super) fn parquet_error(path: &Path) -> impl FnOnce(ParquetError) -> Capture
             Err(other) => table_error(path)(other),
         },
         other => table_error(path)(other),
-    }
-}
-
-/// Counts and hashes what goes into a file, so that it need not be read again.
-pub(super) struct HashingFile {
-    file: File,
-    hash: Xxh3,
-    bytes: u64,
-}
-
-impl Write for HashingFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
