@@ -5,8 +5,9 @@
 use std::fmt::Write;
 
 use retrospan_formats::event::{Call, Kind, Socket, State, TAIL_BYTES, flags, role};
+use retrospan_random::Random;
 
-use crate::traffic::{PROXIES, PROXY_PID, Random, SERVER_PID, SERVERS};
+use crate::traffic::{PROXIES, PROXY_PID, SERVER_PID, SERVERS, pause};
 
 /// Most payload of one event, bytes.
 const SNAP_BYTES: usize = 256;
@@ -66,14 +67,14 @@ impl Chain {
         steps: &mut Vec<Step>,
     ) -> Chain {
         let proxy_pid = PROXY_PID + client_pid % PROXIES;
-        let service = random.below(u64::from(SERVERS)) as u32;
+        let service = random.below(SERVERS as usize) as u32;
         let pids = [client_pid, proxy_pid, proxy_pid, SERVER_PID + service];
         let first = *sockets;
         *sockets += 4;
         let ephemeral = |n: u64| 32_768 + (n % 28_000) as u16;
         let ports = [ephemeral(first), 8_000, ephemeral(first + 1), 8_080 + service as u16];
         let roles = [role::CLIENT, role::SERVER, role::CLIENT, role::SERVER];
-        let starts = [0; 4].map(|_: u32| random.below(1 << 32) as u32);
+        let starts = [0; 4].map(|_: u32| random.below(1 << 31) as u32);
         let ends = std::array::from_fn(|i| End {
             socket_id: first + i as u64 + 1,
             pid: pids[i],
@@ -83,7 +84,7 @@ impl Chain {
             write_seq: starts[i],
             copied_seq: starts[i ^ 1],
         });
-        let chain = Chain { ends, requests_left: 1 + random.below(40), service };
+        let chain = Chain { ends, requests_left: 1 + random.below(40) as u64, service };
         let ready_ns = chain.connect(0, from_ns, steps);
         chain.connect(2, ready_ns + 20_000, steps);
         chain
@@ -108,8 +109,8 @@ impl Chain {
         let request = request(self.service, random);
         let (response, response_bytes) = response(random);
         let slow = if random.below(100) == 0 { 30 } else { 1 };
-        let work_ns = 100_000 + random.pause(1_500_000 * slow);
-        let hop = |random: &mut Random| 8_000 + random.below(12_000);
+        let work_ns = 100_000 + pause(random, 1_500_000 * slow);
+        let hop = |random: &mut Random| 8_000 + random.below(12_000) as u64;
         let request_bytes = request.len() as u64;
         let mut at = from_ns;
         for (end, kind) in [(0, Kind::Send), (1, Kind::Receive), (2, Kind::Send), (3, Kind::Receive)] {
@@ -258,7 +259,7 @@ fn request(service: u32, random: &mut Random) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: shopper/1.0\r\nAccept: */*\r\n");
     // A String takes whatever is written to it.
     let _ =
-        write!(head, "X-Request-Id: {:016x}{:016x}\r\n\r\n", random.below(u64::MAX), random.below(u64::MAX));
+        write!(head, "X-Request-Id: {:016x}{:016x}\r\n\r\n", random.below(1 << 31), random.below(1 << 31));
     head.into_bytes()
 }
 
@@ -269,7 +270,7 @@ fn response(random: &mut Random) -> (Vec<u8>, u64) {
         1..=3 => (404, "Not Found"),
         _ => (200, "OK"),
     };
-    let body_bytes = 100 + random.pause(3_000);
+    let body_bytes = 100 + pause(random, 3_000);
     let head = format!(
         "HTTP/1.1 {status} {reason}\r\nServer: shop/2.4\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
     );

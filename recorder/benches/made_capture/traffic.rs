@@ -9,6 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use bytemuck::bytes_of;
 use retrospan_formats::event::{self, Call, Header, Kind, Record, Socket};
+use retrospan_random::Random;
 use retrospan_recorder::host::procfs::Found;
 
 use crate::script::{Chain, Step, What};
@@ -47,23 +48,9 @@ pub fn processes() -> Vec<Found> {
     clients.chain(proxies).chain(servers).collect()
 }
 
-/// A generator of pseudo-random numbers (xorshift64*).
-pub struct Random(u64);
-
-impl Random {
-    /// Below `limit`, which must not be 0.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    /// Exponentially distributed with this mean.
-    pub fn pause(&mut self, mean: u64) -> u64 {
-        let uniform = (self.below(1 << 24) + 1) as f64 / (1 << 24) as f64;
-        (-uniform.ln() * mean as f64) as u64
-    }
+/// Exponentially distributed with this mean.
+pub fn pause(random: &mut Random, mean: u64) -> u64 {
+    (random.exponential() * mean as f64) as u64
 }
 
 /// One client: what it will do next, in order.
@@ -87,7 +74,7 @@ impl Traffic {
     /// The beginning: every client starts within the first 100 ms.
     pub fn new() -> Traffic {
         let mut traffic = Traffic {
-            random: Random(0x9e37_79b9_7f4a_7c15),
+            random: Random::new(1),
             clients: Vec::new(),
             due: BinaryHeap::new(),
             sockets: 0,
@@ -97,7 +84,7 @@ impl Traffic {
         for index in 0..CLIENTS {
             let client = Client { pid: CLIENT_PID + index, steps: VecDeque::new(), chain: None };
             traffic.clients.push(client);
-            let from_ns = START_NS + traffic.random.below(100_000_000);
+            let from_ns = START_NS + traffic.random.below(100_000_000) as u64;
             traffic.plan(index as usize, from_ns);
         }
         traffic
@@ -118,7 +105,7 @@ impl Traffic {
         match client.steps.front() {
             Some(step) => self.due.push(Reverse((step.boot_ns, index))),
             None => {
-                let from_ns = boot_ns + 1_000 + self.random.pause(20_000_000);
+                let from_ns = boot_ns + 1_000 + pause(&mut self.random, 20_000_000);
                 self.plan(index, from_ns);
             }
         }
