@@ -1,6 +1,7 @@
 //! Answers, and the messages that answer nothing: values, of which errors begin with a word that may be kept.
 
-use super::commands::{self, Push};
+use super::errors;
+use super::pushes::{self, Push};
 use super::side::{Answer, Shared, Side, State};
 use super::value::{Piece, Reader};
 use crate::operation::Status;
@@ -135,7 +136,7 @@ impl Answers {
             }
             (Piece::Bulk, _) => {
                 word.extend_from_slice(bytes);
-                let known = commands::may_become_push(word, *length);
+                let known = pushes::may_become_push(word, *length);
                 self.push(if known { What::Head } else { What::Secret }, bytes.len(), parts);
                 if !known {
                     self.decide(None, shared, parts);
@@ -152,7 +153,7 @@ impl Answers {
             (Piece::Length(_, bytes_to_come), _) => {
                 let to_come = bytes_to_come.unwrap_or(0);
                 *length = to_come;
-                let may_push = commands::may_become_push(b"", to_come);
+                let may_push = pushes::may_become_push(b"", to_come);
                 self.push(What::Head, bytes.len(), parts);
                 if !may_push {
                     self.decide(None, shared, parts);
@@ -160,7 +161,7 @@ impl Answers {
             }
             (Piece::Kind(b'$') | Piece::Framing, _) => self.push(What::Head, bytes.len(), parts),
             (Piece::End, 1) => {
-                let word = commands::push(word);
+                let word = pushes::push(word);
                 self.push(What::Head, bytes.len(), parts);
                 self.decide(word, shared, parts);
             }
@@ -192,8 +193,8 @@ impl Answers {
         if *known {
             word.extend_from_slice(part);
             *known = match end {
-                Some(_) => commands::error(word).is_some(),
-                None => commands::may_become_error(word),
+                Some(_) => errors::error(word).is_some(),
+                None => errors::may_become_error(word),
             };
         }
         let what = if *known { What::Head } else { What::Secret };
@@ -208,7 +209,7 @@ impl Answers {
     fn error_end(&mut self, parts: &mut Vec<Part>) {
         let Some(value) = &mut self.value else { return };
         let Progress::Error { answers, word, known } = &value.progress else { return };
-        let text = commands::error(word).filter(|_| *known).unwrap_or(OTHER_ERROR);
+        let text = errors::error(word).filter(|_| *known).unwrap_or(OTHER_ERROR);
         let status = Status { code: None, text: Some(text) };
         let info = HeadInfo { status, answers: *answers, ..HeadInfo::default() };
         value.progress = Progress::Answer;

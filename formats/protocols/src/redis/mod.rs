@@ -1,11 +1,14 @@
 //! Redis and what speaks like it (RESP2 and RESP3): the command is the operation, arguments and values are never kept.
 //!
 //! Commands are answered in order, so they are paired by their count. What is pushed (messages of channels, what others ask
-//! where somebody watches) answers nothing. See [`commands`] for the words that may be kept.
+//! where somebody watches) answers nothing. See [`commands`], [`errors`] and [`pushes`] for the words that may be
+//! kept.
 
 mod answers;
 mod commands;
+mod errors;
 mod framing;
+mod pushes;
 mod requests;
 mod side;
 mod value;
@@ -67,7 +70,7 @@ impl Protocol for Redis {
         let mut operation = Operation::default();
         if direction == Direction::Responses {
             let word = head.strip_prefix(b"-").and_then(|rest| rest.split(|&byte| byte == b' ').next());
-            operation.status.text = word.and_then(commands::error);
+            operation.status.text = word.and_then(errors::error);
             return operation;
         }
         if let Some(name) = name(head) {

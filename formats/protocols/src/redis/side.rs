@@ -1,6 +1,6 @@
 //! What both directions of a connection have in common: how their bytes are passed through, and what each knows of the other.
 
-use super::commands::{self, Push};
+use super::pushes::{self, Push};
 use crate::blank::BLANK;
 use crate::parts::{Call, Part, What, push};
 use crate::queue::{Asked, Queue, When};
@@ -30,7 +30,7 @@ impl Answer {
             Some("PING" | "QUIT" | "RESET") => Answer::InSubscription,
             Some("MONITOR") => Answer::Monitor,
             Some("SYNC" | "PSYNC") => Answer::Replication,
-            Some(command) if commands::is_subscription(command) => {
+            Some(command) if pushes::is_subscription(command) => {
                 Answer::Confirmations(command, (arguments > 0).then_some(arguments))
             }
             _ => Answer::Value,
