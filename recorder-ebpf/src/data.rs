@@ -13,7 +13,12 @@ use crate::{
     kernel::config,
     maps::{Data, Entry, InCall, RECORDED, form},
     ring::{BODY, HEADER, Reservation, bounded, reserve},
-    rules::{Kept, LATER_WORDS, Match, keep, place},
+    rules::{
+        head_end::place,
+        kept::{Kept, keep},
+        request_line::LATER_WORDS,
+        signature::Match,
+    },
     sockets::known,
     task_id::TaskId,
     tcp,

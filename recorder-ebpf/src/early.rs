@@ -15,7 +15,7 @@ use crate::{
     maps::{EARLY, Early, InCall, RECORDED, form},
     regs::{self, Regs},
     ring::{count_loss, now_ns},
-    rules::is_exact,
+    rules::sequence::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
     task_id::TaskId,
     threads,

@@ -7,7 +7,7 @@ use crate::{
     maps::{Entry, FROM_START, InCall, RECORDED, Thread, form},
     regs::{self, Regs},
     ring::{HEADER, reserve},
-    rules::is_exact,
+    rules::sequence::is_exact,
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     task_id::TaskId,
     threads,

@@ -3,7 +3,7 @@
 use crate::{
     kernel::{Sk, TCP_LISTEN, config, config_place, configured, current_task, field, probe},
     maps::{Entry, IGNORED, PROCESS_MATCHES, RECORDED, UNDECIDED, WATCHED},
-    rules::{Answer, match_ports},
+    rules::ports::{Answer, match_ports},
 };
 use retrospan_formats::config::{MAX_COMMS, PortRange};
 

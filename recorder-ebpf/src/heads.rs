@@ -11,8 +11,9 @@ use crate::{
     maps::{Data, InCall},
     ring::{BODY, HEADER, Reservation, bounded, reserve_at},
     rules::{
-        Keeps, LATER_WORDS, Match, Start, WINDOW, behind_head, place, place_at_start, scan, signature, start,
-        start_later,
+        head_end::{Keeps, WINDOW, behind_head, place, place_at_start, scan},
+        request_line::{LATER_WORDS, Start, start_later},
+        signature::{Match, signature, start},
     },
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;

@@ -166,7 +166,7 @@ pub struct Entry {
     /// TCP state after the last change that was handled, 0 before any.
     pub state: u8,
     pub reserved: [u8; 3],
-    /// Of the message head that is being sent (0) or received (1): where its next byte stands (`rules::place`) ...
+    /// Of the message head that is being sent (0) or received (1): where its next byte stands (`head_end::place`) ...
     pub head_place: [u16; 2],
     /// ... and how many of its bytes may still be read.
     pub head_left: [u16; 2],
@@ -297,7 +297,7 @@ pub struct Data {
     pub buffer: Untracked,
     pub offset: Untracked,
     pub copied: Untracked,
-    /// Of the message head that the data goes on with: `rules::place`, bytes that may still be read, and how many of the
+    /// Of the message head that the data goes on with: `head_end::place`, bytes that may still be read, and how many of the
     /// data were.
     pub place: Untracked,
     pub left: Untracked,
