@@ -9,4 +9,5 @@ cd "$(dirname "$0")/.."
     echo recorder-ebpf/build.sh
     echo formats/src/config.rs
     echo formats/src/event.rs
+    find formats/src/event -name '*.rs'
 } | LC_ALL=C sort | while read -r file; do sha256sum "$file"; done
