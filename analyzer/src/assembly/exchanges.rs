@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol};
 
+use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::messages::Notice;
-use crate::assembly::outcomes::{Answer, CloseState, Exchanged, Other, decide, must_wait};
+use crate::assembly::outcomes::{Answer, Exchanged, Other, decide, must_wait};
 use crate::assembly::side::Side;
 use crate::assembly::span::{Link, MessageExtent, OpenSpans, Response, Span, SpanIndex};
 use crate::assembly::streams::CallTiming;

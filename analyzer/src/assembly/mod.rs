@@ -4,6 +4,7 @@
 //! are not written yet, and the alarms of pipelines that wait. Nothing here depends on anything but the capture and the options, so
 //! the same capture gives the same rows.
 
+pub mod close_state;
 pub mod connections;
 pub mod connects;
 pub mod events;

@@ -11,12 +11,13 @@ use retrospan_formats::tcp::state::{
 use retrospan_protocols::detect::{self, Told};
 use retrospan_protocols::{Direction, Memory, Protocol};
 
+use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
 use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
 use crate::assembly::messages::{Messages, Notice};
 use crate::assembly::openings::Opening;
-use crate::assembly::outcomes::{CloseState, Other};
+use crate::assembly::outcomes::Other;
 use crate::assembly::side::{Side, side_of};
 use crate::assembly::span::OpenSpans;
 use crate::assembly::streams::{IoDirection, Piece, Streams};
