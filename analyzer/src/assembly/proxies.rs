@@ -6,6 +6,9 @@
 //! what it brought leaves. Two possible sources are none. A pair is dropped for good at the first byte that does not fit. A PROXY
 //! protocol header in front of either stream does not count.
 
+mod copying;
+mod header;
+
 use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
@@ -14,6 +17,8 @@ use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
 use crate::assembly::streams::IoDirection;
 use crate::hashing::IntMap;
+use copying::{COMPARED_BYTES, Copying, MAX_REMEMBERED, Moved, PayloadPrefix, equal};
+use header::proxy_header;
 
 /// Connections of byte-level proxies.
 #[derive(Debug, Default)]
@@ -52,26 +57,6 @@ struct Received {
     prefix: PayloadPrefix,
 }
 
-/// The first bytes of a call.
-#[derive(Clone, Copy, Debug)]
-struct PayloadPrefix {
-    bytes: [u8; COMPARED_BYTES],
-    length: u8,
-}
-
-impl PayloadPrefix {
-    fn of(bytes: &[u8]) -> PayloadPrefix {
-        let length = bytes.len().min(COMPARED_BYTES);
-        let mut prefix = PayloadPrefix { bytes: [0; COMPARED_BYTES], length: length as u8 };
-        prefix.bytes[..length].copy_from_slice(&bytes[..length]);
-        prefix
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
 #[derive(Debug)]
 struct Pair {
     accepted: SocketIndex,
@@ -100,23 +85,10 @@ enum Sources {
     Several,
 }
 
-/// One direction of a pair.
-#[derive(Clone, Debug, Default)]
-struct Copying {
-    received: u64,
-    sent: u64,
-    /// First bytes of what was received, by position, as far as it was not sent yet.
-    chunks: VecDeque<(u64, PayloadPrefix)>,
-}
-
-/// Bytes of each call that are compared.
-const COMPARED_BYTES: usize = 64;
 /// Connections of a process that are looked at for the source of what leaves; where there are more, none is found.
 const MAX_FRESH: usize = 1024;
 /// What a process passes on is told from anything else by so many known bytes.
 const TELLING_BYTES: usize = 16;
-/// Calls remembered per direction or thread.
-const MAX_REMEMBERED: usize = 64;
 /// Threads remembered; beyond it all are forgotten, which costs links and never makes one.
 const MAX_THREADS: usize = 1 << 16;
 /// `connect` in the background.
@@ -430,73 +402,6 @@ impl Proxies {
     }
 }
 
-/// What a call moved.
-#[derive(Clone, Copy, Debug)]
-struct Moved<'a> {
-    /// How far into the stream, modulo 2^32; None where that is not certain.
-    at: Option<u32>,
-    length: u64,
-    /// The first bytes, as far as they are known and compared.
-    prefix: &'a [u8],
-}
-
-impl Moved<'_> {
-    /// It begins at this position: nothing is missing before it.
-    fn is_at(&self, position: u64) -> bool {
-        self.at == Some(position as u32)
-    }
-}
-
-impl Copying {
-    /// Takes in what was received; false where something before it is missing.
-    fn receive(&mut self, moved: &Moved<'_>) -> bool {
-        if !moved.is_at(self.received) {
-            return false;
-        }
-        self.chunks.push_back((self.received, PayloadPrefix::of(moved.prefix)));
-        self.received += moved.length;
-        if self.chunks.len() > MAX_REMEMBERED {
-            self.chunks.pop_front();
-        }
-        true
-    }
-
-    /// Takes in what was sent; false where it is not what was received.
-    fn send(&mut self, moved: &Moved<'_>) -> bool {
-        let fits = moved.is_at(self.sent)
-            && self.sent + moved.length <= self.received
-            && self.same_bytes(self.sent, moved.prefix);
-        if fits {
-            self.sent += moved.length;
-            self.forget_sent();
-        }
-        fits
-    }
-
-    /// What is sent at `position` agrees with what was received there, as far as both are known.
-    fn same_bytes(&self, position: u64, sent: &[u8]) -> bool {
-        self.chunks.iter().all(|(at, received)| {
-            let (from, skip) = if *at >= position { (*at - position, 0) } else { (0, position - *at) };
-            let sent = sent.get(from as usize..).unwrap_or_default();
-            let received = received.get().get(skip as usize..).unwrap_or_default();
-            equal(sent, received)
-        })
-    }
-
-    fn forget_sent(&mut self) {
-        while self.chunks.get(1).is_some_and(|(at, _)| *at <= self.sent) {
-            self.chunks.pop_front();
-        }
-    }
-}
-
-/// Blanked bytes may be anything.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    let length = a.len().min(b.len());
-    // Mostly they are the same, which is told at once.
-    a[..length] == b[..length] || a.iter().zip(b).all(|(a, b)| a == b || *a == b'*' || *b == b'*')
-}
-
 fn known<'a>(event: &Event<'a>) -> &'a [u8] {
     let (head, _) = event.head_and_tail();
     &head[..head.len().min(COMPARED_BYTES)]
@@ -506,22 +411,4 @@ fn known<'a>(event: &Event<'a>) -> &'a [u8] {
 fn from_start(index: SocketIndex, sockets: &Sockets) -> bool {
     let socket = sockets.get(index);
     !socket.discovered && socket.first_send_seq.is_some() && socket.first_receive_seq.is_some()
-}
-
-/// What the binary header of the PROXY protocol begins with.
-const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest header in text, with its line end.
-const MAX_V1_BYTES: usize = 107;
-
-/// Length of the header of the PROXY protocol (haproxy.org, proxy-protocol.txt) that these bytes begin with.
-fn proxy_header(bytes: &[u8]) -> Option<u64> {
-    if bytes.starts_with(b"PROXY ") {
-        let line = &bytes[..bytes.len().min(MAX_V1_BYTES)];
-        return line.windows(2).position(|pair| pair == b"\r\n").map(|at| at as u64 + 2);
-    }
-    if bytes.starts_with(V2_SIGNATURE) {
-        let length = bytes.get(14..16)?;
-        return Some(16 + u64::from(u16::from_be_bytes([length[0], length[1]])));
-    }
-    None
 }
