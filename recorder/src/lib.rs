@@ -3,7 +3,8 @@
 //! A record takes one step a folder: [`kernel`] (the programs and what they need) -> [`rings`] (drained, merged
 //! into one sorted run) -> [`pipeline`] (who owns what, what may be kept) -> [`rows`] (Arrow, the writer's
 //! thread). [`host`] is this machine as /proc, cgroups, clocks and signals show it. [`record`] runs it all:
-//! [`options`] say what, [`progress`] shows how far it is, [`silence`] says that nothing comes, [`summary`] what came of it.
+//! [`options`] say what, [`rotation`] when a part ends, [`progress`] shows how far it is, [`silence`] says that nothing
+//! comes, [`summary`] what came of it.
 
 pub mod cli;
 pub mod fast_map;
@@ -14,6 +15,7 @@ pub mod pipeline;
 pub mod progress;
 pub mod record;
 pub mod rings;
+pub mod rotation;
 pub mod rows;
 pub mod silence;
 pub mod summary;

@@ -30,6 +30,7 @@ use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
 use crate::rings::filling::Filling;
 use crate::rings::merge::Merge;
 use crate::rings::snapshot;
+use crate::rotation::Rotation;
 use crate::rows::RowsError;
 use crate::rows::compact;
 use crate::rows::files::Files;
@@ -38,10 +39,6 @@ use crate::silence::{Came, Silence};
 use crate::summary::{self, CommandEnd, Recorded};
 use crate::text;
 
-/// Rows of a part at most: one row group of a Parquet file.
-const PART_ROWS: u64 = 1 << 20;
-/// Payload bytes of a part at most.
-const PART_PAYLOAD_BYTES: u64 = 128 << 20;
 /// Length of a sampling interval, about: losses, CPU times, throttled cgroups, the recorder's own work.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -409,39 +406,6 @@ impl Recording {
             self.pipeline.losses.count(0, "record", "malformed", self.merge.malformed());
         }
         Ok(())
-    }
-}
-
-/// When the current part ends.
-struct Rotation {
-    longest: Duration,
-    since: Instant,
-    after: Duration,
-}
-
-impl Rotation {
-    fn new(longest: Duration, now: Instant, jitter: &mut Jitter) -> Rotation {
-        Rotation { longest, since: now, after: Rotation::next(longest, jitter) }
-    }
-
-    fn is_due(&self, (rows, payload_bytes): (u64, u64)) -> bool {
-        rows >= PART_ROWS || payload_bytes >= PART_PAYLOAD_BYTES || self.since.elapsed() >= self.after
-    }
-
-    /// How long the part may still last.
-    fn left(&self) -> Duration {
-        self.after.saturating_sub(self.since.elapsed())
-    }
-
-    fn restart(&mut self, jitter: &mut Jitter) {
-        self.since = Instant::now();
-        self.after = Rotation::next(self.longest, jitter);
-    }
-
-    /// 30 % about a middle, so that parts do not beat in time with what is recorded; 95 % of the longest at most, so
-    /// that a part has time to reach the disk within it.
-    fn next(longest: Duration, jitter: &mut Jitter) -> Duration {
-        jitter.around(longest.mul_f64(0.73))
     }
 }
 
