@@ -25,21 +25,21 @@ table! {
         time_column: Some("boot_ns"),
         key: None,
         columns: [
-            boot_ns: I64, Delta, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
-            duration_ns: I64, Plain, "From the entry of the call to emission, ns; 0 for `state`.";
+            boot_ns: I64, Packed, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
+            duration_ns: I64, Packed, "From the entry of the call to emission, ns; 0 for `state`.";
             cpu: U16, Plain, "CPU that emitted the event.";
             seq: I64, Delta,
                 "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).";
-            pid: Option<I32>, Plain,
+            pid: Option<I32>, Delta,
                 "Process (thread group) that made the call; null where unknown (soft interrupts).";
-            tid: Option<I32>, Plain, "Thread that made the call; null where unknown.";
+            tid: Option<I32>, Delta, "Thread that made the call; null where unknown.";
             process_id: Option<I64>, Delta,
                 "`processes.process_id` of `pid` at that time; for a `state` row in a soft interrupt the socket's owner.";
-            socket_id: I64, Plain, "`sockets.socket_id`.";
+            socket_id: I64, Delta, "`sockets.socket_id`.";
             kind: Name, Dictionary,
                 "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.";
-            asked_bytes: I64, Plain, "Bytes the caller offered (send) or had room for (receive); else 0.";
-            done_bytes: I64, Plain, "Bytes moved; 0 on error.";
+            asked_bytes: I64, Delta, "Bytes the caller offered (send) or had room for (receive); else 0.";
+            done_bytes: I64, Delta, "Bytes moved; 0 on error.";
             tcp_seq: Option<U32>, Plain,
                 "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.";
             errno: I32, Plain, "Positive errno of the call; 0 for success.";
