@@ -78,6 +78,11 @@ needed, and polars 0.20 misreads their wall-clock times.)
   sizes first; the manifest has at most 64 MiB. Columns are flat; pages have at most 32 MiB, dictionaries too; text has at most 16 KiB, names 1 KiB,
   payloads twice the longest snap length; a file has at most 131,072 rows and 64 a byte (dimensions 8). Times lie between boot and a day after
   `whole_until_boot_ns`, and a recording has at most 400 days. What is otherwise, or not in the declared order, is refused with the name of the file.
+* **Each byte once** (version 2). Where both ends of a connection were recorded, `sockets.peer_socket_id` names the other one, and bytes stand with
+  the row that moved them first, whichever end that was. A later row of the other end that moved them too has the flag `payload_at_peer`: what it
+  moved is what earlier rows of the other end moved with the same `tcp_seq`. Mostly that is one row with the same `done_bytes`; it may be a part of one, or several.
+  The analyzer puts them together before it reads anything; `events` shows rows as they are stored.
+* **Versions.** 1: each row has its own bytes. 2: the above. Readers of 2 read 1.
 * **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
 * **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
   complete one each id has one row.

@@ -141,8 +141,8 @@ fn a_manifest_that_cannot_be_read_is_refused() {
         assert!(matches!(written.refuses(MANIFEST), CaptureError::BadManifest { .. }), "{bad}");
     }
     for (from, to) in [
-        ("\"format_version\": 1", "\"format_version\": 2"),
-        ("\"format_version\": 1", "\"format_version\": 0"),
+        ("\"format_version\": 2", "\"format_version\": 3"),
+        ("\"format_version\": 2", "\"format_version\": 0"),
     ] {
         fs::write(&path, good.replace(from, to)).unwrap();
         assert!(matches!(written.refuses(MANIFEST), CaptureError::Version { .. }));
@@ -276,7 +276,7 @@ fn the_declared_order_is_in_the_file_and_holds() {
         let group = reader.metadata().row_group(0);
         assert_eq!(group.sorting_columns().unwrap()[0].column_idx, 0);
         let keys = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
-        assert!(keys.iter().any(|k| k.key == "retrospan.format" && k.value.as_deref() == Some("1")));
+        assert!(keys.iter().any(|k| k.key == "retrospan.format" && k.value.as_deref() == Some("2")));
     }
 }
 
