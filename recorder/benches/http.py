@@ -3,7 +3,7 @@
 
     recorder/benches/http.py throughput [OPTION...]   wrk with and without the recorder in turns: requests a second, and the
                                                       CPU time that one takes in nginx, wrk and the recorder
-    recorder/benches/http.py loss [OPTION...]         30 s of wrk, every request recorded, nothing lost
+    recorder/benches/http.py loss [OPTION...]         a minute of wrk ($LOSS_S), every request recorded, nothing lost
     recorder/benches/http.py size [OPTION...]         bytes on disk against tcpdump | zstd, same traffic
     recorder/benches/http.py ordinary [OPTION...]     the recorder's CPU time at 1,500 events a second, with programs that
                                                       start and end ($DURATION_S, default 120)
@@ -12,8 +12,6 @@ OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record
 often and with how many connections wrk runs (default 5 and 16). Needs nginx, wrk, tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
 """
 
-import contextlib
-import json
 import os
 import re
 import shutil
@@ -27,123 +25,17 @@ import threading
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
-RECORDER = os.environ.get("RECORDER", str(TARGET / "debug/retrospan-record"))
-PORT = int(os.environ.get("PORT", "18080"))
+from traffic import (CONNECTIONS, LIGHT, ORDINARY, PORT, Recording, events_of, fail, find_recorder, load, machine,
+                     measured_load, nginx, verdict)
+
 TURNS = int(os.environ.get("TURNS", "5"))
-CONNECTIONS = int(os.environ.get("CONNECTIONS", "16"))
 TURN_S = 5
-LOSS_S = 30
+LOSS_S = int(os.environ.get("LOSS_S", "60"))
 ORDINARY_S = int(os.environ.get("DURATION_S", "120"))
 ORDINARY_REQUESTS_PER_S = 375
 ORDINARY_STARTS_PER_S = 5
 SIZE_S = 10
 SNAP_BYTES = 256
-
-
-# What nginx does for a request: as little as it can, or what it does as Debian configures it.
-LIGHT = ("1", "access_log off;", f"return 200 '{'x' * 1024}';")
-ORDINARY = ("auto", "sendfile on; tcp_nopush on; access_log {folder}/access.log;", "try_files /page =404;")
-
-
-@contextlib.contextmanager
-def nginx(folder, configuration=LIGHT):
-    """Runs nginx, which answers every request with 1 KiB; waits until it listens."""
-    workers, log, answer = configuration
-    folder.chmod(0o755)
-    (folder / "page").write_text("x" * 1024)
-    (folder / "nginx.conf").write_text(f"""
-        user root; worker_processes {workers}; daemon off; pid {folder}/pid; error_log {folder}/error.log;
-        events {{ worker_connections 512; }}
-        http {{ {log.format(folder=folder)} keepalive_requests 100000000;
-                server {{ listen 127.0.0.1:{PORT}; root {folder}; location / {{ {answer} }} }} }}
-    """)
-    server = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)])
-    try:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["curl", "-so", os.devnull, f"http://127.0.0.1:{PORT}/"], check=False).returncode:
-            if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit("http.py: nginx does not answer")
-        yield server.pid
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def start_load(seconds):
-    return subprocess.Popen(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "http.lua"), f"http://127.0.0.1:{PORT}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def end_load(wrk):
-    """Waits for wrk; returns the requests it finished and those a second."""
-    out, _ = wrk.communicate()
-    if wrk.returncode or "Non-2xx" in out or "Socket errors" in out:
-        sys.exit(f"http.py: wrk failed:\n{out}")
-    return int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec: +([\d.]+)", out)[1])
-
-
-def load(seconds):
-    """Runs wrk; returns the requests it finished and those a second."""
-    return end_load(start_load(seconds))
-
-
-def with_children(pid):
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(c for child in children for c in with_children(int(child)))]
-
-
-def cpu_us(pids):
-    """CPU time of these processes so far (proc(5), schedstat)."""
-    return sum(int(task.read_text().split()[0]) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e3
-
-
-def measured_load(seconds, server, recorder=None):
-    """Requests a second, and the CPU time in us that a request takes in nginx, wrk and the recorder."""
-    wrk = start_load(seconds)
-    parts = [with_children(server), [wrk.pid], [recorder] if recorder else []]
-    # Not the ends, where wrk connects and is gone.
-    time.sleep(0.2)
-    before = [cpu_us(part) for part in parts]
-    since = time.monotonic()
-    time.sleep(seconds - 0.5)
-    used = [cpu_us(part) - then for part, then in zip(parts, before)]
-    window_s = time.monotonic() - since
-    _, rate = end_load(wrk)
-    return rate, [part / (rate * window_s) for part in used]
-
-
-class Recording:
-    """A recorder that runs from `recording to` until stop()."""
-
-    def __init__(self, capture, options):
-        self.capture = capture
-        self.process = subprocess.Popen([RECORDER, *options, "-o", str(capture)], stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if line.startswith("recording to "):
-                return
-            print(line, end="", file=sys.stderr)
-        sys.exit("http.py: the recorder ended")
-
-    def stop(self):
-        """Returns the finished capture's manifest."""
-        self.process.send_signal(signal.SIGINT)
-        _, summary = self.process.communicate()
-        if self.process.returncode:
-            sys.exit(f"http.py: the recorder failed:\n{summary}")
-        return json.loads((self.capture / "manifest.json").read_text())
-
-
-def events_of(manifest):
-    """Rows of `events`."""
-    return sum(f["rows"] for f in manifest["files"] if f["table"] == "events")
-
-
-def verdict(what, value, floor, holds):
-    print(f"{what}: {value} (floor {floor}): {'pass' if holds else 'MISS'}")
-    return holds
 
 
 def throughput(folder, options):
@@ -161,7 +53,7 @@ def turns(folder, options, server):
     for turn in range(TURNS):
         bare.append(measured_load(TURN_S, server))
         recording = Recording(folder / f"{turn}.cap", options)
-        recorded.append(measured_load(TURN_S, server, recording.process.pid))
+        recorded.append(measured_load(TURN_S, server, [recording.process.pid]))
         manifest = recording.stop()
         shutil.rmtree(recording.capture)
         print(f"turn {turn}: bare {bare[-1][0]:.0f}/s, recorded {recorded[-1][0]:.0f}/s, {events_of(manifest)} events, "
@@ -183,7 +75,7 @@ def loss(folder, options):
         requests, rate = load(LOSS_S)
         manifest = recording.stop()
     events, lost = events_of(manifest), sum(l["count"] for l in manifest["losses"])
-    print(f"{requests} requests ({rate:.0f}/s), {events} events, {manifest['cost']['peak_rss_bytes'] >> 20} MiB peak")
+    print(f"{requests} requests ({rate:.0f}/s), {events} events ({events / LOSS_S:.0f}/s), {manifest['cost']['peak_rss_bytes'] >> 20} MiB peak")
     # Both ends of each request's send and receive; wrk leaves some in flight that it does not count.
     whole = verdict("data events for each request", f"{events / requests:.3f}", ">= 4", events >= 4 * requests)
     return verdict(f"events lost in {LOSS_S} s", lost, "0", lost == 0) and whole
@@ -205,7 +97,7 @@ def ask(connection, number):
     while not answer.endswith(b"x" * 1024):
         piece = connection.recv(65536)
         if not piece:
-            sys.exit("http.py: nginx closed a connection")
+            fail("nginx closed a connection")
         answer += piece
 
 
@@ -264,7 +156,7 @@ def against_tcpdump(folder, options):
     try:
         while b"listening on" not in tcpdump.stderr.readline():
             if tcpdump.poll() is not None:
-                sys.exit("http.py: tcpdump ended")
+                fail("tcpdump ended")
         recording = Recording(folder / "size.cap", ["--snaplen", str(SNAP_BYTES), "--port", str(PORT), *options])
         requests, _ = load(SIZE_S)
         manifest = recording.stop()
@@ -275,7 +167,7 @@ def against_tcpdump(folder, options):
         zstd.wait()
     packets = int(re.search(r"(\d+) packets captured", said)[1])
     if not re.search(r"^0 packets dropped by kernel", said, re.MULTILINE) or manifest["losses"]:
-        sys.exit(f"http.py: not the same traffic: {said} {manifest['losses']}")
+        fail(f"not the same traffic: {said} {manifest['losses']}")
     ours = sum(p.stat().st_size for p in recording.capture.rglob("*") if p.is_file())
     shutil.rmtree(recording.capture)
     theirs, events = pcap.stat().st_size, events_of(manifest)
@@ -288,10 +180,9 @@ def main():
     measures = {"throughput": throughput, "loss": loss, "size": size, "ordinary": ordinary}
     if len(sys.argv) < 2 or sys.argv[1] not in measures:
         sys.exit(__doc__)
-    if not shutil.which(RECORDER):
-        sys.exit(f"http.py: no recorder {RECORDER}: build it, or name it in $RECORDER")
+    find_recorder()
     with tempfile.TemporaryDirectory() as name:
-        print(f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+        print(machine())
         passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
     sys.exit(0 if passed else 1)
 
