@@ -1,8 +1,9 @@
 //! Messages of one socket in, spans out: every request gets one, its answer is paired with it, and it ends once.
 //!
-//! The k-th answer on a connection answers its k-th request; answers that only announce another (1xx of HTTP) are none. Where calls are missing,
-//! or bytes came that may be requests of another kind, that count cannot be trusted: what may be touched is `lost` until the
-//! connection is quiet again.
+//! Where messages say which exchange they belong to ([`Protocol::has_keys`]), that decides (`keys.rs`), and an answer that
+//! belongs to none is nobody's. Else the k-th answer on a connection answers its k-th request; answers that only announce
+//! another (1xx of HTTP) are none. Where calls are missing, or bytes came that may be requests of another kind, that count
+//! cannot be trusted: what may be touched is `lost` until the connection is quiet again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol};
 
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::SocketIndex;
+use crate::assembly::keys::{self, Keys, Reuse};
 use crate::assembly::messages::Notice;
 use crate::assembly::outcomes::{Answer, Exchanged, Other, decide, must_wait};
 use crate::assembly::side::Side;
@@ -91,7 +93,12 @@ pub struct Exchanges {
     answering: Option<SpanIndex>,
     /// Answers that came before their requests: two threads of a client may be reported so, and a server may answer before
     /// it reads.
-    early: VecDeque<Response>,
+    early: VecDeque<(Option<u64>, Response)>,
+    /// The answer that is being read may go on in later messages.
+    goes_on: bool,
+    keys: Keys,
+    /// Position up to which answers were read.
+    placed: u64,
     /// All of the requests' bytes were understood so far, from the connection's first byte on.
     understood: bool,
     /// Bytes that may be a request came since the last answer.
@@ -136,6 +143,9 @@ impl Exchanges {
             response: None,
             answering: None,
             early: VecDeque::new(),
+            goes_on: false,
+            keys: Keys::default(),
+            placed: 0,
             understood: from_start,
             unknown: false,
             uncertain: false,
@@ -178,11 +188,13 @@ impl Exchanges {
                 span.operation =
                     Arc::new(self.protocol.read(Direction::Requests, bytes, &self.last_operation));
                 self.last_operation = Arc::clone(&span.operation);
+                span.key = info.and_then(|info| info.key);
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
                 if info.is_some_and(|info| info.unanswered) {
                     span.response = Some(Response::none(timing));
                 }
                 updates.push(SpanUpdate::HeadParsed(index));
+                self.keyed_request(index, live, closing, updates);
             }
             (Direction::Requests, Notice::Progress { position, timing }) => {
                 if let Some(request) = self.last_request(live) {
@@ -225,7 +237,7 @@ impl Exchanges {
                 self.response_extent(live, |extent| extent.progress(position, timing));
             }
             (Direction::Responses, Notice::Unplaced { in_message, position, timing }) => {
-                self.unplaced_ns = timing.exit_ns;
+                self.unplaced_from(timing.exit_ns, live, closing, updates);
                 self.unplaced(in_message, position, timing, live);
             }
             (Direction::Requests, Notice::MayEnd { position, timing }) => {
@@ -242,8 +254,17 @@ impl Exchanges {
                 });
             }
             (Direction::Responses, Notice::End { position, body_bytes, timing }) => {
-                self.response_extent(live, |extent| extent.complete(position, body_bytes, timing));
+                let goes_on = std::mem::take(&mut self.goes_on);
+                self.response_extent(live, |extent| match goes_on {
+                    true => extent.progress(position, timing),
+                    false => extent.complete(position, body_bytes, timing),
+                });
                 self.response = None;
+                self.placed = position;
+                if goes_on {
+                    self.response_extent(live, |extent| extent.may_end = true);
+                    self.answering = None;
+                }
                 if let Some(index) = self.answering.take() {
                     self.answered(index, live, closing, updates);
                 }
@@ -274,12 +295,23 @@ impl Exchanges {
         for index in left {
             let Some(span) = live.get_mut(index) else { continue };
             // Its answer may be among what was not understood: which of several that wait have one is not known.
-            let unplaced = span.response.is_none() && span.unparsed_ns.is_none();
+            let owed = |r: Response| r.extent.endless && !r.extent.complete;
+            let goes_on = self.keyed() && span.response.is_some_and(owed);
+            let unplaced = goes_on || (span.response.is_none() && span.unparsed_ns.is_none());
             span.damaged |= unplaced && self.unplaced_ns >= span.start_ns;
-            let exchanged = span.exchanged(closing);
+            let mut exchanged = span.exchanged(closing);
+            if let Some(answer) = exchanged.answer.as_mut().filter(|_| goes_on) {
+                // What came since is known to belong to others.
+                answer.end = answer.end.max(self.placed);
+            }
             span.span_end = Some(decide(&exchanged, closing.ending, closing.now_ns, had_loss(span.start_ns)));
             updates.push(SpanUpdate::Ended(index));
         }
+    }
+
+    /// Messages say which exchange they belong to.
+    fn keyed(&self) -> bool {
+        self.protocol.has_keys()
     }
 
     fn last_request<'a>(&self, live: &'a mut OpenSpans) -> Option<&'a mut MessageExtent> {
@@ -311,10 +343,11 @@ impl Exchanges {
             number: self.requests,
             seq,
             start_ns: if self.side == Side::Client { timing.enter_ns } else { timing.exit_ns },
+            key: None,
             operation: Arc::clone(&self.unread),
             request: MessageExtent::begin(position, timing),
             response: None,
-            damaged: self.uncertain,
+            damaged: self.uncertain && !self.keyed(),
             unparsed_ns: None,
             span_end: None,
             link: Link::default(),
@@ -338,7 +371,10 @@ impl Exchanges {
 
     /// The answer that came before the request which this call began to move.
     fn early_for(&mut self, timing: CallTiming) -> Option<Response> {
-        let early = self.early.pop_front()?;
+        if self.keyed() {
+            return None;
+        }
+        let (_, early) = self.early.pop_front()?;
         // A client sends before it takes; a server that answers before it reads does so from the first request on.
         let belongs = match self.side {
             Side::Client => timing.enter_ns <= early.extent.first.exit_ns,
@@ -350,9 +386,42 @@ impl Exchanges {
         belongs.then_some(early)
     }
 
+    /// The head of a request says what its exchange is called by.
+    fn keyed_request(
+        &mut self,
+        index: SpanIndex,
+        live: &mut OpenSpans,
+        closing: &Closing<'_>,
+        updates: &mut Vec<SpanUpdate>,
+    ) {
+        let Some(span) = live.get(index).filter(|span| self.keyed() && span.key.is_some()) else { return };
+        // A client sends before it takes; its threads may be reported so. A server reads before it answers.
+        let sent_ns = span.request.first.enter_ns;
+        let before = |(key, early): &(_, Response)| *key == span.key && sent_ns <= early.extent.first.exit_ns;
+        let early = self.early.iter().position(before).and_then(|at| self.early.remove(at));
+        match self.keys.reuse(index, &self.open, live) {
+            Reuse::No => {}
+            Reuse::After(ended) => self.answered(ended, live, closing, updates),
+            Reuse::Missed(missed) => self.give_up(missed, live, closing, updates),
+        }
+        let (Some((_, early)), Some(span)) = (early, live.get_mut(index)) else { return };
+        span.response = Some(early);
+        if early.extent.complete {
+            self.answered(index, live, closing, updates);
+        } else if !early.extent.may_end {
+            self.answering = Some(index);
+        }
+    }
+
     /// An answer whose end was not seen ended somewhere before the next request, and before what may be one.
     fn close_endless(&mut self, live: &mut OpenSpans, closing: &Closing<'_>, updates: &mut Vec<SpanUpdate>) {
         if self.pipelined {
+            return;
+        }
+        if self.keyed() {
+            for missed in self.keys.missed(&self.open, live) {
+                self.give_up(missed, live, closing, updates);
+            }
             return;
         }
         let Some(&index) = self.open.front() else { return };
@@ -388,11 +457,15 @@ impl Exchanges {
         if !self.protocol.is_final(status) {
             return;
         }
-        extent.endless |= info.is_none_or(|info| info.unclear);
+        self.goes_on = info.is_some_and(|info| info.goes_on);
+        extent.endless |= info.is_none_or(|info| info.unclear || info.goes_on);
         extent.until_close = info.is_some_and(|info| info.until_close);
         extent.head_bytes = info.map_or(0, |_| bytes.len() as u64);
         let response = Response { extent, status, head_ns: timing.exit_ns };
         self.response = None;
+        if self.keyed() {
+            return self.keyed_response(info.and_then(|info| info.key), response, live);
+        }
         let answers = info.and_then(|info| info.answers);
         let waiting = self.open.iter().copied().find(|&i| {
             live.get(i).is_some_and(|span| {
@@ -404,7 +477,7 @@ impl Exchanges {
             if unknown || answers.is_some() || self.early.len() == MAX_EARLY {
                 self.early.clear();
             } else {
-                self.early.push_back(response);
+                self.early.push_back((None, response));
             }
             return;
         };
@@ -417,13 +490,53 @@ impl Exchanges {
         self.answering = Some(index);
     }
 
+    /// An answer, or more of one, that says which exchange it belongs to. One that belongs to none is left out.
+    fn keyed_response(&mut self, key: Option<u64>, response: Response, live: &mut OpenSpans) {
+        self.answering = key.and_then(|key| keys::waiting(key, &self.open, live));
+        let begin_missed = self.answering.is_some_and(|index| self.keys.may_have_missed(index, live));
+        let Some(span) = self.answering.and_then(|index| live.get_mut(index)) else {
+            if self.side == Side::Client {
+                if self.early.len() == MAX_EARLY {
+                    self.early.pop_front();
+                }
+                self.early.push_back((key, response));
+            }
+            return;
+        };
+        match &mut span.response {
+            Some(before) => {
+                before.extent.resume(response.extent.begin);
+                before.extent.progress(response.extent.end, response.extent.last);
+                if self.protocol.failed(response.status) {
+                    before.status = response.status;
+                }
+            }
+            none => {
+                *none = Some(response);
+                span.damaged |= self.goes_on && begin_missed;
+            }
+        }
+    }
+
     /// The first request's answer was missed, if it has any.
     fn give_up_first(&mut self, live: &mut OpenSpans, closing: &Closing<'_>, updates: &mut Vec<SpanUpdate>) {
-        let Some(index) = self.open.pop_front() else { return };
-        self.answering = self.answering.filter(|&answering| answering != index);
+        let Some(&index) = self.open.front() else { return };
         if let Some(span) = live.get_mut(index) {
             span.damaged = true;
         }
+        self.give_up(index, live, closing, updates);
+    }
+
+    /// What became of this answer is known as far as it will be.
+    fn give_up(
+        &mut self,
+        index: SpanIndex,
+        live: &mut OpenSpans,
+        closing: &Closing<'_>,
+        updates: &mut Vec<SpanUpdate>,
+    ) {
+        self.open.retain(|&open| open != index);
+        self.answering = self.answering.filter(|&answering| answering != index);
         self.decide(index, live, closing, updates);
     }
 
@@ -460,8 +573,24 @@ impl Exchanges {
             }
         } else if let Some(extent) = &mut self.response {
             update(extent);
-        } else if let Some(early) = self.early.back_mut() {
+        } else if let Some((_, early)) = self.early.back_mut() {
             update(&mut early.extent);
+        }
+    }
+
+    /// Bytes of answers are missing, or do not tell whose answers they are.
+    fn unplaced_from(
+        &mut self,
+        now_ns: i64,
+        live: &mut OpenSpans,
+        closing: &Closing<'_>,
+        updates: &mut Vec<SpanUpdate>,
+    ) {
+        self.unplaced_ns = now_ns;
+        if self.keyed() {
+            for missed in self.keys.unplaced(now_ns, &self.open, live) {
+                self.give_up(missed, live, closing, updates);
+            }
         }
     }
 
@@ -475,6 +604,7 @@ impl Exchanges {
             });
         } else if let Some(span) = self.open.front().and_then(|&index| live.get_mut(index))
             && span.response.is_none()
+            && (!self.keyed() || self.open.len() == 1)
         {
             span.unparsed_ns = Some(timing.exit_ns);
         }
@@ -548,6 +678,19 @@ impl Exchanges {
             };
             if let Some(span) = touched.and_then(|index| live.get_mut(index)) {
                 span.damaged = true;
+            }
+            return;
+        }
+        if self.keyed() {
+            // Of those that say what they are, what is missing is nobody's but who waits for it.
+            match direction {
+                Direction::Requests => {
+                    let last = self.open.back().and_then(|&index| live.get_mut(index));
+                    if let Some(span) = last.filter(|span| !span.request.complete) {
+                        (span.damaged, span.request.endless) = (true, true);
+                    }
+                }
+                Direction::Responses => self.unplaced_from(closing.now_ns, live, closing, updates),
             }
             return;
         }

@@ -9,6 +9,7 @@ pub mod connections;
 pub mod connects;
 pub mod events;
 pub mod exchanges;
+pub mod keys;
 pub mod links;
 pub mod messages;
 pub mod openings;

@@ -31,6 +31,8 @@ pub struct MessageExtent {
     pub head_bytes: u64,
     /// Length of the body, where it is known.
     pub body_bytes: Option<u64>,
+    /// Bytes of other messages in between.
+    pub others: u64,
     /// The call that moved the first byte.
     pub first: CallTiming,
     /// The call that moved the last byte so far.
@@ -40,7 +42,7 @@ pub struct MessageExtent {
 impl MessageExtent {
     /// Bytes on the wire.
     pub fn bytes(&self) -> u64 {
-        self.end - self.begin
+        self.end - self.begin - self.others
     }
 
     /// A message begins.
@@ -61,6 +63,13 @@ impl MessageExtent {
             self.last = timing;
             self.may_end = false;
         }
+    }
+
+    /// It goes on with another message, which begins there.
+    pub(super) fn resume(&mut self, position: u64) {
+        self.others += position.saturating_sub(self.end);
+        self.end = self.end.max(position);
+        self.may_end = false;
     }
 
     /// Its last byte was moved.
@@ -124,6 +133,8 @@ pub struct Span {
     pub seq: u32,
     /// Boot time of its begin, ns.
     pub start_ns: i64,
+    /// What the protocol calls it by on its connection; see [`Protocol::has_keys`].
+    pub key: Option<u64>,
     /// What the request's head says.
     pub operation: Arc<Operation>,
     /// The request.

@@ -119,8 +119,7 @@ pub fn span<'k>(
         target: operation.target.as_deref(),
         route: operation.route.as_deref(),
         status_text: span_end.status.text,
-        // No protocol that is read now has several streams in one connection.
-        stream_id: None,
+        stream_id: span.key.map(u64::cast_signed),
         attributes: Some(&attributes),
         queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
     });

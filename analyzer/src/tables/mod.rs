@@ -106,7 +106,7 @@ table! {
             status_text: Option<Name>, Dictionary,
                 "Status of the answer where it is a word, as the name of an error; null as `status`.";
             stream_id: Option<I64>, Dictionary,
-                "Stream within the connection; null for protocols that have one alone.";
+                "What the protocol calls the exchange by on its connection, where its answers may come in any order: the id of a message, a stream; null for protocols that answer in order, and where it was not seen.";
             attributes: Option<Text>, Dictionary,
                 "JSON object of everything known of request and answer, by names of the OpenTelemetry semantic conventions; `export` sends it as it is.";
             queued_ns: Option<I64>, Plain,

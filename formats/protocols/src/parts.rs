@@ -78,6 +78,10 @@ pub struct HeadInfo {
     pub answers: Option<u64>,
     /// A request to which no answer will come.
     pub unanswered: bool,
+    /// What the message itself calls its exchange by, where the protocol has such keys ([`crate::Protocol::has_keys`]).
+    pub key: Option<u64>,
+    /// Later messages of the same key may be more of this answer. Which of them is the last is not known.
+    pub goes_on: bool,
 }
 
 /// A run of bytes of one direction.

@@ -30,6 +30,12 @@ pub trait Protocol: Sync {
     /// Reads a head, or as much as there is of one; it may hold anything. Texts that are as in `last` are shared with it.
     fn read(&self, direction: Direction, head: &[u8], last: &Operation) -> Operation;
 
+    /// Whether each message says which exchange it belongs to ([`crate::HeadInfo::key`]: an id, a stream), so that answers
+    /// may come in any order. Else the k-th answer is that of the k-th request ([`crate::HeadInfo::answers`]).
+    fn has_keys(&self) -> bool {
+        false
+    }
+
     /// Whether an answer of this status is the answer, and not one that announces it.
     fn is_final(&self, _status: Status) -> bool {
         true
