@@ -4,13 +4,14 @@
 //!   makes of calls; [`operation`]: what a message is called and what it says.
 //! * [`detect`]: which protocol some bytes belong to. [`blank`]: what of a call may be stored. [`context`]: trace
 //!   contexts that requests carry. `queue`: which request an answer belongs to.
-//! * A file or folder a protocol: [`http1`], [`redis`].
+//! * A file or folder a protocol: [`http1`], [`redis`], [`dns`].
 //!
 //! A new protocol is a file of its own and a line in [`PROTOCOLS`]; CONTRIBUTING.md has the steps.
 
 pub mod blank;
 pub mod context;
 pub mod detect;
+pub mod dns;
 pub mod http1;
 pub mod operation;
 pub mod parts;
@@ -23,4 +24,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 2] = [&http1::Http1, &redis::Redis];
+pub static PROTOCOLS: [&dyn Protocol; 3] = [&http1::Http1, &redis::Redis, &dns::Dns];

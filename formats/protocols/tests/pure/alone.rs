@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use retrospan_protocols::PROTOCOLS;
 
+/// Names that mean something else, too, with the folder in which they do: there the module alone is looked for. HTTP has columns
+/// of its own, and is what OTLP is sent by; DNS is asked before a connection is opened, which is a cause of delays.
+const OTHER_MEANINGS: [(&str, &str, &str); 2] =
+    [("http", "", "protocols::http1"), ("dns", "analyzer/src/findings", "protocols::dns")];
+
 /// All sources in a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries =
@@ -30,12 +35,14 @@ fn adding_a_protocol_changes_no_other_crate() {
         let text = fs::read_to_string(&file).expect("a source");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for name in PROTOCOLS.iter().map(|protocol| protocol.name()) {
-            // HTTP has columns of its own, and is what OTLP is sent by.
-            if name == "http" {
-                assert!(!code.contains("protocols::http1"), "{}", file.display());
-                continue;
-            }
-            assert!(!code.to_lowercase().contains(name), "{} knows {name}", file.display());
+            let means_other = |(other, folder, _): &&(&str, &str, &str)| {
+                *other == name && file.starts_with(root.join(folder))
+            };
+            let knows = match OTHER_MEANINGS.iter().find(means_other) {
+                Some((_, _, module)) => code.contains(module),
+                None => code.to_lowercase().contains(name),
+            };
+            assert!(!knows, "{} knows {name}", file.display());
         }
     }
 }

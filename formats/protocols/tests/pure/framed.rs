@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::support;
 
-const PIECES: [&str; 32] = [
+const PIECES: [&str; 36] = [
     "GET / HTTP/1.1\r\n",
     "HEAD /a?b=c HTTP/1.0\r\n",
     "POST /x HTTP/1.1\r\nHost: a\r\n",
@@ -40,6 +40,10 @@ const PIECES: [&str; 32] = [
     "|1\r\n%?\r\n",
     "*9\r\n",
     ".\r\n",
+    "\0\u{18}ab\u{1}\0\0\u{1}\0\0\0\0\0\0\u{1}a\u{4}test\0\0\u{1}\0\u{1}",
+    "\0\u{13}ab\0\0\0\u{1}\0\0\0\0\0\0\u{1}a\0\0\u{fc}\0\u{1}",
+    "\0\u{c}ab\0\0\0\0\0\0\0\0\0\0",
+    "\0\u{18}",
 ];
 
 #[test]
