@@ -128,8 +128,8 @@ pub fn boot_ns() -> i64 {
 }
 
 /// What the tests of the lab run, beside what every Linux has.
-const TOOLS: &str = "ab curl envoy go ip jaeger nft nginx openssl python3 \
-                     redis-benchmark redis-cli redis-server tc wrk";
+const TOOLS: &str = "ab curl envoy go ip jaeger kdig knotc knotd nft nginx openssl python3 \
+                     redis-benchmark redis-cli redis-server tc unbound unbound-control wrk";
 
 /// A test's turn, where this machine has the lab and lets us load eBPF. Where not, the test is skipped.
 #[track_caller]

@@ -6,6 +6,7 @@
 mod lab;
 
 mod crash;
+mod dns;
 mod duckdb;
 mod giving_up;
 mod hostile_traffic;

@@ -12,6 +12,7 @@ mod otlp_support;
 mod report_support;
 
 mod assembly_connects;
+mod assembly_keys;
 mod assembly_links;
 mod assembly_outcomes;
 mod assembly_proof;
