@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 
-use arrow::array::Array;
+use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Int32Type, Int64Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::{Kind, TAIL_BYTES, flags};
 use retrospan_formats::reader::Capture;
-use retrospan_formats::rows::{Bytes, Cell, Columns, I32, I64, U32, Value};
+use retrospan_formats::rows::Columns;
 use retrospan_formats::tables::EventRow;
 
 /// No call moves more (the kernel's MAX_RW_COUNT is below 2 GiB).
@@ -150,44 +152,17 @@ impl Events {
 
     /// The events in order. Kinds that this version does not know are left out.
     pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        (0..self.rows.rows()).filter_map(|row| Some(self.event(row, self.kind(row)?)))
+        let cells = Cells::of(self);
+        (0..self.rows.rows()).filter_map(move |row| Some(cells.event(row, self.kind(row)?)))
     }
 
     fn kind(&self, row: usize) -> Option<Kind> {
         self.kinds.get(self.rows.arrays.kind.keys.value(row) as usize).copied().flatten()
     }
 
-    /// Most rows have no state: those fields are not looked at.
-    fn event(&self, row: usize, kind: Kind) -> Event<'_> {
-        let arrays = &self.rows.arrays;
-        let boot_ns = arrays.boot_ns.value(row).clamp(0, MAX_TIME_NS);
-        let flags = arrays.flags.value(row) as u32;
-        let done_bytes = bytes(arrays.done_bytes.value(row));
-        let (head, tail) = self.head_and_tail(row, done_bytes, flags);
-        Event {
-            boot_ns,
-            duration_ns: arrays.duration_ns.value(row).clamp(0, boot_ns),
-            pid: field::<I32>(&arrays.pid, row).unwrap_or_default() as u32,
-            tid: field::<I32>(&arrays.tid, row).unwrap_or_default() as u32,
-            cpu: arrays.cpu.value(row),
-            process_id: field::<I64>(&arrays.process_id, row).unwrap_or_default(),
-            socket_id: arrays.socket_id.value(row),
-            kind,
-            asked_bytes: bytes(arrays.asked_bytes.value(row)),
-            done_bytes,
-            tcp_seq: field::<U32>(&arrays.tcp_seq, row),
-            errno: arrays.errno.value(row).unsigned_abs(),
-            flags,
-            queued_us: field::<I32>(&arrays.queued_us, row).filter(|&us| us >= 0),
-            state: (kind == Kind::State).then(|| state(&self.rows.row(row))),
-            head,
-            tail,
-        }
-    }
-
     fn head_and_tail(&self, row: usize, done_bytes: u64, flags: u32) -> (&[u8], &[u8]) {
         let arrays = &self.rows.arrays;
-        let payload = field::<Bytes>(&arrays.payload, row).unwrap_or_default();
+        let payload = if arrays.payload.is_valid(row) { arrays.payload.value(row) } else { &[] };
         let (head, tail) = divide(payload, done_bytes, flags);
         if !arrays.framing.is_valid(row) {
             return (head, tail);
@@ -198,20 +173,110 @@ impl Events {
     }
 }
 
-fn field<T: Value>(array: &T::Array, row: usize) -> Option<T::Of<'_>> {
-    <Option<T> as Cell>::field(array, row)
+/// A column of numbers. Whether it has nulls at all is asked once a batch: most have none, and there are many.
+struct Numbers<'a, T: ArrowPrimitiveType> {
+    values: &'a [T::Native],
+    nulls: Option<&'a NullBuffer>,
 }
 
-fn state(row: &EventRow<'_>) -> StateChange {
-    StateChange {
-        sk_err: row.sk_err.unwrap_or_default().unsigned_abs(),
-        write_seq: row.write_seq.unwrap_or_default(),
-        snd_una: row.snd_una.unwrap_or_default(),
-        copied_seq: row.copied_seq.unwrap_or_default(),
-        rcv_nxt: row.rcv_nxt.unwrap_or_default(),
-        old: row.old_state.unwrap_or_default(),
-        new: row.new_state.unwrap_or_default(),
+impl<'a, T: ArrowPrimitiveType> Numbers<'a, T> {
+    fn of(array: &'a PrimitiveArray<T>) -> Numbers<'a, T> {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        Numbers { values: array.values(), nulls }
     }
+
+    #[inline]
+    fn get(&self, row: usize) -> Option<T::Native> {
+        match self.nulls {
+            Some(nulls) if nulls.is_null(row) => None,
+            _ => Some(self.values[row]),
+        }
+    }
+}
+
+/// The columns of a batch that an event is made of.
+struct Cells<'a> {
+    events: &'a Events,
+    boot_ns: &'a [i64],
+    duration_ns: &'a [i64],
+    pid: Numbers<'a, Int32Type>,
+    tid: Numbers<'a, Int32Type>,
+    cpu: &'a [u16],
+    process_id: Numbers<'a, Int64Type>,
+    socket_id: &'a [i64],
+    asked_bytes: &'a [i64],
+    done_bytes: &'a [i64],
+    tcp_seq: Numbers<'a, UInt32Type>,
+    errno: &'a [i32],
+    flags: &'a [i32],
+    queued_us: Numbers<'a, Int32Type>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(events: &'a Events) -> Cells<'a> {
+        let arrays = &events.rows.arrays;
+        Cells {
+            events,
+            boot_ns: arrays.boot_ns.values(),
+            duration_ns: arrays.duration_ns.values(),
+            pid: Numbers::of(&arrays.pid),
+            tid: Numbers::of(&arrays.tid),
+            cpu: arrays.cpu.values(),
+            process_id: Numbers::of(&arrays.process_id),
+            socket_id: arrays.socket_id.values(),
+            asked_bytes: arrays.asked_bytes.values(),
+            done_bytes: arrays.done_bytes.values(),
+            tcp_seq: Numbers::of(&arrays.tcp_seq),
+            errno: arrays.errno.values(),
+            flags: arrays.flags.values(),
+            queued_us: Numbers::of(&arrays.queued_us),
+        }
+    }
+
+    /// Most rows have no state: it is not looked for.
+    fn event(&self, row: usize, kind: Kind) -> Event<'a> {
+        let boot_ns = self.boot_ns[row].clamp(0, MAX_TIME_NS);
+        let flags = self.flags[row] as u32;
+        let done_bytes = bytes(self.done_bytes[row]);
+        let (head, tail) = self.events.head_and_tail(row, done_bytes, flags);
+        Event {
+            boot_ns,
+            duration_ns: self.duration_ns[row].clamp(0, boot_ns),
+            pid: self.pid.get(row).unwrap_or_default() as u32,
+            tid: self.tid.get(row).unwrap_or_default() as u32,
+            cpu: self.cpu[row],
+            process_id: self.process_id.get(row).unwrap_or_default(),
+            socket_id: self.socket_id[row],
+            kind,
+            asked_bytes: bytes(self.asked_bytes[row]),
+            done_bytes,
+            tcp_seq: self.tcp_seq.get(row),
+            errno: self.errno[row].unsigned_abs(),
+            flags,
+            queued_us: self.queued_us.get(row).filter(|&us| us >= 0),
+            state: (kind == Kind::State).then(|| state(&self.events.rows, row)),
+            head,
+            tail,
+        }
+    }
+}
+
+fn state(rows: &Columns<EventRow<'static>>, row: usize) -> StateChange {
+    let arrays = &rows.arrays;
+    StateChange {
+        sk_err: cell(&arrays.sk_err, row).unsigned_abs(),
+        write_seq: cell(&arrays.write_seq, row),
+        snd_una: cell(&arrays.snd_una, row),
+        copied_seq: cell(&arrays.copied_seq, row),
+        rcv_nxt: cell(&arrays.rcv_nxt, row),
+        old: cell(&arrays.old_state, row),
+        new: cell(&arrays.new_state, row),
+    }
+}
+
+/// 0 where it is null.
+fn cell<A: ArrowPrimitiveType>(array: &PrimitiveArray<A>, row: usize) -> A::Native {
+    if array.is_valid(row) { array.value(row) } else { A::Native::default() }
 }
 
 fn bytes(count: i64) -> u64 {
