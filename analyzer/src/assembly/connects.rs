@@ -258,6 +258,13 @@ impl Connects {
         self.over.push_back((written_ns, socket));
     }
 
+    /// Whether [`Connects::written`] has anything to do.
+    #[inline]
+    pub fn is_due(&self, now_ns: i64) -> bool {
+        let due = |first: Option<&(i64, SocketIndex)>| first.is_some_and(|(due_ns, _)| *due_ns <= now_ns);
+        due(self.over.front()) || due(self.kept.front())
+    }
+
     /// Every span that was due by now is written.
     pub fn written(&mut self, now_ns: i64) {
         while let Some(&(_, socket)) = self.over.front().filter(|(due_ns, _)| *due_ns <= now_ns) {

@@ -7,6 +7,7 @@
 pub mod close_state;
 pub mod connections;
 pub mod connects;
+pub mod due;
 pub mod events;
 pub mod exchanges;
 pub mod keys;
@@ -25,7 +26,7 @@ pub mod streams;
 pub mod table_rows;
 pub mod traces;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -38,6 +39,7 @@ use retrospan_protocols::Memory;
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
+use crate::assembly::due::Due;
 use crate::assembly::events::Event;
 use crate::assembly::exchanges::SpanUpdate;
 use crate::assembly::links::Links;
@@ -127,7 +129,7 @@ pub fn assemble(
         sockets: connections::read(capture)?,
         dimensions: dimensions::read(capture)?,
         pipelines: Vec::new(),
-        alarms: BTreeSet::new(),
+        alarms: Due::default(),
         live: OpenSpans::default(),
         memory: Default::default(),
         updates: Vec::new(),
@@ -157,7 +159,7 @@ struct Assembly<'a> {
     sockets: Sockets,
     dimensions: Dimensions,
     pipelines: Vec<Slot>,
-    alarms: BTreeSet<(i64, SocketIndex)>,
+    alarms: Due<SocketIndex>,
     live: OpenSpans,
     /// Header lines of the last heads, by direction: those of different connections resemble each other too.
     memory: [Memory; 2],
@@ -204,9 +206,9 @@ impl Assembly<'_> {
         let waits = pipeline.event(event, &mut sink);
         let gone_ns = pipeline.gone_ns();
         if waits {
-            self.alarms.insert((event.boot_ns + ALARM_NS, index));
+            self.alarms.push(event.boot_ns + ALARM_NS, index);
         } else if let Some(gone_ns) = gone_ns {
-            self.alarms.insert((gone_ns, index));
+            self.alarms.push(gone_ns, index);
         }
         self.apply(event.boot_ns);
         Ok(())
@@ -214,11 +216,13 @@ impl Assembly<'_> {
 
     /// Does what is due before an event of this time.
     fn pass_time(&mut self, now_ns: i64) -> Result<(), AssembleError> {
-        while let Some(&(due, index)) = self.alarms.first().filter(|(due, _)| *due <= now_ns) {
-            self.alarms.remove(&(due, index));
-            self.alarm(due, index)?;
+        while let Some((due_ns, index)) = self.alarms.pop(now_ns) {
+            self.alarm(due_ns, index)?;
         }
-        self.write(now_ns)
+        if self.traces.is_due(now_ns) || self.connects.is_due(now_ns) {
+            self.write(now_ns)?;
+        }
+        Ok(())
     }
 
     fn alarm(&mut self, now_ns: i64, index: SocketIndex) -> Result<(), AssembleError> {
@@ -231,9 +235,9 @@ impl Assembly<'_> {
         }
         let next_ns = now_ns.saturating_add(ALARM_NS);
         if waits {
-            self.alarms.insert((next_ns, index));
+            self.alarms.push(next_ns, index);
         } else if let Some(gone_ns) = gone_ns {
-            self.alarms.insert((gone_ns, index));
+            self.alarms.push(gone_ns, index);
         }
         Ok(())
     }

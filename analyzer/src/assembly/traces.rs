@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::assembly::connections::Sockets;
 use crate::assembly::connects::{Connects, Waited};
+use crate::assembly::due::Due;
 use crate::assembly::links::{KEEP_NS, Links};
 use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::side::Side;
@@ -88,10 +89,17 @@ struct Growing {
     /// Children of written spans that are not written yet.
     outstanding: i64,
     has_root: bool,
-    /// When it is taken for complete, if nothing is outstanding.
-    due: Option<i64>,
-    /// Not before, boot time ns.
+    /// When it is taken for complete, if nothing is outstanding, boot time ns.
     due_ns: i64,
+    /// [`Traces::due`] has it, perhaps for an earlier time.
+    noted: bool,
+}
+
+impl Growing {
+    /// It has a root, and no child of a span is still to come.
+    fn is_whole(&self) -> bool {
+        self.has_root && self.outstanding <= 0
+    }
 }
 
 /// Most services that a summary lists.
@@ -106,7 +114,7 @@ pub struct Traces {
     settle_ns: i64,
     settling: VecDeque<(i64, SpanIndex)>,
     growing: IntMap<u128, Growing>,
-    due: BTreeSet<(i64, u128)>,
+    due: Due<u128>,
 }
 
 impl Traces {
@@ -117,7 +125,7 @@ impl Traces {
             settle_ns,
             settling: VecDeque::new(),
             growing: IntMap::default(),
-            due: BTreeSet::new(),
+            due: Due::default(),
         }
     }
 
@@ -172,11 +180,25 @@ impl Traces {
         Ok(())
     }
 
+    /// Whether any span or trace is due at `now_ns`.
+    #[inline]
+    pub fn is_due(&self, now_ns: i64) -> bool {
+        self.settling.front().is_some_and(|(due_ns, _)| *due_ns <= now_ns) || self.due.is_any(now_ns)
+    }
+
     /// The next trace that is complete at `now_ns`.
     pub fn complete(&mut self, now_ns: i64) -> Option<Trace> {
-        let &(due, id) = self.due.first().filter(|(due, _)| *due <= now_ns)?;
-        self.due.remove(&(due, id));
-        self.growing.remove(&id).map(|growing| growing.trace)
+        while let Some((noted_ns, id)) = self.due.pop(now_ns) {
+            let Some(growing) = self.growing.get_mut(&id) else { continue };
+            if !growing.is_whole() {
+                growing.noted = false;
+            } else if growing.due_ns > noted_ns {
+                self.due.push(growing.due_ns, id);
+            } else {
+                return self.growing.remove(&id).map(|growing| growing.trace);
+            }
+        }
+        None
     }
 
     /// All traces that are left, by start.
@@ -273,14 +295,11 @@ impl Traces {
         growing.has_root |= is_root;
         growing.outstanding += span.link.children.len() as i64;
         growing.outstanding -= i64::from(matches!(span.link.parent, Parent::Written(_)) && !span.link.late);
-        if let Some(due) = growing.due.take() {
-            self.due.remove(&(due, finished.trace_id));
-        }
-        if growing.has_root && growing.outstanding <= 0 {
-            let due_ns = due_ns.max(growing.due_ns);
-            growing.due_ns = due_ns;
-            growing.due = Some(due_ns);
-            self.due.insert((due_ns, finished.trace_id));
+        if growing.is_whole() {
+            growing.due_ns = growing.due_ns.max(due_ns);
+            if !std::mem::replace(&mut growing.noted, true) {
+                self.due.push(growing.due_ns, finished.trace_id);
+            }
         }
     }
 }
@@ -318,8 +337,8 @@ impl Growing {
             root_start_ns: i64::MAX,
             outstanding: 0,
             has_root: false,
-            due: None,
             due_ns: 0,
+            noted: false,
         }
     }
 }
