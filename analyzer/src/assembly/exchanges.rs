@@ -13,6 +13,7 @@ use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol};
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::keys::{self, Keys, Reuse};
+use crate::assembly::heads::{self, Heads};
 use crate::assembly::messages::Notice;
 use crate::assembly::outcomes::{Answer, Exchanged, Other, decide, must_wait};
 use crate::assembly::side::Side;
@@ -113,8 +114,6 @@ pub struct Exchanges {
     pub requests: u32,
     /// The last request's.
     last_operation: Arc<Operation>,
-    /// What is known of a request before its head was read.
-    unread: Arc<Operation>,
     /// Decided last, with what tells spans at one place apart.
     decided: VecDeque<(SpanIndex, u64)>,
 }
@@ -152,8 +151,7 @@ impl Exchanges {
             pipelined: false,
             unplaced_ns: i64::MIN,
             requests: 0,
-            last_operation: Arc::default(),
-            unread: Arc::default(),
+            last_operation: heads::unread(),
             decided: VecDeque::new(),
         }
     }
@@ -176,6 +174,7 @@ impl Exchanges {
         live: &mut OpenSpans,
         closing: &Closing<'_>,
         updates: &mut Vec<SpanUpdate>,
+        heads: &mut Heads,
     ) {
         match (direction, notice) {
             (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, updates),
@@ -185,8 +184,7 @@ impl Exchanges {
             (Direction::Requests, Notice::Head { bytes, info, timing }) => {
                 let Some(&index) = self.open.back() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.operation =
-                    Arc::new(self.protocol.read(Direction::Requests, bytes, &self.last_operation));
+                span.operation = heads.read(self.protocol, bytes, &self.last_operation);
                 self.last_operation = Arc::clone(&span.operation);
                 span.key = info.and_then(|info| info.key);
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
@@ -344,7 +342,7 @@ impl Exchanges {
             seq,
             start_ns: if self.side == Side::Client { timing.enter_ns } else { timing.exit_ns },
             key: None,
-            operation: Arc::clone(&self.unread),
+            operation: heads::unread(),
             request: MessageExtent::begin(position, timing),
             response: None,
             damaged: self.uncertain && !self.keyed(),

@@ -11,6 +11,7 @@ pub mod due;
 pub mod events;
 pub mod exchanges;
 pub mod keys;
+pub mod heads;
 pub mod links;
 pub mod messages;
 pub mod openings;
@@ -42,6 +43,7 @@ use crate::assembly::connects::Connects;
 use crate::assembly::due::Due;
 use crate::assembly::events::Event;
 use crate::assembly::exchanges::SpanUpdate;
+use crate::assembly::heads::Heads;
 use crate::assembly::links::Links;
 use crate::assembly::payloads::Payloads;
 use crate::assembly::proxies::Proxies;
@@ -132,6 +134,7 @@ pub fn assemble(
         alarms: Due::default(),
         live: OpenSpans::default(),
         memory: Default::default(),
+        heads: Heads::default(),
         updates: Vec::new(),
         proxies: Proxies::default(),
         connects: Connects::default(),
@@ -163,6 +166,7 @@ struct Assembly<'a> {
     live: OpenSpans,
     /// Header lines of the last heads, by direction: those of different connections resemble each other too.
     memory: [Memory; 2],
+    heads: Heads,
     updates: Vec<SpanUpdate>,
     proxies: Proxies,
     connects: Connects,
@@ -253,8 +257,9 @@ impl Assembly<'_> {
             *slot = Slot::Open(Box::new(SocketPipeline::new(index, &self.sockets, now_ns)));
         }
         let Slot::Open(pipeline) = slot else { return None };
-        let (live, updates, memory) = (&mut self.live, &mut self.updates, &mut self.memory);
-        Some((pipeline, Sink { live, updates, dimensions: &self.dimensions, memory }))
+        let (live, updates, dimensions) = (&mut self.live, &mut self.updates, &self.dimensions);
+        let (memory, heads) = (&mut self.memory, &mut self.heads);
+        Some((pipeline, Sink { live, updates, dimensions, memory, heads }))
     }
 
     /// Tells the later steps what became of spans.
@@ -294,8 +299,9 @@ impl Assembly<'_> {
             Some(Slot::Open(other)) => Some(other),
             _ => self.unpaired.get(&connection_id),
         };
-        let (live, updates, memory) = (&mut self.live, &mut self.updates, &mut self.memory);
-        let mut sink = Sink { live, updates, dimensions, memory };
+        let (live, updates) = (&mut self.live, &mut self.updates);
+        let (memory, heads) = (&mut self.memory, &mut self.heads);
+        let mut sink = Sink { live, updates, dimensions, memory, heads };
         let had_loss = |start_ns| dimensions.had_loss(start_ns, now_ns);
         pipeline.finish(now_ns, other.map(|other| &**other), had_loss, &mut sink);
         self.apply(now_ns);

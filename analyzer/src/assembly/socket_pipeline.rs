@@ -15,6 +15,7 @@ use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
 use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
+use crate::assembly::heads::Heads;
 use crate::assembly::messages::{Messages, Notice};
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::Other;
@@ -66,6 +67,8 @@ pub struct Sink<'a> {
     pub dimensions: &'a Dimensions,
     /// What was read of any pipeline before, by [`Direction`].
     pub memory: &'a mut [Memory; 2],
+    /// Heads that were read of any pipeline before.
+    pub heads: &'a mut Heads,
 }
 
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
@@ -198,7 +201,7 @@ impl SocketPipeline {
             Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
         if let Some((messages, exchanges)) = &mut self.spoken {
             messages.finish(&mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.updates);
+                exchanges.notice(direction, notice, sink.live, &closing, sink.updates, sink.heads);
             });
             // Of an older connection, what is missing before the first byte of a stream leaves no hole.
             let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
@@ -371,10 +374,10 @@ impl SocketPipeline {
             {
                 let direction = exchanges.side().direction(way);
                 let gap = Notice::Gap { messages: true };
-                exchanges.notice(direction, gap, sink.live, &closing, sink.updates);
+                exchanges.notice(direction, gap, sink.live, &closing, sink.updates, sink.heads);
             }
             messages.piece(piece, sink.memory, &mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.updates);
+                exchanges.notice(direction, notice, sink.live, &closing, sink.updates, sink.heads);
             });
         });
     }
