@@ -5,6 +5,7 @@
 //! the same capture gives the same rows.
 
 pub mod close_state;
+pub mod attributes;
 pub mod connections;
 pub mod connects;
 pub mod due;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod exchanges;
 pub mod keys;
 pub mod heads;
+pub mod hex;
 pub mod links;
 pub mod messages;
 pub mod openings;
@@ -38,6 +40,7 @@ use retrospan_formats::rows::{Row, Writer};
 use retrospan_formats::table::Table;
 use retrospan_protocols::Memory;
 
+use crate::assembly::attributes::Attributes;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
 use crate::assembly::due::Due;
@@ -333,7 +336,7 @@ impl Assembly<'_> {
         let Assembly { traces, live, links, connects, sockets, dimensions, output, summary, .. } = self;
         let context = RowContext { sockets, dimensions };
         traces.settle(now_ns, live, links, connects, sockets, |finished| {
-            let labels = table_rows::span(&mut output.spans, finished, context);
+            let labels = table_rows::span(&mut output.spans, &mut output.attributes, finished, context);
             summary.spans += 1;
             if let Some(messages) = &mut output.messages {
                 summary.messages += 1 + u64::from(finished.span.response.is_some());
@@ -377,6 +380,7 @@ type RowSink<'a> = &'a mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), 
 /// Rows on their way out.
 struct Output<'a> {
     spans: Writer<SpanRow<'static>>,
+    attributes: Attributes,
     traces: Writer<TraceRow<'static>>,
     connections: Writer<ConnectionRow<'static>>,
     messages: Option<Writer<MessageRow<'static>>>,
@@ -387,6 +391,7 @@ impl<'a> Output<'a> {
     fn new(options: &Options, sink: RowSink<'a>) -> Output<'a> {
         Output {
             spans: Writer::new(),
+            attributes: Attributes::default(),
             traces: Writer::new(),
             connections: Writer::new(),
             messages: options.messages.then(Writer::new),

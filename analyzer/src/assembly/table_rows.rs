@@ -1,12 +1,11 @@
 //! Spans, messages, traces and connections in, rows of the derived tables out, with times as wall time.
 
-use std::ops::Deref;
-
 use retrospan_formats::rows::Writer;
-use retrospan_protocols::operation::Exchange;
-use retrospan_protocols::{Operation, Protocol, Status, Value, ValueRef};
+use retrospan_protocols::{Operation, Status, Value};
 
-use crate::assembly::connections::{Socket, Sockets};
+use crate::assembly::attributes::{Attributes, Told};
+use crate::assembly::connections::{Endpoint, Socket, Sockets};
+use crate::assembly::hex;
 use crate::assembly::side::Side;
 use crate::assembly::socket_pipeline::SocketPipeline;
 use crate::assembly::span::{MessageExtent, Span};
@@ -27,6 +26,7 @@ pub struct RowContext<'a> {
 /// Adds a row to `spans` and returns how the span is called.
 pub fn span<'k>(
     rows: &mut Writer<SpanRow<'static>>,
+    attributes: &mut Attributes,
     finished: &Finished<'_>,
     context: RowContext<'k>,
 ) -> Labels<'k> {
@@ -36,12 +36,11 @@ pub fn span<'k>(
     let process = context.dimensions.process(process_id);
     let operation = &*span.operation;
     let name = operation.title.unwrap_or(span.protocol.title());
-    let trace_id = hex(finished.trace_id, 32);
-    let span_id = hex(finished.span_id.into(), 16);
-    let parent_span_id = finished.parent_span_id.map(|id| hex(id.into(), 16));
-    let remote_parent = finished.remote_parent_span_id.map(|id| hex(id.into(), 16));
-    let traceparent =
-        operation.context.map(|c| format!("00-{:032x}-{:016x}-{:02x}", c.trace_id, c.span_id, c.flags));
+    let trace_id = hex::trace_id(finished.trace_id);
+    let span_id = hex::span_id(finished.span_id);
+    let parent_span_id = finished.parent_span_id.map(hex::span_id);
+    let remote_parent = finished.remote_parent_span_id.map(hex::span_id);
+    let traceparent = operation.context.as_ref().map(hex::traceparent);
     let clock = &context.dimensions.clock;
     let response =
         span.response.filter(|r| span_end.outcome != Outcome::Lost || r.status != Status::default());
@@ -54,17 +53,15 @@ pub fn span<'k>(
     let first = &span.request.first;
     let pid = process.map(|p| p.pid).or((first.pid != 0).then_some(first.pid));
     let has_tid = first.tid != 0;
-    let attributes = attributes(
-        &Exchange {
-            operation,
-            status: span_end.status,
-            client: span.side == Side::Client,
-            server: ends.dst,
-            bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
-            body_bytes: [span.request.body_bytes, response.and_then(|r| r.extent.body_bytes)],
-        },
-        span.protocol,
-    );
+    let server = if span.side == Side::Client { socket.remote } else { socket.local };
+    let told = Told {
+        status: span_end.status,
+        client: span.side == Side::Client,
+        server,
+        bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
+        body_bytes: [span.request.body_bytes, response.and_then(|r| r.extent.body_bytes)],
+    };
+    let attributes = attributes.of(&span.operation, span.protocol, told, context.sockets);
     let http = Http::of(operation);
     rows.push(&SpanRow {
         trace_id: &trace_id,
@@ -120,7 +117,7 @@ pub fn span<'k>(
         route: operation.route.as_deref(),
         status_text: span_end.status.text,
         stream_id: span.key.map(u64::cast_signed),
-        attributes: Some(&attributes),
+        attributes: Some(attributes),
         queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
     });
     Labels { service: process.map_or("", |p| &*p.service), name }
@@ -157,41 +154,10 @@ impl<'a> Http<'a> {
     }
 }
 
-/// Everything that is known of an exchange by names of the semantic conventions, as a JSON object.
-fn attributes(exchange: &Exchange<'_>, protocol: &dyn Protocol) -> String {
-    let mut json = String::with_capacity(512);
-    json.push('{');
-    let mut tell = |key: &str, value: ValueRef<'_>| {
-        json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
-        json.push_str(key);
-        json.push_str("\":");
-        match value {
-            ValueRef::Text(text) => push_text(&mut json, text),
-            ValueRef::Int(number) => json.push_str(itoa::Buffer::new().format(number)),
-        }
-    };
-    exchange.operation.attributes.iter().for_each(|(key, value)| tell(key, value.borrowed()));
-    protocol.attributes(exchange, &mut tell);
-    json.push('}');
-    json
-}
-
-/// A text as JSON; hardly any needs an escape.
-fn push_text(json: &mut String, text: &str) {
-    // Every byte is looked at, so that the loop has no branches.
-    let escaped = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    if text.bytes().fold(false, escaped) {
-        return json.push_str(&serde_json::Value::from(text).to_string());
-    }
-    json.push('"');
-    json.push_str(text);
-    json.push('"');
-}
-
 /// Adds the rows of a span's request and answer to `messages`.
 pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>, context: RowContext<'_>) {
     let span = finished.span;
-    let span_id = hex(finished.span_id.into(), 16);
+    let span_id = hex::span_id(finished.span_id);
     let socket = context.sockets.get(span.socket);
     let time = |boot_ns| context.dimensions.clock.wall_ns(boot_ns);
     let row = |direction, extent: &MessageExtent| MessageRow {
@@ -224,8 +190,8 @@ pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>,
 pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace, clock: &Clock) {
     let services: Vec<&str> = trace.services.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
     rows.push(&TraceRow {
-        trace_id: &hex(trace.trace_id, 32),
-        root_span_id: &hex(trace.root_span_id.into(), 16),
+        trace_id: &hex::trace_id(trace.trace_id),
+        root_span_id: &hex::span_id(trace.root_span_id),
         root_service: &trace.root_service,
         root_name: trace.root_name,
         root_path: trace.root_path.as_deref(),
@@ -348,7 +314,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-fn text_of(endpoint: crate::assembly::connections::Endpoint, sockets: &Sockets) -> (&str, u16) {
+fn text_of(endpoint: Endpoint, sockets: &Sockets) -> (&str, u16) {
     (sockets.address(endpoint), endpoint.port)
 }
 
@@ -366,52 +332,4 @@ fn first_byte_ns(span: &Span, response: &MessageExtent) -> i64 {
         Side::Server => response.first.enter_ns,
     };
     (at - span.start_ns).max(0)
-}
-
-/// An id as lower-case hex digits.
-struct Hex {
-    digits: [u8; 32],
-    from: usize,
-}
-
-impl Deref for Hex {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        std::str::from_utf8(&self.digits[self.from..]).unwrap_or_default()
-    }
-}
-
-/// The last 16 or all 32 digits.
-fn hex(id: u128, digits: usize) -> Hex {
-    let mut hex = Hex { digits: [b'0'; 32], from: 32 - digits };
-    hex.digits[16..].copy_from_slice(&sixteen_digits(id as u64));
-    if digits > 16 {
-        hex.digits[..16].copy_from_slice(&sixteen_digits((id >> 64) as u64));
-    }
-    hex
-}
-
-fn sixteen_digits(word: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    let mut at = 0;
-    while at < digits.len() {
-        digits[at] = b"0123456789abcdef"[(word >> (60 - 4 * at)) as usize & 15];
-        at += 1;
-    }
-    digits
-}
-
-#[cfg(test)]
-mod tests {
-    use super::push_text;
-
-    #[test]
-    fn a_text_is_json_whatever_it_holds() {
-        for text in ["", "/a?b=*", "a\"b", "a\\b", "a\nb\u{0}", "\u{7f}\u{e9}\u{2028}"] {
-            let mut json = String::new();
-            push_text(&mut json, text);
-            assert_eq!(json, serde_json::Value::from(text).to_string());
-        }
-    }
 }
