@@ -4,6 +4,7 @@
 //! [`Columns`] turns batches into rows. Both follow the definition, so a column is named in one place alone and a value
 //! of a wrong type does not compile.
 
+mod making;
 mod values;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -11,7 +12,8 @@ use arrow::error::ArrowError;
 
 use crate::table::{Table, Type};
 
-pub use values::{Bool, Bytes, F64, I32, I64, Name, NameArray, NameBuilder, Text, Time, U8, U16, U32};
+pub use making::{Names, Numbers};
+pub use values::{Bool, Bytes, F64, I32, I64, Name, NameArray, Text, Time, U8, U16, U32};
 
 /// The type of a column's values, by a name that stands for it in definitions.
 pub trait Value {

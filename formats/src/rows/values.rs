@@ -1,18 +1,17 @@
 //! The types that columns have, each with its way into a batch and out of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayBuilder, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray,
-    BooleanBuilder, DictionaryArray, Int32Array, Int32Builder, PrimitiveArray, PrimitiveBuilder, StringArray,
-    StringBuilder,
+    BooleanBuilder, DictionaryArray, Int32Array, PrimitiveArray, StringArray, StringBuilder,
 };
 use arrow::datatypes::{
     Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
 };
 
 use super::Value;
+use super::making::{Names, Numbers};
 use crate::table::Type;
 
 /// A type whose values Arrow keeps as they are.
@@ -24,21 +23,21 @@ macro_rules! numbers {
         impl Value for $name {
             const TYPE: Type = Type::$name;
             type Of<'a> = <$arrow as ArrowPrimitiveType>::Native;
-            type Builder = PrimitiveBuilder<$arrow>;
+            type Builder = Numbers<Self::Of<'static>>;
             type Array = PrimitiveArray<$arrow>;
 
             fn builder(rows: usize) -> Self::Builder {
-                PrimitiveBuilder::with_capacity(rows).with_data_type(Self::TYPE.arrow())
+                Numbers::with_capacity(rows)
             }
 
             #[inline]
             fn append(builder: &mut Self::Builder, value: Option<Self::Of<'_>>) {
-                builder.append_option(value);
+                builder.push(value);
             }
 
             fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                let next = Self::builder(builder.len());
-                Arc::new(std::mem::replace(builder, next).finish())
+                let (values, nulls) = builder.take();
+                Arc::new(Self::Array::new(values.into(), nulls).with_data_type(Self::TYPE.arrow()))
             }
 
             fn array(column: &ArrayRef) -> Option<Self::Array> {
@@ -203,21 +202,22 @@ pub enum Name {}
 impl Value for Name {
     const TYPE: Type = Type::Name;
     type Of<'a> = &'a str;
-    type Builder = NameBuilder;
+    type Builder = Names;
     type Array = NameArray;
 
-    fn builder(rows: usize) -> NameBuilder {
-        NameBuilder { keys: Int32Builder::with_capacity(rows), ..NameBuilder::default() }
+    fn builder(rows: usize) -> Names {
+        Names::with_capacity(rows)
     }
 
     #[inline]
-    fn append(builder: &mut NameBuilder, value: Option<&str>) {
-        let key = value.map(|value| builder.key(value));
-        builder.keys.append_option(key);
+    fn append(builder: &mut Names, value: Option<&str>) {
+        builder.push(value);
     }
 
-    fn finish(builder: &mut NameBuilder) -> ArrayRef {
-        builder.finish()
+    fn finish(builder: &mut Names) -> ArrayRef {
+        let (keys, nulls, names) = builder.take();
+        let keys = Int32Array::new(keys.into(), nulls);
+        Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(names))))
     }
 
     fn array(column: &ArrayRef) -> Option<NameArray> {
@@ -233,48 +233,6 @@ impl Value for Name {
     #[inline]
     fn is_valid(array: &NameArray, row: usize) -> bool {
         array.keys.is_valid(row)
-    }
-}
-
-/// A dictionary column in the making. Neighbouring rows mostly have one of a few values, so those used last are tried
-/// first.
-#[derive(Default)]
-pub struct NameBuilder {
-    keys: Int32Builder,
-    names: Vec<Box<str>>,
-    by_name: HashMap<Box<str>, i32>,
-    last: [i32; 4],
-    turn: usize,
-}
-
-impl NameBuilder {
-    #[inline]
-    fn key(&mut self, name: &str) -> i32 {
-        let same = |key: &i32| self.names.get(*key as usize).is_some_and(|known| **known == *name);
-        if let Some(key) = self.last.iter().copied().find(same) {
-            return key;
-        }
-        let key = match self.by_name.get(name) {
-            Some(&key) => key,
-            None => {
-                let key = self.names.len() as i32;
-                self.names.push(name.into());
-                self.by_name.insert(name.into(), key);
-                key
-            }
-        };
-        self.last[self.turn] = key;
-        self.turn = (self.turn + 1) % self.last.len();
-        key
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        let names = StringArray::from_iter_values(self.names.drain(..));
-        self.by_name.clear();
-        self.last = [0; 4];
-        let next = Int32Builder::with_capacity(self.keys.len());
-        let keys = std::mem::replace(&mut self.keys, next).finish();
-        Arc::new(DictionaryArray::new(keys, Arc::new(names)))
     }
 }
 
