@@ -95,9 +95,9 @@ pub struct Sockets {
     /// TCP's own doings were recorded.
     with_tcp: bool,
     /// Listening sockets by namespace and port.
-    listeners: HashMap<(i64, u16), Vec<SocketIndex>>,
+    listeners: IntMap<(i64, u16), Vec<SocketIndex>>,
     /// Who answered at an address of a namespace, and since when: processes as they follow each other.
-    answering: HashMap<(i64, Endpoint), Vec<(i64, i64)>>,
+    answering: IntMap<(i64, Endpoint), Vec<(i64, i64)>>,
 }
 
 /// Reads table `sockets` and joins the ends of connections; adds what `tcp` says of handshakes.
@@ -254,19 +254,19 @@ impl Sockets {
 
     /// Joins sockets whose addresses mirror each other.
     fn join(&mut self) {
-        let mut candidates: Vec<((Endpoint, Endpoint), SocketIndex)> = Vec::new();
+        let mut candidates: Vec<(u128, i64, SocketIndex)> = Vec::new();
         for (index, socket) in self.all.iter().enumerate() {
             if let (Some(local), Some(remote)) = (socket.local, socket.remote)
                 && socket.role != Role::Listener
             {
-                candidates.push(((local.min(remote), local.max(remote)), index as SocketIndex));
+                candidates.push((both(local, remote), socket.id, index as SocketIndex));
             }
         }
-        candidates.sort_unstable_by_key(|&(key, index)| (key, self.all[index as usize].id));
+        candidates.sort_unstable();
         let (mut group, mut by_first) = (Vec::new(), IntMap::default());
         for same in candidates.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
             group.clear();
-            group.extend(same.iter().map(|candidate| candidate.1));
+            group.extend(same.iter().map(|candidate| candidate.2));
             self.join_exact(&group, &mut by_first);
             self.join_discovered(&group);
         }
@@ -335,6 +335,12 @@ impl Sockets {
             socket.connection_id = id;
         }
     }
+}
+
+/// Two ends as one number, whichever is asked first; such numbers are in the order of their ends.
+fn both(one: Endpoint, other: Endpoint) -> u128 {
+    let number = |end: Endpoint| u128::from(end.address) << 16 | u128::from(end.port);
+    number(one.min(other)) << 64 | number(one.max(other))
 }
 
 /// Sequence numbers of the first bytes sent and received, and the addresses from the same point of view.
