@@ -361,7 +361,11 @@ impl Proxies {
             *socket == from || opened_for.contains_key(socket) || pairs.contains_key(socket)
         };
         let only = thread.received.iter().skip(at).all(explained);
-        thread.received.retain(|&socket| socket != from);
+        // Mostly it is there once, and near the end.
+        thread.received.remove(at);
+        if thread.received.contains(&from) {
+            thread.received.retain(|&socket| socket != from);
+        }
         only
     }
 
