@@ -19,6 +19,7 @@ pub mod messages;
 pub mod openings;
 pub mod outcomes;
 pub mod payloads;
+mod output;
 pub mod proxies;
 pub mod regimes;
 pub mod side;
@@ -32,15 +33,11 @@ pub mod traces;
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
-use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::Kind;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::rows::{Row, Writer};
 use retrospan_formats::table::Table;
 use retrospan_protocols::Memory;
 
-use crate::assembly::attributes::Attributes;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
 use crate::assembly::due::Due;
@@ -49,14 +46,16 @@ use crate::assembly::exchanges::SpanUpdate;
 use crate::assembly::heads::Heads;
 use crate::assembly::links::Links;
 use crate::assembly::payloads::Payloads;
+use crate::assembly::output::Output;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
 use crate::assembly::span::OpenSpans;
 use crate::assembly::table_rows::RowContext;
 use crate::assembly::traces::Traces;
-use crate::tables::dimensions::{self, ClockStep, Dimensions, DimensionsError};
-use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
+use crate::tables::dimensions::{self, ClockStep, Dimensions};
+
+pub use crate::assembly::output::AssembleError;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
 pub const ALGORITHM_VERSION: u32 = 12;
@@ -97,33 +96,6 @@ pub struct Summary {
     pub clock_steps: Vec<ClockStep>,
 }
 
-/// Why there are no tables.
-#[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    /// The capture cannot be read.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
-    /// Nor its processes and clocks.
-    #[error(transparent)]
-    Dimensions(#[from] DimensionsError),
-    /// Rows do not fit their table.
-    #[error("derived table {table}: {source}")]
-    Rows {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        source: ArrowError,
-    },
-    /// The receiver of the rows gave up.
-    #[error("writing derived table {table}: {reason}")]
-    Sink {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        reason: String,
-    },
-}
-
 /// Reads the whole capture and hands batches of the derived tables to `sink` as they are ready.
 pub fn assemble(
     capture: &Capture,
@@ -145,7 +117,7 @@ pub fn assemble(
         regimes: Regimes::new(capture),
         traces: Traces::new(&capture.manifest.capture_id, options.settle_ns),
         unpaired: BTreeMap::new(),
-        output: Output::new(options, sink),
+        output: Output::new(options.messages, sink),
         summary: Summary::default(),
     };
     let (mut now_ns, mut payloads) = (0, Payloads::default());
@@ -373,45 +345,4 @@ impl Assembly<'_> {
         self.summary.clock_steps = std::mem::take(&mut self.dimensions.clock.steps);
         Ok(self.summary)
     }
-}
-
-type RowSink<'a> = &'a mut dyn FnMut(&'static Table, RecordBatch) -> Result<(), AssembleError>;
-
-/// Rows on their way out.
-struct Output<'a> {
-    spans: Writer<SpanRow<'static>>,
-    attributes: Attributes,
-    traces: Writer<TraceRow<'static>>,
-    connections: Writer<ConnectionRow<'static>>,
-    messages: Option<Writer<MessageRow<'static>>>,
-    sink: RowSink<'a>,
-}
-
-impl<'a> Output<'a> {
-    fn new(options: &Options, sink: RowSink<'a>) -> Output<'a> {
-        Output {
-            spans: Writer::new(),
-            attributes: Attributes::default(),
-            traces: Writer::new(),
-            connections: Writer::new(),
-            messages: options.messages.then(Writer::new),
-            sink,
-        }
-    }
-
-    /// Hands out full batches; all of them at the end.
-    fn flush(&mut self, all: bool) -> Result<(), AssembleError> {
-        flush(&mut self.spans, all, self.sink)?;
-        flush(&mut self.traces, all, self.sink)?;
-        flush(&mut self.connections, all, self.sink)?;
-        self.messages.as_mut().map_or(Ok(()), |messages| flush(messages, all, self.sink))
-    }
-}
-
-fn flush<R: Row>(rows: &mut Writer<R>, all: bool, sink: RowSink<'_>) -> Result<(), AssembleError> {
-    if rows.is_empty() || !(all || rows.is_full()) {
-        return Ok(());
-    }
-    let batch = rows.take().map_err(|source| AssembleError::Rows { table: R::TABLE.name, source })?;
-    sink(R::TABLE, batch)
 }

@@ -123,6 +123,9 @@ pub fn span<'k>(
     Labels { service: process.map_or("", |p| &*p.service), name }
 }
 
+/// Every request of HTTP has it, and no other.
+const HTTP_METHOD: &str = "http.request.method";
+
 /// What the columns say that are of HTTP alone.
 #[derive(Default)]
 struct Http<'a> {
@@ -139,7 +142,7 @@ impl<'a> Http<'a> {
         let mut http = Http::default();
         for (key, value) in &operation.attributes {
             match (*key, value) {
-                ("http.request.method", _) => {
+                (HTTP_METHOD, _) => {
                     http.method = operation.name.as_deref();
                     http.path = operation.target.as_deref();
                 }
@@ -179,7 +182,9 @@ pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>,
         method: None,
         status: None,
     };
-    rows.push(&MessageRow { method: Http::of(&span.operation).method, ..row("request", &span.request) });
+    let is_http = span.operation.attributes.iter().any(|(key, _)| *key == HTTP_METHOD);
+    let method = span.operation.name.as_deref().filter(|_| is_http);
+    rows.push(&MessageRow { method, ..row("request", &span.request) });
     if let Some(response) = &span.response {
         let status = response.status.code.map(i32::from);
         rows.push(&MessageRow { status, ..row("response", &response.extent) });
@@ -289,12 +294,24 @@ pub fn connection(
 
 /// `inner-envoy -> nginx:8080`; where a process is not known, its address.
 fn hop(client: Option<&Process>, server: Option<&Process>, ends: &Ends<'_>) -> String {
-    let address =
-        |end: Option<(&'_ str, u16)>| end.map_or_else(|| "?".to_owned(), |(address, _)| address.to_owned());
-    let client = client.map_or_else(|| address(ends.src), |process| process.name.to_string());
-    let server = server.map_or_else(|| address(ends.dst), |process| process.name.to_string());
-    let port = ends.dst.map_or_else(|| "?".to_owned(), |(_, port)| port.to_string());
-    format!("{client} -> {server}:{port}")
+    let mut hop = String::with_capacity(64);
+    hop.push_str(called(client, ends.src));
+    hop.push_str(" -> ");
+    hop.push_str(called(server, ends.dst));
+    hop.push(':');
+    match ends.dst {
+        Some((_, port)) => hop.push_str(itoa::Buffer::new().format(port)),
+        None => hop.push('?'),
+    }
+    hop
+}
+
+fn called<'a>(process: Option<&'a Process>, end: Option<(&'a str, u16)>) -> &'a str {
+    match (process, end) {
+        (Some(process), _) => &process.name,
+        (None, Some((address, _))) => address,
+        (None, None) => "?",
+    }
 }
 
 /// Text address and port of both ends, the requesting side first.
