@@ -22,6 +22,7 @@ pub mod payloads;
 mod output;
 pub mod proxies;
 pub mod regimes;
+mod relatives;
 pub mod side;
 pub mod socket_ids;
 pub mod socket_pipeline;
