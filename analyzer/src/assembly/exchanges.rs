@@ -12,8 +12,8 @@ use retrospan_protocols::{Direction, HeadInfo, Operation, Protocol};
 
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::SocketIndex;
-use crate::assembly::keys::{self, Keys, Reuse};
 use crate::assembly::heads::{self, Heads};
+use crate::assembly::keys::{self, Keys, Reuse};
 use crate::assembly::messages::Notice;
 use crate::assembly::outcomes::{Answer, Exchanged, Other, decide, must_wait};
 use crate::assembly::side::Side;

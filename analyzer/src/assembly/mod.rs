@@ -4,22 +4,22 @@
 //! are not written yet, and the alarms of pipelines that wait. Nothing here depends on anything but the capture and the options, so
 //! the same capture gives the same rows.
 
-pub mod close_state;
 pub mod attributes;
+pub mod close_state;
 pub mod connections;
 pub mod connects;
 pub mod due;
 pub mod events;
 pub mod exchanges;
-pub mod keys;
 pub mod heads;
 pub mod hex;
+pub mod keys;
 pub mod links;
 pub mod messages;
 pub mod openings;
 pub mod outcomes;
-pub mod payloads;
 mod output;
+pub mod payloads;
 pub mod proxies;
 pub mod regimes;
 mod relatives;
@@ -46,8 +46,8 @@ use crate::assembly::events::Event;
 use crate::assembly::exchanges::SpanUpdate;
 use crate::assembly::heads::Heads;
 use crate::assembly::links::Links;
-use crate::assembly::payloads::Payloads;
 use crate::assembly::output::Output;
+use crate::assembly::payloads::Payloads;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
