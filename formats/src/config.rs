@@ -86,6 +86,8 @@ pub struct Offsets {
     pub skb_tstamp: u32,
     pub tcp_bytes_acked: u32,
     pub tcp_bytes_received: u32,
+    pub sk_drops: u32,
+    pub reserved: u32,
 }
 
 /// A closed range of ports in host byte order; `first > last` never matches.

@@ -273,11 +273,13 @@ const _: () = assert!(size_of::<Process>() == 48);
 pub struct Tcp {
     /// The socket.
     pub socket_id: u64,
-    /// [`TcpKind::Retransmit`]: sequence number of the first byte sent again.
+    /// [`TcpKind::Retransmit`]: sequence number of the first byte sent again. [`TcpKind::ListenDrop`]: segments dropped since
+    /// the socket began to listen (`sk_drops`).
     pub tcp_seq: u32,
-    /// [`TcpKind::Retransmit`]: sequence numbers covered (a SYN or FIN takes one).
+    /// [`TcpKind::Retransmit`]: sequence numbers covered (a SYN or FIN takes one). [`TcpKind::ListenDrop`]: segments dropped
+    /// since the last look.
     pub bytes: u32,
-    /// [`TcpKind::Rtt`]: smoothed round-trip time, us.
+    /// [`TcpKind::Rtt`]: smoothed round-trip time, us. [`TcpKind::ListenDrop`]: time since the last look, ms.
     pub rtt_us: u32,
     /// [`TcpKind::Rtt`]: its mean deviation, us.
     pub rttvar_us: u32,
@@ -378,7 +380,7 @@ pub mod loss {
     pub const EARLY_CALL: u32 = 26;
     /// A [`super::Flow`] record found no room in the ring.
     pub const FLOW: u32 = 27;
-    /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 [`super::TcpKind`] and 18..=21
+    /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 and 28 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;
 }

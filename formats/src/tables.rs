@@ -156,7 +156,7 @@ table! {
             cpu: U16, Plain, "CPU that it happened on.";
             seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
             kind: Name, Dictionary,
-                "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate).";
+                "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate), `listen_drop` (a listening socket had dropped segments of handshakes since it was asked for a connection before: mostly its listen queue was full).";
             socket_id: Option<I64>, Plain, "`sockets.socket_id`.";
             process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
             tcp_seq: Option<U32>, Plain,
@@ -167,6 +167,11 @@ table! {
                 "`rtt`: smoothed round-trip time, us; one row a socket when it first moves data, then where it has changed by half and by 0.5 ms (looked at once a second), and every ten seconds.";
             rttvar_us: Option<I32>, Plain, "`rtt`: mean deviation of the round-trip time, us.";
             tcp_state: Option<U8>, Dictionary, "TCP state at that moment, numbered as in `events.old_state`.";
+            drops: Option<I64>, Plain,
+                "`listen_drop`: segments that this listening socket dropped since the last look. A SYN that is sent again and dropped again counts twice.";
+            total_drops: Option<I64>, Plain, "`listen_drop`: the same since it began to listen.";
+            since_ns: Option<I64>, Plain,
+                "`listen_drop`: time since the last look, which was an accept on that socket, ns, to 1 ms.";
         ]
     }
 }

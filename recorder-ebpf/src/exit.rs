@@ -10,7 +10,7 @@ use crate::{
     rules::sequence::is_exact,
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     task_id::TaskId,
-    threads,
+    tcp, threads,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::mem::size_of;
@@ -87,6 +87,11 @@ fn entry_of(call: &InCall) -> Option<&'static mut Entry> {
 /// what it keeps on the stack is not there for every other call, too.
 #[inline(never)]
 fn accepted(call: &InCall, task_id: TaskId, result: i64) {
+    if let Some(listener) = entry_of(call)
+        && listener.verdict == RECORDED
+    {
+        tcp::listens(listener, call.sk);
+    }
     if result < 0 {
         if result != EAGAIN && call.recorded != 0 {
             emit(call, task_id, call.socket_id, call.flags, errno(result));

@@ -170,9 +170,9 @@ pub struct Entry {
     pub head_place: [u16; 2],
     /// ... and how many of its bytes may still be read.
     pub head_left: [u16; 2],
-    /// When the round-trip time was looked at last, in units of 2^20 ns; 0: never.
+    /// When the round-trip time, or of a listener what it dropped, was looked at last, in units of 2^20 ns; 0: never.
     pub sampled: u32,
-    /// When it was written down last, in the same units, and what it was, us.
+    /// When the former was written down last, in the same units, and what it was, us. Of a listener, what it had dropped.
     pub written: u32,
     pub rtt_us: u32,
 }

@@ -4,7 +4,7 @@
 use crate::{
     kernel::{Sk, config, probe},
     maps::{CLOSED, Entry, IS_TCP, RECORDED},
-    ring::{HEADER, reserve},
+    ring::{HEADER, now_ns, reserve},
     sockets::known,
     task_id::TaskId,
 };
@@ -45,6 +45,27 @@ pub fn reset(kind: TcpKind, sk: Sk) {
         && entry.verdict == RECORDED
     {
         emit(kind, entry.socket_id, sk, NOTHING);
+    }
+}
+
+/// A process asks a listening socket for a connection: what was dropped since it did so last, for want of room in the listen queue.
+/// A function of its own: it is only for accept.
+#[inline(never)]
+pub fn listens(entry: &mut Entry, sk: u64) {
+    if config!(tcp) == 0 || entry.flags & IS_TCP == 0 {
+        return;
+    }
+    // In units of 2^20 ns, as good as 1 ms.
+    let now = (now_ns() >> 20) as u32;
+    let since = now.wrapping_sub(entry.sampled);
+    let first = entry.sampled == 0;
+    entry.sampled = now;
+    let drops: u32 = probe(sk, config!(offsets.sk_drops));
+    let before = entry.written;
+    entry.written = drops;
+    if !first && drops != before {
+        let tcp = Tcp { tcp_seq: drops, bytes: drops.wrapping_sub(before), rtt_us: since, ..NOTHING };
+        emit(TcpKind::ListenDrop, entry.socket_id, Sk(sk), tcp);
     }
 }
 

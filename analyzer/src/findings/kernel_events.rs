@@ -35,6 +35,8 @@ pub enum Kind {
     ConnectFailed,
     /// Connections lay in the listen queue.
     ListenQueue,
+    /// A listening socket dropped handshakes.
+    ListenDrop,
     /// A program was started.
     Exec,
     /// A process used much more CPU than usual.
@@ -87,7 +89,7 @@ impl Source {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Stopped,
         Kind::Throttled,
         Kind::RunQueue,
@@ -97,6 +99,7 @@ impl Kind {
         Kind::SynAgain,
         Kind::ConnectFailed,
         Kind::ListenQueue,
+        Kind::ListenDrop,
         Kind::Reset,
         Kind::Exec,
         Kind::Cpu,
@@ -125,6 +128,7 @@ impl Kind {
                 Source { other: "connect_outcome", ..Source::of_connects("failed_connects", "1") }
             }
             Kind::ListenQueue => Source::of_connects("listen_queue_waits", "duration_ns"),
+            Kind::ListenDrop => Source { size: "drops", ..Source::of_process("listen_drops") },
         }
     }
 
@@ -140,6 +144,7 @@ impl Kind {
             Kind::SynAgain => "syn_retransmit",
             Kind::ConnectFailed => "connect_failed",
             Kind::ListenQueue => "listen_queue",
+            Kind::ListenDrop => "listen_drop",
             Kind::Exec => "exec",
             Kind::Cpu => "cpu",
             Kind::Reset => "reset",
@@ -166,7 +171,7 @@ impl Kind {
 
     /// If it is of the suspected hop or process it may be how the time is lost.
     pub fn explains(self) -> bool {
-        let by_itself = matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Dns);
+        let by_itself = matches!(self, Kind::Retransmit | Kind::RoundTrip | Kind::Dns | Kind::ListenDrop);
         self.delays() || self.of_connects() || by_itself
     }
 

@@ -275,7 +275,7 @@ pub struct DimensionShare {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Cause {
     /// `stopped` `exec` `run_queue` `off_cpu` `throttled` `retransmit` `round_trip` `syn_retransmit` `connect_failed`
-    /// `listen_queue` `reset` `reconnect` `dns` `cpu`.
+    /// `listen_queue` `listen_drop` `reset` `reconnect` `dns` `cpu`.
     pub kind: String,
     /// The claim in one sentence with its numbers.
     pub claim: String,

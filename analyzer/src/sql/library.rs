@@ -36,10 +36,11 @@ pub const FILES: [(&str, &str); 16] = [
 ];
 
 /// Name and text of each view.
-pub const VIEWS: [(&str, &str); 15] = [
+pub const VIEWS: [(&str, &str); 16] = [
     ("cpu_bursts", include_str!("../../../queries/views/cpu_bursts.sql")),
     ("failed_connects", include_str!("../../../queries/views/failed_connects.sql")),
     ("flow_records", include_str!("../../../queries/views/flow_records.sql")),
+    ("listen_drops", include_str!("../../../queries/views/listen_drops.sql")),
     ("listen_queue_waits", include_str!("../../../queries/views/listen_queue_waits.sql")),
     ("name_server_connections", include_str!("../../../queries/views/name_server_connections.sql")),
     ("off_cpu_waits", include_str!("../../../queries/views/off_cpu_waits.sql")),

@@ -71,12 +71,14 @@ pub enum TcpKind {
     ResetReceived = 16,
     /// The round-trip time as the kernel estimates it.
     Rtt = 17,
+    /// A listening socket had no room for connections.
+    ListenDrop = 28,
 }
 
 impl TcpKind {
     /// Every kind.
-    pub const ALL: [TcpKind; 4] =
-        [TcpKind::Retransmit, TcpKind::ResetSent, TcpKind::ResetReceived, TcpKind::Rtt];
+    pub const ALL: [TcpKind; 5] =
+        [TcpKind::Retransmit, TcpKind::ResetSent, TcpKind::ResetReceived, TcpKind::Rtt, TcpKind::ListenDrop];
 
     /// The name used in tables.
     pub const fn name(self) -> &'static str {
@@ -85,6 +87,7 @@ impl TcpKind {
             TcpKind::ResetSent => "reset_sent",
             TcpKind::ResetReceived => "reset_received",
             TcpKind::Rtt => "rtt",
+            TcpKind::ListenDrop => "listen_drop",
         }
     }
 

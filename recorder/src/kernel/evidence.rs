@@ -153,6 +153,7 @@ fn tcp(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
         tcp_chrono_start: types.offset("tcp_sock", "chrono_start")?,
         tcp_chrono_type: chrono_type / 8,
         tcp_chrono_type_bit: chrono_type % 8,
+        sk_drops: types.offset("sock", "sk_drops")?,
         skb_seq: control + types.offset("tcp_skb_cb", "seq")?,
         skb_end_seq: control + types.offset("tcp_skb_cb", "end_seq")?,
         ..config.offsets

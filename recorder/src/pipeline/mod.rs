@@ -206,6 +206,7 @@ impl Pipeline {
         let Some(bytes) = body.get(..size_of::<event::Tcp>()) else { return };
         let tcp: event::Tcp = pod_read_unaligned(bytes);
         let (again, rtt) = (kind == TcpKind::Retransmit, kind == TcpKind::Rtt);
+        let listen = kind == TcpKind::ListenDrop;
         self.evidence.tcp(&TcpRow {
             boot_ns: header.boot_ns as i64,
             cpu: header.cpu,
@@ -218,6 +219,9 @@ impl Pipeline {
             rtt_us: rtt.then_some(tcp.rtt_us as i32),
             rttvar_us: rtt.then_some(tcp.rttvar_us as i32),
             tcp_state: Some(tcp.state),
+            drops: listen.then_some(tcp.bytes.into()),
+            total_drops: listen.then_some(tcp.tcp_seq.into()),
+            since_ns: listen.then_some(i64::from(tcp.rtt_us) << 20),
         });
         self.part_rows += 1;
     }

@@ -262,3 +262,54 @@ fn the_counters_of_an_end_are_those_of_the_kernel() {
     assert!(of(&client, "busy_ns") >= waited_ns + of(&client, "buffer_limited_ns"));
     assert!(of(&client, "min_rtt_us") <= of(&client, "rtt_us").max(info.tcpi_rtt.into()));
 }
+
+/// What the kernel says that a listener dropped.
+fn dropped_by(port: u16) -> i64 {
+    let output = Command::new("ss")
+        .args(["-H", "-l", "-t", "-m", "src", &format!("127.0.0.1:{port}")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let memory = text.split("skmem:(").nth(1).and_then(|rest| rest.split(')').next()).expect("its memory");
+    memory.rsplit(",d").next().and_then(|count| count.parse().ok()).expect("its drops")
+}
+
+#[test]
+fn a_listener_that_does_not_accept_drops_handshakes() {
+    let Some(_turn) = ebpf_or_skip("a_listener_that_does_not_accept_drops_handshakes") else { return };
+    let place = Place::new();
+    let recorder = record(&place);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // SAFETY: a descriptor of ours.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 1) }, 0);
+    let first = TcpStream::connect(address).unwrap();
+    listener.accept().unwrap();
+    let started = Instant::now();
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            std::thread::spawn(move || TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap())
+        })
+        .collect();
+    // Until one of them has sent its SYN again.
+    std::thread::sleep(Duration::from_millis(1_500));
+    let kept: Vec<_> = (0..6).map(|_| listener.accept().unwrap().0).collect();
+    let waited_ns = started.elapsed().as_nanos() as i64;
+    let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    // Those that were dropped after the last accept.
+    let another = TcpStream::connect(address).unwrap();
+    listener.accept().unwrap();
+    let dropped = dropped_by(address.port());
+    drop((first, another, kept, clients));
+    let capture = recorder.finish();
+    let own = with(&rows(&capture, &tables::SOCKETS), "local_port", address.port().into());
+    let listens = numbers(&only(&own, "role", "listener"), "socket_id")[0].unwrap();
+    let found = of_socket(&capture, &tables::TCP, listens);
+    assert!(texts(&found, "kind").iter().all(|kind| kind == "listen_drop") && found.num_rows() > 0);
+    let column = |name| numbers(&found, name).into_iter().map(Option::unwrap).collect::<Vec<i64>>();
+    assert!(dropped >= 4, "{dropped}");
+    assert_eq!(column("drops").iter().sum::<i64>(), dropped);
+    assert_eq!(column("total_drops").last(), Some(&dropped));
+    assert!((1_400_000_000..=waited_ns + 100_000_000).contains(&column("since_ns")[0]));
+    assert!(column("tcp_state").iter().all(|&state| state == 10), "LISTEN");
+}

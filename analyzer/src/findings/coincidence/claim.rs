@@ -45,6 +45,10 @@ pub fn reason(part: &Part<'_>, matches: &Matches, subject: &Subject<'_>) -> Stri
         Kind::ListenQueue => {
             format!("connections to {to} wait up to {} until they are accepted", duration(typical))
         }
+        Kind::ListenDrop => {
+            let dropped = some(typical, "handshake segment is", "handshake segments are", "dropped");
+            format!("{dropped} by the full listen queue of {who}")
+        }
         Kind::RoundTrip => {
             format!("the round trip of {} rises to {}", series.subject, duration(typical * 1000))
         }

@@ -97,6 +97,7 @@ fn words(kind: &str, comm: &str, tid: Option<i64>, other: Option<&str>, took_ns:
         }
         "off_cpu" => format!("{thread} was blocked {took} in uninterruptible sleep (disk)"),
         "retransmit" => "a segment was retransmitted".to_owned(),
+        "listen_drop" => "its listener had dropped handshakes".to_owned(),
         "reset_sent" => "a reset was sent".to_owned(),
         "reset_received" => "a reset came in".to_owned(),
         other => other.replace('_', " "),

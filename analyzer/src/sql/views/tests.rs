@@ -145,6 +145,20 @@ async fn connections_are_placed_where_they_waited() {
 }
 
 #[tokio::test]
+async fn a_listener_drops_once_what_two_threads_find() {
+    let tcp = "CREATE TABLE tcp AS SELECT * FROM (VALUES
+        (9000, 'listen_drop', 7, 1, 3, 5, 2000), (9001, 'listen_drop', 7, 1, 3, 5, 2000), (9500, 'listen_drop', 7, NULL, 1, 6, 400),
+        (9600, 'rtt', 8, 1, NULL, NULL, NULL)) AS t (boot_ns, kind, socket_id, process_id, drops, total_drops, since_ns)";
+    let sockets = "CREATE TABLE sockets AS SELECT * FROM (VALUES (7, 1, '0.0.0.0', 80)) AS t
+        (socket_id, process_id, local_addr, local_port)";
+    let context = with(&[PROCESSES, tcp, sockets]).await;
+    let query = "SELECT time, end_time, duration_ns, drops, local_port, process_id FROM listen_drops
+        WHERE process = 'shop' ORDER BY time";
+    let expected = [[7000, 9000, 2000, 3, 80, 1], [9100, 9500, 400, 1, 80, 1]];
+    assert_eq!(rows(&context, query).await, expected);
+}
+
+#[tokio::test]
 async fn a_flow_record_has_the_last_counters_of_an_end() {
     let flows = "CREATE TABLE flows AS SELECT column1 AS boot_ns, column2 AS seq, column3 AS socket_id, column4 AS process_id,
             column5 AS sent_bytes, column6 AS retransmitted_bytes, column7 AS received_bytes, column8 AS sent_segments,

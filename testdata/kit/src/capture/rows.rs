@@ -187,9 +187,8 @@ fn again<'a>(chain: &'a Chain<'_>, evidence: &'a Evidence) -> impl Iterator<Item
             process_id: Some(chain_process_id(socket.process)),
             tcp_seq: Some(socket.first_send),
             bytes: Some(if again.syn { 1 } else { 90 }),
-            rtt_us: None,
-            rttvar_us: None,
             tcp_state: Some(if again.syn { SYN_SENT } else { ESTABLISHED }),
+            ..TcpRow::default()
         }
     })
 }
