@@ -82,21 +82,19 @@ impl Payloads {
         let Some(seq) = event.tcp_seq.filter(|_| event.done_bytes > 0) else { return take(event) };
         if event.flags & flags::PAYLOAD_AT_PEER == 0 {
             if event.flags & flags::OFFSET_UNCERTAIN == 0 {
-                self.hold(sender, seq, event);
+                self.hold(sender, Piece::of(seq, event));
             }
             return take(event);
         }
-        let Some(stream) = self.streams.get_mut(&sender) else {
-            return take(&event.piece(0, event.done_bytes));
-        };
-        stream.each(seq, event, take)?;
+        let stream = self.streams.entry(sender).or_default();
+        let own = stream.each(seq, event, take)?;
         self.held_bytes -= stream.taken(seq.wrapping_add(event.done_bytes as u32));
+        own.into_iter().for_each(|piece| self.hold(sender, piece));
         Ok(())
     }
 
-    fn hold(&mut self, sender: SocketIndex, seq: u32, event: &Event<'_>) {
-        let (head, tail) = event.head_and_tail();
-        let bytes = head.len() + tail.len();
+    fn hold(&mut self, sender: SocketIndex, piece: Piece) {
+        let bytes = piece.held_bytes();
         if bytes == 0 || self.held_bytes + bytes > MAX_HELD_BYTES {
             return;
         }
@@ -105,8 +103,7 @@ impl Payloads {
             self.held_bytes -= stream.pieces.pop_front().map_or(0, |piece| piece.held_bytes());
         }
         self.held_bytes += bytes;
-        let (head, tail) = (head.to_vec(), tail.to_vec());
-        stream.pieces.push_back(Piece { seq, length: event.done_bytes, head, tail });
+        stream.pieces.push_back(piece);
     }
 
     /// A socket has closed: what nobody takes any more is forgotten.
@@ -138,14 +135,14 @@ impl Payloads {
 }
 
 impl Stream {
-    /// Hands out the bytes that begin at `seq`, as they were moved before.
+    /// Hands out the bytes that begin at `seq`, as they were moved before. Returns those that this call moved first.
     fn each<E>(
         &self,
         seq: u32,
         event: &Event<'_>,
         mut take: impl FnMut(&Event<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut at = 0;
+    ) -> Result<Vec<Piece>, E> {
+        let (mut at, mut first_here) = (0, Vec::new());
         while at < event.done_bytes {
             let (seq, left) = (seq.wrapping_add(at as u32), event.done_bytes - at);
             let found = self.pieces.iter().find_map(|piece| Some((piece, piece.place(seq)?)));
@@ -157,11 +154,14 @@ impl Stream {
             let own = event.piece(at, length);
             match found {
                 Some((piece, from)) => take(&piece.part(from, &own))?,
-                None => take(&own)?,
+                None => {
+                    first_here.push(Piece::of(seq, &own));
+                    take(&own)?;
+                }
             }
             at += length;
         }
-        Ok(())
+        Ok(first_here)
     }
 
     /// Both ends have moved what is before `end`. Returns how many bytes are not held any more.
@@ -186,6 +186,11 @@ impl Stream {
 }
 
 impl Piece {
+    fn of(seq: u32, event: &Event<'_>) -> Piece {
+        let (head, tail) = event.head_and_tail();
+        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec() }
+    }
+
     fn held_bytes(&self) -> usize {
         self.head.len() + self.tail.len()
     }

@@ -90,6 +90,54 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However the ends cut what they move, and whoever's call is reported first: with each byte stored once the spans are the same.
+    #[test]
+    fn whoever_is_reported_first_each_byte_is_needed_once(
+        cuts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 12),
+        late in prop::collection::vec(any::<bool>(), 64),
+    ) {
+        let mut world = World::new();
+        let connection = pair(&mut world);
+        let mut late = late.into_iter();
+        for index in 0..3 {
+            let sides = [
+                (connection.client, connection.server, REQUESTS[index]),
+                (connection.server, connection.client, RESPONSES[index]),
+            ];
+            for (side, (from, to, bytes)) in sides.into_iter().enumerate() {
+                let place = index * 4 + side * 2;
+                let (sent, taken) = (cut(bytes, &cuts[place]), cut(bytes, &cuts[place + 1]));
+                let (mut sent_bytes, mut taken_bytes, mut next) = (0, 0, 0);
+                for call in taken {
+                    // What is taken was sent; the call that sent the last of it may be reported after.
+                    let mut after = Vec::new();
+                    taken_bytes += call.len();
+                    while sent_bytes < taken_bytes {
+                        sent_bytes += sent[next].len();
+                        after.push(sent[next]);
+                        next += 1;
+                    }
+                    let last = if late.next() == Some(true) { after.pop() } else { None };
+                    after.into_iter().for_each(|call| { world.send(from, call); });
+                    world.receive(to, call);
+                    if let Some(call) = last {
+                        world.send(from, call);
+                    }
+                }
+                world.sockets[from].acknowledged = world.sockets[from].send_seq;
+            }
+        }
+        world.close(connection);
+        let (once, assembled) = (world.stored_once().assembled(), world.assembled());
+        let what = |assembled: &Assembled| -> Vec<String> { assembled.spans().iter().map(|span| line(span, WHAT)).collect() };
+        prop_assert_eq!(what(&once), what(&assembled));
+        prop_assert!(assembled.spans().iter().all(|span| span["outcome"] == "ok"));
+    }
+}
+
 /// Stories with everything that may be missed.
 fn stories() -> Vec<(&'static str, World)> {
     vec![

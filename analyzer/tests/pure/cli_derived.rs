@@ -144,7 +144,7 @@ fn every_view_can_be_read() {
     let path = path.to_str().unwrap();
     let list = stdout(directory.path(), &["query", "list"]);
     let names = names(list.split("\nViews, for retrospan sql:\n").nth(1).unwrap());
-    assert_eq!(names.len(), 15, "{list}");
+    assert_eq!(names.len(), 16, "{list}");
     let tables = stdout(directory.path(), &["sql", path, "SHOW TABLES", "--format", "csv"]);
     for name in names {
         assert!(tables.contains(&format!(",{name},VIEW\n")), "{tables}");

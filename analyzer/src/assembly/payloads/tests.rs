@@ -84,6 +84,13 @@ fn a_call_that_moved_several_comes_in_pieces() {
         out(&mut payloads, &own, [1, 0]),
         [piece(0, 4, "abcd|"), piece(4, 10, "efg|"), piece(14, 16, "********uv|yz")]
     );
+    // What was its own the sender gets back, when its call is reported.
+    let sent = flagged(call(Kind::Send, 14, 16, b""));
+    assert_eq!(out(&mut payloads, &sent, ENDS), [piece(14, 16, "********uv|yz")]);
+    let mut payloads = Payloads::default();
+    for event in [call(Kind::Send, 0, 4, b"abcd"), call(Kind::Send, 4, 10, b"efg")] {
+        out(&mut payloads, &event, ENDS);
+    }
     // Between two.
     out(&mut payloads, &call(Kind::Send, 20, 4, b"mnop"), ENDS);
     let both = flagged(call(Kind::Receive, 12, 12, b""));
