@@ -25,7 +25,7 @@ table! {
         time_column: Some("boot_ns"),
         key: None,
         columns: [
-            boot_ns: I64, Packed, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
+            boot_ns: I64, Delta, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
             duration_ns: I64, Packed, "From the entry of the call to emission, ns; 0 for `state`.";
             cpu: U16, Plain, "CPU that emitted the event.";
             seq: I64, Delta,
@@ -40,7 +40,7 @@ table! {
                 "`connect` `accept` `listen` `close` `shutdown` `send` `receive` `state`.";
             asked_bytes: I64, Delta, "Bytes the caller offered (send) or had room for (receive); else 0.";
             done_bytes: I64, Delta, "Bytes moved; 0 on error.";
-            tcp_seq: Option<U32>, Plain,
+            tcp_seq: Option<U32>, Delta,
                 "Raw 32-bit TCP sequence number of the first byte moved, the same at both ends; null where not known. Exact unless `flags` has offset_uncertain.";
             errno: I32, Plain, "Positive errno of the call; 0 for success.";
             flags: I32, Plain, "Bit set, see below.";
@@ -159,7 +159,7 @@ table! {
                 "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate), `listen_drop` (a listening socket had dropped segments of handshakes since it was asked for a connection before: mostly its listen queue was full).";
             socket_id: Option<I64>, Plain, "`sockets.socket_id`.";
             process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
-            tcp_seq: Option<U32>, Plain,
+            tcp_seq: Option<U32>, Delta,
                 "`retransmit`: raw sequence number of the first byte sent again, as `events.tcp_seq`.";
             bytes: Option<I32>, Plain,
                 "`retransmit`: sequence numbers sent again; a SYN or FIN takes one, as a byte does.";
