@@ -98,8 +98,6 @@ pub enum Encoding {
     Dictionary,
     /// DELTA_BINARY_PACKED: integers near those before them, and such as leave zstd half of its work that way.
     Delta,
-    /// The same without zstd, which would gain next to nothing.
-    Packed,
     /// As they are; zstd does the rest. (BYTE_STREAM_SPLIT would be a little smaller, and few readers know it for integers.)
     Plain,
 }
@@ -213,10 +211,6 @@ impl Table {
                     .set_column_dictionary_enabled(path.clone(), false)
                     .set_column_encoding(path, other.parquet()),
             };
-            if column.encoding == Encoding::Packed {
-                let path = ColumnPath::from(column.name);
-                builder = builder.set_column_compression(path, Compression::UNCOMPRESSED);
-            }
             // Readers skip by order and time; elsewhere the bounds of unsorted values skip nothing.
             if !self.order.contains(&column.name) && self.time_column != Some(column.name) {
                 builder = builder
@@ -260,7 +254,7 @@ impl Table {
 impl Encoding {
     fn parquet(self) -> ParquetEncoding {
         match self {
-            Encoding::Delta | Encoding::Packed => ParquetEncoding::DELTA_BINARY_PACKED,
+            Encoding::Delta => ParquetEncoding::DELTA_BINARY_PACKED,
             Encoding::Plain | Encoding::Dictionary => ParquetEncoding::PLAIN,
         }
     }
@@ -269,7 +263,6 @@ impl Encoding {
         match self {
             Encoding::Dictionary => "dictionary",
             Encoding::Delta => "delta",
-            Encoding::Packed => "delta, no zstd",
             Encoding::Plain => "plain",
         }
     }

@@ -26,7 +26,7 @@ table! {
         key: None,
         columns: [
             boot_ns: I64, Delta, "CLOCK_BOOTTIME of emission (the call's return, or the state change), ns.";
-            duration_ns: I64, Packed, "From the entry of the call to emission, ns; 0 for `state`.";
+            duration_ns: I64, Plain, "From the entry of the call to emission, ns; 0 for `state`.";
             cpu: U16, Plain, "CPU that emitted the event.";
             seq: I64, Delta,
                 "Number of the record on its CPU; gaps are losses (socket and process records and filtered rows use numbers too).";
