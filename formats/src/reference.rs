@@ -30,7 +30,7 @@ pub const FLAGS: [(u32, &str, &str); 13] = [
         flags::PAYLOAD_AT_PEER,
         "payload_at_peer",
         "The first bytes of the data stand with the calls of `sockets.peer_socket_id` that moved them before: those up to the first \
-         that no earlier row of it moved; all of them where `payload` is null. In `payload` they are blank.",
+         that no earlier row of it moved; all of them where `payload` is null. In `payload` as many are blank, unless nothing but the last 8 was kept.",
     ),
 ];
 
@@ -82,11 +82,10 @@ needed, and polars 0.20 misreads their wall-clock times.)
   the row that moved them first, whichever end that was. A later row of the other end that moved them too has the flag `payload_at_peer`: what it
   moved is what earlier rows of the other end moved with the same `tcp_seq`. Mostly that is one row with the same `done_bytes`; it may be a part of one, or several.
   The analyzer puts them together before it reads anything; `events` shows rows as they are stored.
-* **Versions.** 1: each row has its own bytes. 2: the above. Readers of 2 read 1.
 * **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
 * **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
   complete one each id has one row.
-* **Versions.** Columns are added freely, nullable, and a reader takes a missing one for null. A change of meaning or unit is a new
+* **Versions.** In version 1 each row has its own bytes; readers of 2 read it. Columns are added freely, nullable, and a reader takes a missing one for null. A change of meaning or unit is a new
   version; older ones stay readable.
 * Every file is readable by its owner alone.
 ";

@@ -156,7 +156,7 @@ table! {
             cpu: U16, Plain, "CPU that it happened on.";
             seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
             kind: Name, Dictionary,
-                "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate), `listen_drop` (a listening socket had dropped segments of handshakes since it was asked for a connection before: mostly its listen queue was full).";
+                "`retransmit` (a segment was sent again; probes for a lost tail too), `reset_sent`, `reset_received`, `rtt` (the kernel's estimate), `listen_drop` (a listening socket had dropped segments of handshakes since an accept on it returned before: mostly its listen queue was full; what it dropped before the first one is not known).";
             socket_id: Option<I64>, Plain, "`sockets.socket_id`.";
             process_id: Option<I64>, Delta, "Owner of the socket; null where not known.";
             tcp_seq: Option<U32>, Delta,

@@ -57,15 +57,24 @@ pub fn listens(entry: &mut Entry, sk: u64) {
     }
     // In units of 2^20 ns, as good as 1 ms.
     let now = (now_ns() >> 20) as u32;
-    let since = now.wrapping_sub(entry.sampled);
-    let first = entry.sampled == 0;
-    entry.sampled = now;
+    let (before, sampled) = (entry.written, entry.sampled);
     let drops: u32 = probe(sk, config!(offsets.sk_drops));
-    let before = entry.written;
+    let more = drops.wrapping_sub(before);
+    entry.sampled = now;
+    // Another thread may have looked meanwhile, and seen more.
+    if sampled != 0 && more as i32 <= 0 {
+        return;
+    }
     entry.written = drops;
-    if !first && drops != before {
-        let tcp = Tcp { tcp_seq: drops, bytes: drops.wrapping_sub(before), rtt_us: since, ..NOTHING };
-        emit(TcpKind::ListenDrop, entry.socket_id, Sk(sk), tcp);
+    if sampled != 0 {
+        let since = now.wrapping_sub(sampled);
+        let since = if since as i32 > 0 { since } else { 0 };
+        emit(
+            TcpKind::ListenDrop,
+            entry.socket_id,
+            Sk(sk),
+            Tcp { tcp_seq: drops, bytes: more, rtt_us: since, ..NOTHING },
+        );
     }
 }
 

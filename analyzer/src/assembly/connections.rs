@@ -111,8 +111,13 @@ pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
         sockets.add(&rows?, &mut known, &mut stored_with);
     }
     drop(known);
-    for (index, peer) in stored_with {
-        sockets.all[index as usize].stored_with = sockets.by_id.get(peer).filter(|&peer| peer != index);
+    let stored_with: Vec<_> =
+        stored_with.into_iter().filter_map(|(index, peer)| Some((index, sockets.by_id.get(peer)?))).collect();
+    let named: IntMap<SocketIndex, SocketIndex> = stored_with.iter().copied().collect();
+    for (index, peer) in stored_with.into_iter().filter(|(index, peer)| index != peer) {
+        // Each must name the other.
+        sockets.all[index as usize].stored_with =
+            named.get(&peer).filter(|&&back| back == index).map(|_| peer);
     }
     for rows in capture.rows::<TcpRow>() {
         sockets.add_handshakes(&rows?);

@@ -52,6 +52,8 @@ const KEPT_PIECES: usize = 4;
 const KEPT_BYTES: u32 = 1 << 24;
 /// Calls of one stream that wait for the other end: more than a socket's buffers hold.
 const MAX_PIECES: usize = 4096;
+/// Calls of the other end whose bytes one call moves; of more than that the rest is unknown.
+const MAX_PARTS: usize = 256;
 /// Of all streams together.
 const MAX_HELD_BYTES: usize = 256 << 20;
 /// An application may take what arrived after its socket has closed, ns.
@@ -94,9 +96,14 @@ impl Payloads {
     }
 
     fn hold(&mut self, sender: SocketIndex, piece: Piece) {
-        let bytes = piece.held_bytes();
-        if bytes == 0 || self.held_bytes + bytes > MAX_HELD_BYTES {
+        if piece.head.is_empty() && piece.tail.is_empty() {
             return;
+        }
+        let bytes = piece.held_bytes();
+        if self.held_bytes + bytes > MAX_HELD_BYTES {
+            // Of sockets whose end was lost nobody takes anything any more; what others would take is unknown then.
+            self.streams.clear();
+            self.held_bytes = 0;
         }
         let stream = self.streams.entry(sender).or_default();
         if stream.pieces.len() == MAX_PIECES {
@@ -142,17 +149,20 @@ impl Stream {
         event: &Event<'_>,
         mut take: impl FnMut(&Event<'_>) -> Result<(), E>,
     ) -> Result<Vec<Piece>, E> {
-        let (mut at, mut first_here) = (0, Vec::new());
+        let (mut at, mut parts, mut first_here) = (0, 0, Vec::new());
         while at < event.done_bytes {
             let (seq, left) = (seq.wrapping_add(at as u32), event.done_bytes - at);
-            let found = self.pieces.iter().find_map(|piece| Some((piece, piece.place(seq)?)));
+            // The last ones first: sequence numbers come again.
+            let found = self.pieces.iter().rev().find_map(|piece| Some((piece, piece.place(seq)?)));
+            parts += 1;
             let length = match found {
+                _ if parts > MAX_PARTS => left,
                 Some((piece, from)) => left.min(piece.length - from),
                 // Nothing was kept of them, or by this call.
                 None => self.pieces.iter().filter_map(|piece| piece.after(seq)).fold(left, u64::min),
             };
             let own = event.piece(at, length);
-            match found {
+            match found.filter(|_| parts <= MAX_PARTS) {
                 Some((piece, from)) => take(&piece.part(from, &own))?,
                 None => {
                     first_here.push(Piece::of(seq, &own));
@@ -166,7 +176,7 @@ impl Stream {
 
     /// Both ends have moved what is before `end`. Returns how many bytes are not held any more.
     fn taken(&mut self, end: u32) -> usize {
-        let taken = self.taken.filter(|taken| end.wrapping_sub(*taken) as i32 <= 0).unwrap_or(end);
+        let taken = self.taken.filter(|taken| taken.wrapping_sub(end) <= KEPT_BYTES).unwrap_or(end);
         self.taken = Some(taken);
         let mut freed = 0;
         while let Some(first) = self.pieces.front().filter(|first| first.ends_by(taken))
@@ -192,7 +202,7 @@ impl Piece {
     }
 
     fn held_bytes(&self) -> usize {
-        self.head.len() + self.tail.len()
+        size_of::<Piece>() + self.head.len() + self.tail.len()
     }
 
     fn ends_by(&self, seq: u32) -> bool {

@@ -5,11 +5,10 @@
 //! `events.framing` that rest.
 
 use retrospan_formats::event::{self, Header, TAIL_BYTES, flags};
+use retrospan_protocols::blank::BLANK;
 
 use crate::rings::merge::Arrival;
 
-/// What stands for a byte that is not kept.
-const BLANK: u8 = b'*';
 /// A call some of whose records are still to come.
 #[derive(Debug)]
 pub struct Held {

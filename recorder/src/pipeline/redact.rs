@@ -138,6 +138,12 @@ impl Position {
         calls < PATIENCE_CALLS
     }
 
+    /// The last bytes of a call that begins before what was read without a gap were read.
+    fn is_partly_read(&self, data: &Data<'_>) -> bool {
+        let end = data.tcp_seq.map(|seq| seq.wrapping_add(data.done_bytes as u32));
+        end.is_some_and(|end| end.wrapping_sub(self.whole_from).cast_signed() > 0)
+    }
+
     /// Whether a call of which no byte is known is left to the other end, whose call may be of the same bytes.
     fn leaves(&mut self, end: End, tcp_seq: u32, length: u64) -> bool {
         let from = self.next.unwrap_or(tcp_seq);
@@ -271,20 +277,23 @@ impl Redactor {
         }
         let end = if data.sent == (data.kind == Kind::Send) { End::Own } else { End::Other };
         let position = stream.position(data.kind);
-        let known = match position.follow(data.tcp_seq) {
-            Follows::Within(known) if known >= data.done_bytes => return Reading::Before,
-            Follows::Within(known) => known,
-            Follows::After(gap @ 1..) if position.unread.map(|(_, to)| to) == data.tcp_seq => {
-                self.read_rest(stream, &data.before(gap), 0);
-                0
-            }
+        let (mut known, mut unread) = (0, 0);
+        match position.follow(data.tcp_seq) {
+            Follows::Within(all) if all >= data.done_bytes => return Reading::Before,
+            Follows::Within(some) => known = some,
+            Follows::After(gap @ 1..) if position.unread.map(|(_, to)| to) == data.tcp_seq => unread = gap,
             Follows::After(1..) if position.waits(end) => return Reading::Unknown,
-            Follows::After(_) | Follows::Behind => 0,
-        };
+            Follows::After(_) => {}
+            Follows::Behind if position.is_partly_read(data) => return Reading::Before,
+            Follows::Behind => return Reading::Unknown,
+        }
         let rest = data.beyond(known);
         let Some(tcp_seq) = rest.tcp_seq else { return Reading::Unknown };
-        if rest.head.is_empty() && stream.position(data.kind).leaves(end, tcp_seq, rest.done_bytes) {
+        if rest.head.is_empty() && position.leaves(end, tcp_seq, rest.done_bytes) {
             return if known > 0 { Reading::Before } else { Reading::Unknown };
+        }
+        if unread > 0 {
+            self.read_rest(stream, &data.before(unread), 0);
         }
         self.read_rest(stream, &rest, known)
     }

@@ -156,7 +156,11 @@ impl Entry {
         {
             return false;
         }
-        if self.discovered() || other.discovered() {
+        if self.discovered() != other.discovered() {
+            // An older socket whose end was lost may have had these addresses before.
+            return false;
+        }
+        if self.discovered() {
             return one.netns == two.netns;
         }
         let same = |sent: u32, received: u32| sent == received && sent != 0;

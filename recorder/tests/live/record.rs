@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-use crate::recorder_support::{Place, Recorder, ebpf_or_skip, record, rows, text};
+use crate::recorder_support::{Place, Recorder, ebpf_or_skip, only, record, rows, text};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use retrospan_formats::manifest::State;
@@ -150,7 +150,10 @@ fn both_ends_and_the_connections_from_before_are_there() {
         assert_eq!(id & 0x3f_ffff, me);
     }
     assert!(sockets.column_by_name("discovered").unwrap().as_boolean().iter().all(|d| d == Some(true)));
-    assert_eq!(payloads(&capture).matches("GET /old HTTP/1.1").count(), 2);
+    assert_eq!(payloads(&capture).matches("GET /old HTTP/1.1").count(), 1, "each byte once");
+    let ends = only(&sockets, "role", "unknown");
+    let (own, other) = (integers(&ends, "socket_id"), integers(&ends, "peer_socket_id"));
+    assert!(own.len() == 2 && own[0] == other[1] && own[1] == other[0], "{sockets:?}");
 }
 
 #[test]

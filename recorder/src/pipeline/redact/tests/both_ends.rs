@@ -136,6 +136,33 @@ fn bytes_that_one_end_cannot_read_are_left_to_the_other() {
     assert_eq!(kept, b"HTTP/1.1 200 **\r\nContent-Length: 5\r\n\r\n");
 }
 
+#[test]
+fn what_one_end_moved_unseen_in_two_calls_the_other_end_still_shows() {
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome body";
+    let mut both = Both::new();
+    both.call(true, true, 0, get);
+    // A proxy splices.
+    let (at, half) = (get.len(), post.len() as u64 - 9);
+    both.length(true, true, at as u64, half);
+    both.length(true, true, at as u64 + half, 9);
+    assert_eq!(both.call(true, false, at, post).0, post[..post.len() - 9]);
+}
+
+#[test]
+fn a_call_that_begins_before_a_gap_has_the_flag_for_what_follows_it() {
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut both = Both::new();
+    both.call(true, true, 0, get);
+    // One of the client's calls is lost, and the server is slow.
+    let kept: Vec<_> =
+        (0..3).map(|call| both.call(true, true, 100 + call * get.len(), get).0.len()).collect();
+    assert_eq!(kept, [0, 0, get.len()]);
+    let all = [b"x".repeat(100 - get.len()), get.repeat(3)].concat();
+    assert_eq!(both.call(true, false, get.len(), &all).1, flags::PAYLOAD_AT_PEER | flags::PAYLOAD_CUT);
+    assert_eq!(both.call(true, false, get.len(), &all[..4]).1, flags::PAYLOAD_CUT);
+}
+
 /// Where messages begin and end.
 fn messages(bytes: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
