@@ -36,7 +36,8 @@ fn it_finds_the_spike_that_it_makes() {
             "{step}: {said}"
         );
     }
-    assert!(said.contains("a spike every 3.7") && said.contains("(SIGSTOP)"), "{said}");
+    let period = ["a spike every 3.7", "a spike every 3.69"];
+    assert!(period.iter().any(|words| said.contains(words)) && said.contains("(SIGSTOP)"), "{said}");
     let left: Vec<_> =
         fs::read_dir(home.path()).expect("the folder").flatten().map(|e| e.file_name()).collect();
     assert!(left.iter().all(|name| name == "cache"), "{left:?}");

@@ -146,19 +146,22 @@ impl Position {
 
     /// Whether a call of which no byte is known is left to the other end, whose call may be of the same bytes.
     fn leaves(&mut self, end: End, tcp_seq: u32, length: u64) -> bool {
+        if self.unread.is_some_and(|(by, _)| by != end) {
+            return false;
+        }
         let from = self.next.unwrap_or(tcp_seq);
         let to = tcp_seq.wrapping_add(length as u32);
-        let leaves =
-            self.unread.is_none_or(|(by, _)| by == end) && to.wrapping_sub(from) < MAX_REMEMBERED_BYTES;
+        let leaves = to.wrapping_sub(from) < MAX_REMEMBERED_BYTES;
         self.unread = leaves.then_some((end, to));
         leaves
     }
 
     fn advance(&mut self, tcp_seq: Option<u32>, length: u64) {
-        (self.beyond_gap, self.unread) = (None, None);
+        self.beyond_gap = None;
         let gap = tcp_seq.is_some() && self.next != tcp_seq;
         self.next = tcp_seq.or(self.next).map(|seq| seq.wrapping_add(length as u32));
         let next = self.next.unwrap_or_default();
+        self.unread = self.unread.filter(|(_, to)| to.wrapping_sub(next).cast_signed() > 0);
         if tcp_seq.is_none() {
             self.whole_from = next;
         } else if gap {

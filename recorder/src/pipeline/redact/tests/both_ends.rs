@@ -150,6 +150,24 @@ fn what_one_end_moved_unseen_in_two_calls_the_other_end_still_shows() {
 }
 
 #[test]
+fn a_request_that_is_sent_while_the_body_before_it_is_taken_is_kept() {
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n";
+    let mut both = Both::new();
+    both.call(true, true, 0, post);
+    // The server takes the begin before the client's call returns, of which only the first bytes are known.
+    let body = post.len();
+    both.call(true, false, body, &[b'b'; 1_000]);
+    let seq = Some(FIRST.wrapping_add(body as u32));
+    both.keep(true, true, Data { tcp_seq: seq, done_bytes: 4_000_000, head: &[b'b'; 64], ..DATA });
+    both.call(true, false, body + 1_000, &[b'b'; 1_000]);
+    assert_eq!(both.call(true, true, body + 4_000_000, get).0, get);
+    let at_peer = flags::PAYLOAD_AT_PEER | flags::PAYLOAD_CUT;
+    assert_eq!(both.call(true, false, body + 2_000, &[b'b'; 1_000]).1, at_peer);
+    assert_eq!(both.call(true, false, body + 4_000_000, get).1, at_peer);
+}
+
+#[test]
 fn a_call_that_begins_before_a_gap_has_the_flag_for_what_follows_it() {
     let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut both = Both::new();
