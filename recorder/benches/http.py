@@ -19,14 +19,12 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
-from traffic import (CONNECTIONS, LIGHT, ORDINARY, PORT, Recording, events_of, fail, find_recorder, load, machine,
-                     measured_load, nginx, verdict)
+from traffic import (CONNECTIONS, LIGHT, ORDINARY, PORT, Recording, events_of, fail, load,
+                     measured_load, nginx, run_measure, verdict)
 
 TURNS = int(os.environ.get("TURNS", "5"))
 TURN_S = 5
@@ -176,16 +174,5 @@ def against_tcpdump(folder, options):
     return verdict("capture / pcap.zst", f"{ours / theirs:.3f}", "<= 0.5", ours <= 0.5 * theirs)
 
 
-def main():
-    measures = {"throughput": throughput, "loss": loss, "size": size, "ordinary": ordinary}
-    if len(sys.argv) < 2 or sys.argv[1] not in measures:
-        sys.exit(__doc__)
-    find_recorder()
-    with tempfile.TemporaryDirectory() as name:
-        print(machine())
-        passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
-    sys.exit(0 if passed else 1)
-
-
 if __name__ == "__main__":
-    main()
+    run_measure({"throughput": throughput, "loss": loss, "size": size, "ordinary": ordinary}, __doc__)

@@ -18,13 +18,10 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
-from traffic import (CONNECTIONS, PORT, Recording, cpu_us, events_of, fail, find_recorder, load, machine, measured_load,
-                     nginx, verdict, with_children)
+from traffic import (CONNECTIONS, PORT, Recording, cpu_us, events_of, fail, load, measured_load,
+                     nginx, run_measure, verdict, with_children)
 
 TURNS = int(os.environ.get("TURNS", "5"))
 TURN_S = 5
@@ -149,16 +146,5 @@ def over_redis(folder, options):
     return verdict("CPU time a command, us more", f"{more_us:.2f}", "<= 3", more_us <= 3) and passed
 
 
-def main():
-    measures = {"http": over_http, "redis": over_redis}
-    if len(sys.argv) < 2 or sys.argv[1] not in measures:
-        sys.exit(__doc__)
-    find_recorder()
-    with tempfile.TemporaryDirectory() as name:
-        print(machine())
-        passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
-    sys.exit(0 if passed else 1)
-
-
 if __name__ == "__main__":
-    main()
+    run_measure({"http": over_http, "redis": over_redis}, __doc__)

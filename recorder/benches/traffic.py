@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,13 +23,16 @@ def fail(why):
     sys.exit(f"{os.path.basename(sys.argv[0])}: {why}")
 
 
-def find_recorder():
+def run_measure(measures, usage):
+    """Runs the measure that the command line names, in a folder of its own; ends with 1 where a floor is missed."""
+    if len(sys.argv) < 2 or sys.argv[1] not in measures:
+        sys.exit(usage)
     if not shutil.which(RECORDER):
         fail(f"no recorder {RECORDER}: build it, or name it in $RECORDER")
-
-
-def machine():
-    return f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
+    with tempfile.TemporaryDirectory() as name:
+        print(f"{os.uname().sysname} {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+        passed = measures[sys.argv[1]](Path(name), sys.argv[2:])
+    sys.exit(0 if passed else 1)
 
 
 # What nginx does for a request: as little as it can, or what it does as Debian configures it.
