@@ -23,6 +23,12 @@ pub trait Protocol: Sync {
     /// Whether the data of a call, sent this way, begins a message. `fresh`: it is the first of its connection.
     fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict;
 
+    /// Where in the data of a call that moved `length` bytes, after data of the other direction, the body of a message begins
+    /// that lasts to the end of the call or beyond. Nothing of it is stored or needed.
+    fn body_from(&self, _bytes: &[u8], _length: u64) -> Option<usize> {
+        None
+    }
+
     /// Framing of a connection. `before`: how many bytes of requests and of answers went by unread, and perhaps messages
     /// with them; None where it is seen from its first byte.
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;

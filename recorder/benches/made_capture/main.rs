@@ -80,7 +80,7 @@ fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Err
     files.rows(&tables::CLOCK, clock(START_NS, WALL_NS)?)?;
 
     let mut traffic = Traffic::new();
-    let mut merge = Merge::default();
+    let mut merge = Merge::without_bodies();
     let mut record = Vec::new();
     let mut making = Duration::ZERO;
     let mut part_end_ns = START_NS + PART_NS;

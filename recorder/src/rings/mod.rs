@@ -1,5 +1,6 @@
 //! From the rings of the CPUs to one sorted run of records.
 
+mod bodies;
 pub mod drain;
 pub mod filling;
 pub mod merge;

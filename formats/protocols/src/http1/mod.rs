@@ -4,6 +4,7 @@
 //! of [`Part`]s that say what each byte is: head (to keep or to blank), framing, body, lost. Nothing is guessed: after a hole whose extent
 //! matters everything is [`What::Lost`] until a call begins with a message head.
 
+mod body;
 mod chunks;
 mod familiar;
 mod head;
@@ -58,6 +59,10 @@ impl Protocol for Http1 {
             Direction::Responses => bytes.len() >= b"HTTP/1.".len(),
         };
         if enough && begins_head(direction, bytes) { Verdict::Maybe } else { Verdict::No }
+    }
+
+    fn body_from(&self, bytes: &[u8], length: u64) -> Option<usize> {
+        body::body_from(bytes, length)
     }
 
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {

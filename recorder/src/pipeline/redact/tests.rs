@@ -90,6 +90,29 @@ fn request() -> String {
 }
 
 #[test]
+fn what_is_kept_is_the_same_without_a_body() {
+    let head = format!("HTTP/1.1 200 OK\r\nSet-Cookie: {CANARY}\r\nContent-Length: 900\r\n\r\n");
+    let body = [b'x'; 900];
+    let whole = [head.as_bytes(), &body].concat();
+    for (role, asks, answers) in
+        [(role::CLIENT, Kind::Send, Kind::Receive), (role::SERVER, Kind::Receive, Kind::Send)]
+    {
+        for tail in [&b""[..], b"xxxxxxxx"] {
+            let kept = |known: &[u8]| {
+                let mut recording = Recording::of(role);
+                let exchange = |recording: &mut Recording| {
+                    recording.call(asks, b"GET / HTTP/1.1\r\n\r\n");
+                    recording.cut_call(answers, whole.len() as u64, known, tail)
+                };
+                [exchange(&mut recording), exchange(&mut recording)]
+            };
+            let all = &whole[..whole.len() - tail.len()];
+            assert_eq!(kept(all), kept(&whole[..head.len() + 64]));
+        }
+    }
+}
+
+#[test]
 fn no_part_of_a_secret_survives_a_split_at_any_byte() {
     let request = request();
     assert_eq!(request.matches(CANARY).count(), 6);
