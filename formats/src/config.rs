@@ -184,8 +184,8 @@ pub struct Config {
     pub words_type: u32,
     /// Places for sockets, a power of two.
     pub socket_places: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: who wakes the threads that send is recorded.
+    pub wakes: u32,
     /// How many of `signatures` are used.
     pub used_signatures: u64,
     /// How messages of the protocols begin that are read.

@@ -46,11 +46,13 @@ pub enum Record {
     More = 7,
     /// [`Flow`].
     Flow = 8,
+    /// [`Wake`].
+    Wake = 9,
 }
 
 impl Record {
     /// The highest number given out.
-    pub const LAST: u8 = Record::Flow as u8;
+    pub const LAST: u8 = Record::Wake as u8;
 }
 
 /// Bits of [`Call::flags`] and column `events.flags`.
@@ -343,6 +345,26 @@ pub struct Sched {
 }
 const _: () = assert!(size_of::<Sched>() == 16);
 
+/// Who woke the thread that sends. Emitted after the send's own record and with the same time, CPU and thread, but handed over before
+/// it, as [`More`] is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct Wake {
+    /// CLOCK_BOOTTIME of the wake-up, ns.
+    pub woken_ns: u64,
+    /// [`Header::boot_ns`] of the receive that it follows from ...
+    pub received_ns: u64,
+    /// Thread of the same process that woke it.
+    pub by_tid: u32,
+    /// ... and the thread that received.
+    pub received_tid: u32,
+    /// Wake-ups from there to here, 1 at least.
+    pub wake_ups: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Wake>() == 32);
+
 /// A CPU's present: what it runs and since when. Written only where the scheduler switches.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Zeroable, Pod)]
@@ -380,6 +402,8 @@ pub mod loss {
     pub const EARLY_CALL: u32 = 26;
     /// A [`super::Flow`] record found no room in the ring.
     pub const FLOW: u32 = 27;
+    /// A [`super::Wake`] record found no room in the ring.
+    pub const WAKE: u32 = 29;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 and 28 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

@@ -8,8 +8,8 @@ use crate::table;
 use crate::table::Table;
 
 /// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
-pub const ALL: [&Table; 11] =
-    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &FLOWS, &SCHED, &EXECS, &USAGE, &RECORDER, &LOSS];
+pub const ALL: [&Table; 12] =
+    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &FLOWS, &SCHED, &WAKES, &EXECS, &USAGE, &RECORDER, &LOSS];
 
 /// The raw table of that name.
 pub fn by_name(name: &str) -> Option<&'static Table> {
@@ -237,6 +237,30 @@ table! {
 }
 
 table! {
+    /// Who woke the threads that send.
+    pub const WAKES: WakeRow = Table {
+        name: "wakes",
+        doc: "One row a send of a thread that another thread of its process woke, or made, since it sent last, where that one followed from received data: it had received them itself, or was woken by a thread that had, and so on. A thread follows from the later of what it received last and what its waker followed from, so that threads which carry no traffic are passed through. Only the last wake-up counts. Wake-ups by interrupts (timers, the network), by other processes, and of threads that wait for the kernel's own locks are none. Recorded with `--evidence wakes`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "`events.boot_ns` of the send, whose `tid` is the same too.";
+            cpu: U16, Plain, "CPU of the send.";
+            seq: I64, Delta, "Number of the record on its CPU, as `events.seq`.";
+            pid: I32, Plain, "Process (thread group).";
+            tid: I32, Plain, "Thread that sends and was woken.";
+            process_id: Option<I64>, Delta, "`processes.process_id` of `pid`.";
+            by_tid: I32, Plain, "Thread that woke it last.";
+            woken_boot_ns: I64, Delta, "CLOCK_BOOTTIME of that, ns.";
+            received_tid: I32, Plain, "Thread that received what the waker followed from; perhaps the one that sends.";
+            received_boot_ns: I64, Delta, "`events.boot_ns` of that receive, ns.";
+            wake_ups: I32, Plain, "Wake-ups from the receive to the send: 1 where the waker itself had received.";
+        ]
+    }
+}
+
+table! {
     /// Programs started.
     pub const EXECS: ExecRow<'a> = Table {
         name: "execs",
@@ -310,7 +334,7 @@ table! {
             to_boot_ns: I64, Plain, "End of the interval, CLOCK_BOOTTIME ns.";
             cpu: U16, Dictionary, "CPU that lost them.";
             kind: Name, Dictionary,
-                "Kind of `events`, `tcp` or `sched`; `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type); with `damaged_part` the table that rows are missing of.";
+                "Kind of `events`, `tcp` or `sched`; `flow` or `wake` (rows of `flows` and `wakes`); `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type); with `damaged_part` the table that rows are missing of.";
             cause: Name, Dictionary,
                 "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `unexplained` (numbers given out that are neither stored nor counted), `malformed`; `damaged_part` is in no file: an opening with `--salvage` adds it for files that are damaged or missing.";
             count: I64, Plain, "How many.";

@@ -21,7 +21,7 @@ use crate::{
     },
     sockets::known,
     task_id::TaskId,
-    tcp,
+    tcp, wakes,
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use retrospan_formats::event::{Call, Kind, Record, flags};
@@ -385,6 +385,13 @@ fn finish(reservation: Reservation, call: &InCall, mut event: Call, copied: Kept
     }
     event.head_bytes = copied.head as u16;
     event.tail_bytes = copied.tail as u16;
+    if config!(wakes) != 0 && event.done_bytes != 0 {
+        if call.kind == Kind::Receive as u8 {
+            wakes::received(call.task_id.tid, reservation.boot_ns);
+        } else {
+            wakes::tell(call.task_id, reservation.boot_ns);
+        }
+    }
     // SAFETY: every room for a call has space for both.
     unsafe { reservation.put(HEADER, event) };
     reservation.submit((BODY as u64 + copied.head + copied.tail) as u32);

@@ -52,6 +52,8 @@ mod task_id;
 mod tcp;
 #[cfg(target_arch = "bpf")]
 mod threads;
+#[cfg(target_arch = "bpf")]
+mod wakes;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

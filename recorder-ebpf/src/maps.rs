@@ -73,6 +73,10 @@ pub static OVERFLOW_THREADS: HashMap<u32, Thread, MOST_OVERFLOW_THREADS> = HashM
 #[btf_map]
 pub static OVERFLOW_THREADS_COUNT: Array<u64, 1> = Array::new();
 
+/// What threads follow from, by thread id modulo the places. Of two threads with one place the later one has it.
+#[btf_map]
+pub static CAUSES: Array<Causes, THREAD_PLACES> = Array::new();
+
 /// Calls that were under way when the recording began, by thread id.
 #[btf_map]
 pub static EARLY: HashMap<u32, Early, MOST_EARLY> = HashMap::new();
@@ -122,6 +126,34 @@ pub struct Wait {
 
 impl Wait {
     pub const NONE: Wait = Wait { runnable_since_ns: 0, blocked_since_ns: 0 };
+}
+
+/// What a thread follows from; so long that neighbours do not write to each other's cache lines.
+#[repr(C)]
+pub struct Causes {
+    /// Thread id; 0: nobody's.
+    pub tid: u32,
+    /// Who woke it last, where that is not told yet.
+    pub by_tid: u32,
+    /// When, CLOCK_BOOTTIME ns; 0: it is told, or nobody did.
+    pub woken_ns: u64,
+    /// What the waker followed from.
+    pub waker: Source,
+    /// What the thread follows from now: what it received last, or what woke it later.
+    pub own: Source,
+}
+const _: () = assert!(size_of::<Causes>() <= 64);
+
+/// Received data that something follows from.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Source {
+    /// Time of the receive's record; 0: nothing was received.
+    pub received_ns: u64,
+    /// Who received it.
+    pub tid: u32,
+    /// Wake-ups since.
+    pub wake_ups: u32,
 }
 
 /// [`Entry::verdict`]: a fact that the filters need is not known yet.

@@ -5,7 +5,7 @@ use crate::{
     maps::WATCHED,
     ring::{HEADER, Reservation, bounded, reserve},
     task_id::TaskId,
-    threads,
+    threads, wakes,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
@@ -48,6 +48,9 @@ fn emit(process: Process, task_id: TaskId) {
 #[inline(always)]
 pub fn forked(parent: *const u8, child: *const u8) {
     let TaskId { pid, tid } = TaskId::of(child);
+    if config!(wakes) != 0 {
+        wakes::created(TaskId::of(parent), TaskId { pid, tid });
+    }
     if pid != tid {
         return;
     }

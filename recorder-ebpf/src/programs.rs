@@ -5,7 +5,7 @@ use crate::{
     kernel::{Sk, config, field, probe},
     process,
     regs::Regs,
-    sched, snapshot, state, tcp,
+    sched, snapshot, state, tcp, wakes,
 };
 use core::ffi::c_void;
 use retrospan_formats::event::TcpKind;
@@ -134,6 +134,14 @@ fn sched_switch(context: *mut c_void) -> i32 {
 #[unsafe(link_section = "tp_btf/sched_wakeup")]
 fn sched_wakeup(context: *mut c_void) -> i32 {
     sched::woken(arg(context, 0) as *const u8);
+    0
+}
+
+/// In whoever wakes, or in an interrupt on top of it.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/sched_waking")]
+fn sched_waking(context: *mut c_void) -> i32 {
+    wakes::waking(context, arg(context, 0) as *const u8);
     0
 }
 

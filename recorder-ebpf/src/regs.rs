@@ -1,7 +1,9 @@
 //! x86-64 in one place: system call numbers, and where their arguments are. Another architecture
 //! needs a sibling of this file and nothing else.
 
-use crate::kernel::field;
+use crate::kernel::{current_task, field};
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
+use core::{arch::asm, ffi::c_void};
 
 /// Offsets in `struct pt_regs`, part of the kernel's binary interface to debuggers.
 const RBX: u32 = 40;
@@ -11,6 +13,24 @@ const RDX: u32 = 96;
 const R10: u32 = 56;
 const R8: u32 = 72;
 const ORIG_RAX: u32 = 120;
+
+/// `THREAD_SIZE`: a thread's stack in the kernel, bytes.
+const STACK_BYTES: u64 = 16 << 10;
+
+/// Whether the current thread itself called what runs now, in a system call of its own, and no interrupt did. `context` is that
+/// of the program, which lies on the stack of whoever called it.
+///
+/// Interrupts have a stack of their own, but for those that come in user mode: they begin at the thread's empty stack, as a
+/// system call does, and have no system call's number. A thread's registers are at the upper end of its stack.
+#[inline(always)]
+pub fn in_own_call(context: *mut c_void) -> bool {
+    // SAFETY: the current task.
+    let regs = unsafe { bpf_task_pt_regs(current_task().cast_mut().cast()) } as *const u8;
+    let mut depth = regs as u64;
+    // SAFETY: a subtraction between registers; in assembler, since the verifier takes nothing else to be the number that it is.
+    unsafe { asm!("{depth} -= {context}", depth = inout(reg) depth, context = in(reg) context) };
+    depth < STACK_BYTES && Regs(regs).number() as i64 >= 0
+}
 
 /// Registers of a thread at the entry or exit of a system call: a typed kernel pointer.
 #[derive(Clone, Copy)]

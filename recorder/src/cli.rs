@@ -64,8 +64,9 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
     /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched
-    /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process), execs (programs started) and arrivals
-    /// (how long received data lay unread), or none
+    /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process), execs (programs started), arrivals
+    /// (how long received data lay unread) and wakes (which thread of its process woke the thread that sends; not by default),
+    /// or none
     #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs,arrivals", value_parser = Evidence::parse)]
     evidence: Evidence,
     /// Leave out waits of threads that are shorter than this
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!((options.snap_bytes, options.ring_bytes), (1024, 8 << 20));
         assert_eq!(options.rotate, Duration::from_secs(10));
         assert_eq!(options.payload, Payload::Heads);
-        assert_eq!(options.evidence, Evidence::ALL);
+        assert_eq!(options.evidence, Evidence::DEFAULT);
         assert_eq!(options.sched_threshold, Duration::from_millis(5));
         assert!(options.duration.is_none() && options.command.is_empty());
     }

@@ -23,14 +23,19 @@ pub struct Evidence {
     pub execs: bool,
     /// When received data had arrived.
     pub arrivals: bool,
+    /// Who woke the threads that send.
+    pub wakes: bool,
 }
 
 impl Evidence {
     /// None of it.
     pub const NONE: Evidence =
-        Evidence { tcp: false, sched: false, usage: false, execs: false, arrivals: false };
+        Evidence { tcp: false, sched: false, usage: false, execs: false, arrivals: false, wakes: false };
     /// All of it.
-    pub const ALL: Evidence = Evidence { tcp: true, sched: true, usage: true, execs: true, arrivals: true };
+    pub const ALL: Evidence =
+        Evidence { tcp: true, sched: true, usage: true, execs: true, arrivals: true, wakes: true };
+    /// What is recorded where nothing else is asked for.
+    pub const DEFAULT: Evidence = Evidence { wakes: false, ..Evidence::ALL };
 
     /// A list such as `tcp,sched`, or `none`.
     pub fn parse(text: &str) -> Result<Evidence, String> {
@@ -45,9 +50,10 @@ impl Evidence {
                 "usage" => evidence.usage = true,
                 "execs" => evidence.execs = true,
                 "arrivals" => evidence.arrivals = true,
+                "wakes" => evidence.wakes = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is not one of tcp, sched, usage, execs and arrivals (or none, alone)"
+                        "{other:?} is not one of tcp, sched, usage, execs, arrivals and wakes (or none, alone)"
                     ));
                 }
             }
@@ -63,6 +69,7 @@ impl Evidence {
             (self.usage, "usage"),
             (self.execs, "execs"),
             (self.arrivals, "arrivals"),
+            (self.wakes, "wakes"),
         ];
         all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
     }
@@ -75,6 +82,7 @@ impl Evidence {
             usage: self.usage && !other.usage,
             execs: self.execs && !other.execs,
             arrivals: self.arrivals && !other.arrivals,
+            wakes: self.wakes && !other.wakes,
         }
     }
 }
@@ -85,19 +93,21 @@ const TCP: [Hooked; 3] = [
     Hooked { program: "tcp_receive_reset", tracepoint: "tcp_receive_reset" },
 ];
 const SWITCH: Hooked = Hooked { program: "sched_switch", tracepoint: "sched_switch" };
+const WAKING: Hooked = Hooked { program: "sched_waking", tracepoint: "sched_waking" };
 const WAKEUP: Hooked = Hooked { program: "sched_wakeup", tracepoint: "sched_wakeup" };
 
 const TAKEN: Hooked = Hooked { program: "skb_copy_datagram_iovec", tracepoint: "skb_copy_datagram_iovec" };
 
 /// Every program that may be loaded here.
-pub const ALL: [Hooked; 6] = [TCP[0], TCP[1], TCP[2], TAKEN, WAKEUP, SWITCH];
+pub const ALL: [Hooked; 7] = [TCP[0], TCP[1], TCP[2], TAKEN, WAKING, WAKEUP, SWITCH];
 
 /// The programs of this evidence, in the order of attaching.
 fn programs(evidence: Evidence) -> impl Iterator<Item = Hooked> {
     let tcp = evidence.tcp.then_some(TCP).into_iter().flatten();
     let wakeup = evidence.sched.then_some(WAKEUP);
     let switch = (evidence.sched || evidence.usage).then_some(SWITCH);
-    tcp.chain(evidence.arrivals.then_some(TAKEN)).chain(wakeup).chain(switch)
+    let waking = evidence.wakes.then_some(WAKING);
+    tcp.chain(evidence.arrivals.then_some(TAKEN)).chain(waking).chain(wakeup).chain(switch)
 }
 
 /// Tells the programs what they need, and says which evidence this kernel can give. What it cannot is a warning.
@@ -119,13 +129,15 @@ pub fn configure(
     on.tcp = wanted.tcp && settle("tcp", tcp(types, config));
     on.arrivals = wanted.arrivals && settle("arrivals", arrivals(types, config));
     let switch = !(wanted.sched || wanted.usage) || settle("sched,usage", switch(types, config));
-    on.sched = wanted.sched && switch && settle("sched", wakeup(types));
+    on.sched = wanted.sched && switch && settle("sched", takes_task(types, "sched_wakeup"));
     on.usage = wanted.usage && switch;
+    on.wakes = wanted.wakes && settle("wakes", waking(types, config));
     // The programs that processes are known by see them anyway.
     on.execs = wanted.execs;
     config.tcp = u32::from(on.tcp);
     config.sched = u32::from(on.sched);
     config.usage = u32::from(on.usage);
+    config.wakes = u32::from(on.wakes);
     config.sched_threshold_us = threshold_us;
     on
 }
@@ -178,11 +190,14 @@ fn switch(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
     Ok(())
 }
 
-fn wakeup(types: &Btf) -> Result<(), BtfError> {
-    expect(
-        "sched_wakeup",
-        types.tracepoint("sched_wakeup")?.first().is_some_and(|a| a.points_to("task_struct")),
-    )
+fn waking(types: &Btf, config: &mut Config) -> Result<(), BtfError> {
+    takes_task(types, "sched_waking")?;
+    config.offsets.task_state = types.offset("task_struct", "__state")?;
+    Ok(())
+}
+
+fn takes_task(types: &Btf, name: &str) -> Result<(), BtfError> {
+    expect(name, types.tracepoint(name)?.first().is_some_and(|a| a.points_to("task_struct")))
 }
 
 /// The programs take their arguments by place.
@@ -232,10 +247,12 @@ fn settle(
             Evidence { tcp: on.tcp, ..Evidence::NONE }
         } else if hooked.program == TAKEN.program {
             Evidence { arrivals: on.arrivals, ..Evidence::NONE }
+        } else if hooked.program == WAKING.program {
+            Evidence { wakes: on.wakes, ..Evidence::NONE }
         } else if hooked.program == WAKEUP.program {
             Evidence { sched: on.sched, ..Evidence::NONE }
         } else {
-            Evidence { tcp: false, execs: false, arrivals: false, ..on }
+            Evidence { sched: on.sched, usage: on.usage, ..Evidence::NONE }
         };
         if lost != Evidence::NONE {
             warnings.push(warning(&lost.names().join(","), &error));
@@ -259,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_list_says_what_is_wanted() {
-        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals,wakes"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals"), Ok(Evidence::DEFAULT));
         assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
         assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
         for wrong in ["", "none,tcp", "net", "tcp,"] {
@@ -270,19 +288,20 @@ mod tests {
     #[test]
     fn what_is_left() {
         let tcp = Evidence { tcp: true, ..Evidence::NONE };
-        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs", "arrivals"]);
+        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs", "arrivals", "wakes"]);
         assert_eq!(Evidence::NONE.without(tcp), Evidence::NONE);
     }
 
     #[test]
     fn a_refused_program_takes_only_its_own_evidence_with_it() {
         let (on, warnings) = failing("tcp_send_reset");
-        assert_eq!(on.names(), ["sched", "usage", "execs", "arrivals"]);
+        assert_eq!(on.names(), ["sched", "usage", "execs", "arrivals", "wakes"]);
         assert_eq!(warnings, ["recording goes on without --evidence tcp: no ... really"]);
-        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs", "arrivals"]);
-        assert_eq!(failing("skb_copy_datagram_iovec").0.names(), ["tcp", "sched", "usage", "execs"]);
+        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs", "arrivals", "wakes"]);
+        assert_eq!(failing("sched_waking").0, Evidence::DEFAULT);
+        assert_eq!(failing("skb_copy_datagram_iovec").0.names(), ["tcp", "sched", "usage", "execs", "wakes"]);
         let (on, warnings) = failing("sched_switch");
-        assert_eq!(on.names(), ["tcp", "execs", "arrivals"]);
+        assert_eq!(on.names(), ["tcp", "execs", "arrivals", "wakes"]);
         assert_eq!(warnings, ["recording goes on without --evidence sched,usage: no ... really"]);
         assert_eq!(failing("").0, Evidence::ALL);
     }
@@ -297,7 +316,7 @@ mod tests {
         let (mut config, mut warnings) = (Config::default(), Vec::new());
         let on = configure(&types, Evidence::ALL, 5_000, &mut config, &mut warnings);
         assert_eq!((on, warnings), (Evidence::ALL, Vec::new()));
-        assert_eq!((config.tcp, config.sched, config.usage), (1, 1, 1));
+        assert_eq!((config.tcp, config.sched, config.usage, config.wakes), (1, 1, 1, 1));
         assert_eq!(config.offsets.skb_end_seq, config.offsets.skb_seq + 4);
     }
 }

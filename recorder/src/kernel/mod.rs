@@ -234,7 +234,7 @@ fn load(
         .map_max_entries("SOCKETS", config.socket_places)
         .map_max_entries("OVERFLOW_SOCKETS", most_sockets(options));
     // Maps that are not used take no memory.
-    for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage)] {
+    for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage), ("CAUSES", possible.wakes)] {
         if !used {
             loader.map_max_entries(map, 1);
         }

@@ -78,7 +78,8 @@ impl Losses {
 /// Records that found no room in a CPU's ring; each of them took a sequence number.
 pub fn without_room(counters: &LossCounters) -> u64 {
     let kinds = 1..=Kind::ALL.len();
-    let records = [loss::SOCKET as usize, loss::PROCESS as usize, loss::MORE as usize, loss::FLOW as usize];
+    let records =
+        [loss::SOCKET, loss::PROCESS, loss::MORE, loss::FLOW, loss::WAKE].map(|counter| counter as usize);
     let tcp = TcpKind::ALL.map(|kind| kind as usize);
     let sched = SchedKind::RunQueue as usize..=SchedKind::Continued as usize;
     kinds.chain(records).chain(tcp).chain(sched).map(|index| counters[index]).sum()
@@ -96,6 +97,7 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::EARLY_CALL => ("call", "entered_before"),
         loss::MORE => ("head", "ring_full"),
         loss::FLOW => ("flow", "ring_full"),
+        loss::WAKE => ("wake", "ring_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),
     }

@@ -14,7 +14,7 @@ pub mod usage;
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
 use retrospan_formats::rows::batch;
-use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow};
+use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow, WakeRow};
 
 use crate::fast_map::FastMap;
 use crate::options::Payload;
@@ -133,6 +133,9 @@ impl Pipeline {
         } else if header.record == Record::Sched as u8 {
             self.sched(&header, body);
             return self.hand_over_evidence(sink);
+        } else if header.record == Record::Wake as u8 {
+            self.wake(&header, body);
+            return self.hand_over_evidence(sink);
         }
         if self.columns.is_full() { self.flush(sink) } else { Ok(()) }
     }
@@ -250,6 +253,25 @@ impl Pipeline {
             process_id: self.processes.id_of(header.pid),
             other_pid: other_pid.map(|pid| pid as i32),
             other_process_id: other_pid.and_then(|pid| self.processes.id_of(pid)),
+        });
+        self.part_rows += 1;
+    }
+
+    fn wake(&mut self, header: &Header, body: &[u8]) {
+        let Some(bytes) = body.get(..size_of::<event::Wake>()) else { return };
+        let wake: event::Wake = pod_read_unaligned(bytes);
+        self.evidence.wake(&WakeRow {
+            boot_ns: header.boot_ns as i64,
+            cpu: header.cpu,
+            seq: header.seq as i64,
+            pid: header.pid as i32,
+            tid: header.tid as i32,
+            process_id: self.processes.id_of(header.pid),
+            by_tid: wake.by_tid as i32,
+            woken_boot_ns: wake.woken_ns as i64,
+            received_tid: wake.received_tid as i32,
+            received_boot_ns: wake.received_ns as i64,
+            wake_ups: wake.wake_ups as i32,
         });
         self.part_rows += 1;
     }

@@ -1,4 +1,4 @@
-//! The rows of `tcp`, `flows`, `sched` and `execs` that wait for a full batch or the end of their part.
+//! The rows of `tcp`, `flows`, `sched`, `wakes` and `execs` that wait for a full batch or the end of their part.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use retrospan_formats::rows::{Writer, batch};
 use retrospan_formats::table::Table;
-use retrospan_formats::tables::{self, ExecRow, FlowRow, SchedRow, TcpRow};
+use retrospan_formats::tables::{self, ExecRow, FlowRow, SchedRow, TcpRow, WakeRow};
 
 /// A row of `execs` with its own texts.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub struct EvidenceRows {
     tcp: Writer<TcpRow<'static>>,
     flows: Writer<FlowRow<'static>>,
     sched: Writer<SchedRow<'static>>,
+    wakes: Writer<WakeRow>,
     execs: Vec<Exec>,
 }
 
@@ -52,6 +53,11 @@ impl EvidenceRows {
         self.sched.push(row);
     }
 
+    /// Adds a row of `wakes`; rows come in order.
+    pub fn wake(&mut self, row: &WakeRow) {
+        self.wakes.push(row);
+    }
+
     /// Adds a row of `execs`. They come as processes do, which late is as good as never, so that they are sorted
     /// when the part ends.
     pub fn exec(&mut self, row: Exec) {
@@ -60,15 +66,19 @@ impl EvidenceRows {
 
     /// Batches that are full.
     pub fn take_full(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        if !self.tcp.is_full() && !self.flows.is_full() && !self.sched.is_full() {
+        if !self.tcp.is_full() && !self.flows.is_full() && !self.sched.is_full() && !self.wakes.is_full() {
             return Ok(Vec::new());
         }
         self.take_sorted()
     }
 
     fn take_sorted(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        let (tcp, flows, sched) = (self.tcp.take()?, self.flows.take()?, self.sched.take()?);
-        Ok(vec![(&tables::TCP, tcp), (&tables::FLOWS, flows), (&tables::SCHED, sched)])
+        Ok(vec![
+            (&tables::TCP, self.tcp.take()?),
+            (&tables::FLOWS, self.flows.take()?),
+            (&tables::SCHED, self.sched.take()?),
+            (&tables::WAKES, self.wakes.take()?),
+        ])
     }
 
     /// Everything, at the end of a part.

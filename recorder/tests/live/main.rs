@@ -15,6 +15,7 @@ mod evidence_arrivals;
 mod evidence_sched;
 mod evidence_tcp;
 mod evidence_usage;
+mod evidence_wakes;
 mod exchange;
 mod fast_open;
 mod filters;
