@@ -66,7 +66,7 @@ pub struct Cli {
     /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched
     /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process), execs (programs started), arrivals
     /// (how long received data lay unread) and wakes (which thread of its process woke the thread that sends; not by default),
-    /// or none
+    /// or none, or all
     #[arg(long, value_name = "LIST", default_value = "tcp,sched,usage,execs,arrivals", value_parser = Evidence::parse)]
     evidence: Evidence,
     /// Leave out waits of threads that are shorter than this

@@ -37,10 +37,13 @@ impl Evidence {
     /// What is recorded where nothing else is asked for.
     pub const DEFAULT: Evidence = Evidence { wakes: false, ..Evidence::ALL };
 
-    /// A list such as `tcp,sched`, or `none`.
+    /// A list such as `tcp,sched`, or `none` or `all`.
     pub fn parse(text: &str) -> Result<Evidence, String> {
         if text == "none" {
             return Ok(Evidence::NONE);
+        }
+        if text == "all" {
+            return Ok(Evidence::ALL);
         }
         let mut evidence = Evidence::NONE;
         for word in text.split(',') {
@@ -53,7 +56,7 @@ impl Evidence {
                 "wakes" => evidence.wakes = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is not one of tcp, sched, usage, execs, arrivals and wakes (or none, alone)"
+                        "{other:?} is not one of tcp, sched, usage, execs, arrivals and wakes (or none or all, alone)"
                     ));
                 }
             }
@@ -278,9 +281,10 @@ mod tests {
     fn a_list_says_what_is_wanted() {
         assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals,wakes"), Ok(Evidence::ALL));
         assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals"), Ok(Evidence::DEFAULT));
+        assert_eq!(Evidence::parse("all"), Ok(Evidence::ALL));
         assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
         assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
-        for wrong in ["", "none,tcp", "net", "tcp,"] {
+        for wrong in ["", "none,tcp", "all,tcp", "net", "tcp,"] {
             assert!(Evidence::parse(wrong).is_err(), "{wrong:?}");
         }
     }
