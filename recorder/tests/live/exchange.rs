@@ -78,7 +78,7 @@ fn a_socket_record_stands_before_the_first_event() {
             Body::Call { .. } | Body::State(_) | Body::Tcp(_) => {
                 assert!(seen.contains(&record.socket_id()), "{record:?}")
             }
-            Body::Process { .. } | Body::Sched(_) | Body::More { .. } => {}
+            Body::Process { .. } | Body::Sched(_) | Body::Wake(_) | Body::More { .. } => {}
         }
     }
     assert!(seen.len() >= 3);

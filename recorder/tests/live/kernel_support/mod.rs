@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use aya::maps::{MapData, RingBuf};
-use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp};
+use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp, Wake};
 use retrospan_recorder::kernel::{self, LossCounters, Options, Probes};
 use retrospan_testkit::skip;
 pub use retrospan_testkit::turn;
@@ -26,6 +26,7 @@ pub enum Body {
     Process { process: Process, exe: Vec<u8>, argv: Vec<u8> },
     Tcp(Tcp),
     Sched(Sched),
+    Wake(Wake),
     More { more: More, bytes: Vec<u8> },
 }
 
@@ -52,6 +53,8 @@ impl Recorded {
             Body::Tcp(take::<Tcp>(rest).0)
         } else if header.record == Record::Sched as u8 {
             Body::Sched(take::<Sched>(rest).0)
+        } else if header.record == Record::Wake as u8 {
+            Body::Wake(take::<Wake>(rest).0)
         } else if header.record == Record::More as u8 {
             let (more, bytes) = take::<More>(rest);
             assert_eq!(bytes.len(), more.bytes as usize);
@@ -73,7 +76,7 @@ impl Recorded {
             Body::Socket(socket) => socket.socket_id,
             Body::Tcp(tcp) => tcp.socket_id,
             Body::More { more, .. } => more.socket_id,
-            Body::Process { .. } | Body::Sched(_) => 0,
+            Body::Process { .. } | Body::Sched(_) | Body::Wake(_) => 0,
         }
     }
 }
