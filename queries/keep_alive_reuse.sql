@@ -14,6 +14,7 @@
 WITH by_connection AS (
     SELECT process, kind, dst_addr, dst_port, connection_id, count(*) AS requests
     FROM spans
+    WHERE kind <> 'internal'
     GROUP BY process, kind, dst_addr, dst_port, connection_id
 )
 SELECT process,

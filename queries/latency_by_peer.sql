@@ -52,7 +52,7 @@ FROM (
                outcome,
                CASE WHEN outcome IN ('ok', 'error') THEN duration_ns END AS answered_ns
         FROM spans
-        WHERE $kind IS NULL OR kind = $kind
+        WHERE kind <> 'internal' AND ($kind IS NULL OR kind = $kind)
     )
     GROUP BY kind, process, peer, method, path
     HAVING count(*) >= $min_requests

@@ -20,7 +20,7 @@
 WITH counts AS (
     SELECT kind, process, dst_addr, dst_port, outcome, count(*) AS requests, count(late_status) AS late
     FROM spans
-    WHERE $kind IS NULL OR kind = $kind
+    WHERE kind <> 'internal' AND ($kind IS NULL OR kind = $kind)
     GROUP BY kind, process, dst_addr, dst_port, outcome
 )
 SELECT kind,

@@ -18,13 +18,14 @@
 -- @column path text  Path.
 -- @column status integer  Status, null where none was seen.
 -- @column outcome text  How it ended.
--- @column slowest_hop text  Kind and process of the span with the most own time in the trace.
+-- @column slowest_hop text  Kind and process of the span with the most own time in the trace; of a wait for a connection its name.
 -- @column slowest_hop_own_ns duration  Its own time.
 -- @column trace_id text  Trace.
 WITH slowest AS (
     SELECT *
     FROM spans
-    WHERE duration_ns >= $min_duration
+    WHERE kind <> 'internal'
+      AND duration_ns >= $min_duration
       AND ($process IS NULL OR process = $process)
       AND ($hop = 'all' OR kind = $hop OR ($hop = 'root' AND parent_span_id IS NULL))
     ORDER BY duration_ns DESC, start_time, span_id
@@ -32,7 +33,7 @@ WITH slowest AS (
 ),
 hops AS (
     SELECT trace_id,
-           first_value(concat(kind, ' ', process) ORDER BY own_ns DESC, start_time, span_id) AS hop,
+           first_value(CASE kind WHEN 'internal' THEN name ELSE concat(kind, ' ', process) END ORDER BY own_ns DESC, start_time, span_id) AS hop,
            max(own_ns) AS own_ns
     FROM spans
     WHERE trace_id IN (SELECT trace_id FROM slowest)

@@ -37,7 +37,7 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Index into the addresses of [`Sockets`].
-    address: u32,
+    pub(super) address: u32,
     /// Port.
     pub port: u16,
 }

@@ -16,10 +16,11 @@ use retrospan_formats::tcp::state::{ESTABLISHED, SYN_RECV, SYN_SENT};
 
 use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
-use crate::assembly::openings::{Attempt, Connected, Opening};
+use crate::assembly::openings::{Connected, Opening};
 use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::side::Side;
-use crate::assembly::span::{OpenSpans, Parent, Span, SpanIndex};
+use crate::assembly::span::{Evidence, OpenSpans, Parent, Span, SpanIndex};
+use crate::assembly::waits::{Wait, Waited, waited};
 use crate::hashing::IntMap;
 use crate::tables::outcome::Outcome;
 
@@ -64,8 +65,8 @@ struct Opened {
     called: bool,
     /// The accepted connection that it is for, perhaps.
     guess: Option<Guess>,
-    /// The connection that its first request came by.
-    proven: Option<SocketIndex>,
+    /// The connection that its first request came by, and what shows that.
+    proven: Option<(SocketIndex, Evidence)>,
     /// It carried bytes.
     used: bool,
     /// It was closed together with the other.
@@ -99,28 +100,9 @@ struct Shown {
     wrong: bool,
 }
 
-/// A time in which a request waited for a connection. Boot time ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// Begin.
-    pub from_ns: i64,
-    /// End; `i64::MAX` where there is none yet.
-    pub to_ns: i64,
-    /// The requesting end of that connection.
-    pub socket: SocketIndex,
-    /// It was never established, and not because its caller left.
-    pub failed: bool,
-}
-
-/// What a span waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waited {
-    /// Of its own time, ns; 0 only where it failed with a connect that had failed before it began.
-    pub ns: i64,
-    /// The requesting end of the connection that failed, or else that it waited for longest.
-    pub socket: SocketIndex,
-}
-
+/// How long an established connection may wait for accept without being a wait of its request, ns: a busy process
+/// takes that long, and nothing is wrong.
+const ACCEPT_WAIT_NS: i64 = 5_000_000;
 /// An accepted connection that lives on may still have waited for one that was over so long ago, ns.
 const KEEP_NS: i64 = 35_000_000_000;
 /// Threads and ways of proxies remembered; beyond it all are forgotten, which costs waits and never makes one.
@@ -227,7 +209,7 @@ impl Connects {
             Parent::Open(parent) => live.get(parent).map(|parent| parent.socket),
             _ => None,
         };
-        opened.proven = parent;
+        opened.proven = parent.zip(span.link.evidence);
         let guess = opened.guess;
         if let Some(parent) = parent {
             let all = self.opened_for.entry(parent).or_default();
@@ -304,7 +286,7 @@ impl Connects {
         }
     }
 
-    /// What of a span's own time, `gaps`, it waited for connections.
+    /// What of the time that a span's other children leave, `gaps`, it waited for connections.
     pub fn waited(
         &self,
         span: &Span,
@@ -313,18 +295,22 @@ impl Connects {
         sockets: &Sockets,
     ) -> Option<Waited> {
         let waits = self.waits(span, span_end.end_ns, sockets);
+        let (mut waited, named) = waited(gaps, &waits)?;
         // A proxy may have failed with its own connect before it was asked for anything.
-        let failed = span.number == 0 && matches!(span_end.outcome, Outcome::ServerClosed | Outcome::Reset);
-        waited(gaps, &waits)
-            .filter(|(waited, of_failed)| waited.ns > 0 || (failed && *of_failed))
-            .map(|w| w.0)
+        let fails_with_it = span.number == 0
+            && matches!(span_end.outcome, Outcome::ServerClosed | Outcome::Reset)
+            && named.has_failed();
+        if fails_with_it && waited.parts.iter().all(|part| part.socket != named.socket) {
+            waited.parts.insert(0, Wait { from_ns: span.start_ns, to_ns: span.start_ns, ..named });
+        }
+        (!waited.parts.is_empty()).then_some(waited)
     }
 
     /// Every connection that was opened while the span may have waited for it, or failed before its end.
     fn waits(&self, span: &Span, end_ns: i64, sockets: &Sockets) -> Vec<Wait> {
         let mut waits = Vec::new();
         let mut add = |wait: Wait| {
-            if wait.from_ns <= end_ns && (wait.failed || wait.to_ns > span.start_ns) {
+            if wait.from_ns <= end_ns && (wait.has_failed() || wait.to_ns > span.start_ns) {
                 waits.push(wait);
             }
         };
@@ -339,10 +325,10 @@ impl Connects {
         let Some((accepted, all)) = opened_for else { return waits };
         for &socket in all {
             if let Some(opened) = self.opened.get(&socket)
-                && self.believed(socket, opened, accepted, sockets)
+                && let Some(evidence) = self.believed(socket, opened, accepted, sockets)
                 && let Some(attempt) = opened.opening.attempt()
             {
-                add(Wait::of(attempt, socket));
+                add(Wait::of(attempt, socket, evidence, sockets));
             }
         }
         waits
@@ -351,34 +337,40 @@ impl Connects {
     /// A request may be sent before its own connection is established, or before it is accepted.
     fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
         let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
-        if let Some(attempt) = attempt {
-            add(Wait::of(attempt, socket));
+        let connecting = attempt.map(|attempt| Wait::of(attempt, socket, Evidence::Connection, sockets));
+        if let Some(wait) = connecting {
+            add(wait);
         }
         let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
         if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
-            let from_ns = attempt.and_then(|attempt| attempt.end).map_or(arrived_ns, |end| end.0);
+            let end = connecting.and_then(|wait| wait.end).or(Some((arrived_ns, Connected::Ok)));
+            let from_ns = end.map_or(arrived_ns, |end| end.0);
             let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
-            add(Wait { from_ns, to_ns, socket, failed: false });
+            if to_ns.saturating_sub(from_ns) > ACCEPT_WAIT_NS {
+                let to = sockets.get(socket).remote;
+                add(Wait { from_ns, to_ns, socket, to, end, evidence: Evidence::Connection });
+            }
         }
     }
 
+    /// Why the socket is believed to be opened for the accepted one; None where it is not.
     fn believed(
         &self,
         socket: SocketIndex,
         opened: &Opened,
         accepted: SocketIndex,
         sockets: &Sockets,
-    ) -> bool {
-        if opened.proven == Some(accepted) {
-            return true;
+    ) -> Option<Evidence> {
+        if let Some((_, evidence)) = opened.proven.filter(|(proven, _)| *proven == accepted) {
+            return Some(evidence);
         }
-        let Some(guess) = opened.guess.filter(|guess| guess.accepted == accepted) else { return false };
+        let guess = opened.guess.filter(|guess| guess.accepted == accepted)?;
         if opened.used && !guess.at_once {
-            return false;
+            return None;
         }
         let shown = ProxyPath::of(accepted, socket, sockets).and_then(|way| self.paths.get(&way)).copied();
         let shown = shown.unwrap_or_default();
-        !shown.wrong && (shown.right || opened.closed_with)
+        (!shown.wrong && (shown.right || opened.closed_with)).then_some(Evidence::Thread)
     }
 }
 
@@ -387,51 +379,5 @@ impl ProxyPath {
         let (from, to) = (sockets.get(accepted), sockets.get(opened));
         (to.process_id != 0).then_some(())?;
         Some(ProxyPath { process_id: to.process_id, port: from.local?.port, to: to.remote? })
-    }
-}
-
-impl Wait {
-    fn of(attempt: Attempt, socket: SocketIndex) -> Wait {
-        let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
-        let failed = attempt.end.is_some_and(|end| !matches!(end.1, Connected::Ok | Connected::Abandoned));
-        Wait { from_ns: attempt.from_ns, to_ns, socket, failed }
-    }
-}
-
-/// The part of `gaps` (in order and apart) that is within any wait, and whether the one that is named failed.
-fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<(Waited, bool)> {
-    let within = |wait: &Wait| -> i64 {
-        gaps.iter().map(|&(from, to)| (to.min(wait.to_ns) - from.max(wait.from_ns)).max(0)).sum()
-    };
-    let named = waits.iter().max_by_key(|wait| (wait.failed, within(wait)))?;
-    let mut intervals: Vec<(i64, i64)> = waits.iter().map(|wait| (wait.from_ns, wait.to_ns)).collect();
-    intervals.sort_unstable();
-    let mut ns = 0;
-    for &(begin, end) in gaps {
-        let mut until = begin;
-        for &(from, to) in &intervals {
-            ns += (to.min(end) - from.max(until)).max(0);
-            until = until.max(to.min(end));
-        }
-    }
-    Some((Waited { ns, socket: named.socket }, named.failed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_overlaps_is_waited_for_once() {
-        let wait = |from_ns, to_ns, socket| Wait { from_ns, to_ns, socket, failed: false };
-        let gaps = [(0, 100), (200, 300)];
-        let found = |waits: &[Wait]| waited(&gaps, waits).map(|(waited, _)| (waited.ns, waited.socket));
-        assert_eq!(found(&[]), None);
-        assert_eq!(found(&[wait(100, 200, 1)]), Some((0, 1)));
-        assert_eq!(found(&[wait(-50, i64::MAX, 1)]), Some((200, 1)));
-        let mut waits = [wait(50, 220, 1), wait(60, 250, 2), wait(10, 30, 3), wait(260, 270, 3)];
-        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 2)));
-        waits[2].failed = true;
-        assert_eq!(found(&waits), Some((20 + 50 + 50 + 10, 3)), "what failed is named");
     }
 }

@@ -30,6 +30,8 @@ pub mod span;
 pub mod streams;
 pub mod table_rows;
 pub mod traces;
+mod wait_rows;
+pub mod waits;
 
 use std::collections::BTreeMap;
 
@@ -59,7 +61,7 @@ use crate::tables::dimensions::{self, ClockStep, Dimensions};
 pub use crate::assembly::output::AssembleError;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 12;
+pub const ALGORITHM_VERSION: u32 = 13;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,7 +312,7 @@ impl Assembly<'_> {
         let context = RowContext { sockets, dimensions };
         traces.settle(now_ns, live, links, connects, sockets, |finished| {
             let labels = table_rows::span(&mut output.spans, &mut output.attributes, finished, context);
-            summary.spans += 1;
+            summary.spans += 1 + wait_rows::add(&mut output.spans, finished, context);
             if let Some(messages) = &mut output.messages {
                 summary.messages += 1 + u64::from(finished.span.response.is_some());
                 table_rows::messages(messages, finished, context);

@@ -45,11 +45,8 @@ pub fn span<'k>(
     let response =
         span.response.filter(|r| span_end.outcome != Outcome::Lost || r.status != Status::default());
     let ends = Ends::of(socket, span.side, context.sockets);
-    let awaited = finished.waited.map(|waited| context.sockets.get(waited.socket));
-    let awaited_listener = awaited.and_then(|socket| socket.remote).map(|remote| {
-        let (address, port) = text_of(remote, context.sockets);
-        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
-    });
+    let awaited = finished.waited.as_ref().map(|waited| context.sockets.get(waited.socket));
+    let awaited_listener = awaited.and_then(|socket| listener(socket, context.sockets));
     let first = &span.request.first;
     let pid = process.map(|p| p.pid).or((first.pid != 0).then_some(first.pid));
     let has_tid = first.tid != 0;
@@ -109,7 +106,7 @@ pub fn span<'k>(
         socket_id: socket.id,
         netns: (socket.netns != 0).then_some(socket.netns),
         path_cut: operation.target.as_ref().map(|_| operation.target_cut),
-        connect_ns: finished.waited.map(|waited| waited.ns),
+        connect_ns: finished.waited.as_ref().map(|waited| waited.ns),
         connect_to: awaited_listener.as_deref(),
         connect_connection_id: awaited.map(|socket| socket.connection_id),
         operation: operation.name.as_deref(),
@@ -314,14 +311,20 @@ fn called<'a>(process: Option<&'a Process>, end: Option<(&'a str, u16)>) -> &'a 
     }
 }
 
+/// Address and port that a socket is connected to, as one text.
+pub(super) fn listener(socket: &Socket, sockets: &Sockets) -> Option<String> {
+    let (address, port) = text_of(socket.remote?, sockets);
+    Some(if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") })
+}
+
 /// Text address and port of both ends, the requesting side first.
-struct Ends<'a> {
-    src: Option<(&'a str, u16)>,
-    dst: Option<(&'a str, u16)>,
+pub(super) struct Ends<'a> {
+    pub(super) src: Option<(&'a str, u16)>,
+    pub(super) dst: Option<(&'a str, u16)>,
 }
 
 impl<'a> Ends<'a> {
-    fn of(socket: &Socket, side: Side, sockets: &'a Sockets) -> Ends<'a> {
+    pub(super) fn of(socket: &Socket, side: Side, sockets: &'a Sockets) -> Ends<'a> {
         let text = |endpoint: Option<_>| endpoint.map(|e| text_of(e, sockets));
         let (local, remote) = (text(socket.local), text(socket.remote));
         match side {

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::assembly::connections::Sockets;
-use crate::assembly::connects::{Connects, Waited};
+use crate::assembly::connects::Connects;
 use crate::assembly::due::Due;
 use crate::assembly::links::{KEEP_NS, Links};
 use crate::assembly::outcomes::SpanEnd;
 use crate::assembly::relatives::{cut_end, known_end, own_time, tell_relatives};
 use crate::assembly::span::{OpenSpans, Parent, Span, SpanIndex, Written};
+use crate::assembly::waits::Waited;
 use crate::hashing::IntMap;
 use crate::tables::outcome::Outcome;
 
@@ -34,9 +35,9 @@ pub struct Finished<'a> {
     pub parent_span_id: Option<u64>,
     /// Parent that nobody recorded.
     pub remote_parent_span_id: Option<u64>,
-    /// Duration without what its children took, ns.
+    /// Duration without what its children took and what it waited for connections, ns.
     pub own_ns: i64,
-    /// The part of that in which it waited for a connection.
+    /// What it waited for connections: its children too, one a stretch.
     pub waited: Option<Waited>,
 }
 
@@ -74,7 +75,7 @@ pub struct Trace {
     pub start_ns: i64,
     /// Boot time of the last span's end, ns.
     pub end_ns: i64,
-    /// Number of spans.
+    /// Number of spans, without their waits.
     pub spans: i64,
     /// Spans whose outcome is not ok.
     pub errors: i64,
@@ -227,13 +228,15 @@ impl Traces {
         };
         let context = span.operation.context.filter(|_| parent_span_id.is_none());
         let gaps = own_time(span, &span_end, live);
+        let waited = connects.waited(span, &span_end, &gaps, sockets);
+        let waited_ns = waited.as_ref().map_or(0, |waited| waited.ns);
         Some(Resolved {
             trace_id: self.trace_id(index, live, sockets),
             span_id: self.span_id(span, sockets),
             parent_span_id,
             remote_parent_span_id: context.map(|context| context.span_id),
-            own_ns: gaps.iter().map(|(from, to)| to - from).sum(),
-            waited: connects.waited(span, &span_end, &gaps, sockets),
+            own_ns: gaps.iter().map(|(from, to)| to - from).sum::<i64>() - waited_ns,
+            waited,
             span_end,
         })
     }
@@ -302,6 +305,11 @@ impl Traces {
             }
         }
     }
+}
+
+/// The id of a span's wait for a connection, by its number among the span's waits.
+pub fn wait_span_id(span_id: u64, number: usize) -> u64 {
+    xxh3_64_with_seed(&(number as u64).to_le_bytes(), span_id).max(1)
 }
 
 /// How a span is called in a summary.

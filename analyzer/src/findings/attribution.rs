@@ -2,8 +2,8 @@
 //!
 //! In a trace the own times of the spans add up to the root's duration. So the difference between requests that began in
 //! a spike and requests that began half a period later splits over hops without a model; it is done for every cycle by
-//! itself, since a coincidence seldom repeats. Of a span's own time what it waited for a connection (`connect_ns`) is a part of
-//! the hop to that listener. Failures that take no longer than the ordinary have no excess to split: of
+//! itself, since a coincidence seldom repeats. What a span waited for a connection (`connect_ns`, which is the time of its children
+//! of kind `internal`) is a part of the hop to that listener. Failures that take no longer than the ordinary have no excess to split: of
 //! those counts where they begin, the innermost span of the trace that failed; where that had waited for a connection which
 //! failed, with that.
 
@@ -147,7 +147,8 @@ fn query(ranges: &[(i64, i64)]) -> String {
                 s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 CASE WHEN s.link_evidence = 'connection' THEN s.queued_ns END AS queued_ns,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
-         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id WHERE {}",
+         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id
+         WHERE s.kind <> 'internal' AND ({})",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
@@ -287,7 +288,7 @@ impl Reading<'_> {
             }
             trace.of_stream |= of_stream;
             trace.bad |= bad && of_stream;
-            trace.parts.push((own, own_ns.value(row) - waited_ns));
+            trace.parts.push((own, own_ns.value(row)));
             trace.parts.extend(awaited.map(|part| (part, waited_ns)));
             if queued.is_valid(row) {
                 // The client's own time has it.

@@ -105,7 +105,7 @@ impl Counted {
 }
 
 /// The columns that are counted.
-const QUERY: &str = "SELECT connection_id, kind, operation, route, target, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns FROM spans";
+const QUERY: &str = "SELECT connection_id, kind, operation, route, target, outcome, CAST(start_time AS BIGINT) AS start_ns, duration_ns FROM spans WHERE kind <> 'internal'";
 
 /// Reads `spans` twice. `progress` is told the spans read so far, of both passes.
 pub async fn count(

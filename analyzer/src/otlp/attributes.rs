@@ -71,7 +71,10 @@ fn network(row: &SpanRow<'_>, list: &mut Vec<KeyValue>) {
     if let Some(address) = peer_addr {
         list.push(text("network.type", if address.contains(':') { "ipv6" } else { "ipv4" }));
     }
-    list.push(text("network.protocol.name", row.protocol));
+    // Whoever waits for a connection speaks nothing yet.
+    if !row.is_wait() {
+        list.push(text("network.protocol.name", row.protocol));
+    }
 }
 
 /// Why the span counts as failed: it was broken off, or the protocol says so.

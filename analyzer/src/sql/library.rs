@@ -16,7 +16,8 @@ use retrospan_formats::units::duration_ns;
 use crate::print::Meaning;
 
 /// Name and text of each query.
-pub const FILES: [(&str, &str); 16] = [
+pub const FILES: [(&str, &str); 17] = [
+    ("connect_waits", include_str!("../../../queries/connect_waits.sql")),
     ("connection_churn", include_str!("../../../queries/connection_churn.sql")),
     ("episodes", include_str!("../../../queries/episodes.sql")),
     ("in_flight", include_str!("../../../queries/in_flight.sql")),

@@ -20,11 +20,16 @@ pub fn by_name(name: &str) -> Option<&'static Table> {
     ALL.into_iter().find(|table| table.name == name)
 }
 
+/// The kind of the spans that are waits within another span, and no requests.
+pub const WAIT: &str = "internal";
+/// Their attribute for how many SYNs were sent again; the semantic conventions have no name for it.
+pub const SYN_RETRANSMITS: &str = "retrospan.connect.syn_retransmits";
+
 table! {
-    /// Requests, one row a side.
+    /// Requests, one row a side, and what they waited for.
     pub const SPANS: SpanRow<'a> = Table {
         name: "spans",
-        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was.",
+        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was. One row more, of kind `internal`, for each time in which such a span waited for a connection: it is a child of that span and no request, so what counts requests says `kind <> 'internal'`.",
         order: &[],
         time_column: None,
         key: None,
@@ -34,25 +39,25 @@ table! {
             parent_span_id: Option<Text>, Plain, "The recorded parent; null at a root.";
             remote_parent_span_id: Option<Text>, Plain,
                 "A parent that nobody recorded, by the trace context of the request; null where there is a recorded one.";
-            kind: Name, Dictionary, "`client` or `server` (later also `internal` `producer` `consumer`).";
+            kind: Name, Dictionary, "`client` or `server`: a side of a request. `internal`: a wait of the parent for a connection (later also `producer` `consumer`).";
             name: Name, Dictionary,
-                "The request's method or command, where everybody knows it; else what its protocol calls a request (`HTTP`).";
+                "The request's method or command, where everybody knows it; else what its protocol calls a request (`HTTP`). Of a wait `connect` and the listener's address and port.";
             service: Option<Name>, Dictionary,
-                "The program of this side; null where the process is not known.";
+                "The program of this side (of a wait: the one that connected); null where the process is not known.";
             start_time: Time, Plain,
-                "Client: enter of the send with the request's first byte. Server: exit of the receive with it.";
+                "Client: enter of the send with the request's first byte. Server: exit of the receive with it. Wait: the first SYN, or when the parent began to wait for it.";
             end_time: Time, Plain,
-                "Client: exit of the receive with the answer's last byte. Server: exit of the send with it, cut to the client's end. Else when `outcome` came about.";
+                "Client: exit of the receive with the answer's last byte. Server: exit of the send with it, cut to the client's end. Wait: established (and accepted, where it is the request's own connection), failed, or the parent's end. Else when `outcome` came about.";
             duration_ns: I64, Plain, "end_time - start_time, ns.";
             own_ns: I64, Plain,
-                "Duration less the union of the children's intervals, ns: at a client span network and queueing.";
-            protocol: Name, Dictionary, "What is spoken: `http` ...";
+                "Duration less the union of the children's intervals, ns: at a client span network and queueing. Waits for a connection are children too.";
+            protocol: Name, Dictionary, "What is spoken: `http` ...; `tcp` of a wait.";
             method: Option<Name>, Dictionary, "Request method, of HTTP alone; see `operation`.";
             path: Option<Text>, Dictionary,
                 "Target of the request without scheme, authority and query, of HTTP alone; see `target`.";
             status: Option<I32>, Dictionary, "Status of the answer; null where none was seen before the end.";
             outcome: Name, Dictionary,
-                "`ok`, `error` (the answer says that the answering side failed: of HTTP status >= 500), `client_closed`, `server_closed`, `reset`, `unparsed`, `timeout_cut` (the recording ended), `lost` (events are missing).";
+                "`ok`, `error` (the answer says that the answering side failed: of HTTP status >= 500), `client_closed`, `server_closed`, `reset`, `unparsed`, `timeout_cut` (the recording ended), `lost` (events are missing). Of a wait: `ok` (established), `error` (see `status_text`), `client_closed` (the caller, or the span that waited, ended before it was decided), `timeout_cut`, `lost`.";
             late_status: Option<I32>, Dictionary,
                 "`client_closed`: status of the answer that was written after the client had left.";
             late_ns: Option<I64>, Plain,
@@ -75,7 +80,7 @@ table! {
             process_id: Option<I64>, Dictionary, "`processes.process_id` of this side.";
             connection_id: I64, Dictionary, "`connections.connection_id`.";
             link_evidence: Option<Name>, Dictionary,
-                "Why the parent is the parent: `connection` `proxy_bytes` `context` `thread`; null without a recorded parent.";
+                "Why the parent is the parent: `connection` `proxy_bytes` `context` `thread`; null without a recorded parent. Of a wait: `connection` (the request's own), else what shows that it was opened for this request.";
             link_confidence: Option<F64>, Dictionary, "How sure that is: 1 where bytes prove it.";
             query: Option<Text>, Dictionary,
                 "Query of the target without `?`, as recorded: values are blanked by default.";
@@ -92,7 +97,7 @@ table! {
             path_cut: Option<Bool>, Plain,
                 "The target was longer than what was kept of it; null without a path.";
             connect_ns: Option<I64>, Plain,
-                "Part of own_ns in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted; 0 where that had failed before it began, and it with that; null where none is known.";
+                "Time in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and (after 5 ms) accepted. It is the union of its children of kind `internal`, and not part of own_ns; 0 where that connection had failed before it began, and it with that; null where none is known.";
             connect_to: Option<Name>, Dictionary,
                 "Address and port of the listener: of the connect that failed, else of the one that it waited for longest; null as `connect_ns`.";
             connect_connection_id: Option<I64>, Dictionary,
@@ -104,7 +109,7 @@ table! {
             route: Option<Text>, Dictionary,
                 "The pattern that `target` belongs to, where the protocol tells it.";
             status_text: Option<Name>, Dictionary,
-                "Status of the answer where it is a word, as the name of an error; null as `status`.";
+                "Status of the answer where it is a word, as the name of an error; null as `status`. Of a wait that is an `error` what `connections.connect_outcome` says.";
             stream_id: Option<I64>, Dictionary,
                 "What the protocol calls the exchange by on its connection, where its answers may come in any order: the id of a message, a stream; null for protocols that answer in order, and where it was not seen.";
             attributes: Option<Text>, Dictionary,
@@ -135,8 +140,8 @@ table! {
             start_time: Time, Plain, "Begin of the first span.";
             end_time: Time, Plain, "End of the last span.";
             duration_ns: I64, Plain, "end_time - start_time, ns.";
-            spans: I64, Dictionary, "Number of spans.";
-            errors: I64, Dictionary, "Spans whose outcome is not `ok`.";
+            spans: I64, Dictionary, "Number of spans, without those of kind `internal`.";
+            errors: I64, Dictionary, "Those of them whose outcome is not `ok`.";
             services: Text, Dictionary, "Services, sorted, separated by commas.";
         ]
     }

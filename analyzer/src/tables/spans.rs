@@ -8,7 +8,7 @@ use retrospan_formats::rows::Columns;
 
 use super::columns::{texts, typed};
 use super::outcome::Outcome;
-use super::{SPANS, SpanRow};
+use super::{SPANS, SYN_RETRANSMITS, SpanRow, WAIT};
 
 /// A batch of spans.
 pub struct SpanBatch(Columns<SpanRow<'static>>);
@@ -38,6 +38,17 @@ impl SpanRow<'_> {
         Outcome::of(self.outcome).unwrap_or(Outcome::Lost)
     }
 
+    /// It is a wait of its parent, and no request.
+    pub fn is_wait(&self) -> bool {
+        self.kind == WAIT
+    }
+
+    /// SYNs that were sent again for the connection that it waited for; None where that is not known, and for requests.
+    pub fn syn_retransmits(&self) -> Option<u64> {
+        let attributes = self.attributes.filter(|_| self.is_wait())?;
+        serde_json::from_str::<serde_json::Value>(attributes).ok()?.get(SYN_RETRANSMITS)?.as_u64()
+    }
+
     /// Both ends of its connection, as `curl -> nginx:8080`; an address where the process is not known.
     pub fn hop(&self, (src, dst): (Option<&str>, Option<&str>)) -> String {
         let name = |process: Option<&str>, addr: Option<&str>| process.or(addr).unwrap_or("?").to_owned();
@@ -56,8 +67,8 @@ pub fn with_peers_by(order: &str, spans: &str, limit: Option<u64>) -> String {
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     format!(
         "SELECT s.*,
-                CASE WHEN s.kind = 'client' THEN s.process ELSE client.name END AS src_process,
-                CASE WHEN s.kind = 'client' THEN server.name ELSE s.process END AS dst_process
+                CASE WHEN s.kind = 'server' THEN client.name ELSE s.process END AS src_process,
+                CASE WHEN s.kind = 'server' THEN s.process ELSE server.name END AS dst_process
          FROM ({spans}\n ORDER BY {order}{limit}) s
          LEFT JOIN connections c ON c.connection_id = s.connection_id
          LEFT JOIN processes client ON client.process_id = c.client_process_id
@@ -85,8 +96,16 @@ impl Peers {
     }
 }
 
-/// What is asked for and of what, with its query; a protocol without targets has the operation alone.
+/// What is asked for and of what, with its query; a protocol without targets has the operation alone. A wait says for what, and
+/// how often its SYN was sent again.
 pub fn what(row: &SpanRow<'_>) -> String {
+    if row.is_wait() {
+        return match row.syn_retransmits().unwrap_or_default() {
+            0 => row.name.to_owned(),
+            1 => format!("{}, SYN sent again", row.name),
+            times => format!("{}, SYN sent again {times} times", row.name),
+        };
+    }
     let query = row.query.map(|query| format!("?{query}")).unwrap_or_default();
     match (row.operation, row.target) {
         (Some(operation), None) => operation.to_owned(),

@@ -50,13 +50,20 @@ impl Assembled {
         spans
     }
 
-    /// Spans of one socket, in order.
-    pub fn of(&self, socket: usize) -> Vec<&Cells> {
-        let id = socket_id(socket).to_string();
-        self.spans().into_iter().filter(|span| span["socket_id"] == id).collect()
+    /// What a span waited for connections, in order.
+    pub fn waits(&self, parent: &Cells) -> Vec<&Cells> {
+        let is_child = |span: &&Cells| span.get("parent_span_id") == Some(&parent["span_id"]);
+        self.spans().into_iter().filter(|span| span["kind"] == "internal").filter(is_child).collect()
     }
 
-    /// The only span of a socket.
+    /// Requests of one socket, in order.
+    pub fn of(&self, socket: usize) -> Vec<&Cells> {
+        let id = socket_id(socket).to_string();
+        let is_of = |span: &&Cells| span["socket_id"] == id && span["kind"] != "internal";
+        self.spans().into_iter().filter(is_of).collect()
+    }
+
+    /// The only request of a socket.
     pub fn only(&self, socket: usize) -> &Cells {
         let spans = self.of(socket);
         assert_eq!(spans.len(), 1, "spans of socket {socket}: {spans:#?}");

@@ -162,6 +162,13 @@ impl World {
 
     /// The connection of a socket that is connecting is established now, and accepted.
     pub fn established(&mut self, client: usize, server: usize) -> Connection {
+        let connection = self.queued(client, server);
+        self.call(connection.server, Kind::Accept, 0, 5 * US);
+        connection
+    }
+
+    /// The connection of a socket that is connecting is established now, and waits to be accepted.
+    pub fn queued(&mut self, client: usize, server: usize) -> Connection {
         let c = self.sockets[client].clone();
         let (first_send, first_receive) = (c.first_receive, c.first_send);
         self.sockets.push(Socket {
@@ -182,7 +189,6 @@ impl World {
         let server = self.sockets.len() - 1;
         self.state(server, 3, 1);
         self.state(client, 2, 1);
-        self.call(server, Kind::Accept, 0, 5 * US);
         Connection { client, server }
     }
 

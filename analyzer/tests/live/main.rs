@@ -5,6 +5,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod connecting;
 mod crash;
 mod dns;
 mod duckdb;

@@ -48,6 +48,20 @@ fn waited(span: &Cells) -> String {
     line(span, &["connect_ns", "connect_to", "connect_connection_id"])
 }
 
+/// The children that tell what the span waited for.
+fn children(assembled: &Assembled, span: &Cells) -> Vec<String> {
+    let columns = ["name", "process", "duration_ns", "outcome", "status_text", "link_evidence"];
+    assembled.waits(span).into_iter().map(|wait| line(wait, &columns)).collect()
+}
+
+/// In a chain in which nothing overlaps own times add up to the root's duration.
+fn assert_adds_up(assembled: &Assembled, root: &Cells) {
+    let spans = assembled.spans();
+    let of_trace = spans.iter().filter(|span| span["trace_id"] == root["trace_id"]);
+    let own: i64 = of_trace.map(|span| number(span, "own_ns")).sum();
+    assert_eq!(own, number(root, "duration_ns"), "{spans:#?}");
+}
+
 fn number(span: &Cells, column: &str) -> i64 {
     span[column].parse().expect("a number")
 }
@@ -129,10 +143,70 @@ fn requests_wait_for_the_connection_that_their_proxy_opens() {
     let client = assembled.only(one.client);
     let id = socket_id(opened);
     assert_eq!(waited(client), format!("1000030000 127.0.0.1:8080 {id}"));
-    assert!(number(client, "own_ns") < number(client, "connect_ns") + MS, "{client:?}");
+    assert!(number(client, "own_ns") < MS, "{client:?}");
     assert_eq!(waited(assembled.only(one.server)), "- - -");
-    let own: i64 = assembled.spans().iter().map(|span| number(span, "own_ns")).sum();
-    assert_eq!(own, number(client, "duration_ns"), "own times add up");
+    assert_adds_up(&assembled, client);
+    assert_eq!(children(&assembled, client), ["connect 127.0.0.1:8080 envoy 1000030000 ok - proxy_bytes"]);
+    let [wait] = assembled.waits(client)[..] else { panic!("one wait") };
+    let columns =
+        ["kind", "connection_id", "dst_port", "own_ns", "attributes", "connect_ns", "operation", "protocol"];
+    assert_eq!(line(wait, &columns), format!("internal {id} 8080 1000030000 {{}} - - tcp"));
+    assert_eq!(wait["trace_id"], client["trace_id"]);
+    assert!(number(wait, "start_time") >= number(client, "start_time"));
+    // Requests are counted as before, and the same capture gives the same ids.
+    assert_eq!(assembled.rows("traces")[0]["spans"], "4");
+    assert_eq!(assembled, world.assembled());
+    world.tcp.push((world.now_ns, "retransmit", opened, 2));
+    let again = world.assembled();
+    let wait = again.waits(again.only(one.client))[0]["attributes"].clone();
+    assert_eq!(wait, "{\"retrospan.connect.syn_retransmits\":1}");
+}
+
+#[test]
+fn whoever_tries_again_has_a_wait_each_time() {
+    let mut world = World::new();
+    let chain = Chain::new(&mut world);
+    let one = world.connect(chain.client, chain.proxy, 8000);
+    world.request(one, b"GET / HTTP/1.1\r\nX-Request-Id: r1\r\n\r\n");
+    let refused = world.connecting(chain.proxy, 8080);
+    world.wait(20 * MS);
+    world.gone(refused, ECONNREFUSED);
+    world.call(refused, Kind::Close, 0, US);
+    let opened = world.connecting(chain.proxy, 8080);
+    world.wait(300 * MS);
+    let two = world.established(opened, chain.server);
+    world.request(two, b"GET / HTTP/1.1\r\nX-Request-Id: r1\r\nX-Forwarded-For: 1\r\n\r\n");
+    world.respond(two, OK);
+    world.respond(one, OK);
+    let assembled = world.assembled();
+    let waits = children(&assembled, assembled.only(one.server));
+    let refused = "connect 127.0.0.1:8080 envoy 20020000 error refused thread";
+    assert_eq!(waits, [refused, "connect 127.0.0.1:8080 envoy 300030000 ok - context"]);
+    assert_adds_up(&assembled, assembled.only(one.client));
+}
+
+#[test]
+fn a_request_waits_for_its_own_connection_to_be_accepted() {
+    let accepted_after = |wait_ns: i64| {
+        let mut world = World::new();
+        let (client, server) = (world.process("curl"), world.process("server"));
+        let socket = world.connecting(client, 80);
+        let made = world.queued(socket, server);
+        world.send(made.client, GET);
+        world.wait(wait_ns);
+        world.call(made.server, Kind::Accept, 0, 5 * US);
+        world.receive(made.server, GET);
+        world.respond(made, OK);
+        let assembled = world.assembled();
+        let span = assembled.only(made.client);
+        let waits = children(&assembled, span);
+        assert_adds_up(&assembled, span);
+        (span.get("connect_ns").is_some(), waits.len(), waits.first().cloned().unwrap_or_default())
+    };
+    let (known, waits, wait) = accepted_after(300 * MS);
+    assert!(known && waits == 1, "{wait}");
+    assert!(wait.starts_with("connect 127.0.0.1:80 curl ") && wait.ends_with(" ok - connection"), "{wait}");
+    assert_eq!(accepted_after(MS), (false, 0, String::new()), "nothing is wrong");
 }
 
 #[test]
@@ -151,6 +225,9 @@ fn a_proxy_that_reads_first_waits_in_its_own_span() {
     assert_eq!(assembled.only(two.client)["link_evidence"], "context");
     assert_eq!(waited(assembled.only(one.server)), format!("300030000 127.0.0.1:8080 {}", socket_id(opened)));
     assert_eq!(waited(assembled.only(one.client)), "- - -");
+    let wait = children(&assembled, assembled.only(one.server));
+    assert_eq!(wait, ["connect 127.0.0.1:8080 envoy 300030000 ok - context"]);
+    assert_adds_up(&assembled, assembled.only(one.client));
 }
 
 #[test]
@@ -172,6 +249,11 @@ fn who_gives_up_waited_where_the_proxy_is_shown_to_work_so() {
         world.gone(opened, ETIMEDOUT);
         let assembled = world.assembled();
         let span = assembled.only(client);
+        let waits = children(&assembled, span);
+        assert_eq!(waits.len(), usize::from(span.contains_key("connect_ns")), "{waits:?}");
+        // The connect timed out when nobody waited for it any more.
+        let given_up = "connect 127.0.0.1:8080 envoy 500030000 client_closed - thread";
+        assert!(waits.iter().all(|wait| wait == given_up), "{waits:?}");
         (span["outcome"].clone(), span.get("connect_ns").cloned())
     };
     let waited = |ns: &str| ("client_closed".to_owned(), Some(ns.to_owned()));
@@ -196,6 +278,8 @@ fn a_request_that_comes_when_the_connect_has_failed_fails_with_it() {
     let span = assembled.only(one.client);
     assert_eq!((span["outcome"].as_str(), span["connect_ns"].as_str()), ("server_closed", "0"));
     assert_eq!(span["connect_to"], "127.0.0.1:8080");
+    assert_eq!(children(&assembled, span), ["connect 127.0.0.1:8080 envoy 0 error refused thread"]);
+    assert_adds_up(&assembled, span);
 }
 
 #[test]
@@ -216,6 +300,10 @@ fn a_proxy_closes_both_where_its_connect_was_refused() {
         world.fin(one.server, one.client);
         let assembled = world.assembled();
         let span = assembled.only(one.client);
+        let waits = children(&assembled, span);
+        let failed = "connect 127.0.0.1:8080 envoy 20020000 error refused thread";
+        assert!(waits.iter().all(|wait| wait == failed), "{waits:?}");
+        assert_eq!(waits.len(), usize::from(together));
         (span["outcome"].clone(), span.get("connect_ns").cloned())
     };
     assert_eq!(refused(true), ("server_closed".to_owned(), Some("20020000".to_owned())));
@@ -246,7 +334,11 @@ fn a_proxy_may_give_the_connection_to_another_request_that_waits() {
     }
     let assembled = world.assembled();
     for (front, _) in waiting {
-        assert!(number(assembled.only(front.client), "connect_ns") > 500 * MS);
+        let span = assembled.only(front.client);
+        assert!(number(span, "connect_ns") > 500 * MS);
+        // The one that it opened and the one that it got are one wait.
+        assert_eq!(assembled.waits(span).len(), 1);
+        assert_adds_up(&assembled, span);
     }
 }
 

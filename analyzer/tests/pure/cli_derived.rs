@@ -112,7 +112,7 @@ fn every_query_runs_in_every_format() {
     let path = path.to_str().unwrap();
     let list = stdout(directory.path(), &["query", "list"]);
     let names = names(list.split("\nViews, for retrospan sql:\n").next().unwrap());
-    assert_eq!(names.len(), 16, "{list}");
+    assert_eq!(names.len(), 17, "{list}");
     let mut tables = String::new();
     for name in names {
         let table = stdout(directory.path(), &["query", "run", name, path]);
@@ -121,8 +121,15 @@ fn every_query_runs_in_every_format() {
         assert_eq!(table.lines().count(), csv.lines().count() + 1, "{name}");
         assert_eq!(json.lines().count(), csv.lines().count() - 1, "{name}");
         // A second of traffic holds no episode, its connections are older, and no evidence was recorded; other tests have some.
-        let needs_more = ["episodes", "periods", "slow_connects", "stalled_connections", "unread_requests"]
-            .contains(&name);
+        let needs_more = [
+            "connect_waits",
+            "episodes",
+            "periods",
+            "slow_connects",
+            "stalled_connections",
+            "unread_requests",
+        ]
+        .contains(&name);
         assert!(needs_more || csv.lines().count() > 1, "{name}: {csv}");
         for text in [&table, &csv, &json] {
             assert!(!acts_on_a_terminal(text), "{name}: {text:?}");

@@ -71,6 +71,7 @@ impl Evidence {
         };
         let sure = node.row.link_confidence.map(|c| format!(" (confidence {c:.2})")).unwrap_or_default();
         let words = match evidence {
+            _ if node.row.is_wait() => wait(node, evidence),
             "connection" => self.connection(node),
             "proxy_bytes" => self.proxy_bytes(node, parent),
             "context" => context(node, parent),
@@ -119,6 +120,19 @@ impl Evidence {
             came.position,
             came.position + came.bytes,
         )
+    }
+}
+
+/// Why a connection is one that its parent waited for.
+fn wait(node: &Node<'_>, evidence: &str) -> String {
+    let process = node.row.process.unwrap_or("the process");
+    let id = node.row.connection_id;
+    match evidence {
+        "connection" => format!("the request goes by connection {id}, which was not ready yet"),
+        "thread" => format!(
+            "a thread of {process} opened connection {id} right after it took the connection or the request of the parent, as is its way"
+        ),
+        _ => format!("the first request on connection {id} comes from the parent's connection"),
     }
 }
 

@@ -19,8 +19,10 @@ const MAX_SERIES: usize = 64;
 /// Reads all spans once.
 pub async fn read(context: &SessionContext, hops: &Hops, range_ns: [i64; 2]) -> Result<Timeline> {
     let mut pass = Pass::new(hops, range_ns);
-    let query =
-        format!("SELECT start_time, duration_ns, connection_id, kind, {} FROM spans", examples::COLUMNS);
+    let query = format!(
+        "SELECT start_time, duration_ns, connection_id, kind, {} FROM spans WHERE kind <> 'internal'",
+        examples::COLUMNS
+    );
     let mut batches = session::plan(context, &query).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
         pass.add(&batch)?;

@@ -154,6 +154,10 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
         format!("took {}, of it own time {}", duration(row.duration_ns), duration(row.own_ns)),
         outcome(row),
     ];
+    if row.is_wait() {
+        lines.push(format!("a wait for connection {}, span {}", row.connection_id, row.span_id));
+        return lines;
+    }
     let bytes = |bytes: i64| size(u64::try_from(bytes).unwrap_or_default());
     let answer = row.response_bytes.map_or("none".to_owned(), bytes);
     lines.push(format!("request {}, answer {answer}", bytes(row.request_bytes)));

@@ -32,7 +32,10 @@ pub fn hop_in_spikes(spike: &Spike, hop: &str) -> String {
         .map(|condition| format!("({condition})"))
         .collect();
     let during = if during.is_empty() { "false".to_owned() } else { during.join(" OR ") };
-    format!("SELECT {REQUEST} FROM spans WHERE {} AND ({during}) ORDER BY own_ns DESC", of_hop(hop))
+    format!(
+        "SELECT {REQUEST} FROM spans WHERE kind <> 'internal' AND {} AND ({during}) ORDER BY own_ns DESC",
+        of_hop(hop)
+    )
 }
 
 /// The requests of a finding's stream that began in one cycle's episode; None where there is none.
