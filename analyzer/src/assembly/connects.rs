@@ -100,9 +100,6 @@ struct Shown {
     wrong: bool,
 }
 
-/// How long an established connection may wait for accept without being a wait of its request, ns: a busy process
-/// takes that long, and nothing is wrong.
-const ACCEPT_WAIT_NS: i64 = 5_000_000;
 /// An accepted connection that lives on may still have waited for one that was over so long ago, ns.
 const KEEP_NS: i64 = 35_000_000_000;
 /// Threads and ways of proxies remembered; beyond it all are forgotten, which costs waits and never makes one.
@@ -303,7 +300,7 @@ impl Connects {
         if fails_with_it && waited.parts.iter().all(|part| part.socket != named.socket) {
             waited.parts.insert(0, Wait { from_ns: span.start_ns, to_ns: span.start_ns, ..named });
         }
-        (!waited.parts.is_empty()).then_some(waited)
+        (waited.ns > 0 || !waited.parts.is_empty()).then_some(waited)
     }
 
     /// Every connection that was opened while the span may have waited for it, or failed before its end.
@@ -337,19 +334,17 @@ impl Connects {
     /// A request may be sent before its own connection is established, or before it is accepted.
     fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
         let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
-        let connecting = attempt.map(|attempt| Wait::of(attempt, socket, Evidence::Connection, sockets));
-        if let Some(wait) = connecting {
-            add(wait);
+        if let Some(attempt) = attempt {
+            add(Wait::of(attempt, socket, Evidence::Connection, sockets));
         }
         let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
         if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
-            let end = connecting.and_then(|wait| wait.end).or(Some((arrived_ns, Connected::Ok)));
+            let end = attempt.and_then(|attempt| attempt.end).or(Some((arrived_ns, Connected::Ok)));
             let from_ns = end.map_or(arrived_ns, |end| end.0);
             let to_ns = queued.and_then(Opening::accepted_ns).unwrap_or(i64::MAX);
-            if to_ns.saturating_sub(from_ns) > ACCEPT_WAIT_NS {
-                let to = sockets.get(socket).remote;
-                add(Wait { from_ns, to_ns, socket, to, end, evidence: Evidence::Connection });
-            }
+            let to = sockets.get(socket).remote;
+            let evidence = Evidence::Connection;
+            add(Wait { from_ns, to_ns, socket, to, end, evidence, queued: true });
         }
     }
 

@@ -45,6 +45,7 @@ pub fn span<'k>(
     let response =
         span.response.filter(|r| span_end.outcome != Outcome::Lost || r.status != Status::default());
     let ends = Ends::of(socket, span.side, context.sockets);
+    let in_queue_ns = finished.waited.as_ref().map(|waited| waited.ns - waited.parts_ns);
     let awaited = finished.waited.as_ref().map(|waited| context.sockets.get(waited.socket));
     let awaited_listener = awaited.and_then(|socket| listener(socket, context.sockets));
     let first = &span.request.first;
@@ -116,6 +117,7 @@ pub fn span<'k>(
         stream_id: span.key.map(u64::cast_signed),
         attributes: Some(attributes),
         queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
+        accept_wait_ns: in_queue_ns.filter(|&ns| ns > 0),
     });
     Labels { service: process.map_or("", |p| &*p.service), name }
 }

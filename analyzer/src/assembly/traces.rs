@@ -35,9 +35,9 @@ pub struct Finished<'a> {
     pub parent_span_id: Option<u64>,
     /// Parent that nobody recorded.
     pub remote_parent_span_id: Option<u64>,
-    /// Duration without what its children took and what it waited for connections, ns.
+    /// Duration without what its children took, connects that it waited for among them, ns.
     pub own_ns: i64,
-    /// What it waited for connections: its children too, one a stretch.
+    /// What it waited for connections; its parts are children too.
     pub waited: Option<Waited>,
 }
 
@@ -229,7 +229,7 @@ impl Traces {
         let context = span.operation.context.filter(|_| parent_span_id.is_none());
         let gaps = own_time(span, &span_end, live);
         let waited = connects.waited(span, &span_end, &gaps, sockets);
-        let waited_ns = waited.as_ref().map_or(0, |waited| waited.ns);
+        let waited_ns = waited.as_ref().map_or(0, |waited| waited.parts_ns);
         Some(Resolved {
             trace_id: self.trace_id(index, live, sockets),
             span_id: self.span_id(span, sockets),

@@ -92,6 +92,7 @@ fn row(
         stream_id: None,
         attributes: Some(&attributes(socket, failure)),
         queued_ns: None,
+        accept_wait_ns: None,
     });
 }
 
@@ -126,7 +127,15 @@ mod tests {
     #[test]
     fn a_wait_ends_as_was_known_when_it_ended() {
         let of = |end, outcome| {
-            let wait = Wait { from_ns: 10, to_ns: 50, socket: 0, to: None, end, evidence: Evidence::Thread };
+            let wait = Wait {
+                from_ns: 10,
+                to_ns: 50,
+                socket: 0,
+                to: None,
+                end,
+                evidence: Evidence::Thread,
+                queued: false,
+            };
             let (outcome, failure) = super::outcome(&wait, 50, outcome);
             (outcome.name(), failure)
         };

@@ -1,5 +1,6 @@
-//! Times in which connections came about in, what a span waited for them out: stretches of the time that its other
-//! children leave, which become children of it too.
+//! Times in which connections came about in, what a span waited for them out, of the time that its other children leave:
+//! the stretches of connects become children of it too. Waiting in a listen queue is queueing, which is a client span's own time: every
+//! first request does for as long as its server takes to accept.
 
 use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
 use crate::assembly::openings::{Attempt, Connected};
@@ -20,16 +21,20 @@ pub struct Wait {
     pub end: Option<(i64, Connected)>,
     /// Why the request is one that waited for it.
     pub evidence: Evidence,
+    /// It is established already, and waits to be accepted.
+    pub queued: bool,
 }
 
 /// What a span waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waited {
-    /// The union of `parts`, ns; 0 only where it failed with a connect that had failed before it began.
+    /// All of it, ns; 0 only where it failed with a connect that had failed before it began.
     pub ns: i64,
+    /// The union of `parts`, ns; the rest is in the listen queue.
+    pub parts_ns: i64,
     /// The requesting end of the connection that failed, or else that it waited for longest.
     pub socket: SocketIndex,
-    /// The stretches of its time, by begin; those of different connections may overlap.
+    /// The stretches in which there were connects for it, by begin; those to different listeners may overlap.
     pub parts: Vec<Wait>,
 }
 
@@ -41,19 +46,12 @@ impl Wait {
     pub fn of(attempt: Attempt, socket: SocketIndex, evidence: Evidence, sockets: &Sockets) -> Wait {
         let to_ns = attempt.end.map_or(i64::MAX, |end| end.0);
         let to = sockets.get(socket).remote;
-        Wait { from_ns: attempt.from_ns, to_ns, socket, to, end: attempt.end, evidence }
+        Wait { from_ns: attempt.from_ns, to_ns, socket, to, end: attempt.end, evidence, queued: false }
     }
 
     /// It was never established, and not because its caller left.
     pub fn has_failed(&self) -> bool {
         self.end.is_some_and(|end| !matches!(end.1, Connected::Ok | Connected::Abandoned))
-    }
-
-    /// What comes next by begin is the same wait.
-    fn meets(&self, next: &Wait) -> bool {
-        let same = self.socket == next.socket;
-        next.from_ns < self.to_ns && (same || self.to.is_some() && self.to == next.to)
-            || same && next.from_ns == self.to_ns
     }
 
     fn within(&self, (begin, end): (i64, i64)) -> i64 {
@@ -65,40 +63,56 @@ impl Wait {
 pub fn waited(gaps: &[(i64, i64)], waits: &[Wait]) -> Option<(Waited, Wait)> {
     let within = |wait: &Wait| -> i64 { gaps.iter().map(|&gap| wait.within(gap)).sum() };
     let named = *waits.iter().max_by_key(|wait| (wait.has_failed(), within(wait)))?;
+    let intervals: Vec<(i64, i64)> = waits.iter().map(|wait| (wait.from_ns, wait.to_ns)).collect();
     let parts = parts(gaps, waits);
-    let (mut ns, mut until) = (0, i64::MIN);
-    for part in &parts {
-        ns += (part.to_ns - part.from_ns.max(until)).max(0);
-        until = until.max(part.to_ns);
-    }
-    Some((Waited { ns, socket: named.socket, parts }, named))
+    let of_parts: Vec<(i64, i64)> = parts.iter().map(|part| (part.from_ns, part.to_ns)).collect();
+    let waited = Waited {
+        ns: union_ns(gaps, intervals),
+        parts_ns: union_ns(gaps, of_parts),
+        socket: named.socket,
+        parts,
+    };
+    Some((waited, named))
 }
 
-/// The waits within the gaps, by begin. Waits for one listener that overlap are one: whoever has several connections opened
-/// takes the first.
-fn parts(gaps: &[(i64, i64)], waits: &[Wait]) -> Vec<Wait> {
-    let mut sorted = waits.to_vec();
-    sorted.sort_by_key(|wait| (wait.to, wait.to.is_none().then_some(wait.socket), wait.from_ns));
-    let mut whole: Vec<Wait> = Vec::with_capacity(waits.len());
-    let mut leading_ns = 0;
-    for wait in sorted {
-        let length_ns = wait.to_ns.saturating_sub(wait.from_ns);
-        match whole.last_mut() {
-            Some(last) if last.meets(&wait) => {
-                let (from_ns, to_ns) = (last.from_ns, last.to_ns.max(wait.to_ns));
-                // The one that carried the request, or else the longest, stands for all.
-                if (wait.evidence != Evidence::Thread, length_ns)
-                    > (last.evidence != Evidence::Thread, leading_ns)
-                {
-                    (*last, leading_ns) = (wait, length_ns);
-                }
-                (last.from_ns, last.to_ns) = (from_ns, to_ns);
-            }
-            _ => {
-                leading_ns = length_ns;
-                whole.push(wait);
-            }
+/// How much of the gaps lies within any of the intervals.
+fn union_ns(gaps: &[(i64, i64)], mut intervals: Vec<(i64, i64)>) -> i64 {
+    intervals.sort_unstable();
+    let mut ns = 0;
+    for &(begin, end) in gaps {
+        let mut until = begin;
+        for &(from, to) in &intervals {
+            ns += (to.min(end) - from.max(until)).max(0);
+            until = until.max(to.min(end));
         }
+    }
+    ns
+}
+
+/// The connects within the gaps, by begin. Those to one listener that overlap are one: whoever has several connections
+/// opened takes the first.
+fn parts(gaps: &[(i64, i64)], waits: &[Wait]) -> Vec<Wait> {
+    let mut sorted: Vec<Wait> = waits.iter().copied().filter(|wait| !wait.queued).collect();
+    sorted.sort_by_key(|wait| (wait.to, wait.to.is_none().then_some(wait.socket), wait.from_ns));
+    let mut whole: Vec<Wait> = Vec::with_capacity(sorted.len());
+    let mut leading = (false, 0);
+    for wait in sorted {
+        // The one that carried the request, or else the longest, stands for all.
+        let rank = (wait.evidence != Evidence::Thread, wait.to_ns.saturating_sub(wait.from_ns));
+        let last = whole.last_mut().filter(|last| {
+            let same = last.to.map_or(last.socket == wait.socket, |to| wait.to == Some(to));
+            same && wait.from_ns < last.to_ns
+        });
+        let Some(last) = last else {
+            leading = rank;
+            whole.push(wait);
+            continue;
+        };
+        let (from_ns, to_ns) = (last.from_ns, last.to_ns.max(wait.to_ns));
+        if rank > leading {
+            (*last, leading) = (wait, rank);
+        }
+        (last.from_ns, last.to_ns) = (from_ns, to_ns);
     }
     let cut = |wait: Wait, (begin, end): (i64, i64)| Wait {
         from_ns: wait.from_ns.max(begin),
@@ -121,7 +135,8 @@ mod tests {
 
     fn wait(from_ns: i64, to_ns: i64, socket: SocketIndex) -> Wait {
         let to = Some(Endpoint { address: 0, port: socket as u16 });
-        Wait { from_ns, to_ns, socket, to, end: Some((to_ns, Connected::Ok)), evidence: Evidence::Thread }
+        let end = Some((to_ns, Connected::Ok));
+        Wait { from_ns, to_ns, socket, to, end, evidence: Evidence::Thread, queued: false }
     }
 
     #[test]
@@ -147,8 +162,10 @@ mod tests {
         assert_eq!(over_both, [(50, 100, 1), (200, 220, 1)], "another child lies between");
         let at_once = found(&gaps, &[wait(10, 50, 2), wait(20, 60, 1)]);
         assert_eq!(at_once, [(10, 50, 2), (20, 60, 1)]);
-        let accepted_later = found(&gaps, &[wait(30, 90, 1), wait(-5, 30, 1)]);
-        assert_eq!(accepted_later, [(0, 90, 1)]);
+        let accepted_later = [Wait { queued: true, ..wait(30, 90, 1) }, wait(-5, 30, 1)];
+        assert_eq!(found(&gaps, &accepted_later), [(0, 30, 1)]);
+        let (waited, _) = waited(&gaps, &accepted_later).unwrap();
+        assert_eq!((waited.ns, waited.parts_ns), (90, 30), "the rest is in the listen queue");
         let to = wait(0, 0, 1).to;
         let taken = Wait { to, evidence: Evidence::ProxyBytes, ..wait(20, 60, 2) };
         let of_one_listener = found(&gaps, &[wait(10, 50, 1), taken, Wait { to, ..wait(60, 70, 3) }]);

@@ -168,8 +168,11 @@ impl<'a> Tree<'a> {
             (Some(status), Some(ns)) => format!(", {status} came {} later", duration(ns)),
             _ => String::new(),
         };
+        let accepted = row.late_accept_ns();
+        let accepted = accepted.map(|ns| format!(", accepted after {}", duration(ns))).unwrap_or_default();
         let outcome = row.ended().name();
-        let label = format!("{} {}  {}  {outcome}{status}{late}", row.kind, row.hop(node.peers), what(row));
+        let label =
+            format!("{} {}  {}  {outcome}{status}{late}{accepted}", row.kind, row.hop(node.peers), what(row));
         let line = format!(
             "{:>10} {:>10} {:>10}  {}  {}{}",
             format!("+{}", duration(row.start_time - self.tree.start_ns)),

@@ -2,8 +2,8 @@
 //!
 //! In a trace the own times of the spans add up to the root's duration. So the difference between requests that began in
 //! a spike and requests that began half a period later splits over hops without a model; it is done for every cycle by
-//! itself, since a coincidence seldom repeats. What a span waited for a connection (`connect_ns`, which is the time of its children
-//! of kind `internal`) is a part of the hop to that listener. Failures that take no longer than the ordinary have no excess to split: of
+//! itself, since a coincidence seldom repeats. What a span waited for a connection (`connect_ns`: its children of kind `internal`, and
+//! of its own time `accept_wait_ns`) is a part of the hop to that listener. Failures that take no longer than the ordinary have no excess to split: of
 //! those counts where they begin, the innermost span of the trace that failed; where that had waited for a connection which
 //! failed, with that.
 
@@ -144,7 +144,7 @@ fn query(ranges: &[(i64, i64)]) -> String {
     let asked: Vec<String> = asked.iter().map(range).collect();
     format!(
         "SELECT s.connection_id, s.kind, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
-                s.own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
+                s.own_ns - coalesce(s.accept_wait_ns, 0) AS own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 CASE WHEN s.link_evidence = 'connection' THEN s.queued_ns END AS queued_ns,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
          FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id

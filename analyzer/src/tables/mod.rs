@@ -29,7 +29,7 @@ table! {
     /// Requests, one row a side, and what they waited for.
     pub const SPANS: SpanRow<'a> = Table {
         name: "spans",
-        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was. One row more, of kind `internal`, for each time in which such a span waited for a connection: it is a child of that span and no request, so what counts requests says `kind <> 'internal'`.",
+        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was. One row more, of kind `internal`, for each time in which such a span waited for a connection to be established: it is a child of that span and no request, so what counts requests says `kind <> 'internal'`.",
         order: &[],
         time_column: None,
         key: None,
@@ -47,10 +47,10 @@ table! {
             start_time: Time, Plain,
                 "Client: enter of the send with the request's first byte. Server: exit of the receive with it. Wait: the first SYN, or when the parent began to wait for it.";
             end_time: Time, Plain,
-                "Client: exit of the receive with the answer's last byte. Server: exit of the send with it, cut to the client's end. Wait: established (and accepted, where it is the request's own connection), failed, or the parent's end. Else when `outcome` came about.";
+                "Client: exit of the receive with the answer's last byte. Server: exit of the send with it, cut to the client's end. Wait: established, failed, or the parent's end. Else when `outcome` came about.";
             duration_ns: I64, Plain, "end_time - start_time, ns.";
             own_ns: I64, Plain,
-                "Duration less the union of the children's intervals, ns: at a client span network and queueing. Waits for a connection are children too.";
+                "Duration less the union of the children's intervals, ns: at a client span network and queueing. Connects that it waited for are children too.";
             protocol: Name, Dictionary, "What is spoken: `http` ...; `tcp` of a wait.";
             method: Option<Name>, Dictionary, "Request method, of HTTP alone; see `operation`.";
             path: Option<Text>, Dictionary,
@@ -97,7 +97,7 @@ table! {
             path_cut: Option<Bool>, Plain,
                 "The target was longer than what was kept of it; null without a path.";
             connect_ns: Option<I64>, Plain,
-                "Time in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and (after 5 ms) accepted. It is the union of its children of kind `internal`, and not part of own_ns; 0 where that connection had failed before it began, and it with that; null where none is known.";
+                "Time in which it waited for a connection, ns: one that the answering process (client spans) or this one (server spans) was opening for it, or its own, to be established and accepted. Connects are its children of kind `internal`, whose union this is, with `accept_wait_ns`; 0 where a connect had failed before it began, and it with that; null where none is known.";
             connect_to: Option<Name>, Dictionary,
                 "Address and port of the listener: of the connect that failed, else of the one that it waited for longest; null as `connect_ns`.";
             connect_connection_id: Option<I64>, Dictionary,
@@ -116,6 +116,8 @@ table! {
                 "JSON object of everything known of request and answer, by names of the OpenTelemetry semantic conventions; `export` sends it as it is.";
             queued_ns: Option<I64>, Plain,
                 "Server: from when the request's first byte reached the host until this process had taken it (`start_time`), ns: it lay in the receive queue, or the process took that long to wake. Not part of `duration_ns`. Null where not known, and for client spans. Recorded with `--evidence arrivals`.";
+            accept_wait_ns: Option<I64>, Plain,
+                "Client: part of own_ns and of `connect_ns` in which its connection, established, lay in the listen queue, ns; null where it did not.";
         ]
     }
 }

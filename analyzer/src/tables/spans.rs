@@ -10,6 +10,9 @@ use super::columns::{texts, typed};
 use super::outcome::Outcome;
 use super::{SPANS, SYN_RETRANSMITS, SpanRow, WAIT};
 
+/// A busy process takes that long to accept, and nothing is wrong, ns; as in view `listen_queue_waits`.
+const ACCEPT_SOON_NS: i64 = 5_000_000;
+
 /// A batch of spans.
 pub struct SpanBatch(Columns<SpanRow<'static>>);
 
@@ -47,6 +50,11 @@ impl SpanRow<'_> {
     pub fn syn_retransmits(&self) -> Option<u64> {
         let attributes = self.attributes.filter(|_| self.is_wait())?;
         serde_json::from_str::<serde_json::Value>(attributes).ok()?.get(SYN_RETRANSMITS)?.as_u64()
+    }
+
+    /// How long its connection lay in the listen queue, ns, where that is more than a busy process takes to accept.
+    pub fn late_accept_ns(&self) -> Option<i64> {
+        self.accept_wait_ns.filter(|&ns| ns > ACCEPT_SOON_NS)
     }
 
     /// Both ends of its connection, as `curl -> nginx:8080`; an address where the process is not known.

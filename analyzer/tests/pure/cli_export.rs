@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
+use crate::assembly_support::{GET, MS, US, World};
 use crate::cli_support::*;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -13,6 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use retrospan_formats::event::Kind;
 
 /// What a receiver got.
 struct Post {
@@ -153,6 +155,46 @@ fn http_protobuf() {
     assert_eq!((post.headers["x-key"].as_str(), post.headers["x-b"].as_str()), ("a=b", "c"));
     check(&ExportTraceServiceRequest::decode(post.body.as_slice()).unwrap());
     assert!(posts.try_recv().is_err());
+}
+
+/// A proxy whose connect is refused closes the connection of the request that waits for it.
+#[test]
+fn a_wait_for_a_connection_is_a_span_below_the_one_that_waited() {
+    const ECONNREFUSED: u32 = 111;
+    let mut world = World::new();
+    let (client, proxy) = (world.process("client"), world.process("envoy"));
+    let front = world.connect(client, proxy, 8000);
+    world.send(front.client, GET);
+    let opened = world.connecting(proxy, 8080);
+    world.wait(20 * MS);
+    world.tcp.push((world.now_ns, "retransmit", opened, 2));
+    world.gone(opened, ECONNREFUSED);
+    world.call(opened, Kind::Close, 0, US);
+    world.call(front.server, Kind::Close, 0, US);
+    world.fin(front.server, front.client);
+    let recorded = world.capture();
+    let (url, posts) = receiver(vec![(200, Vec::new())]);
+    let url = format!("{url}/v1/traces");
+    let output = retrospan(recorded.folder.path(), &["export", "test.cap", "--otlp", &url]);
+    assert!(output.status.success(), "{output:?}");
+    let request = ExportTraceServiceRequest::decode(posts.recv().unwrap().body.as_slice()).unwrap();
+    let all = spans(&request);
+    let wait = all.iter().find(|span| span.kind == 1).expect("an internal span");
+    let parent = all.iter().find(|span| span.span_id == wait.parent_span_id).expect("its parent");
+    assert_eq!((parent.kind, &parent.trace_id), (3, &wait.trace_id));
+    assert_eq!(int(&parent.attributes, "server.port"), 8000);
+    assert_eq!(wait.name, "connect 127.0.0.1:8080");
+    assert_eq!(wait.end_time_unix_nano - wait.start_time_unix_nano, 20_020_000);
+    assert_eq!(text(&wait.attributes, "server.address"), "127.0.0.1");
+    assert_eq!(int(&wait.attributes, "server.port"), 8080);
+    assert_eq!(text(&wait.attributes, "network.transport"), "tcp");
+    assert_eq!(text(&wait.attributes, "error.type"), "refused");
+    assert_eq!(int(&wait.attributes, "retrospan.connect.syn_retransmits"), 1);
+    assert_eq!(wait.status.as_ref().unwrap().code, 2);
+    assert!(value(&wait.attributes, "network.protocol.name").is_none(), "nothing was spoken");
+    let mut keys: Vec<&str> = wait.attributes.iter().map(|a| a.key.as_str()).collect();
+    keys.sort_unstable();
+    assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
 }
 
 #[test]

@@ -154,6 +154,9 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
         format!("took {}, of it own time {}", duration(row.duration_ns), duration(row.own_ns)),
         outcome(row),
     ];
+    if let Some(ns) = row.late_accept_ns() {
+        lines.push(format!("of its own time {} in the listen queue", duration(ns)));
+    }
     if row.is_wait() {
         lines.push(format!("a wait for connection {}, span {}", row.connection_id, row.span_id));
         return lines;
