@@ -45,7 +45,10 @@ fn a_request_waits_while_the_listen_queue_is_full() {
     let ports = [front_port, port].map(|port| port.to_string());
     let args = ["--port", &ports[0], "--port", &ports[1], "--evidence", "tcp"];
     let recording = Recording::start(&args);
-    let first = TcpStream::connect(("127.0.0.1", port)).expect("room for one");
+    let connect = || TcpStream::connect(("127.0.0.1", port)).expect("room for one");
+    // Drops are counted from an accept to the next.
+    let taken = (connect(), server.accept().expect("the first"));
+    let first = connect();
     thread::scope(|scope| {
         scope.spawn(|| pass_on(&proxy, port));
         let client = scope.spawn(|| {
@@ -55,14 +58,14 @@ fn a_request_waits_while_the_listen_queue_is_full() {
         });
         // Long enough for the proxy's SYN to be dropped, too short for it to be sent again.
         thread::sleep(Duration::from_millis(700));
-        let kept = server.accept().expect("the first");
+        let kept = server.accept().expect("the second");
         let (mut back, _) = server.accept().expect("the proxy, at its second SYN");
         take(&mut back, REQUEST.len());
         back.write_all(ANSWER).expect("a proxy that reads");
         assert_eq!(client.join().expect("a client"), ANSWER);
         drop(kept);
     });
-    drop(first);
+    drop((first, taken));
     let capture = recording.finish();
 
     let spans = capture.spans();
