@@ -99,13 +99,15 @@ fn row(
 /// How the wait ended, and by which name where the connect had failed. One that ended with its span, before anything was
 /// decided, was given up.
 fn outcome(wait: &Wait, end_ns: i64, of_span: Outcome) -> (Outcome, Option<&'static str>) {
-    match wait.end.filter(|(at_ns, _)| *at_ns <= end_ns) {
+    match wait.end {
+        Some((at_ns, _)) if at_ns > end_ns => (Outcome::ClientClosed, None),
         Some((_, Connected::Ok)) => (Outcome::Ok, None),
         Some((_, Connected::Abandoned)) => (Outcome::ClientClosed, None),
         Some((_, failed)) => (Outcome::Error, Some(failed.name())),
         None => match of_span {
-            unsure @ (Outcome::TimeoutCut | Outcome::Lost) => (unsure, None),
-            _ => (Outcome::ClientClosed, None),
+            known @ (Outcome::TimeoutCut | Outcome::ClientClosed) => (known, None),
+            // The event that decided it may be missing.
+            _ => (Outcome::Lost, None),
         },
     }
 }
@@ -143,7 +145,8 @@ mod tests {
         assert_eq!(of(Some((50, Connected::Refused)), Outcome::ServerClosed), ("error", Some("refused")));
         assert_eq!(of(Some((50, Connected::Abandoned)), Outcome::Ok), ("client_closed", None));
         assert_eq!(of(Some((51, Connected::TimedOut)), Outcome::ClientClosed), ("client_closed", None));
-        assert_eq!(of(None, Outcome::Error), ("client_closed", None), "it was answered without");
+        assert_eq!(of(None, Outcome::Ok), ("lost", None), "nobody is accused");
+        assert_eq!(of(None, Outcome::ClientClosed), ("client_closed", None));
         assert_eq!(of(None, Outcome::TimeoutCut), ("timeout_cut", None));
     }
 }

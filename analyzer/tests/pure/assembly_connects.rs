@@ -205,8 +205,8 @@ fn a_request_waits_for_its_own_connection_to_be_accepted() {
         assert_eq!(span["connect_to"], "127.0.0.1:80");
         line(span, &["connect_ns", "accept_wait_ns"])
     };
-    assert_eq!(accepted_after(300 * MS), "300010000 300010000");
-    assert_eq!(accepted_after(MS), "1010000 1010000");
+    assert_eq!(accepted_after(300 * MS), "300014000 300014000");
+    assert_eq!(accepted_after(MS), "1014000 1014000");
 }
 
 #[test]
