@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 
 pub use retrospan_formats::config::{Keep, Signature};
 
@@ -35,6 +36,18 @@ pub trait Protocol: Sync {
 
     /// Reads a head, or as much as there is of one; it may hold anything. Texts that are as in `last` are shared with it.
     fn read(&self, direction: Direction, head: &[u8], last: &Operation) -> Operation;
+
+    /// Tells where whole secret values of message heads stand among the bytes of a call whose parts these are, in order:
+    /// each from its first byte to its last, and nothing that may be something else or a part of one. `head`: the first
+    /// bytes of the call, of which as many may be `stored` as they are. Says nothing of a protocol whose heads have none.
+    fn secret_values(
+        &self,
+        _parts: &[Part],
+        _head: &[u8],
+        _stored: usize,
+        _tell: &mut dyn FnMut(Range<usize>),
+    ) {
+    }
 
     /// Whether each message says which exchange it belongs to ([`crate::HeadInfo::key`]: an id, a stream), so that answers
     /// may come in any order. Else the k-th answer is that of the k-th request ([`crate::HeadInfo::answers`]).

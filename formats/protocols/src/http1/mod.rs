@@ -14,9 +14,12 @@ mod method;
 mod names;
 mod preamble;
 mod read;
+mod secrets;
 mod side;
 mod start_line;
 mod target;
+
+use std::ops::Range;
 
 use crate::operation::{Exchange, Operation, Status, ValueRef};
 use crate::parts::{Call, Direction, Part};
@@ -74,6 +77,10 @@ impl Protocol for Http1 {
 
     fn read(&self, direction: Direction, head: &[u8], last: &Operation) -> Operation {
         read::read(direction, head, last)
+    }
+
+    fn secret_values(&self, parts: &[Part], head: &[u8], stored: usize, tell: &mut dyn FnMut(Range<usize>)) {
+        secrets::values(parts, head, stored, tell);
     }
 
     fn is_final(&self, status: Status) -> bool {

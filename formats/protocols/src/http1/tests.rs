@@ -7,6 +7,7 @@ mod conversations;
 mod extents;
 mod pairing;
 mod secrets;
+mod values;
 
 /// Feeds whole calls and returns the parts of both directions.
 fn frame(calls: &[(Direction, &[u8])]) -> Vec<Part> {
