@@ -3,7 +3,7 @@
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
 //!   [`tcp`]: the numbers in them.
 //! * With the feature `capture`: [`table`], [`rows`] and [`tables`] (the one definition of every raw table),
-//!   [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], [`checksum`]s; [`units`] of both programs' command
+//!   [`secrets`] (what one of their columns holds), [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], [`checksum`]s; [`units`] of both programs' command
 //!   lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
@@ -27,6 +27,8 @@ pub mod reader;
 pub mod reference;
 #[cfg(feature = "capture")]
 pub mod rows;
+#[cfg(feature = "capture")]
+pub mod secrets;
 #[cfg(feature = "capture")]
 pub mod table;
 #[cfg(feature = "capture")]

@@ -59,6 +59,8 @@ table! {
                 "Of a message head that goes on behind the first bytes in `payload`: the next bytes, up to its end, or the last chunk-size line of a chunked body behind it, as far as they were read (16 KiB of one message, over all its calls). All are `*` but what tells where the message ends: method, version and status of a start line, the lines of content-length, transfer-encoding, connection, upgrade, expect and trailer, colons and line ends, and chunk sizes. They may overlap with the last 8 bytes in `payload`. Null where there are none.";
             queued_us: Option<I32>, Plain,
                 "`receive`: from when the segment with the first byte reached this host's network stack to emission, us: the time that it lay in the receive queue, that the reader took to wake, and the call. Of segments that were joined in the queue the last one's arrival counts. Null where not known. Recorded with `--evidence arrivals`.";
+            secret_hashes: Option<Bytes>, Plain,
+                "Of a request's head: keyed hashes of values that `payload` (or `framing`) shows as `*`, those of header lines, queries and path parameters, see above. Recorded with `--hash-secrets`. Null where there are none.";
         ]
     }
 }

@@ -63,6 +63,10 @@ pub struct Cli {
     /// How much of the messages' content to record
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
+    /// Record of each blanked value of a request's head a hash whose key is random and never written: equal values can be
+    /// told, and nobody can read one. So a request is known again behind a proxy that sends its headers on
+    #[arg(long)]
+    hash_secrets: bool,
     /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched
     /// (waiting for a CPU, blocked, stopped, throttled), usage (CPU time by process), execs (programs started), arrivals
     /// (how long received data lay unread) and wakes (which thread of its process woke the thread that sends; not by default),
@@ -106,6 +110,7 @@ impl From<Cli> for Options {
                 PayloadArg::Full => Payload::Full,
                 PayloadArg::None => Payload::None,
             },
+            hash_secrets: cli.hash_secrets,
             evidence: cli.evidence,
             sched_threshold: cli.sched_threshold,
             rotate: cli.rotate,
@@ -171,6 +176,7 @@ mod tests {
             "--args",
             "--payload",
             "none",
+            "--hash-secrets",
             "--evidence",
             "tcp,usage",
             "--sched-threshold",
@@ -189,6 +195,7 @@ mod tests {
         assert_eq!((options.snap_bytes, options.ring_bytes), (256, 65536));
         assert!(options.args);
         assert_eq!(options.payload, Payload::None);
+        assert!(options.hash_secrets);
         assert_eq!(options.evidence.names(), ["tcp", "usage"]);
         assert_eq!(options.sched_threshold, Duration::from_millis(20));
         assert_eq!(options.command, ["curl", "-o", "out"]);
@@ -200,6 +207,7 @@ mod tests {
         assert_eq!((options.snap_bytes, options.ring_bytes), (1024, 8 << 20));
         assert_eq!(options.rotate, Duration::from_secs(10));
         assert_eq!(options.payload, Payload::Heads);
+        assert!(!options.hash_secrets);
         assert_eq!(options.evidence, Evidence::DEFAULT);
         assert_eq!(options.sched_threshold, Duration::from_millis(5));
         assert!(options.duration.is_none() && options.command.is_empty());

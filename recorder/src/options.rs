@@ -53,6 +53,8 @@ pub struct Options {
     pub args: bool,
     /// What is kept of the data.
     pub payload: Payload,
+    /// Keyed hashes of what is blanked.
+    pub hash_secrets: bool,
     /// Evidence for causes.
     pub evidence: Evidence,
     /// Shorter waits of threads are no evidence.
@@ -84,6 +86,9 @@ pub enum OptionError {
     /// A recording of no length.
     #[error("--duration: must be longer than 0")]
     Duration,
+    /// Hashes of what is not blanked.
+    #[error("--hash-secrets: only with --payload heads")]
+    Hashes,
     /// Parts of no length.
     #[error("--rotate: must be at least 100ms")]
     Rotate,
@@ -109,6 +114,9 @@ impl Options {
         }
         if self.duration.is_some_and(|d| d.is_zero()) {
             return Err(OptionError::Duration);
+        }
+        if self.hash_secrets && self.payload != Payload::Heads {
+            return Err(OptionError::Hashes);
         }
         if self.rotate < Duration::from_millis(100) {
             return Err(OptionError::Rotate);
@@ -169,6 +177,7 @@ impl Options {
         put("ring_size", json!(self.ring_bytes));
         put("args", json!(self.args));
         put("payload", json!(self.payload.name()));
+        put("hash_secrets", json!(self.hash_secrets));
         put("evidence", json!(evidence.names()));
         put("sched_threshold_ms", json!(self.sched_threshold.as_secs_f64() * 1e3));
         put("command", json!(command));
@@ -195,6 +204,7 @@ mod tests {
             ring_bytes: 1 << 20,
             args: false,
             payload: Payload::Heads,
+            hash_secrets: false,
             evidence: Evidence::ALL,
             sched_threshold: Duration::from_millis(5),
             rotate: Duration::from_secs(10),
@@ -218,13 +228,13 @@ mod tests {
 
     #[test]
     fn the_manifest_holds_no_argument_unless_asked() {
-        let command = vec!["curl".into(), "secret".into()];
+        let command = vec!["curl".into(), "hunter2".into()];
         let short = Options { command, ports: vec![(80, 80), (8000, 9000)], ..options() };
         let text = Value::from(short.manifest(Evidence::NONE)).to_string();
-        assert!(text.contains(r#""command":["curl"]"#) && !text.contains("secret"), "{text}");
+        assert!(text.contains(r#""command":["curl"]"#) && !text.contains("hunter2"), "{text}");
         assert!(text.contains(r#""port":["80","8000-9000"]"#), "{text}");
         let long = Options { args: true, ..short };
-        assert!(Value::from(long.manifest(Evidence::ALL)).to_string().contains("secret"));
+        assert!(Value::from(long.manifest(Evidence::ALL)).to_string().contains("hunter2"));
     }
 
     #[test]
@@ -239,5 +249,7 @@ mod tests {
         let hours = Duration::from_secs(7200);
         assert!(refused(Options { sched_threshold: hours, ..options() }).contains("--sched-threshold"));
         assert!(refused(Options { rotate: Duration::ZERO, ..options() }).contains("--rotate"));
+        let full = Options { payload: Payload::Full, hash_secrets: true, ..options() };
+        assert!(refused(full).contains("--hash-secrets"));
     }
 }

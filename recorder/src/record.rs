@@ -22,6 +22,7 @@ use crate::host::throttles::{self, Throttles};
 use crate::kernel::{self, ProbeError, Probes};
 use crate::options::{OptionError, Options, Payload};
 use crate::pipeline::Pipeline;
+use crate::pipeline::hashes::Hashes;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
@@ -180,6 +181,9 @@ impl Recording {
         let mut pipeline = Pipeline::new(processes, losses, options.payload, std::process::id());
         if !options.evidence.execs {
             pipeline.leave_out_execs();
+        }
+        if options.hash_secrets {
+            pipeline.hash_secrets(Hashes::random().map_err(system("random bits"))?);
         }
         pipeline.sockets.set_owners(owners);
         let clock = batch::<ClockRow>([ClockRow { boot_ns, wall_ns }]).map_err(RowsError::from)?;

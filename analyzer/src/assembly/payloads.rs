@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::secrets;
 use retrospan_formats::tcp::state::CLOSE;
 
 use crate::assembly::connections::{SocketIndex, Sockets};
-use crate::assembly::events::Event;
+use crate::assembly::events::{Event, Hashes};
 use crate::hashing::IntMap;
 
 /// Bytes that one call moved and the other end's may have to move yet.
@@ -23,6 +24,8 @@ struct Piece {
     head: Vec<u8>,
     /// The last of them that are known.
     tail: Vec<u8>,
+    /// Hashes of secrets among them, as [`secrets`] has them.
+    hashes: Vec<u8>,
 }
 
 /// What one end sent.
@@ -198,11 +201,13 @@ impl Stream {
 impl Piece {
     fn of(seq: u32, event: &Event<'_>) -> Piece {
         let (head, tail) = event.head_and_tail();
-        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec() }
+        let mut hashes = Vec::new();
+        event.hashes.iter().for_each(|secret| secrets::push(&mut hashes, secret));
+        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec(), hashes }
     }
 
     fn held_bytes(&self) -> usize {
-        size_of::<Piece>() + self.head.len() + self.tail.len()
+        size_of::<Piece>() + self.head.len() + self.tail.len() + self.hashes.len()
     }
 
     fn ends_by(&self, seq: u32) -> bool {
@@ -228,7 +233,7 @@ impl Piece {
         let head = &self.head[known(from)..known(end)];
         let room = (call.done_bytes - head.len() as u64).min(self.tail.len() as u64) as usize;
         let tail = if end == self.length { &self.tail[self.tail.len() - room..] } else { &[] };
-        Event { head, tail, ..*call }
+        Event { head, tail, hashes: Hashes::of(&self.hashes).part(from, call.done_bytes), ..*call }
     }
 }
 
@@ -244,6 +249,7 @@ impl<'a> Event<'a> {
             queued_us: self.queued_us.filter(|_| at == 0),
             head: &self.head[known(at)..known(at + length)],
             tail: if is_last { self.tail } else { &[] },
+            hashes: self.hashes.part(at, length),
             ..*self
         }
     }

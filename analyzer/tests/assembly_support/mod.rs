@@ -501,6 +501,7 @@ impl World {
             payload: row.payload.as_deref(),
             framing: None,
             queued_us: row.queued_us,
+            secret_hashes: None,
         }
     }
 

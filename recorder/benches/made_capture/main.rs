@@ -4,9 +4,10 @@
 //! is the recorder itself: merge, redaction, columns, files. So the capture is what a recording of that
 //! traffic would be, and the time it takes is the recorder's own cost of an event.
 //!
-//!     cargo bench --profile dev --bench made_capture -- DIR.cap [EVENTS]
+//!     cargo bench --profile dev --bench made_capture -- DIR.cap [EVENTS] [secrets] [hashes]
 //!
-//! EVENTS: how many at least (default 10,000,000).
+//! EVENTS: how many at least (default 10,000,000). `secrets`: each request has a cookie, an authorization and two values in its
+//! query. `hashes`: as with `--hash-secrets`.
 
 mod script;
 mod traffic;
@@ -27,6 +28,7 @@ use retrospan_recorder::host;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
 use retrospan_recorder::pipeline::Pipeline;
+use retrospan_recorder::pipeline::hashes::Hashes;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::rings::merge::Merge;
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let Some(directory) = args.next().map(PathBuf::from) else {
         // Run by a test runner, or by hand without arguments: nothing to do.
-        eprintln!("made_capture: DIR.cap [EVENTS]");
+        eprintln!("made_capture: DIR.cap [EVENTS] [secrets] [hashes]");
         return ExitCode::SUCCESS;
     };
     let events = match args.next().map_or(Ok(10_000_000), |text| text.parse()) {
@@ -58,7 +60,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match make(&directory, events) {
+    let words: Vec<String> = args.collect();
+    let has = |word: &str| words.iter().any(|other| other == word);
+    match make(&directory, events, has("secrets"), has("hashes")) {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS
@@ -70,16 +74,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(directory: &Path, events: u64) -> Result<String, Box<dyn std::error::Error>> {
+fn make(
+    directory: &Path,
+    events: u64,
+    secrets: bool,
+    hashes: bool,
+) -> Result<String, Box<dyn std::error::Error>> {
     let writer = CaptureWriter::create(directory, manifest())?;
     let files = Files::start(writer, SelfActivity::default())?;
     let mut processes = Processes::new(false, Cgroups::below(None));
     processes.snapshot(traffic::processes());
     let own_pid = std::process::id();
     let mut pipeline = Pipeline::new(processes, Losses::new(START_NS), Payload::Heads, own_pid);
+    if hashes {
+        // Everywhere the same, as the traffic is.
+        pipeline.hash_secrets(Hashes::with_key(*b"made-up key 1234"));
+    }
     files.rows(&tables::CLOCK, clock(START_NS, WALL_NS)?)?;
 
-    let mut traffic = Traffic::new();
+    let mut traffic = Traffic::new(secrets);
     let mut merge = Merge::without_bodies();
     let mut record = Vec::new();
     let mut making = Duration::ZERO;

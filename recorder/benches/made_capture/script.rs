@@ -9,7 +9,7 @@ use retrospan_random::Random;
 
 use crate::traffic::{PROXIES, PROXY_PID, SERVER_PID, SERVERS, pause};
 
-/// Most payload of one event, bytes.
+/// Most payload of one event, bytes; heads are whole.
 const SNAP_BYTES: usize = 256;
 
 const ESTABLISHED: u8 = 1;
@@ -105,8 +105,9 @@ impl Chain {
     }
 
     /// One request to the server and its answer back.
-    pub fn exchange(&mut self, from_ns: u64, random: &mut Random, steps: &mut Vec<Step>) {
-        let request = request(self.service, random);
+    pub fn exchange(&mut self, from_ns: u64, secrets: bool, random: &mut Random, steps: &mut Vec<Step>) {
+        let request =
+            if secrets { secret_request(self.service, random) } else { request(self.service, random) };
         let (response, response_bytes) = response(random);
         let slow = if random.below(100) == 0 { 30 } else { 1 };
         let work_ns = 100_000 + pause(random, 1_500_000 * slow);
@@ -156,7 +157,7 @@ impl Chain {
         let tcp_seq = *position;
         *position = position.wrapping_add(done_bytes as u32);
         let mut payload = head.to_vec();
-        payload.resize((done_bytes as usize).min(SNAP_BYTES).max(head.len().min(SNAP_BYTES)), b'b');
+        payload.resize((done_bytes as usize).min(SNAP_BYTES).max(head.len()), b'b');
         let head_bytes = payload.len() as u16;
         let mut bits = flags::TURN;
         let mut tail_bytes = 0;
@@ -261,6 +262,18 @@ fn request(service: u32, random: &mut Random) -> Vec<u8> {
     let _ =
         write!(head, "X-Request-Id: {:016x}{:016x}\r\n\r\n", random.below(1 << 31), random.below(1 << 31));
     head.into_bytes()
+}
+
+/// The same with four secrets: one that is the user's and three of its own.
+fn secret_request(service: u32, random: &mut Random) -> Vec<u8> {
+    let user = random.below(2_000);
+    let mut word = || format!("{:08x}{:08x}", random.below(1 << 31), random.below(1 << 31));
+    let (id, token, session, query) = (word(), word(), word(), word());
+    format!(
+        "GET /things/{service}?q={query}&page={id} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: shopper/1.0\r\nAccept: */*\r\n\
+         Authorization: Bearer {user:040}\r\nCookie: session={session}{token}\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// The head of an answer, and the bytes of all of it.

@@ -63,6 +63,8 @@ struct Client {
 /// All of it.
 pub struct Traffic {
     random: Random,
+    /// Requests carry some.
+    secrets: bool,
     clients: Vec<Client>,
     due: BinaryHeap<Reverse<(u64, usize)>>,
     sockets: u64,
@@ -71,10 +73,11 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The beginning: every client starts within the first 100 ms.
-    pub fn new() -> Traffic {
+    /// The beginning: every client starts within the first 100 ms. `secrets`: requests carry some.
+    pub fn new(secrets: bool) -> Traffic {
         let mut traffic = Traffic {
             random: Random::new(1),
+            secrets,
             clients: Vec::new(),
             due: BinaryHeap::new(),
             sockets: 0,
@@ -124,7 +127,7 @@ impl Traffic {
             Some(chain) if chain.requests_left > 0 => {
                 chain.requests_left -= 1;
                 self.requests += 1;
-                chain.exchange(from_ns, &mut self.random, &mut steps);
+                chain.exchange(from_ns, self.secrets, &mut self.random, &mut steps);
             }
             Some(chain) => {
                 chain.close(from_ns, &mut steps);

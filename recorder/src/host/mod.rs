@@ -91,10 +91,15 @@ fn clock_ns(clock: ClockId) -> i64 {
 
 /// 128 random bits as 32 lower-case hex digits.
 pub fn random_id() -> io::Result<String> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
+}
+
+/// 128 random bits.
+pub fn random_bytes() -> io::Result<[u8; 16]> {
     let mut bytes = [0u8; 16];
     // Requests up to 256 bytes are never cut.
     getrandom(&mut bytes, GetRandomFlags::empty())?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    Ok(bytes)
 }
 
 /// Where the recording is made.

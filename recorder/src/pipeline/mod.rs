@@ -3,6 +3,7 @@
 //! In: records in order of emission. Out: batches, handed to a sink that writes them.
 
 pub mod flows;
+pub mod hashes;
 pub mod long_heads;
 pub mod losses;
 pub mod processes;
@@ -19,6 +20,7 @@ use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow, Wak
 use crate::fast_map::FastMap;
 use crate::options::Payload;
 use crate::pipeline::flows::Flows;
+use crate::pipeline::hashes::Hashes;
 use crate::pipeline::long_heads::{Held, Long};
 use crate::pipeline::losses::{Losses, kind_name};
 use crate::pipeline::processes::{KnownProcess, Processes};
@@ -84,6 +86,13 @@ impl Pipeline {
     /// Tells how far the wall clock is ahead of boot time, ns, for the records that come from now on.
     pub fn set_wall_ahead(&mut self, ns: i64) {
         self.wall_ahead_ns = Some(ns);
+    }
+
+    /// Tells hashes of the secrets of requests, too, where payload is redacted.
+    pub fn hash_secrets(&mut self, hashes: Hashes) {
+        if self.payload == Payload::Heads {
+            self.redactor = Redactor::with_hashes(hashes);
+        }
     }
 
     /// Leaves `execs` empty; processes stay known.
@@ -353,6 +362,11 @@ impl Pipeline {
                     self.part_payload_bytes += kept.framing.len() as u64;
                 }
                 kept_flags = kept.flags;
+            }
+            let hashes = self.redactor.hashes();
+            if !hashes.is_empty() {
+                self.columns.secret_hashes(hashes);
+                self.part_payload_bytes += hashes.len() as u64;
             }
             self.part_payload_bytes += (self.columns.payload().len() - before) as u64;
         }

@@ -8,6 +8,8 @@
 //! Which way requests go is presumed from who connected, and decided, as the protocol is, by the first message head that is
 //! beyond doubt: some let the accepting side ask.
 //!
+//! Of values that are blanked, a keyed hash may be told ([`Hashes`]).
+//!
 //! Where both ends of a connection are recorded their calls share one stream, and each byte is read once: when the first
 //! of the two moves it. What the other one keeps is a flag that says so.
 
@@ -17,6 +19,7 @@ use retrospan_protocols::detect::{self, Told};
 use retrospan_protocols::{Call, Direction, Framing, Memory, Part, Protocol, What};
 
 use crate::options::Payload;
+use crate::pipeline::hashes::Hashes;
 
 /// The data of one call.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub struct Data<'a> {
 #[derive(Debug, Default)]
 pub struct Redactor {
     parts: Vec<Part>,
+    /// Of the secrets of requests, where they are wanted.
+    hashes: Option<Hashes>,
     /// What was read of requests and responses before, by [`Stream::place`].
     memory: Vec<[Memory; 2]>,
     /// The place of the next stream.
@@ -232,6 +237,16 @@ impl Stream {
 }
 
 impl Redactor {
+    /// Tells hashes of the secrets of requests, too.
+    pub fn with_hashes(hashes: Hashes) -> Redactor {
+        Redactor { hashes: Some(hashes), ..Redactor::default() }
+    }
+
+    /// Those of the secrets in what [`Redactor::keep`] kept last.
+    pub fn hashes(&self) -> &[u8] {
+        self.hashes.as_ref().map_or(&[], Hashes::column)
+    }
+
     /// Appends to `out` what may be kept of a call's data, and returns its flags. `in_order`: no later
     /// call of the socket was handled before.
     pub fn keep(
@@ -242,6 +257,9 @@ impl Redactor {
         in_order: bool,
         out: &mut Vec<u8>,
     ) -> u32 {
+        if let Some(hashes) = &mut self.hashes {
+            hashes.begin();
+        }
         match mode {
             Payload::Full => {
                 let stored = data.head.len().min(data.stored);
@@ -305,7 +323,7 @@ impl Redactor {
     fn read_rest(&mut self, stream: &mut Stream, data: &Data<'_>, known: u64) -> Reading {
         let requests = stream.requests(data);
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
-        let (Some(requests), Some((_, framing))) = (requests, &mut stream.framed) else {
+        let (Some(requests), Some((protocol, framing))) = (requests, &mut stream.framed) else {
             position.advance(data.tcp_seq, data.done_bytes);
             return Reading::Unknown;
         };
@@ -340,6 +358,9 @@ impl Redactor {
             times_ns: data.times_ns,
         };
         framing.call(direction, call, memory, &mut self.parts);
+        if let (Some(hashes), Direction::Requests) = (&mut self.hashes, direction) {
+            hashes.tell(*protocol, &self.parts, head, data.stored, known);
+        }
         stream.decided |= self.parts.iter().any(|part| part.what == What::Begin);
         position.advance(data.tcp_seq, data.done_bytes);
         if exact { Reading::From(known) } else { Reading::Unknown }

@@ -7,8 +7,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, BinaryArray, DictionaryArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
-    UInt16Array,
+    ArrayRef, BinaryArray, BooleanBufferBuilder, DictionaryArray, Int32Array, Int64Array, PrimitiveArray,
+    RecordBatch, StringArray, UInt16Array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Int32Type, SchemaRef, UInt8Type, UInt32Type};
@@ -73,39 +73,41 @@ pub struct EventColumns {
     payload: Vec<u8>,
     payload_ends: Vec<i32>,
     has_payload: Vec<bool>,
-    framing: FramingColumn,
+    framing: RareColumn,
     queued_us: Optional<i32>,
+    secret_hashes: RareColumn,
 }
 
-/// Few rows have any: rows are filled up when there is one.
+/// Bytes that few rows have: noted are those rows.
 #[derive(Default)]
-struct FramingColumn {
+struct RareColumn {
     bytes: Vec<u8>,
-    ends: Vec<i32>,
-    valid: Vec<bool>,
+    /// Rows that have some, and where these end.
+    rows: Vec<(usize, i32)>,
 }
 
-impl FramingColumn {
+impl RareColumn {
     /// Sets the row that comes after `rows` others.
     fn set(&mut self, rows: usize, bytes: &[u8]) {
-        self.fill(rows);
         self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len() as i32);
-        self.valid.push(true);
-    }
-
-    fn fill(&mut self, rows: usize) {
-        self.ends.resize(rows, self.bytes.len() as i32);
-        self.valid.resize(rows, false);
+        self.rows.push((rows, self.bytes.len() as i32));
     }
 
     fn take(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        self.fill(rows);
+        if self.rows.is_empty() {
+            return Ok(Arc::new(BinaryArray::new_null(rows)));
+        }
         let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        offsets.append(&mut self.ends);
-        let nulls = take_nulls(&mut self.valid);
-        let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
+        let mut valid = BooleanBufferBuilder::new(rows);
+        valid.append_n(rows, false);
+        for (row, end) in self.rows.drain(..) {
+            offsets.resize(row + 1, offsets.last().copied().unwrap_or_default());
+            offsets.push(end);
+            valid.set_bit(row, true);
+        }
+        offsets.resize(rows + 1, self.bytes.len() as i32);
+        let bytes = Buffer::from_vec(take(&mut self.bytes));
+        let nulls = Some(NullBuffer::new(valid.finish()));
         Ok(Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), bytes, nulls)?))
     }
 }
@@ -236,6 +238,11 @@ impl EventColumns {
         self.framing.set(self.len(), bytes);
     }
 
+    /// Sets the hashes of the next event, before its [`EventColumns::push`].
+    pub fn secret_hashes(&mut self, bytes: &[u8]) {
+        self.secret_hashes.set(self.len(), bytes);
+    }
+
     /// Adds a row; its payload is what was appended to [`EventColumns::payload`] since the last one.
     pub fn push(&mut self, header: &Header, event: &Event) {
         if let Some(state) = &event.state {
@@ -287,6 +294,7 @@ impl EventColumns {
         columns.push(self.take_payload()?);
         columns.push(self.framing.take(rows)?);
         columns.push(self.queued_us.take::<Int32Type>());
+        columns.push(self.secret_hashes.take(rows)?);
         RecordBatch::try_new(EVENTS_SCHEMA.clone(), columns)
     }
 
@@ -297,5 +305,34 @@ impl EventColumns {
         let nulls = take_nulls(&mut self.has_payload);
         let bytes = Buffer::from_vec(take(&mut self.payload));
         Ok(Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), bytes, nulls)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_rare_column_is_what_was_set(
+            batches in prop::collection::vec(prop::collection::vec(prop::option::weighted(0.2, "[a-z]{0,3}"), 0..40), 1..4),
+        ) {
+            let mut column = RareColumn::default();
+            for rows in batches {
+                for (row, text) in rows.iter().enumerate() {
+                    if let Some(text) = text {
+                        column.set(row, text.as_bytes());
+                    }
+                }
+                let taken = column.take(rows.len()).unwrap();
+                let texts = taken.as_binary::<i32>().iter().map(|bytes| Some(String::from_utf8_lossy(bytes?).into_owned()));
+                prop_assert_eq!(texts.collect::<Vec<_>>(), rows);
+            }
+        }
     }
 }

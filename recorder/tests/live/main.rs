@@ -19,6 +19,7 @@ mod evidence_wakes;
 mod exchange;
 mod fast_open;
 mod filters;
+mod hashes;
 mod heads;
 mod losses;
 mod payload;

@@ -5,5 +5,6 @@ mod recorder_support;
 mod support;
 
 mod golden;
+mod hashes;
 mod object;
 mod refused;

@@ -2,6 +2,7 @@ use super::*;
 use retrospan_protocols::http1::Connection;
 
 mod both_ends;
+mod hashed;
 mod places;
 
 /// A secret that must be found nowhere.

@@ -144,9 +144,20 @@ pub fn manifest() -> Manifest {
 
 /// Writes parts of records as a capture; each part ends at the time given with it. `complete`: with a clean end.
 pub fn write(directory: &Path, parts: &[(u64, Vec<Vec<u8>>)], complete: bool) -> CaptureWriter {
+    write_with(directory, parts, complete, |_| {})
+}
+
+/// The same by a pipeline that is told something before.
+pub fn write_with(
+    directory: &Path,
+    parts: &[(u64, Vec<Vec<u8>>)],
+    complete: bool,
+    tell: impl FnOnce(&mut Pipeline),
+) -> CaptureWriter {
     let mut writer = CaptureWriter::create(directory, manifest()).unwrap();
     let processes = Processes::new(false, Cgroups::below(None));
     let mut pipeline = Pipeline::new(processes, Losses::new(900_000_000), Payload::Heads, 1);
+    tell(&mut pipeline);
     let mut merge = Merge::default();
     let wall = |boot_ns: u64| 1_767_225_600_000_000_000 + boot_ns as i64;
     for (end_ns, records) in parts {

@@ -121,6 +121,7 @@ impl Sink {
             payload: event.payload.as_deref(),
             framing: None,
             queued_us: event.queued_us,
+            secret_hashes: None,
         }
     }
 }

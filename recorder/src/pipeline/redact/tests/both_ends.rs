@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// A connection as it is seen from its client.
-struct Both {
-    redactor: Redactor,
+pub(super) struct Both {
+    pub(super) redactor: Redactor,
     stream: Stream,
 }
 
@@ -15,12 +15,18 @@ const FIRST: u32 = u32::MAX - 40;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 impl Both {
-    fn new() -> Both {
+    pub(super) fn new() -> Both {
         Both { redactor: Redactor::default(), stream: Stream::default() }
     }
 
     /// Bytes from `at` on of what the client sent, or else received, moved by one of the ends.
-    fn call(&mut self, from_client: bool, by_client: bool, at: usize, bytes: &[u8]) -> (Vec<u8>, u32) {
+    pub(super) fn call(
+        &mut self,
+        from_client: bool,
+        by_client: bool,
+        at: usize,
+        bytes: &[u8],
+    ) -> (Vec<u8>, u32) {
         let seq = Some(FIRST.wrapping_add(at as u32));
         self.call_at(from_client, by_client, seq, bytes)
     }
