@@ -126,7 +126,7 @@ fn hashes_stay_with_their_bytes() {
     assert_eq!(out(&mut payloads, &part, [1, 0]), [[(4, 11)]]);
     // The rest, and what this call moved first.
     let own = row(&[(75, 44), (80, 55)]);
-    let rest = Event { hashes: Hashes::of(&own), ..flagged(call(Kind::Receive, 30, 90, b"")) };
+    let rest = Event { hashes: Hashes::of(&own), ..flagged(call(Kind::Receive, 30, 90, &[b'*'; 90])) };
     assert_eq!(out(&mut payloads, &rest, [1, 0]), [vec![(0, 22), (69, 33)], vec![(5, 44), (10, 55)]]);
     let sent = flagged(call(Kind::Send, 100, 20, b""));
     assert_eq!(out(&mut payloads, &sent, ENDS), [[(5, 44), (10, 55)]]);
