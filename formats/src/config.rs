@@ -87,6 +87,16 @@ pub struct Offsets {
     pub tcp_bytes_acked: u32,
     pub tcp_bytes_received: u32,
     pub sk_drops: u32,
+    pub task_flags: u32,
+    pub msg_flags: u32,
+    /// Of `msghdr.msg_iter`, as the next four: what it goes over ...
+    pub iter_type: u32,
+    /// ... how far it is in the first piece ...
+    pub iter_offset: u32,
+    /// ... where the pieces are, or the only one ...
+    pub iter_pieces: u32,
+    /// ... and how many there are.
+    pub iter_count: u32,
     pub reserved: u32,
 }
 
@@ -186,6 +196,14 @@ pub struct Config {
     pub socket_places: u32,
     /// 1: who wakes the threads that send is recorded.
     pub wakes: u32,
+    /// 1: the probe set `sockets`, else `syscalls`.
+    pub sockets: u32,
+    /// `enum iter_type` of this kernel: one piece of a process's memory ...
+    pub iter_ubuf: u32,
+    /// ... and several.
+    pub iter_iovec: u32,
+    /// How many arguments `inet_accept` has: 4, since Linux 6.10 3.
+    pub accept_arguments: u32,
     /// How many of `signatures` are used.
     pub used_signatures: u64,
     /// How messages of the protocols begin that are read.

@@ -404,6 +404,9 @@ pub mod loss {
     pub const FLOW: u32 = 27;
     /// A [`super::Wake`] record found no room in the ring.
     pub const WAKE: u32 = 29;
+    /// The kernel did not run a program at the entry or exit of a socket function, for it was running on that CPU already: a
+    /// call may not be recorded. The recorder asks the kernel for it.
+    pub const MISSED_CALL: u32 = 30;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 and 28 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
     pub const COUNTERS: u32 = 32;

@@ -32,6 +32,9 @@ pub struct Manifest {
     pub options: serde_json::Map<String, serde_json::Value>,
     /// `syscalls` or `sockets`.
     pub probe_set: String,
+    /// Why it is `syscalls`, where `sockets` was tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_set_reason: Option<String>,
     /// Version of the recorder.
     pub recorder_version: String,
     /// CLOCK_BOOTTIME of the start, ns.

@@ -15,7 +15,11 @@ pub const FLAGS: [(u32, &str, &str); 13] = [
     (flags::PAYLOAD_TAIL, "payload_tail", "The last 8 bytes of `payload` are the last bytes of the data."),
     (flags::LENGTH_ONLY, "length_only", "The bytes could not be read: the event is a length."),
     (flags::REDACTED, "redacted", "At least one byte of `payload` was blanked with `*`."),
-    (flags::MULTI_MESSAGE, "multi_message", "One message of a sendmmsg or recvmmsg call."),
+    (
+        flags::MULTI_MESSAGE,
+        "multi_message",
+        "One message of a sendmmsg or recvmmsg call (probe set `syscalls`).",
+    ),
     (flags::SPLICED, "spliced", "Moved by sendfile or splice."),
     (flags::TURN, "turn", "First data after a change of direction on this socket."),
     (flags::NO_SEQ, "no_seq", "`tcp_seq` is not known (and null)."),

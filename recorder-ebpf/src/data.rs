@@ -43,20 +43,7 @@ pub extern "C" fn emit_data(
 ) -> i32 {
     // SAFETY: null or a valid call; the verifier insists on the check.
     let Some(call) = (unsafe { call.as_ref() }) else { return 0 };
-    let mut event = Call {
-        socket_id: call.socket_id,
-        duration_ns: 0,
-        asked_bytes: call.length,
-        done_bytes: done,
-        arrived_wall_ns: call.data.done.get(),
-        tcp_seq: (seq_and_flags >> 32) as u32,
-        flags: seq_and_flags as u32,
-        errno: errno as u16,
-        more_records: 0,
-        head_bytes: 0,
-        tail_bytes: 0,
-    };
-    let mut kept = Kept { head: 0, tail: 0 };
+    let mut event = event_of(call, done, seq_and_flags, errno);
     let data = &call.data;
     data.first_address.set(address);
     data.first_bytes.set(call.length);
@@ -67,29 +54,12 @@ pub extern "C" fn emit_data(
         event.flags |= flags::SPLICED;
     } else if call.form != form::BUFFER {
         find_buffers(data, call, address, done);
-        event.asked_bytes = data.asked.get();
-    }
-    match known(call.sk) {
-        Some(entry) if entry.socket_id == call.socket_id => {
-            if entry.verdict != RECORDED {
-                return 0;
-            }
-            if done != 0 {
-                let readable = call.form != form::SPLICE && call.length_only == 0;
-                kept = plan(entry, call.kind, data, done, readable, &mut event.flags);
-                tcp::sample(entry, call.sk, call.enter_ns);
-            }
-        }
-        // The socket ended while the call did: there is nothing to keep its turns in any more.
-        _ => {
-            if call.recorded == 0 {
-                return 0;
-            }
-            if done != 0 {
-                event.flags |= flags::LENGTH_ONLY;
-            }
+        if call.form != form::ITERATOR {
+            event.asked_bytes = data.asked.get();
         }
     }
+    let readable = call.form != form::SPLICE && call.length_only == 0;
+    let Some(kept) = settle(call, &mut event, done, readable) else { return 0 };
     if kept.head == 0 {
         write::<0>(call, event, kept);
     } else if kept.head <= 128 {
@@ -107,17 +77,85 @@ pub extern "C" fn emit_data(
     0
 }
 
+/// The event of data of which no more than its length is known: [`emit_data`] without what that needs for the bytes.
+#[inline(always)]
+pub fn emit_length(call: &InCall, done: u64, seq_and_flags: u64, errno: u64) {
+    let mut event = event_of(call, done, seq_and_flags, errno);
+    event.flags |= flags::SPLICED;
+    call.data.place.set(place::OUTSIDE);
+    call.data.done.set(done);
+    if let Some(kept) = settle(call, &mut event, done, false) {
+        write::<0>(call, event, kept);
+        put_head(call);
+    }
+}
+
+#[inline(always)]
+fn event_of(call: &InCall, done: u64, seq_and_flags: u64, errno: u64) -> Call {
+    Call {
+        socket_id: call.socket_id,
+        duration_ns: 0,
+        asked_bytes: call.length,
+        done_bytes: done,
+        arrived_wall_ns: call.data.done.get(),
+        tcp_seq: (seq_and_flags >> 32) as u32,
+        flags: seq_and_flags as u32,
+        errno: errno as u16,
+        more_records: 0,
+        head_bytes: 0,
+        tail_bytes: 0,
+    }
+}
+
+/// Moves what is remembered of the socket on by this data, and says what of it is kept; `None` where there is to be no event.
+#[inline(always)]
+fn settle(call: &InCall, event: &mut Call, done: u64, readable: bool) -> Option<Kept> {
+    let nothing = Kept { head: 0, tail: 0 };
+    match known(call.sk) {
+        Some(entry) if entry.socket_id == call.socket_id => {
+            if entry.verdict != RECORDED {
+                return None;
+            }
+            if done == 0 {
+                return Some(nothing);
+            }
+            let kept = plan(entry, call.kind, &call.data, done, readable, &mut event.flags);
+            tcp::sample(entry, call.sk, call.enter_ns);
+            Some(kept)
+        }
+        // The socket ended while the call did: there is nothing to keep its turns in any more.
+        _ => {
+            if call.recorded == 0 {
+                return None;
+            }
+            if done != 0 {
+                event.flags |= flags::LENGTH_ONLY;
+            }
+            Some(nothing)
+        }
+    }
+}
+
 /// Finds the buffers of a vector or message, and in them the place where the tail begins.
 #[inline(always)]
 fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
     let vector = if call.form == form::VECTOR {
         Buffer { address, bytes: call.length }
+    } else if config!(sockets) != 0 && call.form == form::ITERATOR {
+        Buffer { address, bytes: data.pieces() }
     } else {
         // `struct msghdr`: msg_iov and msg_iovlen follow the name and its length.
-        let [vector] = read_buffers(address + 16).unwrap_or([Buffer { address: 0, bytes: 0 }]);
+        let [vector] = read_buffers(data, address + 16).unwrap_or([Buffer { address: 0, bytes: 0 }]);
         vector
     };
-    read_pair(data, vector);
+    let skipped = if config!(sockets) != 0 && call.form == form::ITERATOR { data.skipped() } else { 0 };
+    if config!(sockets) != 0 && call.form == form::ITERATOR && vector.bytes == 1 {
+        let [only] = read_buffers(data, address).unwrap_or([Buffer { address: 0, bytes: 0 }]);
+        data.first_address.set(only.address + skipped);
+        data.first_bytes.set(only.bytes.saturating_sub(skipped));
+        return;
+    }
+    read_pair(data, vector, skipped);
     data.buffers.set(vector.address);
     data.count.set(vector.bytes);
     data.first_bytes.set(0);

@@ -6,13 +6,14 @@
 //! replaced since the call was entered, which shows in sequence numbers that do not move as the call says.
 
 use crate::{
-    enter::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, SyscallArgs, args},
+    begin::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Request},
+    enter::request,
     filter::{decide, process_matches},
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, current_task, is_compat,
         open_socket,
     },
-    maps::{EARLY, Early, InCall, RECORDED, form},
+    maps::{EARLY, Early, InCall, RECORDED, form, source},
     regs::{self, Regs},
     ring::{count_loss, now_ns},
     rules::sequence::is_exact,
@@ -35,9 +36,9 @@ pub fn visit(task: *const u8) {
     if !regs::is_wanted(number) || number == regs::SPLICE {
         return;
     }
-    let Some(args) = args(regs, number) else { return };
-    let waits = match args.kind {
-        Kind::Receive => args.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
+    let Some(request) = request(regs, number) else { return };
+    let waits = match request.kind {
+        Kind::Receive => request.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
         Kind::Send | Kind::Accept | Kind::Connect => true,
         _ => false,
     };
@@ -48,7 +49,7 @@ pub fn visit(task: *const u8) {
         return;
     }
     let state = sk.state();
-    let may_be = match args.kind {
+    let may_be = match request.kind {
         Kind::Accept => state == TCP_LISTEN,
         Kind::Connect => state == TCP_SYN_SENT,
         _ => state != TCP_LISTEN && state != TCP_CLOSE,
@@ -58,7 +59,7 @@ pub fn visit(task: *const u8) {
     }
     let task_id = TaskId::of(task);
     let matches = process_matches(task, task_id.pid);
-    let role = match args.kind {
+    let role = match request.kind {
         Kind::Accept => role::LISTENER,
         Kind::Connect => role::CLIENT,
         _ => role::UNKNOWN,
@@ -72,25 +73,21 @@ pub fn visit(task: *const u8) {
     decide(entry, sk, Some(matches));
     announce(entry, sk, false);
     // A listener that is not recorded may return a connection that is.
-    if entry.verdict != RECORDED && args.kind != Kind::Accept {
+    if entry.verdict != RECORDED && request.kind != Kind::Accept {
         return;
     }
-    note(task_id.tid, number, fd, sk, entry.socket_id, args);
+    note(task_id.tid, number, fd, sk, entry.socket_id, request);
 }
 
 #[inline(always)]
-fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, args: SyscallArgs) {
+fn note(tid: u32, number: u64, fd: u32, sk: Sk, socket_id: u64, request: Request) {
     let is_tcp = sk.protocol() == IPPROTO_TCP;
-    let seq = match args.kind {
-        Kind::Send if is_tcp => sk.write_seq(),
-        Kind::Receive if is_tcp => sk.copied_seq(),
-        _ => 0,
-    };
+    let seq = if is_tcp { sk.position(request.kind) } else { 0 };
     let early = Early {
         since_ns: now_ns(),
         sk: sk.0,
         socket_id,
-        address: args.address,
+        address: request.address,
         seq,
         number: number as u32,
         fd,
@@ -111,9 +108,10 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     // SAFETY: values of a preallocated map stay readable memory; nobody writes this one any more.
     let early = unsafe { *early };
     let _ = EARLY.remove(task_id.tid);
-    let Some(args) = args(regs, number) else { return };
-    let same =
-        u64::from(early.number) == number && early.fd == regs.arg0() as u32 && early.address == args.address;
+    let Some(request) = request(regs, number) else { return };
+    let same = u64::from(early.number) == number
+        && early.fd == regs.arg0() as u32
+        && early.address == request.address;
     // One whose entry was seen is another.
     if call.active != 0 || !same {
         return;
@@ -124,24 +122,34 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     };
     call.enter_ns = early.since_ns;
     call.data.done.set(0);
+    call.data.source.set(source::PROCESS);
     call.sk = early.sk;
     call.socket_id = early.socket_id;
-    call.address = args.address;
-    call.length = args.length;
+    call.address = request.address;
+    call.length = request.length;
     call.number = early.number;
     call.seq = early.seq;
-    call.flags = args.flags | flags::ENTERED_BEFORE;
+    call.flags = request.flags | flags::ENTERED_BEFORE;
     if Sk(early.sk).protocol() != IPPROTO_TCP {
         call.flags |= flags::NO_SEQ;
     }
-    call.kind = args.kind as u8;
-    call.form = args.form;
-    call.length_only = u8::from(args.kind == Kind::Receive && args.options & MSG_TRUNC != 0);
+    call.kind = request.kind as u8;
+    call.form = request.form;
+    call.length_only = u8::from(request.kind == Kind::Receive && request.options & MSG_TRUNC != 0);
     call.recorded = u8::from(entry.verdict == RECORDED);
     call.established = u8::from(entry.state == TCP_ESTABLISHED);
     call.fd = early.fd;
     call.task_id = task_id;
     call.active = 1;
+}
+
+/// Forgets the call that the thread was found in: another of its calls is seen from its beginning on, or it ends.
+#[inline(always)]
+pub fn forget(call: &mut InCall, tid: u32) {
+    if call.early != 0 {
+        call.early = 0;
+        let _ = EARLY.remove(tid);
+    }
 }
 
 /// Whether the call moved bytes of the socket that it was found with; where that is not so it is counted as lost. A send

@@ -2,8 +2,12 @@
 //!
 //! A step is small enough for the verifier to see that it stays within the record.
 
-use crate::{maps::Data, ring::bounded};
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use crate::{
+    kernel::config,
+    maps::{Data, source},
+    ring::bounded,
+};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use core::mem::{MaybeUninit, size_of};
 use retrospan_formats::event::{MAX_SNAP_BYTES, TAIL_BYTES};
 
@@ -26,17 +30,18 @@ pub struct Buffer {
     pub bytes: u64,
 }
 
-/// `N` buffers at an address of the caller's memory.
+/// `N` buffers of an array at this address: of the caller's memory, or the kernel's where `data` says so.
 #[inline(always)]
-pub fn read_buffers<const N: usize>(address: u64) -> Option<[Buffer; N]> {
+pub fn read_buffers<const N: usize>(data: &Data, address: u64) -> Option<[Buffer; N]> {
     let mut buffers = MaybeUninit::<[Buffer; N]>::uninit();
-    // SAFETY: the helper writes all of them, zeroes where it fails.
+    let (to, bytes) = (buffers.as_mut_ptr().cast(), size_of::<[Buffer; N]>() as u32);
+    // SAFETY: the helpers write all of them, zeroes where they fail.
     unsafe {
-        let result = bpf_probe_read_user(
-            buffers.as_mut_ptr().cast(),
-            size_of::<[Buffer; N]>() as u32,
-            address as *const _,
-        );
+        let result = if config!(sockets) != 0 && data.source.get() == source::KERNEL {
+            bpf_probe_read_kernel(to, bytes, address as *const _)
+        } else {
+            bpf_probe_read_user(to, bytes, address as *const _)
+        };
         if result == 0 { Some(buffers.assume_init()) } else { None }
     }
 }
@@ -45,24 +50,24 @@ pub fn read_buffers<const N: usize>(address: u64) -> Option<[Buffer; N]> {
 /// and each reading of the caller's memory costs much.
 #[inline(always)]
 pub fn buffer(data: &Data, index: u64) -> Option<Buffer> {
-    if index < data.known.get() {
+    if index < u64::from(data.known.get()) {
         let place = if index == 0 { &data.pair[0] } else { &data.pair[1] };
         return Some(Buffer { address: place.address.get(), bytes: place.bytes.get() });
     }
-    let [buffer] = read_buffers(data.buffers.get() + index * 16)?;
+    let [buffer] = read_buffers(data, data.buffers.get() + index * 16)?;
     Some(buffer)
 }
 
-/// Reads the first two buffers, if there are two.
+/// Reads the first two buffers, if there are two, all but the first bytes that are left out.
 #[inline(always)]
-pub fn read_pair(data: &Data, vector: Buffer) {
+pub fn read_pair(data: &Data, vector: Buffer, skipped: u64) {
     data.known.set(0);
     if vector.bytes < 2 {
         return;
     }
-    if let Some([first, second]) = read_buffers(vector.address) {
-        data.pair[0].address.set(first.address);
-        data.pair[0].bytes.set(first.bytes);
+    if let Some([first, second]) = read_buffers(data, vector.address) {
+        data.pair[0].address.set(first.address + skipped);
+        data.pair[0].bytes.set(first.bytes.saturating_sub(skipped));
         data.pair[1].address.set(second.address);
         data.pair[1].bytes.set(second.bytes);
         data.known.set(2);

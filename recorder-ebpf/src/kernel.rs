@@ -10,7 +10,10 @@ use core::{
     mem::{MaybeUninit, size_of},
     ptr,
 };
-use retrospan_formats::config::{CAST_CALL, Config};
+use retrospan_formats::{
+    config::{CAST_CALL, Config},
+    event::Kind,
+};
 
 /// Filled in by user space before loading; the verifier knows every value.
 #[unsafe(no_mangle)]
@@ -93,6 +96,18 @@ fn words(address: u64, words_type: u32) -> *const u8 {
     pointer
 }
 
+/// A pointer as a number that can be calculated with, which the verifier does not allow with the pointer: negated twice it is
+/// one that nothing is known of.
+#[inline(always)]
+pub fn number(pointer: *const u8) -> u64 {
+    let mut number = pointer as u64;
+    // SAFETY: arithmetic in a register.
+    unsafe {
+        asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number, options(pure, nomem, nostack));
+    }
+    number
+}
+
 /// The current task: a pointer that [`field`] can follow.
 #[inline(always)]
 pub fn current_task() -> *const u8 {
@@ -164,6 +179,13 @@ pub fn socket_of_file(file: u64) -> u64 {
         [probe(socket, config!(offsets.socket_file)), probe(socket, config!(offsets.socket_sk))]
     };
     if back == file { sk } else { 0 }
+}
+
+/// The `struct file` that leads to a socket, 0 where there is none.
+#[inline(always)]
+pub fn file_of(sk: Sk) -> u64 {
+    let socket: u64 = probe(sk.0, config!(offsets.sk_socket));
+    if socket == 0 { 0 } else { probe(socket, config!(offsets.socket_file)) }
 }
 
 const S_IFMT: u16 = 0o170_000;
@@ -243,6 +265,15 @@ impl Sk {
     #[inline(always)]
     pub fn copied_seq(self) -> u32 {
         probe(self.0, config!(offsets.tcp_copied_seq))
+    }
+    /// How far data of this kind has come.
+    #[inline(always)]
+    pub fn position(self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Send => self.write_seq(),
+            Kind::Receive => self.copied_seq(),
+            _ => 0,
+        }
     }
     /// Sequence number of the first byte sent or to be sent; `opened`: by a connect, whose SYN the counter counts as well.
     #[inline(always)]

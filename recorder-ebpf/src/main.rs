@@ -11,15 +11,23 @@ mod arrivals;
 #[cfg(target_arch = "bpf")]
 mod atomics;
 #[cfg(target_arch = "bpf")]
+mod begin;
+#[cfg(target_arch = "bpf")]
 mod data;
 #[cfg(target_arch = "bpf")]
 mod early;
+#[cfg(target_arch = "bpf")]
+mod end;
 #[cfg(target_arch = "bpf")]
 mod enter;
 #[cfg(target_arch = "bpf")]
 mod exit;
 #[cfg(target_arch = "bpf")]
 mod filter;
+#[cfg(target_arch = "bpf")]
+mod function_programs;
+#[cfg(target_arch = "bpf")]
+mod functions;
 #[cfg(target_arch = "bpf")]
 mod gather;
 #[cfg(target_arch = "bpf")]

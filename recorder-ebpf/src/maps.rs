@@ -5,7 +5,7 @@
 
 use crate::task_id::TaskId;
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use core::{cell::UnsafeCell, mem::size_of};
@@ -80,6 +80,14 @@ pub static CAUSES: Array<Causes, THREAD_PLACES> = Array::new();
 /// Calls that were under way when the recording began, by thread id.
 #[btf_map]
 pub static EARLY: HashMap<u32, Early, MOST_EARLY> = HashMap::new();
+
+/// The program for the end of every `inet_sendmsg` and `inet6_sendmsg`, and that for the end of every `inet_recvmsg` and
+/// `inet6_recvmsg`: long programs, which the verifier so looks at once. A map each, as newer kernels want the functions'
+/// prototypes alike.
+#[btf_map]
+pub static SEND_END: ProgramArray<1> = ProgramArray::new();
+#[btf_map]
+pub static RECEIVE_END: ProgramArray<1> = ProgramArray::new();
 
 /// Watched processes, where there is a filter by process.
 #[btf_map]
@@ -233,6 +241,14 @@ pub mod form {
     pub const MESSAGES: u8 = 4;
     /// A length: the kernel moves the bytes itself.
     pub const SPLICE: u8 = 5;
+    /// A kernel's iterator over several pieces of the caller's memory, see [`Data::note_iterator`](super::Data::note_iterator).
+    pub const ITERATOR: u8 = 6;
+}
+
+/// Whose memory the array lies in that says where the buffers are.
+pub mod source {
+    pub const PROCESS: u32 = 0;
+    pub const KERNEL: u32 = 1;
 }
 
 /// A call that was entered before the recording: what its thread's registers said, and its socket.
@@ -258,7 +274,7 @@ pub struct InCall {
     pub socket_id: u64,
     pub address: u64,
     pub length: u64,
-    /// System call number.
+    /// System call number, or which function of [`functions`](crate::functions).
     pub number: u32,
     /// write_seq or copied_seq at entry.
     pub seq: u32,
@@ -318,7 +334,9 @@ pub struct Data {
     pub buffers: Untracked,
     pub count: Untracked,
     /// How many of `pair`, the first of the buffers, were read.
-    pub known: Untracked,
+    pub known: Untracked<u32>,
+    /// [`source`] of the array.
+    pub source: Untracked<u32>,
     pub pair: [Piece; 2],
     /// Bytes offered, or room for them.
     pub asked: Untracked,
@@ -353,12 +371,31 @@ impl Piece {
 }
 
 impl Data {
+    /// Notes where an iterator begins that the call moves on: how many pieces there are, and how much of the first is left
+    /// out.
+    #[inline(always)]
+    pub fn note_iterator(&self, pieces: u64, skipped: u64) {
+        self.copied.set(pieces);
+        self.offset.set(skipped);
+    }
+    /// How many pieces were noted.
+    #[inline(always)]
+    pub fn pieces(&self) -> u64 {
+        self.copied.get()
+    }
+    /// How much of the first is left out.
+    #[inline(always)]
+    pub fn skipped(&self) -> u64 {
+        self.offset.get()
+    }
+
     const NONE: Data = Data {
         first_address: Untracked::ZERO,
         first_bytes: Untracked::ZERO,
         buffers: Untracked::ZERO,
         count: Untracked::ZERO,
-        known: Untracked::ZERO,
+        known: Untracked::NONE,
+        source: Untracked::NONE,
         pair: [Piece::NONE, Piece::NONE],
         asked: Untracked::ZERO,
         tail_buffer: Untracked::ZERO,
@@ -378,22 +415,28 @@ impl Data {
 /// what such memory holds, so the turns of a loop that keeps its state there all look the same to it:
 /// kernels before 6.2 would otherwise tell every path through every turn from every other.
 #[repr(transparent)]
-pub struct Untracked(UnsafeCell<u64>);
+pub struct Untracked<T = u64>(UnsafeCell<T>);
 
 // SAFETY: only the thread that a `Thread` is about touches its call.
-unsafe impl Sync for Untracked {}
+unsafe impl<T> Sync for Untracked<T> {}
 
 impl Untracked {
     const ZERO: Untracked = Untracked(UnsafeCell::new(0));
+}
 
+impl Untracked<u32> {
+    const NONE: Untracked<u32> = Untracked(UnsafeCell::new(0));
+}
+
+impl<T: Copy> Untracked<T> {
     #[inline(always)]
-    pub fn get(&self) -> u64 {
+    pub fn get(&self) -> T {
         // SAFETY: see the impl of `Sync`.
         unsafe { self.0.get().read_volatile() }
     }
 
     #[inline(always)]
-    pub fn set(&self, value: u64) {
+    pub fn set(&self, value: T) {
         // SAFETY: see the impl of `Sync`.
         unsafe { self.0.get().write_volatile(value) }
     }

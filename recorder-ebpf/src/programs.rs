@@ -2,7 +2,7 @@
 
 use crate::{
     arrivals, early, enter, exit,
-    kernel::{Sk, config, field, probe},
+    kernel::{Sk, config, field, number},
     process,
     regs::Regs,
     sched, snapshot, state, tcp, wakes,
@@ -17,15 +17,15 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// An argument of a typed tracepoint, or a field of an iterator's context.
 #[inline(always)]
-fn arg(context: *mut c_void, index: usize) -> u64 {
+pub fn arg(context: *mut c_void, index: usize) -> u64 {
     // SAFETY: the verifier knows how many arguments the hook has and what each is.
     unsafe { context.cast::<u64>().add(index).read_volatile() }
 }
 
-/// An argument that is a socket's address: read as a number, because the verifier lets nobody calculate with a pointer.
+/// An argument that is a socket's address.
 #[inline(always)]
-fn sock(context: *mut c_void, index: u32) -> Sk {
-    Sk(probe(context as u64, index * 8))
+fn sock(context: *mut c_void, index: usize) -> Sk {
+    Sk(number(arg(context, index) as *const u8))
 }
 
 #[unsafe(no_mangle)]
@@ -77,11 +77,10 @@ fn sched_process_exit(_context: *mut c_void) -> i32 {
     0
 }
 
-/// The name is a number to the verifier: an address that is read as any other.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/task_rename")]
 fn task_rename(context: *mut c_void) -> i32 {
-    process::renamed(arg(context, 0) as *const u8, probe(context as u64, 8));
+    process::renamed(arg(context, 0) as *const u8, number(arg(context, 1) as *const u8));
     0
 }
 

@@ -99,6 +99,9 @@ pub const SPLICE: u64 = 275;
 pub const ACCEPT4: u64 = 288;
 pub const RECVMMSG: u64 = 299;
 pub const SENDMMSG: u64 = 307;
+/// `pwritev` and `pwritev2`, which may write to a socket.
+const PWRITEV: u64 = 296;
+const PWRITEV2: u64 = 328;
 
 /// The wanted numbers below 64, one bit each.
 const LOW: u64 = 1 << READ
@@ -123,6 +126,16 @@ pub fn is_wanted(number: u64) -> bool {
         return LOW >> number & 1 != 0;
     }
     number == SPLICE || number == ACCEPT4 || number == RECVMMSG || number == SENDMMSG
+}
+
+/// Whether the 64-bit call of this number can send.
+#[inline(always)]
+pub fn can_send(number: u64) -> bool {
+    const LOW_SENDS: u64 = 1 << WRITE | 1 << WRITEV | 1 << SENDFILE | 1 << SENDTO | 1 << SENDMSG;
+    if number < 64 {
+        return LOW_SENDS >> number & 1 != 0;
+    }
+    number == SPLICE || number == SENDMMSG || number == PWRITEV || number == PWRITEV2
 }
 
 /// 32-bit numbers (i386) of calls that move data through any descriptor.

@@ -7,6 +7,7 @@
 
 use crate::{
     atomics::{add_to, exchange, is_zero},
+    early,
     maps::{
         NEW_THREAD, NO_EXIST, OVERFLOW_THREADS, OVERFLOW_THREADS_COUNT, THREAD_PLACES, THREADS, Thread, Wait,
     },
@@ -73,9 +74,12 @@ pub fn forget(tid: u32) {
         // Whoever has it next finds nothing, even where another makes the entry for it.
         place.wait = Wait::NONE;
         place.call.active = 0;
-        place.call.early = 0;
+        early::forget(&mut place.call, tid);
         place.owner = 0;
-    } else if !is_zero(&OVERFLOW_THREADS_COUNT) && OVERFLOW_THREADS.remove(tid).is_ok() {
-        add_to(&OVERFLOW_THREADS_COUNT, u64::MAX);
+    } else if let Some(thread) = overflow(tid) {
+        early::forget(&mut thread.call, tid);
+        if OVERFLOW_THREADS.remove(tid).is_ok() {
+            add_to(&OVERFLOW_THREADS_COUNT, u64::MAX);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use retrospan_formats::units;
 
-use crate::kernel::Evidence;
+use crate::kernel::{Evidence, ProbeSet};
 use crate::options::{Options, Payload};
 
 const EXAMPLES: &str = "\
@@ -76,6 +76,10 @@ pub struct Cli {
     /// Leave out waits of threads that are shorter than this
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = parse_duration)]
     sched_threshold: Duration,
+    /// How to see what is done with sockets: by system calls, or by the kernel's functions for sockets, which costs other calls
+    /// nothing and sees io_uring, but not every kernel allows; auto: the latter where it can be had
+    #[arg(long, value_enum, value_name = "SET", default_value_t = ProbesArg::Auto)]
+    probes: ProbesArg,
     /// Most time between two parts: a kill loses no more than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, hide = true)]
     rotate: Duration,
@@ -92,6 +96,16 @@ enum PayloadArg {
     Full,
     /// No content: lengths, times and addresses alone
     None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProbesArg {
+    /// Sockets, or else syscalls
+    Auto,
+    /// Every system call
+    Syscalls,
+    /// The kernel's functions for sockets
+    Sockets,
 }
 
 impl From<Cli> for Options {
@@ -113,6 +127,11 @@ impl From<Cli> for Options {
             hash_secrets: cli.hash_secrets,
             evidence: cli.evidence,
             sched_threshold: cli.sched_threshold,
+            probe_set: match cli.probes {
+                ProbesArg::Auto => None,
+                ProbesArg::Syscalls => Some(ProbeSet::Syscalls),
+                ProbesArg::Sockets => Some(ProbeSet::Sockets),
+            },
             rotate: cli.rotate,
             command: cli.command,
         }
@@ -181,6 +200,8 @@ mod tests {
             "tcp,usage",
             "--sched-threshold",
             "20ms",
+            "--probes",
+            "sockets",
             "-o",
             "x.cap",
             "--",
@@ -198,6 +219,7 @@ mod tests {
         assert!(options.hash_secrets);
         assert_eq!(options.evidence.names(), ["tcp", "usage"]);
         assert_eq!(options.sched_threshold, Duration::from_millis(20));
+        assert_eq!(options.probe_set, Some(ProbeSet::Sockets));
         assert_eq!(options.command, ["curl", "-o", "out"]);
     }
 
@@ -210,7 +232,7 @@ mod tests {
         assert!(!options.hash_secrets);
         assert_eq!(options.evidence, Evidence::DEFAULT);
         assert_eq!(options.sched_threshold, Duration::from_millis(5));
-        assert!(options.duration.is_none() && options.command.is_empty());
+        assert!(options.duration.is_none() && options.command.is_empty() && options.probe_set.is_none());
     }
 
     #[test]
@@ -232,6 +254,7 @@ mod tests {
             &["-o", "x", "--payload", "bodies"],
             &["-o", "x", "--evidence", "disk"],
             &["-o", "x", "--evidence", "none,tcp"],
+            &["-o", "x", "--probes", "kprobes"],
             &["-o", "x", "curl"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");

@@ -8,7 +8,7 @@ use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
 use retrospan_formats::event::MAX_SNAP_BYTES;
 use serde_json::{Map, Value, json};
 
-use crate::kernel::{self, Evidence};
+use crate::kernel::{self, Evidence, ProbeSet};
 
 /// How much of the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub evidence: Evidence,
     /// Shorter waits of threads are no evidence.
     pub sched_threshold: Duration,
+    /// How calls are seen; `None`: the better way that the kernel takes.
+    pub probe_set: Option<ProbeSet>,
     /// At most this long between two parts, so at most this much is lost by a kill.
     pub rotate: Duration,
     /// Run and recorded with its descendants; empty: none.
@@ -158,6 +160,7 @@ impl Options {
             most_sockets: 0,
             evidence: self.evidence,
             sched_threshold_us: self.sched_threshold.as_micros() as u32,
+            probe_set: self.probe_set,
         }
     }
 
@@ -180,6 +183,7 @@ impl Options {
         put("hash_secrets", json!(self.hash_secrets));
         put("evidence", json!(evidence.names()));
         put("sched_threshold_ms", json!(self.sched_threshold.as_secs_f64() * 1e3));
+        put("probes", json!(self.probe_set.map_or("auto", ProbeSet::name)));
         put("command", json!(command));
         map
     }
@@ -207,6 +211,7 @@ mod tests {
             hash_secrets: false,
             evidence: Evidence::ALL,
             sched_threshold: Duration::from_millis(5),
+            probe_set: None,
             rotate: Duration::from_secs(10),
             command: Vec::new(),
         }

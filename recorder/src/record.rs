@@ -293,6 +293,7 @@ impl Recording {
         self.interval = self.jitter.around(INTERVAL);
         self.poll_losses(probes)?;
         self.sample(probes)?;
+        probes.let_go_of_early()?;
         self.self_activity.end_interval();
         Ok(())
     }
@@ -444,7 +445,8 @@ fn manifest(
         state: State::Recording,
         host: host::describe(wall_ns, cpus),
         options: options.manifest(probes.evidence()),
-        probe_set: probes.probe_set().to_owned(),
+        probe_set: probes.probe_set().name().to_owned(),
+        probe_set_reason: probes.refusal().map(str::to_owned),
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_boot_ns: boot_ns,
         started_wall_ns: wall_ns,

@@ -72,6 +72,9 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
         ("options", options(&manifest.options)),
         ("format", manifest.format_version.to_string()),
     ];
+    if let Some(reason) = &manifest.probe_set_reason {
+        lines.push(("probes", format!("not of the set sockets: {reason}")));
+    }
     if let Some(cost) = &manifest.cost {
         lines.push(("cost", cost_text(cost)));
     }
@@ -171,6 +174,7 @@ fn as_json(capture: &Capture, clock: &Clock) -> Value {
         "length_ns": length_ns(capture),
         "recorder_version": manifest.recorder_version,
         "probe_set": manifest.probe_set,
+        "probe_set_reason": manifest.probe_set_reason,
         "options": manifest.options,
         "tables": tables,
         "losses": losses,

@@ -520,6 +520,7 @@ pub fn new_capture(directory: &Path) -> CaptureWriter {
         host: Host::default(),
         options: serde_json::Map::new(),
         probe_set: "syscalls".to_owned(),
+        probe_set_reason: None,
         recorder_version: "0".to_owned(),
         started_boot_ns: 0,
         started_wall_ns: 0,

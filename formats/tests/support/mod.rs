@@ -24,6 +24,7 @@ pub fn manifest() -> Manifest {
         host: Host::default(),
         options: serde_json::Map::new(),
         probe_set: "syscalls".into(),
+        probe_set_reason: None,
         recorder_version: "0".into(),
         started_boot_ns: 0,
         started_wall_ns: 0,

@@ -176,6 +176,7 @@ fn manifest() -> Manifest {
         host: Host { name: "made-up".into(), machine: "x86_64".into(), cpus: 2, ..Host::default() },
         options: serde_json::Map::new(),
         probe_set: "syscalls".into(),
+        probe_set_reason: None,
         recorder_version: env!("CARGO_PKG_VERSION").into(),
         started_boot_ns: START_NS as i64,
         started_wall_ns: WALL_NS,

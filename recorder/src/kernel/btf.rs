@@ -32,6 +32,12 @@ pub enum BtfError {
     /// The kernel has no such tracepoint.
     #[error("{VMLINUX}: this kernel has no tracepoint {0}")]
     NoTracepoint(String),
+    /// The kernel has no such function, or has it everywhere in place of its calls.
+    #[error("{VMLINUX}: this kernel has no function {0}")]
+    NoFunction(String),
+    /// The enumeration has no such value.
+    #[error("{VMLINUX}: this kernel's enum {0} has no {1}")]
+    NoEnumerator(String, String),
     /// The tracepoint's arguments are not those that the programs expect.
     #[error("{VMLINUX}: this kernel's tracepoint {0} has other arguments")]
     OtherArguments(String),
@@ -295,6 +301,24 @@ impl Btf {
             // Only for evidence, which may be left out.
             ..Offsets::default()
         })
+    }
+}
+
+impl Btf {
+    /// The value of a name of an enumeration.
+    ///
+    /// # Errors
+    /// The kernel has no such enumeration or name.
+    pub fn enumerator(&self, of: &str, wanted: &str) -> Result<u32, BtfError> {
+        let missing = || BtfError::NoEnumerator(of.to_owned(), wanted.to_owned());
+        let found = self.type_by_id(self.id(kind::ENUM, of)?.ok_or_else(missing)?)?;
+        for index in 0..found.members {
+            let at = found.rest + index * 8;
+            if self.name_is(word(&self.data, at)?, wanted) {
+                return word(&self.data, at + 4);
+            }
+        }
+        Err(missing())
     }
 }
 

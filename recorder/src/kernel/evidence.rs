@@ -1,12 +1,13 @@
 //! The programs that record evidence for causes: each optional, and left out with a warning where the
 //! kernel does not have or does not take them.
 
-use aya::{Btf as KernelTypes, Ebpf, programs::BtfTracePoint};
+use aya::{Btf as KernelTypes, Ebpf};
 use retrospan_formats::config::{Config, Offsets};
 
-use super::error::{ProbeError, explain};
+use super::Probes;
+use super::error::ProbeError;
+use super::hooks::Hooked;
 use super::stamps::Stamps;
-use super::{Hooked, Probes, program};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::text::one_line;
 
@@ -91,15 +92,15 @@ impl Evidence {
 }
 
 const TCP: [Hooked; 3] = [
-    Hooked { program: "tcp_retransmit_skb", tracepoint: "tcp_retransmit_skb" },
-    Hooked { program: "tcp_send_reset", tracepoint: "tcp_send_reset" },
-    Hooked { program: "tcp_receive_reset", tracepoint: "tcp_receive_reset" },
+    Hooked::tracepoint("tcp_retransmit_skb", "tcp_retransmit_skb"),
+    Hooked::tracepoint("tcp_send_reset", "tcp_send_reset"),
+    Hooked::tracepoint("tcp_receive_reset", "tcp_receive_reset"),
 ];
-const SWITCH: Hooked = Hooked { program: "sched_switch", tracepoint: "sched_switch" };
-const WAKING: Hooked = Hooked { program: "sched_waking", tracepoint: "sched_waking" };
-const WAKEUP: Hooked = Hooked { program: "sched_wakeup", tracepoint: "sched_wakeup" };
+const SWITCH: Hooked = Hooked::tracepoint("sched_switch", "sched_switch");
+const WAKING: Hooked = Hooked::tracepoint("sched_waking", "sched_waking");
+const WAKEUP: Hooked = Hooked::tracepoint("sched_wakeup", "sched_wakeup");
 
-const TAKEN: Hooked = Hooked { program: "skb_copy_datagram_iovec", tracepoint: "skb_copy_datagram_iovec" };
+const TAKEN: Hooked = Hooked::tracepoint("skb_copy_datagram_iovec", "skb_copy_datagram_iovec");
 
 /// Every program that may be loaded here.
 pub const ALL: [Hooked; 7] = [TCP[0], TCP[1], TCP[2], TAKEN, WAKING, WAKEUP, SWITCH];
@@ -214,18 +215,13 @@ fn warning(name: &str, reason: &dyn std::fmt::Display) -> String {
 
 /// Loads what the configuration allows. A program that is refused takes its evidence with it.
 pub fn load(ebpf: &mut Ebpf, types: &KernelTypes, on: Evidence, warnings: &mut Vec<String>) -> Evidence {
-    let mut load = |hooked: Hooked| -> Result<(), ProbeError> {
-        let what = format!("program {}", hooked.program);
-        let found: &mut BtfTracePoint = program(ebpf, hooked.program)?;
-        found.load(hooked.tracepoint, types).map_err(|error| explain(&what, &error))
-    };
-    settle(on, warnings, &mut load)
+    settle(on, warnings, &mut |hooked| hooked.load(ebpf, types))
 }
 
 /// Attaches what is loaded.
 pub fn attach(probes: &mut Probes) {
     let (on, mut warnings) = (probes.evidence, std::mem::take(&mut probes.warnings));
-    probes.evidence = settle(on, &mut warnings, &mut |hooked| probes.attach(hooked.program));
+    probes.evidence = settle(on, &mut warnings, &mut |hooked| probes.attach(hooked));
     if probes.evidence.arrivals {
         match Stamps::switch_on() {
             Ok(stamps) => probes.stamps = Some(stamps),

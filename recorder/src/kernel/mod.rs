@@ -8,55 +8,51 @@ mod casts;
 mod descendants;
 mod error;
 mod evidence;
+mod hooks;
+mod probe_sets;
 mod requirements;
 mod stamps;
+mod syscall;
 mod usage;
 
 pub use error::ProbeError;
 pub use evidence::Evidence;
+pub use probe_sets::ProbeSet;
 pub use usage::CpuTimes;
 
 use crate::text::one_line;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, Iter, Program, tp_btf::BtfTracePointLink},
+    programs::{Iter, Program, links::FdLink},
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use casts::Cast;
 use error::{explain, missing_map};
+use hooks::{Hooked, program};
+use probe_sets::SYSCALL_EXIT;
 use retrospan_formats::{
     config::{Config, MAX_COMMS, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, SOCKET_PLACES, Signature},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
 use retrospan_protocols::PROTOCOLS;
 use stamps::Stamps;
-use std::{io::Read, path::Path};
+use std::{io::Read, os::fd::AsFd, path::Path};
 
 /// The built kernel programs; recorder-ebpf/build.sh makes them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../recorder-ebpf/object/retrospan.bpf.o");
 /// Names another object file to load instead, for tests of a fresh build.
 pub const OBJECT_VARIABLE: &str = "RETROSPAN_EBPF_OBJECT";
 
-/// In the order of attaching. The exit of system calls comes before their entry: a call noted at its
-/// entry whose exit nobody sees would be taken for the next one.
-const PROGRAMS: [Hooked; 8] = [
-    Hooked { program: "sched_process_fork", tracepoint: "sched_process_fork" },
-    Hooked { program: "sched_process_exec", tracepoint: "sched_process_exec" },
-    Hooked { program: "sched_process_exit", tracepoint: "sched_process_exit" },
-    Hooked { program: "task_rename", tracepoint: "task_rename" },
-    Hooked { program: "inet_sock_set_state", tracepoint: "inet_sock_set_state" },
-    Hooked { program: "inet_sock_set_state_again", tracepoint: "inet_sock_set_state" },
-    Hooked { program: "sys_exit", tracepoint: "sys_exit" },
-    Hooked { program: "sys_enter", tracepoint: "sys_enter" },
+/// The programs of either probe set, in the order of attaching.
+const PROGRAMS: [Hooked; 6] = [
+    Hooked::tracepoint("sched_process_fork", "sched_process_fork"),
+    Hooked::tracepoint("sched_process_exec", "sched_process_exec"),
+    Hooked::tracepoint("sched_process_exit", "sched_process_exit"),
+    Hooked::tracepoint("task_rename", "task_rename"),
+    Hooked::tracepoint("inet_sock_set_state", "inet_sock_set_state"),
+    Hooked::tracepoint("inet_sock_set_state_again", "inet_sock_set_state"),
 ];
-
-/// A program and where it is attached.
-#[derive(Clone, Copy)]
-struct Hooked {
-    program: &'static str,
-    tracepoint: &'static str,
-}
 
 /// What is walked over when a recording begins: the calls that are under way first, so that nothing is moved between
 /// their sockets' first sight and them.
@@ -88,6 +84,8 @@ pub struct Options {
     pub evidence: Evidence,
     /// Shorter waits of threads are no evidence, us.
     pub sched_threshold_us: u32,
+    /// The probe set; `None`: sockets, or syscalls where the kernel does not take those.
+    pub probe_set: Option<ProbeSet>,
 }
 
 /// Losses of one CPU since the start: index is a [`retrospan_formats::event::Kind`] number or a constant of [`loss`].
@@ -107,7 +105,14 @@ pub struct RunCost {
 /// The attached programs. Dropping it detaches them.
 pub struct Probes {
     ebpf: Ebpf,
-    links: Vec<BtfTracePointLink>,
+    set: ProbeSet,
+    /// Why it is not the set that would be preferred.
+    refusal: Option<String>,
+    /// Programs of the set that are loaded.
+    hooks: Vec<Hooked>,
+    links: Vec<FdLink>,
+    /// Where calls end that were under way at the begin, while there are any.
+    early: Option<FdLink>,
     rings: Vec<RingBuf<MapData>>,
     evidence: Evidence,
     warnings: Vec<String>,
@@ -122,23 +127,49 @@ pub struct Probes {
 pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     let config = configure(options)?;
     requirements::check()?;
-    let refused = |error: btf::BtfError| ProbeError::Kernel(error.to_string());
     let types = btf::Btf::of_running_kernel().map_err(refused)?;
+    if let Some(set) = options.probe_set {
+        return start_set(set, options, &types, config);
+    }
+    let refusal = match start_set(ProbeSet::Sockets, options, &types, config) {
+        Err(error) => one_line(&error.to_string()),
+        started => return started,
+    };
+    let mut probes = start_set(ProbeSet::Syscalls, options, &types, config)?;
+    probes.refusal = Some(refusal);
+    Ok(probes)
+}
+
+fn refused(error: btf::BtfError) -> ProbeError {
+    ProbeError::Kernel(error.to_string())
+}
+
+fn start_set(
+    set: ProbeSet,
+    options: &Options,
+    types: &btf::Btf,
+    config: Config,
+) -> Result<Probes, ProbeError> {
+    if set == ProbeSet::Sockets {
+        probe_sets::try_function(types)?;
+    }
     let offsets = types.offsets().map_err(refused)?;
     let cpus =
         aya::util::nr_cpus().map_err(|(path, error)| ProbeError::Kernel(format!("{path}: {error}")))?;
-    let cast = Cast::find(&types).map_err(refused)?;
+    let cast = Cast::find(types).map_err(refused)?;
     let words_type = cast.map_or(0, |cast| cast.words_type);
     let mut config = Config { offsets, rings: cpus as u32, words_type, ..config };
+    let hooks = probe_sets::configure(set, types, &mut config).map_err(refused)?;
     let mut warnings = Vec::new();
     let threshold_us = options.sched_threshold_us;
-    let possible = evidence::configure(&types, options.evidence, threshold_us, &mut config, &mut warnings);
-    let loaded = match (load(options, &config, cast, possible, warnings.clone()), cast) {
+    let possible = evidence::configure(types, options.evidence, threshold_us, &mut config, &mut warnings);
+    let wanted = Wanted { set, hooks, evidence: possible };
+    let loaded = match (load(options, &config, cast, &wanted, warnings.clone()), cast) {
         (Err(error), Some(_)) => {
             let reason = one_line(&error.to_string());
             warnings
                 .push(format!("kernel memory is read by helpers, which costs programs more time: {reason}"));
-            load(options, &Config { words_type: 0, ..config }, None, possible, warnings)
+            load(options, &Config { words_type: 0, ..config }, None, &wanted, warnings)
         }
         (loaded, _) => loaded,
     };
@@ -147,8 +178,11 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
         probes.watch_pid(pid)?;
     }
-    for hooked in PROGRAMS {
-        probes.attach(hooked.program)?;
+    for hooked in PROGRAMS.into_iter().chain(wanted.hooks) {
+        probes.attach(hooked)?;
+    }
+    if set == ProbeSet::Sockets {
+        probes.early = Some(SYSCALL_EXIT.attach(&mut probes.ebpf)?);
     }
     evidence::attach(&mut probes);
     // Forks are followed now; those that came before the hook and after the first look are here.
@@ -214,11 +248,18 @@ fn most_sockets(options: &Options) -> u32 {
     if options.most_sockets == 0 { DEFAULT_SOCKETS } else { options.most_sockets }
 }
 
+/// What is to be loaded.
+struct Wanted {
+    set: ProbeSet,
+    hooks: Vec<Hooked>,
+    evidence: Evidence,
+}
+
 fn load(
     options: &Options,
     config: &Config,
     cast: Option<Cast>,
-    possible: Evidence,
+    wanted: &Wanted,
     mut warnings: Vec<String>,
 ) -> Result<Probes, ProbeError> {
     let kernel_types = Btf::from_sys_fs().map_err(|error| ProbeError::Kernel(error.to_string()))?;
@@ -234,24 +275,41 @@ fn load(
         .map_max_entries("SOCKETS", config.socket_places)
         .map_max_entries("OVERFLOW_SOCKETS", most_sockets(options));
     // Maps that are not used take no memory.
-    for (map, used) in [("STOPPED", possible.sched), ("USAGE", possible.usage), ("CAUSES", possible.wakes)] {
+    let used = [
+        ("STOPPED", wanted.evidence.sched),
+        ("USAGE", wanted.evidence.usage),
+        ("CAUSES", wanted.evidence.wakes),
+    ];
+    for (map, used) in used {
         if !used {
             loader.map_max_entries(map, 1);
         }
     }
     let mut ebpf = loader.load(&object).map_err(|error| explain(&name, &error))?;
-    for Hooked { program: name, tracepoint } in PROGRAMS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program
-            .load(tracepoint, &kernel_types)
-            .map_err(|error| explain(&format!("program {name}"), &error))?;
+    let early = (wanted.set == ProbeSet::Sockets).then_some(SYSCALL_EXIT);
+    for hooked in PROGRAMS.iter().chain(&wanted.hooks).chain(&early) {
+        hooked.load(&mut ebpf, &kernel_types)?;
+    }
+    if wanted.set == ProbeSet::Sockets {
+        probe_sets::join(&mut ebpf)?;
     }
     for name in ITERATORS {
         let iterator: &mut Iter = program(&mut ebpf, name)?;
         iterator.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
     }
-    let evidence = evidence::load(&mut ebpf, &kernel_types, possible, &mut warnings);
-    Ok(Probes { ebpf, links: Vec::new(), rings: Vec::new(), evidence, warnings, stamps: None })
+    let evidence = evidence::load(&mut ebpf, &kernel_types, wanted.evidence, &mut warnings);
+    Ok(Probes {
+        ebpf,
+        set: wanted.set,
+        refusal: None,
+        hooks: wanted.hooks.clone(),
+        links: Vec::new(),
+        early: None,
+        rings: Vec::new(),
+        evidence,
+        warnings,
+        stamps: None,
+    })
 }
 
 /// The kernel programs, and what to call them in a message.
@@ -264,18 +322,6 @@ fn read_object() -> Result<(String, Vec<u8>), ProbeError> {
         Ok(bytes) => Ok((name, bytes)),
         Err(error) => Err(ProbeError::Object { what: name, reason: error.to_string() }),
     }
-}
-
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProbeError>
-where
-    &'a mut T: TryFrom<&'a mut Program>,
-{
-    let damaged =
-        |reason: &str| ProbeError::Object { what: format!("program {name}"), reason: reason.to_owned() };
-    ebpf.program_mut(name)
-        .ok_or_else(|| damaged("not in the object"))?
-        .try_into()
-        .map_err(|_| damaged("of another type"))
 }
 
 /// One ring a CPU, each in its place in the map of rings.
@@ -304,9 +350,14 @@ fn make_rings(ebpf: &mut Ebpf, wanted_bytes: u32, cpus: u32) -> Result<Vec<RingB
 }
 
 impl Probes {
-    /// Name of the probe set in use, for the manifest.
-    pub fn probe_set(&self) -> &'static str {
-        "syscalls"
+    /// The probe set in use.
+    pub fn probe_set(&self) -> ProbeSet {
+        self.set
+    }
+
+    /// Why it is not the one that would be preferred, in one line.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// The evidence that is being recorded.
@@ -319,12 +370,26 @@ impl Probes {
         &self.warnings
     }
 
-    fn attach(&mut self, name: &str) -> Result<(), ProbeError> {
-        let what = format!("attaching to {name}");
-        let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
-        let id = program.attach().map_err(|error| explain(&what, &error))?;
-        let link = program.take_link(id).map_err(|error| explain(&what, &error))?;
+    fn attach(&mut self, hooked: Hooked) -> Result<(), ProbeError> {
+        let link = hooked.attach(&mut self.ebpf)?;
         self.links.push(link);
+        Ok(())
+    }
+
+    /// Leaves the exits of system calls alone as soon as every call has ended that was under way when the sockets were
+    /// looked at. To be called now and then after that.
+    ///
+    /// # Errors
+    /// The kernel refused to read the map of such calls.
+    pub fn let_go_of_early(&mut self) -> Result<(), ProbeError> {
+        if self.early.is_none() {
+            return Ok(());
+        }
+        let map = self.ebpf.map("EARLY").ok_or_else(|| missing_map("EARLY"))?;
+        let map = HashMap::<_, u32, [u64; 6]>::try_from(map).map_err(|error| explain("map EARLY", &error))?;
+        if map.keys().next().is_none() {
+            self.early = None;
+        }
         Ok(())
     }
 
@@ -354,7 +419,27 @@ impl Probes {
                 losses[cpu][counter as usize] = value;
             }
         }
+        // Programs that the kernel skips run without counting it themselves.
+        if let Some(counters) = losses.first_mut() {
+            counters[loss::MISSED_CALL as usize] += self.times_missed()?;
+        }
         Ok(losses)
+    }
+
+    /// How often the kernel ran none of the programs of this set's functions where it should have.
+    fn times_missed(&self) -> Result<u64, ProbeError> {
+        let mut missed = 0;
+        for hooked in &self.hooks {
+            let fd = match self.ebpf.program(hooked.program) {
+                Some(Program::FEntry(program)) => program.fd(),
+                Some(Program::FExit(program)) => program.fd(),
+                _ => continue,
+            };
+            let what = format!("program {}", hooked.program);
+            let fd = fd.map_err(|error| explain(&what, &error))?;
+            missed += syscall::times_missed(fd.as_fd()).map_err(|error| explain(&what, &error))?;
+        }
+        Ok(missed)
     }
 
     /// The next sequence number of each CPU: records made so far, kept or lost.
@@ -371,10 +456,16 @@ impl Probes {
     /// The kernel refused to describe a program.
     pub fn run_costs(&self) -> Result<Vec<RunCost>, ProbeError> {
         let mut costs = Vec::new();
-        for Hooked { program: name, .. } in PROGRAMS.into_iter().chain(evidence::ALL) {
-            let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { continue };
+        for hooked in PROGRAMS.iter().chain(&self.hooks).chain(&evidence::ALL) {
+            let name = hooked.program;
+            let info = match self.ebpf.program(name) {
+                Some(Program::BtfTracePoint(program)) => program.info(),
+                Some(Program::FEntry(program)) => program.info(),
+                Some(Program::FExit(program)) => program.info(),
+                _ => continue,
+            };
             // Evidence that was not asked for is not loaded.
-            let Ok(info) = program.info() else { continue };
+            let Ok(info) = info else { continue };
             costs.push(RunCost {
                 program: name.to_owned(),
                 runs: info.run_count(),
@@ -416,6 +507,7 @@ impl Probes {
     /// Stops recording; what the rings hold can still be drained, the counters stand still.
     pub fn detach(&mut self) {
         // Last attached first. A program that runs on another CPU at this moment may still finish its record.
+        self.early = None;
         while self.links.pop().is_some() {}
         self.stamps = None;
         // SAFETY: membarrier takes no memory. It returns after every CPU has left such a program.

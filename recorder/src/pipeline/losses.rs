@@ -95,6 +95,7 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::COMPAT_CALL => ("call", "compat_call"),
         loss::STOP_MAP => ("continued", "stop_map_full"),
         loss::EARLY_CALL => ("call", "entered_before"),
+        loss::MISSED_CALL => ("call", "program_skipped"),
         loss::MORE => ("head", "ring_full"),
         loss::FLOW => ("flow", "ring_full"),
         loss::WAKE => ("wake", "ring_full"),

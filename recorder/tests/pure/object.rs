@@ -8,11 +8,12 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 const PROMISED: (u32, u32) = (5, 15);
 
 /// Every helper that may be used: number, name, and the kernel that brought it.
-const HELPERS: [(i32, &str, (u32, u32)); 16] = [
+const HELPERS: [(i32, &str, (u32, u32)); 18] = [
     (1, "map_lookup_elem", (3, 19)),
     (2, "map_update_elem", (3, 19)),
     (3, "map_delete_elem", (3, 19)),
     (8, "get_smp_processor_id", (4, 1)),
+    (12, "tail_call", (4, 2)),
     (80, "get_current_cgroup_id", (4, 18)),
     (112, "probe_read_user", (5, 5)),
     (113, "probe_read_kernel", (5, 5)),
@@ -23,6 +24,7 @@ const HELPERS: [(i32, &str, (u32, u32)); 16] = [
     (131, "ringbuf_reserve", (5, 8)),
     (132, "ringbuf_submit", (5, 8)),
     (134, "ringbuf_query", (5, 8)),
+    (137, "skc_to_tcp_sock", (5, 9)),
     (158, "get_current_task_btf", (5, 11)),
     (175, "task_pt_regs", (5, 15)),
 ];
@@ -109,6 +111,28 @@ fn instructions_are_as_old_as_promised() {
         assert!((*major, *minor) <= PROMISED, "{what} needs Linux {major}.{minor}");
     }
     assert!(found.contains_key(&((5, 12), "atomic with a result")), "the check sees atomics");
+}
+
+#[test]
+fn every_function_is_hooked_at_both_ends() {
+    let object = object();
+    let names = |section: &str| -> Vec<&str> {
+        let mut names: Vec<&str> =
+            object.programs.keys().filter_map(|name| name.strip_suffix(section)).collect();
+        names.sort_unstable();
+        names
+    };
+    assert!(names("_enter").len() > 10, "the check sees the programs");
+    // That of system calls is named by its tracepoint.
+    let mut entries = names("_enter");
+    entries.retain(|&name| name != "sys");
+    assert_eq!(
+        entries,
+        names("_exit")
+            .into_iter()
+            .filter(|&name| name != "sys" && name != "sched_process")
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -21,6 +21,9 @@ fn nothing_is_written_where_it_cannot_record() {
     let path = place.path("a.cap");
     refused(&path, &record(&path, &["--pid", "4194303"]), "--pid 4194303");
     refused(&path, &record(&path, &["--snaplen", "5000"]), "--snaplen");
+    let unknown = record(&path, &["--probes", "kprobes"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("syscalls, sockets") && !path.exists());
     refused(&path, &record(&path, &["--", "no-such-program-here"]), "no-such-program-here");
     let full = place.path("full");
     fs::create_dir(&full).unwrap();

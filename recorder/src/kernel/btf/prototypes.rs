@@ -38,6 +38,22 @@ impl Btf {
             .collect()
     }
 
+    /// The arguments of a function.
+    ///
+    /// # Errors
+    /// The kernel has no such function, or its type information is damaged.
+    pub fn parameters(&self, name: &str) -> Result<Vec<Argument>, BtfError> {
+        let missing = || BtfError::NoFunction(name.to_owned());
+        let id = self.function(name)?.ok_or_else(missing)?;
+        let prototype = self.type_by_id(self.type_by_id(id)?.inner)?;
+        if prototype.kind != kind::FUNC_PROTO {
+            return Err(missing());
+        }
+        (0..prototype.members)
+            .map(|index| self.argument(word(&self.data, prototype.rest + index * 8 + 4)?))
+            .collect()
+    }
+
     fn argument(&self, id: u32) -> Result<Argument, BtfError> {
         let Some(pointer) = self.unqualified(id)? else { return Ok(Argument::Other) };
         if pointer.kind != kind::POINTER || pointer.inner == 0 {

@@ -10,6 +10,7 @@ fn manifest(files: Vec<File>) -> Manifest {
         host: Host::default(),
         options: serde_json::Map::new(),
         probe_set: String::new(),
+        probe_set_reason: None,
         recorder_version: String::new(),
         started_boot_ns: 0,
         started_wall_ns: 0,

@@ -132,6 +132,7 @@ pub fn manifest() -> Manifest {
         },
         options: serde_json::Map::new(),
         probe_set: "syscalls".to_owned(),
+        probe_set_reason: None,
         recorder_version: "0.1.0".to_owned(),
         started_boot_ns: 900_000_000,
         started_wall_ns: 1_767_225_600_900_000_000,

@@ -38,6 +38,7 @@ impl Sink {
             host: Host { name: "made".to_owned(), cpus: CPUS as u32 + 1, ..Host::default() },
             options: serde_json::Map::new(),
             probe_set: "syscalls".to_owned(),
+            probe_set_reason: None,
             recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
             started_boot_ns: STARTED_BOOT_NS,
             started_wall_ns: STARTED_WALL_NS,

@@ -1,0 +1,156 @@
+//! The beginning of a call, as a system call or in the socket's own function: what is recorded of it is noted for its end.
+//! Everything about the socket is settled here, since at the end of a system call the descriptor may lead elsewhere.
+
+use crate::{
+    filter::{decide_in, process_matches},
+    functions::is_within,
+    kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, config, current_task, file_of},
+    maps::{CLOSED, Entry, IGNORED, IS_TCP, InCall, RECORDED, Thread, form},
+    ring::{count_loss, now_ns},
+    sockets::{Origin, announce, first_sight, forget, is_supported, known},
+    task_id::TaskId,
+    threads,
+};
+use retrospan_formats::event::{Kind, flags, loss, role};
+
+pub const MSG_PEEK: u64 = 0x2;
+pub const MSG_TRUNC: u64 = 0x20;
+pub const MSG_ERRQUEUE: u64 = 0x2000;
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+
+/// What a call asks for, apart from the socket.
+#[derive(Clone, Copy)]
+pub struct Request {
+    pub kind: Kind,
+    pub form: u8,
+    pub address: u64,
+    pub length: u64,
+    /// `MSG_` flags.
+    pub options: u64,
+    pub flags: u32,
+}
+
+impl Request {
+    #[inline(always)]
+    pub const fn plain(kind: Kind) -> Request {
+        Request { kind, form: form::NONE, address: 0, length: 0, options: 0, flags: flags::NO_SEQ }
+    }
+    #[inline(always)]
+    pub const fn data(kind: Kind, form: u8, address: u64, length: u64, options: u64) -> Request {
+        Request { kind, form, address, length, options, flags: 0 }
+    }
+    /// shutdown with this `how`.
+    #[inline(always)]
+    pub const fn shutdown(how: u32) -> Request {
+        let mut request = Request::plain(Kind::Shutdown);
+        request.flags |= match how {
+            0 => flags::SHUT_READ,
+            1 => flags::SHUT_WRITE,
+            _ => flags::SHUT_READ | flags::SHUT_WRITE,
+        };
+        request
+    }
+}
+
+/// Notes a call on a socket of whatever kind, if it is to be recorded. `number` is what its end is known by, `position` tells
+/// how far the socket has come in the direction of data of this kind.
+#[inline(always)]
+pub fn begin(
+    task: *const u8,
+    socket: OpenSocket,
+    number: u32,
+    request: Request,
+    position: impl Fn(Kind) -> u32,
+) -> Option<&'static mut InCall> {
+    let task_id = TaskId::of(task);
+    let sk = Sk(socket.sk);
+    let found = known(socket.sk);
+    if let Some(entry) = &found
+        && entry.verdict == IGNORED
+        && !matches!(request.kind, Kind::Accept | Kind::Connect)
+    {
+        if request.kind == Kind::Close && entry.flags & CLOSED != 0 {
+            forget(socket.sk);
+        }
+        return None;
+    }
+    if request.kind == Kind::Receive && request.options & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return None;
+    }
+    let Some(entry) = entry_for(found, sk, socket, task_id, request) else { return None };
+    decide_in(entry, sk, task_id.pid);
+    // An opening socket has no addresses yet: it is announced with its first state change.
+    if !matches!(request.kind, Kind::Connect | Kind::Listen) {
+        announce(entry, sk, false);
+    }
+    if entry.verdict == IGNORED && request.kind != Kind::Accept {
+        return None;
+    }
+    let (socket_id, recorded) = (entry.socket_id, entry.verdict == RECORDED);
+    let established = entry.state == TCP_ESTABLISHED;
+    let is_tcp = entry.flags & IS_TCP != 0;
+    let seq = if is_tcp { position(request.kind) } else { 0 };
+    if request.kind == Kind::Close && sk.state() == TCP_CLOSE {
+        forget(socket.sk);
+    }
+    let Some(Thread { call, .. }) = threads::met(task_id.tid) else {
+        count_loss(loss::CALL_MAP);
+        return None;
+    };
+    if config!(sockets) != 0 && call.active != 0 && is_within(number, call.number) {
+        return None;
+    }
+    call.enter_ns = now_ns();
+    call.data.done.set(0);
+    call.sk = socket.sk;
+    call.socket_id = socket_id;
+    call.address = request.address;
+    call.length = request.length;
+    call.number = number;
+    call.seq = seq;
+    call.flags = if is_tcp { request.flags } else { request.flags | flags::NO_SEQ };
+    call.kind = request.kind as u8;
+    call.form = request.form;
+    call.length_only = u8::from(request.kind == Kind::Receive && request.options & MSG_TRUNC != 0);
+    call.recorded = u8::from(recorded);
+    call.established = u8::from(established);
+    call.task_id = task_id;
+    call.active = 1;
+    Some(call)
+}
+
+/// The socket's entry, made where this call is its first sight.
+#[inline(always)]
+fn entry_for(
+    found: Option<&'static mut Entry>,
+    sk: Sk,
+    socket: OpenSocket,
+    task_id: TaskId,
+    request: Request,
+) -> Option<&'static mut Entry> {
+    let opens = matches!(request.kind, Kind::Connect | Kind::Listen);
+    let fast_open = request.kind == Kind::Send && request.options & MSG_FASTOPEN != 0;
+    if let Some(entry) = found {
+        let is_old = entry.flags & CLOSED != 0 || (entry.verdict == IGNORED && sk.state() == TCP_CLOSE);
+        if !(opens && is_old) {
+            return Some(entry);
+        }
+        forget(socket.sk);
+    } else if !is_supported(sk) {
+        return None;
+    }
+    let state = sk.state();
+    if state == TCP_CLOSE && !opens && !fast_open {
+        return None;
+    }
+    let role = match request.kind {
+        Kind::Connect => role::CLIENT,
+        Kind::Listen | Kind::Accept => role::LISTENER,
+        _ if fast_open && state == TCP_CLOSE => role::CLIENT,
+        _ if state == TCP_LISTEN => role::LISTENER,
+        _ => role::UNKNOWN,
+    };
+    let file = if socket.file == 0 { file_of(sk) } else { socket.file };
+    let origin = Origin { role, discovered: state != TCP_CLOSE, file, process: task_id.pid };
+    first_sight(sk, origin, Some(process_matches(current_task(), task_id.pid)))
+}
