@@ -3,9 +3,10 @@
 # kernel under qemu's emulation with a clock that advances 1 ns per instruction and
 # runs one of guest/*.sh in it.
 #
-#   recorder/benches/guest.sh http|event [RECORDER_OPTION...]
+#   recorder/benches/guest.sh http|event|sets [RECORDER_OPTION...]
 #
 # http: instructions added to one HTTP request (nginx, ab -k -c 4, REQUESTS=20000, TURNS=3).
+# sets: the same by each probe set, without what starting costs.
 # event: instructions of getppid() and of a send or receive of 256 bytes.
 # Needs .ci/setup apt kernels, and a built retrospan-record ($RECORDER, default
 # target/debug/retrospan-record); without one only the bare figures come out.
@@ -18,7 +19,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 recorder=${RECORDER:-$target/debug/retrospan-record}
 kernel=${KERNEL:-6.1}
 requests=${REQUESTS:-20000}
-[ $# -gt 0 ] && [ -x "$here/guest/$1.sh" ] || { echo "usage: guest.sh http|event [RECORDER_OPTION...]" >&2; exit 2; }
+[ $# -gt 0 ] && [ -x "$here/guest/$1.sh" ] || { echo "usage: guest.sh http|event|sets|sets [RECORDER_OPTION...]" >&2; exit 2; }
 measure=$1
 shift
 options=$(IFS=,; echo "$*")
@@ -52,7 +53,7 @@ cp "$here"/guest/*.sh "$here/guest/nginx.conf" "$image/measure/"
 cp "$here/guest/init" "$image/init"
 (cd "$image" && find . | cpio --quiet -o -H newc) > "$work/image.cpio"
 
-timeout 900 qemu-system-x86_64 -accel tcg -cpu max -icount shift=0 -smp 1 -m 2048 -nographic -no-reboot \
+timeout "${PATIENCE_S:-900}" qemu-system-x86_64 -accel tcg -cpu max -icount shift=0 -smp 1 -m 2048 -nographic -no-reboot \
   -nodefaults -serial stdio -kernel "$lab/kernels/$kernel/vmlinuz" -initrd "$work/image.cpio" \
   -append "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable lpj=4000000 measure=$measure requests=$requests turns=${TURNS:-3} record=$options" \
   < /dev/null | tr -d '\r' | sed -n '/^\(RESULT\|guest:\|event_cost:\|  \)/p; /[Pp]anic/p' | tee "$work/out"
