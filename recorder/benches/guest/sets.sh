@@ -27,7 +27,6 @@ load # caches, connections, lazily bound functions
 counted bare
 for set in syscalls sockets; do
   rm -f /tmp/err
-  rm -f /tmp/err
   # shellcheck disable=SC2086 # several options
   retrospan-record $options --probes $set -o /tmp/$set.cap 2> /tmp/err &
   pid=$!
