@@ -3,54 +3,16 @@
 
 use crate::{
     filter::{decide_in, process_matches},
-    functions::is_within,
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, config, current_task, file_of},
-    maps::{CLOSED, Entry, IGNORED, IS_TCP, InCall, RECORDED, Thread, form},
+    maps::{CLOSED, Entry, IGNORED, IS_TCP, InCall, RECORDED, Thread},
+    request::{MSG_ERRQUEUE, MSG_FASTOPEN, MSG_PEEK, MSG_TRUNC, Request},
     ring::{count_loss, now_ns},
     sockets::{Origin, announce, first_sight, forget, is_supported, known},
     task_id::TaskId,
     threads,
+    within::{is_within, may_move_between_files},
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
-
-pub const MSG_PEEK: u64 = 0x2;
-pub const MSG_TRUNC: u64 = 0x20;
-pub const MSG_ERRQUEUE: u64 = 0x2000;
-const MSG_FASTOPEN: u64 = 0x2000_0000;
-
-/// What a call asks for, apart from the socket.
-#[derive(Clone, Copy)]
-pub struct Request {
-    pub kind: Kind,
-    pub form: u8,
-    pub address: u64,
-    pub length: u64,
-    /// `MSG_` flags.
-    pub options: u64,
-    pub flags: u32,
-}
-
-impl Request {
-    #[inline(always)]
-    pub const fn plain(kind: Kind) -> Request {
-        Request { kind, form: form::NONE, address: 0, length: 0, options: 0, flags: flags::NO_SEQ }
-    }
-    #[inline(always)]
-    pub const fn data(kind: Kind, form: u8, address: u64, length: u64, options: u64) -> Request {
-        Request { kind, form, address, length, options, flags: 0 }
-    }
-    /// shutdown with this `how`.
-    #[inline(always)]
-    pub const fn shutdown(how: u32) -> Request {
-        let mut request = Request::plain(Kind::Shutdown);
-        request.flags |= match how {
-            0 => flags::SHUT_READ,
-            1 => flags::SHUT_WRITE,
-            _ => flags::SHUT_READ | flags::SHUT_WRITE,
-        };
-        request
-    }
-}
 
 /// Notes a call on a socket of whatever kind, if it is to be recorded. `number` is what its end is known by, `position` tells
 /// how far the socket has come in the direction of data of this kind.
@@ -97,7 +59,12 @@ pub fn begin(
         count_loss(loss::CALL_MAP);
         return None;
     };
-    if config!(sockets) != 0 && call.active != 0 && is_within(number, call.number) {
+    if config!(sockets) != 0
+        && call.active != 0
+        && call.sk == socket.sk
+        && is_within(number, call.number)
+        && may_move_between_files(task)
+    {
         return None;
     }
     call.enter_ns = now_ns();

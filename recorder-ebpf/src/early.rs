@@ -6,8 +6,6 @@
 //! replaced since the call was entered, which shows in sequence numbers that do not move as the call says.
 
 use crate::{
-    begin::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Request},
-    enter::request,
     filter::{decide, process_matches},
     kernel::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, current_task, is_compat,
@@ -15,6 +13,7 @@ use crate::{
     },
     maps::{EARLY, Early, InCall, RECORDED, form, source},
     regs::{self, Regs},
+    request::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Request, of_system_call},
     ring::{count_loss, now_ns},
     rules::sequence::is_exact,
     sockets::{Origin, announce, first_sight, is_supported, known},
@@ -36,7 +35,7 @@ pub fn visit(task: *const u8) {
     if !regs::is_wanted(number) || number == regs::SPLICE {
         return;
     }
-    let Some(request) = request(regs, number) else { return };
+    let Some(request) = of_system_call(regs, number) else { return };
     let waits = match request.kind {
         Kind::Receive => request.options & (MSG_PEEK | MSG_ERRQUEUE) == 0,
         Kind::Send | Kind::Accept | Kind::Connect => true,
@@ -108,7 +107,7 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     // SAFETY: values of a preallocated map stay readable memory; nobody writes this one any more.
     let early = unsafe { *early };
     let _ = EARLY.remove(task_id.tid);
-    let Some(request) = request(regs, number) else { return };
+    let Some(request) = of_system_call(regs, number) else { return };
     let same = u64::from(early.number) == number
         && early.fd == regs.arg0() as u32
         && early.address == request.address;
@@ -143,13 +142,22 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     call.active = 1;
 }
 
-/// Forgets the call that the thread was found in: another of its calls is seen from its beginning on, or it ends.
+/// Forgets the call that the thread was found in, as it was seen entered and ended in a socket's function. What it did before it
+/// was found is lost.
 #[inline(always)]
-pub fn forget(call: &mut InCall, tid: u32) {
-    if call.early != 0 {
-        call.early = 0;
-        let _ = EARLY.remove(tid);
+pub fn forget_seen(call: &mut InCall, tid: u32) {
+    call.seen = 1;
+    if call.early == 0 {
+        return;
     }
+    if let Some(early) = EARLY.get_ptr(tid) {
+        // SAFETY: values of a preallocated map stay readable memory.
+        let since_ns = unsafe { (*early).since_ns };
+        if since_ns < call.enter_ns {
+            count_loss(loss::EARLY_CALL);
+        }
+    }
+    threads::forget_early(call, tid);
 }
 
 /// Whether the call moved bytes of the socket that it was found with; where that is not so it is counted as lost. A send

@@ -19,7 +19,12 @@ pub fn call(regs: Regs, result: i64) {
     }
     let task_id = TaskId::current();
     let Some(Thread { call, .. }) = threads::known(task_id.tid) else { return };
-    if call.early != 0 {
+    let seen = call.seen != 0;
+    call.seen = 0;
+    if seen {
+        // It may have been found after its end was seen.
+        threads::forget_early(call, task_id.tid);
+    } else if call.early != 0 {
         early::recall(call, task_id, regs, number);
     }
     if call.active == 0 || u64::from(call.number) != number {

@@ -2,11 +2,12 @@
 //! of arguments and results.
 
 use crate::{
-    begin::Request,
-    functions::{self, function},
+    functions,
     kernel::config,
     maps::{RECEIVE_END, SEND_END},
     programs::arg,
+    request::Request,
+    within::function,
 };
 use aya_ebpf::{btf_maps::ProgramArray, programs::FExitContext};
 use core::{arch::asm, ffi::c_void};
@@ -87,23 +88,23 @@ programs! {
     "fentry/inet_accept" inet_accept_enter(c)
         functions::asks(pointer(c, 0), function::ACCEPT, Request::plain(Kind::Accept));
     "fexit/inet_accept" inet_accept_exit(c)
-        functions::has_accepted(pointer(c, 1), accept_result(c));
+        functions::has_accepted(pointer(c, 0), pointer(c, 1), accept_result(c));
     "fentry/mptcp_stream_accept" mptcp_stream_accept_enter(c)
         functions::asks(pointer(c, 0), function::ACCEPT, Request::plain(Kind::Accept));
     "fexit/mptcp_stream_accept" mptcp_stream_accept_exit(c)
-        functions::has_accepted(pointer(c, 1), accept_result(c));
+        functions::has_accepted(pointer(c, 0), pointer(c, 1), accept_result(c));
     "fentry/mptcp_listen" mptcp_listen_enter(c)
         functions::asks(pointer(c, 0), function::LISTEN, Request::plain(Kind::Listen));
-    "fexit/mptcp_listen" mptcp_listen_exit(c) functions::has_asked(function::LISTEN, int(c, 2));
+    "fexit/mptcp_listen" mptcp_listen_exit(c) functions::has_asked(pointer(c, 0), function::LISTEN, int(c, 2));
     "fentry/inet_stream_connect" inet_stream_connect_enter(c)
         functions::asks(pointer(c, 0), function::CONNECT, Request::plain(Kind::Connect));
-    "fexit/inet_stream_connect" inet_stream_connect_exit(c) functions::has_asked(function::CONNECT, int(c, 4));
+    "fexit/inet_stream_connect" inet_stream_connect_exit(c) functions::has_asked(pointer(c, 0), function::CONNECT, int(c, 4));
     "fentry/inet_listen" inet_listen_enter(c)
         functions::asks(pointer(c, 0), function::LISTEN, Request::plain(Kind::Listen));
-    "fexit/inet_listen" inet_listen_exit(c) functions::has_asked(function::LISTEN, int(c, 2));
+    "fexit/inet_listen" inet_listen_exit(c) functions::has_asked(pointer(c, 0), function::LISTEN, int(c, 2));
     "fentry/inet_shutdown" inet_shutdown_enter(c)
         functions::asks(pointer(c, 0), function::SHUTDOWN, Request::shutdown(arg(c, 1) as u32));
-    "fexit/inet_shutdown" inet_shutdown_exit(c) functions::has_asked(function::SHUTDOWN, int(c, 2));
+    "fexit/inet_shutdown" inet_shutdown_exit(c) functions::has_asked(pointer(c, 0), function::SHUTDOWN, int(c, 2));
     "fentry/inet_release" inet_release_enter(c) functions::closes(pointer(c, 0));
     "fexit/inet_release" inet_release_exit(c) functions::has_closed(int(c, 1));
 }

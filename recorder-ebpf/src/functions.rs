@@ -4,50 +4,21 @@
 //! Arguments are pointers that the verifier can follow, so most of what is asked of a socket is a load.
 
 use crate::{
-    begin::{MSG_ERRQUEUE, MSG_PEEK, Request, begin},
+    begin::begin,
     early, end,
-    kernel::{OpenSocket, Sk, config, current_task, field, is_compat, number, socket_of_file},
+    kernel::{OpenSocket, Sk, config, current_task, field, number, socket_of_file},
     maps::{CLOSED, InCall, Thread, form, source},
-    regs::{self, Regs},
+    request::{MSG_ERRQUEUE, MSG_PEEK, Request},
     sockets::{forget, known},
     task_id::TaskId,
     threads,
+    within::{function, is_tried},
 };
-use aya_ebpf::helpers::generated::{bpf_skc_to_tcp_sock, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use retrospan_formats::event::{Kind, flags};
 
-/// Which function a call is in: beyond every system call number.
-pub mod function {
-    pub const SEND: u32 = 0x1_0000;
-    pub const RECEIVE: u32 = 0x1_0001;
-    pub const ACCEPT: u32 = 0x1_0002;
-    pub const CONNECT: u32 = 0x1_0003;
-    pub const LISTEN: u32 = 0x1_0004;
-    pub const SHUTDOWN: u32 = 0x1_0005;
-    pub const CLOSE: u32 = 0x1_0006;
-    /// Out of a socket into a pipe.
-    pub const SPLICE_FROM: u32 = 0x1_0007;
-    /// Out of a pipe into a socket.
-    pub const SPLICE_TO: u32 = 0x1_0008;
-    /// A page of memory that the kernel has.
-    pub const SEND_PAGE: u32 = 0x1_0009;
-    /// sendfile.
-    pub const SEND_FILE: u32 = 0x1_000a;
-}
-
-/// `PF_EXITING` and `PF_IO_WORKER` of include/linux/sched.h.
+/// `PF_EXITING` of include/linux/sched.h.
 const PF_EXITING: u32 = 0x4;
-const PF_IO_WORKER: u32 = 0x10;
-
-/// Whether a function is part of what another does: its bytes are those of the outer call.
-#[inline(always)]
-pub const fn is_within(inner: u32, outer: u32) -> bool {
-    match inner {
-        function::SEND | function::SEND_PAGE => outer == function::SPLICE_TO || outer == function::SEND_FILE,
-        function::SPLICE_TO => outer == function::SEND_FILE,
-        _ => false,
-    }
-}
 
 /// The `struct sock` of a `struct socket`; null where it has none any more.
 #[inline(always)]
@@ -185,8 +156,19 @@ fn ended(task_id: TaskId, function: u32) -> Option<&'static mut InCall> {
         return None;
     }
     call.active = 0;
-    early::forget(call, task_id.tid);
+    early::forget_seen(call, task_id.tid);
     Some(call)
+}
+
+/// The same of a function on this `struct socket`: one that it calls on another socket has no end here.
+#[inline(always)]
+fn ended_on(socket: *const u8, task_id: TaskId, function: u32) -> Option<&'static mut InCall> {
+    let sk = sock_of(socket);
+    let Thread { call, .. } = threads::known(task_id.tid)?;
+    if sk.is_null() || number(sk) != call.sk {
+        return None;
+    }
+    ended(task_id, function)
 }
 
 /// The end of a function that moves data of this kind.
@@ -208,11 +190,11 @@ pub fn has_moved_length(socket: *const u8, function: u32, kind: Kind, result: i6
 /// The call that ends, unless it is none, and how far the socket has come.
 #[inline(always)]
 fn moved(socket: *const u8, function: u32, kind: Kind, result: i64) -> Option<(&'static mut InCall, u32)> {
-    let call = ended(TaskId::current(), function)?;
-    let sk = sock_of(socket);
-    if sk.is_null() || number(sk) != call.sk || is_nothing(kind, result) {
+    let call = ended_on(socket, TaskId::current(), function)?;
+    if is_nothing(kind, result) {
         return None;
     }
+    let sk = sock_of(socket);
     let after = if call.flags & flags::NO_SEQ != 0 { call.seq } else { position(sk, kind) };
     Some((call, after))
 }
@@ -230,28 +212,15 @@ pub fn has_spliced_to(function: u32, result: i64) {
 /// Whether nobody is told this result: the call is restarted, or was only a try.
 #[inline(always)]
 fn is_nothing(kind: Kind, result: i64) -> bool {
-    end::is_restart(result) || (result == end::EAGAIN && (matches!(kind, Kind::Receive) || is_tried()))
-}
-
-/// Whether a send is one that io_uring tries before it waits for room: none of this thread's system calls sends.
-#[inline(always)]
-fn is_tried() -> bool {
-    let task = current_task();
-    // SAFETY: a pointer that the verifier can follow.
-    let task_flags: u32 = unsafe { field(task, config!(offsets.task_flags)) };
-    if task_flags & PF_IO_WORKER != 0 || is_compat(task) {
-        return task_flags & PF_IO_WORKER != 0;
-    }
-    // SAFETY: as above.
-    let regs = Regs(unsafe { bpf_task_pt_regs(task.cast_mut().cast()) } as *const u8);
-    !regs::can_send(regs.number())
+    end::is_restart(result)
+        || (result == end::EAGAIN && (matches!(kind, Kind::Receive) || is_tried(current_task())))
 }
 
 /// The end of a call without data.
 #[inline(always)]
-pub fn has_asked(function: u32, result: i64) {
+pub fn has_asked(socket: *const u8, function: u32, result: i64) {
     let task_id = TaskId::current();
-    if let Some(call) = ended(task_id, function)
+    if let Some(call) = ended_on(socket, task_id, function)
         && !end::is_restart(result)
     {
         end::plain(call, task_id, result);
@@ -274,9 +243,9 @@ pub fn has_closed(result: i64) {
 
 /// `inet_accept(socket, accepted, ..)`, at its end.
 #[inline(always)]
-pub fn has_accepted(accepted: *const u8, result: i64) {
+pub fn has_accepted(listener: *const u8, accepted: *const u8, result: i64) {
     let task_id = TaskId::current();
-    let Some(call) = ended(task_id, function::ACCEPT) else { return };
+    let Some(call) = ended_on(listener, task_id, function::ACCEPT) else { return };
     if end::is_restart(result) || !end::was_accepted(call, task_id, result) {
         return;
     }

@@ -43,6 +43,8 @@ mod programs;
 #[cfg(target_arch = "bpf")]
 mod regs;
 #[cfg(target_arch = "bpf")]
+mod request;
+#[cfg(target_arch = "bpf")]
 mod ring;
 #[cfg(any(target_arch = "bpf", test))]
 mod rules;
@@ -62,6 +64,8 @@ mod tcp;
 mod threads;
 #[cfg(target_arch = "bpf")]
 mod wakes;
+#[cfg(target_arch = "bpf")]
+mod within;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

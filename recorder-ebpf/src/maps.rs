@@ -274,7 +274,7 @@ pub struct InCall {
     pub socket_id: u64,
     pub address: u64,
     pub length: u64,
-    /// System call number, or which function of [`functions`](crate::functions).
+    /// System call number, or which function of [`within`](crate::within).
     pub number: u32,
     /// write_seq or copied_seq at entry.
     pub seq: u32,
@@ -294,7 +294,8 @@ pub struct InCall {
     pub established: u8,
     /// 1: the next exit may be that of a call in [`EARLY`].
     pub early: u8,
-    pub reserved: u8,
+    /// 1: the system call that the thread is in was seen to end in a socket's function, as long as calls are in [`EARLY`].
+    pub seen: u8,
     /// The descriptor.
     pub fd: u32,
     /// Who makes the call.
@@ -318,7 +319,7 @@ const NO_CALL: InCall = InCall {
     recorded: 0,
     established: 0,
     early: 0,
-    reserved: 0,
+    seen: 0,
     fd: 0,
     task_id: TaskId::UNKNOWN,
     data: Data::NONE,

@@ -138,6 +138,16 @@ pub fn can_send(number: u64) -> bool {
     number == SPLICE || number == SENDMMSG || number == PWRITEV || number == PWRITEV2
 }
 
+/// `copy_file_range` and `io_uring_enter`.
+const COPY_FILE_RANGE: u64 = 326;
+const IO_URING_ENTER: u64 = 426;
+
+/// Whether the 64-bit call of this number can move data from file to file.
+#[inline(always)]
+pub fn moves_between_files(number: u64) -> bool {
+    number == SENDFILE || number == SPLICE || number == COPY_FILE_RANGE || number == IO_URING_ENTER
+}
+
 /// 32-bit numbers (i386) of calls that move data through any descriptor.
 const COMPAT_LOW: u64 = 1 << 3 | 1 << 4 | 1 << 6;
 

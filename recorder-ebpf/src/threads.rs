@@ -7,9 +7,9 @@
 
 use crate::{
     atomics::{add_to, exchange, is_zero},
-    early,
     maps::{
-        NEW_THREAD, NO_EXIST, OVERFLOW_THREADS, OVERFLOW_THREADS_COUNT, THREAD_PLACES, THREADS, Thread, Wait,
+        EARLY, InCall, NEW_THREAD, NO_EXIST, OVERFLOW_THREADS, OVERFLOW_THREADS_COUNT, THREAD_PLACES,
+        THREADS, Thread, Wait,
     },
 };
 
@@ -74,12 +74,22 @@ pub fn forget(tid: u32) {
         // Whoever has it next finds nothing, even where another makes the entry for it.
         place.wait = Wait::NONE;
         place.call.active = 0;
-        early::forget(&mut place.call, tid);
+        forget_early(&mut place.call, tid);
         place.owner = 0;
     } else if let Some(thread) = overflow(tid) {
-        early::forget(&mut thread.call, tid);
+        forget_early(&mut thread.call, tid);
         if OVERFLOW_THREADS.remove(tid).is_ok() {
             add_to(&OVERFLOW_THREADS_COUNT, u64::MAX);
         }
+    }
+}
+
+/// Forgets the call that the thread was found in when the recording began: another of its calls is seen from its beginning on, or
+/// it ends.
+#[inline(always)]
+pub fn forget_early(call: &mut InCall, tid: u32) {
+    if call.early != 0 {
+        call.early = 0;
+        let _ = EARLY.remove(tid);
     }
 }

@@ -19,7 +19,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 recorder=${RECORDER:-$target/debug/retrospan-record}
 kernel=${KERNEL:-6.1}
 requests=${REQUESTS:-20000}
-[ $# -gt 0 ] && [ -x "$here/guest/$1.sh" ] || { echo "usage: guest.sh http|event|sets|sets [RECORDER_OPTION...]" >&2; exit 2; }
+[ $# -gt 0 ] && [ -x "$here/guest/$1.sh" ] || { echo "usage: guest.sh http|event|sets [RECORDER_OPTION...]" >&2; exit 2; }
 measure=$1
 shift
 options=$(IFS=,; echo "$*")

@@ -9,6 +9,7 @@ mod descendants;
 mod error;
 mod evidence;
 mod hooks;
+mod preemption;
 mod probe_sets;
 mod requirements;
 mod stamps;
@@ -131,9 +132,14 @@ pub fn start(options: &Options) -> Result<Probes, ProbeError> {
     if let Some(set) = options.probe_set {
         return start_set(set, options, &types, config);
     }
-    let refusal = match start_set(ProbeSet::Sockets, options, &types, config) {
-        Err(error) => one_line(&error.to_string()),
-        started => return started,
+    let refusal = if preemption::is_full() {
+        "this kernel may put threads off in the middle of a program at a function (preemption: full or lazy)"
+            .to_owned()
+    } else {
+        match start_set(ProbeSet::Sockets, options, &types, config) {
+            Err(error) => one_line(&error.to_string()),
+            started => return started,
+        }
     };
     let mut probes = start_set(ProbeSet::Syscalls, options, &types, config)?;
     probes.refusal = Some(refusal);

@@ -358,3 +358,33 @@ fn a_recording_that_is_cut_short_says_how_much_is_whole() {
     (asked..50).for_each(|_| server.ask());
     server.finish();
 }
+
+#[test]
+fn the_probe_set_and_why_it_is_not_the_other_are_recorded() {
+    let Some(_turn) = ebpf_or_skip("the_probe_set_and_why_it_is_not_the_other_are_recorded") else { return };
+    let place = Place::new();
+    let manifest = |name: &str, more: &[&str]| {
+        let path = place.path(name);
+        let output = record(&path, &[more, &["--duration", "1ms"]].concat());
+        (output, Capture::open(&path).map(|capture| capture.manifest))
+    };
+    let (_, chosen) = manifest("a.cap", &[]);
+    let chosen = chosen.unwrap();
+    let (asked, _) = manifest("b.cap", &["--probes", "sockets"]);
+    match &*chosen.probe_set {
+        "sockets" => assert!(chosen.probe_set_reason.is_none() && asked.status.code() < Some(2)),
+        "syscalls" => {
+            let reason = chosen.probe_set_reason.unwrap();
+            assert!(!reason.is_empty() && reason.lines().count() == 1, "{reason}");
+            // A kernel that could is not asked where it may put programs off.
+            if !reason.contains("preemption") {
+                assert_eq!(asked.status.code(), Some(2));
+                assert!(text(&asked.stderr).contains(&reason), "{reason}: {}", text(&asked.stderr));
+            }
+        }
+        other => panic!("{other}"),
+    }
+    let (_, syscalls) = manifest("c.cap", &["--probes", "syscalls"]);
+    let syscalls = syscalls.unwrap();
+    assert_eq!((&*syscalls.probe_set, syscalls.probe_set_reason), ("syscalls", None), "as was asked");
+}
