@@ -87,8 +87,8 @@ needed, and polars 0.20 misreads their wall-clock times.)
   moved is what earlier rows of the other end moved with the same `tcp_seq`. Mostly that is one row with the same `done_bytes`; it may be a part of one, or several.
   The analyzer puts them together before it reads anything; `events` shows rows as they are stored.
 * **Hashes of secrets** (`--hash-secrets`). `events.secret_hashes` has 6 bytes for each value, little endian: a u16, where in the data of the call the value begins,
-  and a u32, its hash. `payload`, and `framing` behind it, show a `*` there and the name before it (`*` too beyond the snap length). Equal values have equal hashes, others
-  differ but for one in 2^32; nothing else can be told without the key, which is random for each recording and never written. A value is hashed as a
+  and a u32, its hash. `payload`, and `framing` behind it, show a `*` there and the name before it (`*` too beyond the snap length). Equal values under one name (in
+  whatever case) have equal hashes, others differ but for one in 2^32; nothing else can be told without the key, which is random for each recording and never written. A value is hashed as a
   whole (of a header without the space around it) or not at all; the absence of a hash says nothing. They stand with the bytes, so with the other end's row where `payload_at_peer` says so.
 * **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
 * **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a

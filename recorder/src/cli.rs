@@ -64,7 +64,7 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = PayloadArg::Heads)]
     payload: PayloadArg,
     /// Record of each blanked value of a request's head a hash whose key is random and never written: equal values can be
-    /// told, and nobody can read one. So a request is known again behind a proxy that sends its headers on
+    /// told, and nobody can read one. So a request can be known again behind a proxy that sends its headers on
     #[arg(long)]
     hash_secrets: bool,
     /// What else to record, so that causes can be named: a list of tcp (retransmits, resets, round-trip times), sched

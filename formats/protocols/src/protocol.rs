@@ -24,12 +24,6 @@ pub trait Protocol: Sync {
     /// Whether the data of a call, sent this way, begins a message. `fresh`: it is the first of its connection.
     fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict;
 
-    /// Where in the data of a call that moved `length` bytes, after data of the other direction, the body of a message begins
-    /// that lasts to the end of the call or beyond. Nothing of it is stored or needed.
-    fn body_from(&self, _bytes: &[u8], _length: u64) -> Option<usize> {
-        None
-    }
-
     /// Framing of a connection. `before`: how many bytes of requests and of answers went by unread, and perhaps messages
     /// with them; None where it is seen from its first byte.
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;
@@ -39,13 +33,14 @@ pub trait Protocol: Sync {
 
     /// Tells where whole secret values of message heads stand among the bytes of a call whose parts these are, in order:
     /// each from its first byte to its last, and nothing that may be something else or a part of one. `head`: the first
-    /// bytes of the call, of which as many may be `stored` as they are. Says nothing of a protocol whose heads have none.
+    /// bytes of the call, of which as many may be `stored` as they are. Tells of each the bytes that name it, what ends the name
+    /// included (none where it has no name), and the value. Says nothing of a protocol whose heads have none.
     fn secret_values(
         &self,
         _parts: &[Part],
         _head: &[u8],
         _stored: usize,
-        _tell: &mut dyn FnMut(Range<usize>),
+        _tell: &mut dyn FnMut(&[u8], Range<usize>),
     ) {
     }
 

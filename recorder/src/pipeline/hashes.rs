@@ -17,6 +17,8 @@ pub struct Hashes {
     keyed: SipHasher24,
     /// [`secrets`] of the last call.
     column: Vec<u8>,
+    /// A name and its value.
+    text: Vec<u8>,
 }
 
 impl fmt::Debug for Hashes {
@@ -34,7 +36,7 @@ impl Hashes {
 
     /// Under a key that must be random.
     pub fn with_key(key: [u8; 16]) -> Hashes {
-        Hashes { keyed: SipHasher24::new_with_key(&key), column: Vec::new() }
+        Hashes { keyed: SipHasher24::new_with_key(&key), column: Vec::new(), text: Vec::new() }
     }
 
     /// Those of the last call.
@@ -49,13 +51,17 @@ impl Hashes {
 
     /// Adds those of the values among the bytes behind the first `known` of a call. `stored`: how many of `head` may be.
     pub fn tell(&mut self, protocol: &dyn Protocol, parts: &[Part], head: &[u8], stored: usize, known: u64) {
-        let Hashes { keyed, column } = self;
+        let Hashes { keyed, column, text } = self;
         let mut left = MAX_ENTRIES;
-        protocol.secret_values(parts, head, stored, &mut |value| {
+        protocol.secret_values(parts, head, stored, &mut |name, value| {
             let Ok(offset) = u16::try_from(known.saturating_add(value.start as u64)) else { return };
             if left > 0 {
                 left -= 1;
-                secrets::push(column, SecretHash { offset, hash: keyed.hash(&head[value]) as u32 });
+                // With its name: values that everybody knows under one name must not give away the same under another.
+                text.clear();
+                text.extend(name.iter().map(u8::to_ascii_lowercase));
+                text.extend_from_slice(&head[value]);
+                secrets::push(column, SecretHash { offset, hash: keyed.hash(text) as u32 });
             }
         });
     }

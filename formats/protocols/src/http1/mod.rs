@@ -4,7 +4,6 @@
 //! of [`Part`]s that say what each byte is: head (to keep or to blank), framing, body, lost. Nothing is guessed: after a hole whose extent
 //! matters everything is [`What::Lost`] until a call begins with a message head.
 
-mod body;
 mod chunks;
 mod familiar;
 mod head;
@@ -64,10 +63,6 @@ impl Protocol for Http1 {
         if enough && begins_head(direction, bytes) { Verdict::Maybe } else { Verdict::No }
     }
 
-    fn body_from(&self, bytes: &[u8], length: u64) -> Option<usize> {
-        body::body_from(bytes, length)
-    }
-
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {
         Box::new(match before {
             None => Connection::new(),
@@ -79,7 +74,13 @@ impl Protocol for Http1 {
         read::read(direction, head, last)
     }
 
-    fn secret_values(&self, parts: &[Part], head: &[u8], stored: usize, tell: &mut dyn FnMut(Range<usize>)) {
+    fn secret_values(
+        &self,
+        parts: &[Part],
+        head: &[u8],
+        stored: usize,
+        tell: &mut dyn FnMut(&[u8], Range<usize>),
+    ) {
         secrets::values(parts, head, stored, tell);
     }
 

@@ -13,7 +13,7 @@ use super::names::is_token;
 use crate::parts::{Part, What};
 
 /// See [`crate::Protocol::secret_values`].
-pub(super) fn values(parts: &[Part], head: &[u8], stored: usize, tell: &mut dyn FnMut(Range<usize>)) {
+pub(super) fn values(parts: &[Part], head: &[u8], stored: usize, tell: &mut dyn FnMut(&[u8], Range<usize>)) {
     let Some(first) = parts.iter().find(|part| part.length > 0) else { return };
     let mut start_line = StartLine { begin: None, end: 0 };
     let mut behind_head = false;
@@ -32,8 +32,8 @@ pub(super) fn values(parts: &[Part], head: &[u8], stored: usize, tell: &mut dyn 
                     Some(true) => target_value(head, run),
                     Some(false) => header_value(head, run),
                 };
-                if let Some(value) = value {
-                    tell(value);
+                if let Some((name, value)) = value {
+                    tell(&head[name], value);
                 }
             }
             What::Begin if part.offset >= first.offset => {
@@ -70,8 +70,8 @@ impl StartLine {
     }
 }
 
-/// What of a blank run is the whole value of a header, without the space around it.
-fn header_value(head: &[u8], run: Range<usize>) -> Option<Range<usize>> {
+/// A header's name with its colon, and what of a blank run is its whole value, without the space around it.
+fn header_value(head: &[u8], run: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     // A folded line would go on with it.
     let next = head[run.end..].strip_prefix(b"\r\n")?.first()?;
     if is_space(*next) {
@@ -87,16 +87,22 @@ fn header_value(head: &[u8], run: Range<usize>) -> Option<Range<usize>> {
     let before = line[..name].strip_suffix(b"\r\n")?;
     // Some take a CR for a line end, and two for the end of the head.
     let is_line = name < line.len() && !before.ends_with(b"\r");
-    (is_line && !value.is_empty()).then_some(value)
+    (is_line && !value.is_empty()).then_some((name..line.len() + 1, value))
 }
 
-/// A blank run of a target that is a whole value, or a whole word without a name.
-fn target_value(head: &[u8], run: Range<usize>) -> Option<Range<usize>> {
+/// A name with its `=`, and a blank run of a target that is its whole value; or no name, and one that is a whole word without.
+fn target_value(head: &[u8], run: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     let before = *head[..run.start].last()?;
     let after = head[run.end];
     let is_value = b"=?&;".contains(&before) && b"&;/?# ".contains(&after);
     // Of one path parameter some read several.
-    (is_value && memchr2(b'&', b'#', &head[run.clone()]).is_none()).then_some(run)
+    if !is_value || memchr2(b'&', b'#', &head[run.clone()]).is_some() {
+        return None;
+    }
+    let named = &head[..run.start - usize::from(before == b'=')];
+    let name = named.iter().rposition(|byte| b"?&;/ ".contains(byte)).map_or(0, |at| at + 1);
+    let name = if before == b'=' { name..run.start } else { run.start..run.start };
+    Some((name, run))
 }
 
 fn is_space(byte: u8) -> bool {

@@ -6,12 +6,19 @@ use super::*;
 
 /// The values in calls of requests of which as many bytes may be `stored`, by their place in the stream.
 fn values_of(pieces: &[&[u8]], stored: usize) -> BTreeMap<usize, String> {
-    let (mut framing, mut values, mut at) = (Connection::new(), BTreeMap::new(), 0);
+    named_values_of(pieces, stored).1
+}
+
+/// The same with their names before them.
+fn named_values_of(pieces: &[&[u8]], stored: usize) -> (BTreeMap<usize, String>, BTreeMap<usize, String>) {
+    let (mut framing, mut names, mut values, mut at) =
+        (Connection::new(), BTreeMap::new(), BTreeMap::new(), 0);
     for piece in pieces {
         let mut parts = Vec::new();
         let spare = piece.len().saturating_sub(stored);
         framing.call(Requests, Call { spare, ..whole(piece) }, None, &mut parts);
-        Http1.secret_values(&parts, piece, stored, &mut |value| {
+        Http1.secret_values(&parts, piece, stored, &mut |name, value| {
+            names.insert(at + value.start, String::from_utf8_lossy(name).into_owned());
             let blank = |at: &usize| {
                 parts.iter().any(|part| {
                     part.what == What::Secret
@@ -23,7 +30,7 @@ fn values_of(pieces: &[&[u8]], stored: usize) -> BTreeMap<usize, String> {
         });
         at += piece.len();
     }
-    values
+    (names, values)
 }
 
 fn texts_of(text: &str) -> Vec<String> {
@@ -39,6 +46,10 @@ const REQUESTS: &str = "POST /a;s=1/b;t?q=2&r&=3&u=a/b?c;d&e=&f=x%20y HTTP/1.1\r
 fn values_are_whole_and_nothing_else_is_one() {
     let expected = ["1", "t", "2", "r", "3", "a/b?c;d", "x%20y", "Basic eA==", "a=b; c=d", "*", "v", "last"];
     assert_eq!(texts_of(REQUESTS), expected);
+    let names = named_values_of(&[REQUESTS.as_bytes()], usize::MAX).0.into_values().collect::<Vec<_>>();
+    let expected =
+        ["s=", "", "q=", "", "=", "u=", "f=", "authorization:", "Cookie:", "X-Star:", "k=", "X-Last:"];
+    assert_eq!(names, expected);
 }
 
 #[test]
@@ -80,7 +91,7 @@ fn answers_of_other_protocols_have_none() {
     let mut parts = Vec::new();
     let mut framing = crate::redis::Redis.framing(None);
     framing.call(Requests, whole(redis), &mut Memory::default(), &mut parts);
-    crate::redis::Redis.secret_values(&parts, redis, usize::MAX, &mut |value| panic!("{value:?}"));
+    crate::redis::Redis.secret_values(&parts, redis, usize::MAX, &mut |_, value| panic!("{value:?}"));
 }
 
 /// Cut at any byte, in two pieces or many: each value is the same, or is left out.
