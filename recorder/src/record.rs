@@ -20,7 +20,7 @@ use crate::host::jitter::Jitter;
 use crate::host::signals::Signals;
 use crate::host::throttles::{self, Throttles};
 use crate::kernel::{self, ProbeError, Probes};
-use crate::options::{OptionError, Options, Payload};
+use crate::options::{OptionError, Options};
 use crate::pipeline::Pipeline;
 use crate::pipeline::hashes::Hashes;
 use crate::pipeline::losses::{Losses, without_room};
@@ -167,8 +167,7 @@ impl Recording {
         let rings = probes.take_rings();
         let manifest = manifest(options, probes, boot_ns, wall_ns, rings.len() as u32)?;
         let mut drain = Drain::new(rings, options.ring_bytes);
-        let mut merge =
-            if options.payload == Payload::Heads { Merge::without_bodies() } else { Merge::default() };
+        let mut merge = Merge::default();
         let self_activity = SelfActivity::default();
         let writer = CaptureWriter::create(&options.output, manifest)?;
         let files = Files::start(writer, self_activity.clone()).map_err(system("writer"))?;

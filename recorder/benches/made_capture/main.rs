@@ -93,7 +93,7 @@ fn make(
     files.rows(&tables::CLOCK, clock(START_NS, WALL_NS)?)?;
 
     let mut traffic = Traffic::new(secrets);
-    let mut merge = Merge::without_bodies();
+    let mut merge = Merge::default();
     let mut record = Vec::new();
     let mut making = Duration::ZERO;
     let mut part_end_ns = START_NS + PART_NS;

@@ -10,8 +10,6 @@ use std::collections::VecDeque;
 use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{Header, Record};
 
-use super::bodies::Shortened;
-
 /// Bytes of the fixed beginning of a record.
 pub const HEADER_BYTES: usize = size_of::<Header>();
 /// A chunk is not filled beyond this, so that an offset into it fits 32 bits.
@@ -53,7 +51,6 @@ pub struct Merge {
     carried: Vec<(Key, Box<[u8]>)>,
     limits: Limits,
     malformed: u64,
-    leaves_bodies: bool,
 }
 
 /// The bytes of one drain.
@@ -108,11 +105,6 @@ impl Limits {
 }
 
 impl Merge {
-    /// Drops bodies as records come: for recordings that store none.
-    pub fn without_bodies() -> Merge {
-        Merge { leaves_bodies: true, ..Merge::default() }
-    }
-
     /// Makes room for the records of one drain.
     pub fn begin_drain(&mut self) {
         match self.chunks.back_mut() {
@@ -138,15 +130,11 @@ impl Merge {
         }
         let chunk = self.first_chunk + self.chunks.len() as u64 - 1;
         let last = self.chunks.back_mut()?;
-        let start = last.bytes.len();
-        match self.leaves_bodies.then(|| Shortened::of(&header, record)).flatten() {
-            Some(shortened) => shortened.append_to(&mut last.bytes),
-            None => last.bytes.extend_from_slice(record),
-        }
-        let length = (last.bytes.len() - start) as u32;
+        let start = last.bytes.len() as u32;
+        last.bytes.extend_from_slice(record);
         last.live += 1;
         let key = (header.boot_ns, header.cpu, header.seq);
-        self.pending.push(Entry { key, chunk, start: start as u32, length });
+        self.pending.push(Entry { key, chunk, start, length: record.len() as u32 });
         Some(header)
     }
 

@@ -1,6 +1,5 @@
 //! From the rings of the CPUs to one sorted run of records.
 
-mod bodies;
 pub mod drain;
 pub mod filling;
 pub mod merge;
