@@ -18,14 +18,22 @@
 -- @column dropped_until time  End of the last.
 -- @column path text  What the request asked for.
 -- @column trace_id text  Trace.
-WITH waits AS (
+WITH opened AS (
+    -- A connection whose end was lost may have several rows.
+    SELECT connection_id, min(hop) AS hop, min(connect_outcome) AS connect_outcome, max(syn_retransmits) AS syn_retransmits,
+           min(dst_port) AS dst_port, min(server_process_id) AS server_process_id, min(opened_time) AS opened_time,
+           max(connect_ns) AS connect_ns
+    FROM connections
+    GROUP BY connection_id
+),
+waits AS (
     SELECT w.start_time, w.duration_ns, w.outcome, w.trace_id, w.span_id, r.target AS path, c.hop, c.connect_outcome,
            c.syn_retransmits, c.dst_port, c.server_process_id,
            CAST(c.opened_time AS BIGINT) AS from_ns,
            CAST(c.opened_time AS BIGINT) + coalesce(c.connect_ns, 0) AS to_ns
     FROM spans w
-    JOIN connections c ON c.connection_id = w.connection_id
-    LEFT JOIN spans r ON r.span_id = w.parent_span_id
+    JOIN opened c ON c.connection_id = w.connection_id
+    LEFT JOIN spans r ON r.span_id = w.parent_span_id AND r.trace_id = w.trace_id
     WHERE w.kind = 'internal' AND w.duration_ns >= $at_least AND ($port IS NULL OR c.dst_port = $port)
 ),
 dropped AS (

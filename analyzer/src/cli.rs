@@ -22,7 +22,7 @@ EXAMPLES
   retrospan friday.cap                                            one screen: findings, traffic, hops
   retrospan info friday.cap                                       what is in it, and what was lost
   retrospan spikes friday.cap                                     periodic spikes: how often, at which hop, and why
-  retrospan sql friday.cap \"SELECT outcome, count(*) FROM spans GROUP BY 1\"
+  retrospan sql friday.cap \"SELECT outcome, count(*) FROM spans WHERE kind = 'server' GROUP BY 1\"
 "
 )]
 pub struct Cli {
@@ -148,7 +148,7 @@ EXAMPLES
   retrospan sql friday.cap \"SHOW TABLES\"
   retrospan sql friday.cap \"SELECT * FROM stopped WHERE process = 'shop'\"
   retrospan sql friday.cap \"SELECT * FROM spans WHERE start_time > '18:22' AND duration_ns > '100ms'\" --format vertical
-  retrospan sql friday.cap \"SELECT name, count(*), max(duration_ns) FROM spans GROUP BY name\"
+  retrospan sql friday.cap \"SELECT name, count(*), max(duration_ns) FROM spans WHERE kind = 'server' GROUP BY name\"
   retrospan sql friday.cap --file slow.sql --format json
   retrospan sql friday.cap --format parquet -o sends.parquet \"SELECT * FROM events WHERE kind = 'send'\"
 

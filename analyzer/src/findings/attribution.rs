@@ -144,7 +144,8 @@ fn query(ranges: &[(i64, i64)]) -> String {
     let asked: Vec<String> = asked.iter().map(range).collect();
     format!(
         "SELECT s.connection_id, s.kind, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
-                s.own_ns - coalesce(s.accept_wait_ns, 0) AS own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
+                CASE WHEN awaited.hop IS NULL THEN s.own_ns + coalesce(s.connect_ns, 0) - coalesce(s.accept_wait_ns, 0)
+                     ELSE s.own_ns - coalesce(s.accept_wait_ns, 0) END AS own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 CASE WHEN s.link_evidence = 'connection' THEN s.queued_ns END AS queued_ns,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
          FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id

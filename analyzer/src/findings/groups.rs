@@ -197,7 +197,7 @@ impl Keys {
             if requests.value(row) >= FEWEST_REQUESTS_OF_A_CONNECTION {
                 let src_port = if src_ports.is_valid(row) { src_ports.value(row) } else { 0 };
                 let label = format!("{} (from {}:{src_port})", pair.hop, pair.src_addr);
-                let condition = format!("connection_id = {}", ids.value(row));
+                let condition = format!("kind <> 'internal' AND connection_id = {}", ids.value(row));
                 stream = self.stream(By::Connection, label, condition);
             }
             let pair = match self.pair_numbers.get(&pair) {

@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
+use crate::lab::capture::retrospan;
 use crate::lab::ebpf_or_skip;
+use crate::lab::process::run_ok;
 use crate::lab::recording::Recording;
 
 const REQUEST: &[u8] = b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -82,7 +84,8 @@ fn a_request_waits_while_the_listen_queue_is_full() {
     assert_eq!(requests, 4, "both sides of both hops");
 
     // Which listener dropped it is told by a query; the wait's own row says how often the SYN was sent.
-    let dropped = capture.retrospan("query", &["run", "connect_waits", "--format", "json"]);
+    let rows = ["run", "connect_waits", capture.dir().to_str().expect("UTF-8"), "--format", "json"];
+    let dropped = run_ok(retrospan().arg("query").args(rows));
     let dropped: serde_json::Value = serde_json::from_str(dropped.trim()).expect("one row");
     assert!(dropped["syn_again"].as_i64() >= Some(1) && dropped["drops"].as_i64() >= Some(1), "{dropped}");
     assert_eq!(dropped["path"], "/waits");
