@@ -5,14 +5,13 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrowPrimitiveType, BinaryArray, PrimitiveArray};
+use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Int32Type, Int64Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::event::{Kind, TAIL_BYTES, flags};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::rows::Columns;
-use retrospan_formats::secrets::{self, SecretHash};
 use retrospan_formats::tables::EventRow;
 
 /// No call moves more (the kernel's MAX_RW_COUNT is below 2 GiB).
@@ -57,40 +56,6 @@ pub struct Event<'a> {
     pub head: &'a [u8],
     /// The last ones beyond them.
     pub tail: &'a [u8],
-    /// Keyed hashes of values among them that are blank.
-    pub hashes: Hashes<'a>,
-}
-
-/// Keyed hashes of secrets: those of a call, or of a part of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hashes<'a> {
-    /// As in column `secret_hashes`.
-    row: &'a [u8],
-    /// The part: from which byte of the call on.
-    from: u64,
-    /// And its length.
-    length: u64,
-}
-
-impl<'a> Hashes<'a> {
-    /// Those of a whole call.
-    pub const fn of(row: &'a [u8]) -> Hashes<'a> {
-        Hashes { row, from: 0, length: u64::MAX }
-    }
-
-    /// Those of values that begin in a part of this.
-    pub fn part(self, from: u64, length: u64) -> Hashes<'a> {
-        let length = length.min(self.length.saturating_sub(from));
-        Hashes { row: self.row, from: self.from.saturating_add(from), length }
-    }
-
-    /// Each with the place of its value, from where this begins.
-    pub fn iter(self) -> impl Iterator<Item = SecretHash> + 'a {
-        secrets::entries(self.row).filter_map(move |secret| {
-            let offset = u64::from(secret.offset).checked_sub(self.from)?;
-            (offset < self.length).then_some(SecretHash { offset: offset as u16, ..secret })
-        })
-    }
 }
 
 /// What a `state` row says.
@@ -245,8 +210,6 @@ struct Cells<'a> {
     errno: &'a [i32],
     flags: &'a [i32],
     queued_us: Numbers<'a, Int32Type>,
-    /// None where no row has any.
-    secret_hashes: Option<&'a BinaryArray>,
 }
 
 impl<'a> Cells<'a> {
@@ -267,7 +230,6 @@ impl<'a> Cells<'a> {
             errno: arrays.errno.values(),
             flags: arrays.flags.values(),
             queued_us: Numbers::of(&arrays.queued_us),
-            secret_hashes: Some(&arrays.secret_hashes).filter(|array| array.null_count() < array.len()),
         }
     }
 
@@ -295,14 +257,6 @@ impl<'a> Cells<'a> {
             state: (kind == Kind::State).then(|| state(&self.events.rows, row)),
             head,
             tail,
-            hashes: self.hashes(row),
-        }
-    }
-
-    fn hashes(&self, row: usize) -> Hashes<'a> {
-        match self.secret_hashes {
-            Some(column) if column.is_valid(row) => Hashes::of(column.value(row)),
-            _ => Hashes::default(),
         }
     }
 }

@@ -162,7 +162,7 @@ mod tests {
     use retrospan_formats::event::flags;
 
     use super::*;
-    use crate::assembly::events::{Hashes, StateChange};
+    use crate::assembly::events::StateChange;
 
     const EADDRNOTAVAIL: u32 = 99;
 
@@ -185,7 +185,6 @@ mod tests {
             state: None,
             head: &[],
             tail: &[],
-            hashes: Hashes::default(),
         }
     }
 

@@ -7,11 +7,10 @@
 use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
-use retrospan_formats::secrets;
 use retrospan_formats::tcp::state::CLOSE;
 
 use crate::assembly::connections::{SocketIndex, Sockets};
-use crate::assembly::events::{Event, Hashes};
+use crate::assembly::events::Event;
 use crate::hashing::IntMap;
 
 /// Bytes that one call moved and the other end's may have to move yet.
@@ -24,8 +23,6 @@ struct Piece {
     head: Vec<u8>,
     /// The last of them that are known.
     tail: Vec<u8>,
-    /// Hashes of secrets among them, as [`secrets`] has them.
-    hashes: Vec<u8>,
 }
 
 /// What one end sent.
@@ -201,13 +198,11 @@ impl Stream {
 impl Piece {
     fn of(seq: u32, event: &Event<'_>) -> Piece {
         let (head, tail) = event.head_and_tail();
-        let mut hashes = Vec::new();
-        event.hashes.iter().for_each(|secret| secrets::push(&mut hashes, secret));
-        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec(), hashes }
+        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec() }
     }
 
     fn held_bytes(&self) -> usize {
-        size_of::<Piece>() + self.head.len() + self.tail.len() + self.hashes.len()
+        size_of::<Piece>() + self.head.len() + self.tail.len()
     }
 
     fn ends_by(&self, seq: u32) -> bool {
@@ -233,7 +228,7 @@ impl Piece {
         let head = &self.head[known(from)..known(end)];
         let room = (call.done_bytes - head.len() as u64).min(self.tail.len() as u64) as usize;
         let tail = if end == self.length { &self.tail[self.tail.len() - room..] } else { &[] };
-        Event { head, tail, hashes: Hashes::of(&self.hashes).part(from, call.done_bytes), ..*call }
+        Event { head, tail, ..*call }
     }
 }
 
@@ -249,7 +244,6 @@ impl<'a> Event<'a> {
             queued_us: self.queued_us.filter(|_| at == 0),
             head: &self.head[known(at)..known(at + length)],
             tail: if is_last { self.tail } else { &[] },
-            hashes: self.hashes.part(at, length),
             ..*self
         }
     }

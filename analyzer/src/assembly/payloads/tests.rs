@@ -19,7 +19,6 @@ const CALL: Event<'static> = Event {
     state: None,
     head: b"",
     tail: b"",
-    hashes: Hashes::of(&[]),
 };
 const FIRST: u32 = u32::MAX - 3;
 const ENDS: [SocketIndex; 2] = [0, 1];
@@ -99,37 +98,6 @@ fn a_call_that_moved_several_comes_in_pieces() {
         out(&mut payloads, &both, [1, 0]),
         [piece(12, 2, "|"), piece(14, 6, "|"), piece(20, 4, "mnop|")]
     );
-}
-
-#[test]
-fn hashes_stay_with_their_bytes() {
-    let row = |all: &[(u16, u32)]| {
-        let mut row = Vec::new();
-        all.iter().for_each(|&(offset, hash)| secrets::push(&mut row, secrets::SecretHash { offset, hash }));
-        row
-    };
-    // Of each piece where its hashes stand.
-    let out = |payloads: &mut Payloads, event: &Event<'_>, ends| {
-        let mut pieces = Vec::new();
-        let taken = payloads.complete(event, Some(ends), |piece| {
-            pieces.push(piece.hashes.iter().map(|secret| (secret.offset, secret.hash)).collect::<Vec<_>>());
-            Ok::<_, ()>(())
-        });
-        assert!(taken.is_ok());
-        pieces
-    };
-    let mut payloads = Payloads::default();
-    let first = row(&[(4, 11), (30, 22), (99, 33)]);
-    let sent = Event { hashes: Hashes::of(&first), ..call(Kind::Send, 0, 100, b"abcdef") };
-    assert_eq!(out(&mut payloads, &sent, ENDS), [[(4, 11), (30, 22), (99, 33)]]);
-    let part = flagged(call(Kind::Receive, 0, 30, b""));
-    assert_eq!(out(&mut payloads, &part, [1, 0]), [[(4, 11)]]);
-    // The rest, and what this call moved first.
-    let own = row(&[(75, 44), (80, 55)]);
-    let rest = Event { hashes: Hashes::of(&own), ..flagged(call(Kind::Receive, 30, 90, &[b'*'; 90])) };
-    assert_eq!(out(&mut payloads, &rest, [1, 0]), [vec![(0, 22), (69, 33)], vec![(5, 44), (10, 55)]]);
-    let sent = flagged(call(Kind::Send, 100, 20, b""));
-    assert_eq!(out(&mut payloads, &sent, ENDS), [[(5, 44), (10, 55)]]);
 }
 
 #[test]
