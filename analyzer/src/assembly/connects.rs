@@ -291,7 +291,7 @@ impl Connects {
         gaps: &[(i64, i64)],
         sockets: &Sockets,
     ) -> Option<Waited> {
-        let waits = self.waits(span, span_end.end_ns, sockets);
+        let waits = self.waits(span, span_end, sockets);
         let (mut waited, named) = waited(gaps, &waits)?;
         // A proxy may have failed with its own connect before it was asked for anything.
         let fails_with_it = span.number == 0
@@ -304,10 +304,12 @@ impl Connects {
     }
 
     /// Every connection that was opened while the span may have waited for it, or failed before its end.
-    fn waits(&self, span: &Span, end_ns: i64, sockets: &Sockets) -> Vec<Wait> {
+    fn waits(&self, span: &Span, span_end: &SpanEnd, sockets: &Sockets) -> Vec<Wait> {
         let mut waits = Vec::new();
+        // Elsewhere the event that tells the end of a connect is missing.
+        let may_go_on = matches!(span_end.outcome, Outcome::TimeoutCut | Outcome::ClientClosed);
         let mut add = |wait: Wait| {
-            if wait.from_ns <= end_ns && (wait.has_failed() || wait.to_ns > span.start_ns) {
+            if wait.from_ns <= span_end.end_ns && (wait.has_failed() || wait.to_ns > span.start_ns) {
                 waits.push(wait);
             }
         };
@@ -324,6 +326,7 @@ impl Connects {
             if let Some(opened) = self.opened.get(&socket)
                 && let Some(evidence) = self.believed(socket, opened, accepted, sockets)
                 && let Some(attempt) = opened.opening.attempt()
+                && (attempt.end.is_some() || (may_go_on && !opened.used))
             {
                 add(Wait::of(attempt, socket, evidence, sockets));
             }
@@ -334,7 +337,8 @@ impl Connects {
     /// A request may be sent before its own connection is established, or before it is accepted.
     fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
         let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
-        if let Some(attempt) = attempt {
+        // It carried the request, so it has an end.
+        if let Some(attempt) = attempt.filter(|attempt| attempt.end.is_some()) {
             add(Wait::of(attempt, socket, Evidence::Connection, sockets));
         }
         let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
