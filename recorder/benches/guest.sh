@@ -49,7 +49,7 @@ cp -L /lib64/ld-linux-x86-64.so.2 "$image/lib64/"
 strip --strip-debug "$image"/bin/* 2>/dev/null || true
 printf 'root:x:0:0:root:/:/bin/sh\n' > "$image/etc/passwd"
 printf 'root:x:0:\n' > "$image/etc/group"
-cp "$here"/guest/*.sh "$here/guest/nginx.conf" "$image/measure/"
+cp "$here"/guest/*.sh "$here/guest/counting" "$here/guest/nginx.conf" "$image/measure/"
 cp "$here/guest/init" "$image/init"
 (cd "$image" && find . | cpio --quiet -o -H newc) > "$work/image.cpio"
 

@@ -3,14 +3,7 @@
 # bare, recorded, and recorded without a request. The guest's clock advances 1 ns per
 # instruction while the CPU works; the time it idles is taken off.
 set -eu
-requests=$(sed -n 's/.*requests=\([0-9]*\).*/\1/p' /proc/cmdline)
-turns=$(sed -n 's/.*turns=\([0-9]*\).*/\1/p' /proc/cmdline)
-options=$(tr ' ' '\n' < /proc/cmdline | sed -n 's/^record=//p' | tr , ' ')
-
-# Instructions executed since boot.
-busy() {
-  awk '/idle_sleeptime|iowait_sleeptime/ { idle += $3 } /^now at/ { now = $3 } END { printf "%.0f\n", now - idle }' /proc/timer_list
-}
+. /measure/counting
 load() { ab -q -k -c 4 -n "$1" http://127.0.0.1:8080/ > /tmp/ab.out; }
 complete() { grep -q "^Complete requests: *$1\$" /tmp/ab.out && grep -q '^Failed requests: *0$' /tmp/ab.out; }
 

@@ -2,14 +2,7 @@
 # Instructions that each probe set adds to an HTTP request, without those of starting and ending: as http.sh, but
 # counted while the recording is under way. What differs between the sets is the kernel programs' share.
 set -eu
-requests=$(sed -n 's/.*requests=\([0-9]*\).*/\1/p' /proc/cmdline)
-turns=$(sed -n 's/.*turns=\([0-9]*\).*/\1/p' /proc/cmdline)
-options=$(tr ' ' '\n' < /proc/cmdline | sed -n 's/^record=//p' | tr , ' ')
-
-# Instructions executed since boot.
-busy() {
-  awk '/idle_sleeptime|iowait_sleeptime/ { idle += $3 } /^now at/ { now = $3 } END { printf "%.0f\n", now - idle }' /proc/timer_list
-}
+. /measure/counting
 load() {
   ab -q -k -c 4 -n "$requests" http://127.0.0.1:8080/ > /tmp/ab.out
   grep -q "^Complete requests: *$requests\$" /tmp/ab.out && grep -q '^Failed requests: *0$' /tmp/ab.out

@@ -133,7 +133,10 @@ pub fn try_function(types: &Btf) -> Result<(), ProbeError> {
     let missing = |error: BtfError| ProbeError::Kernel(error.to_string());
     let id = types.function(function).map_err(missing)?;
     let id = id.ok_or_else(|| missing(BtfError::NoFunction(function.to_owned())))?;
-    let refused = |error: std::io::Error| explain("a program at the exit of a function", &error);
+    // Privileges were checked before.
+    let refused = |error: std::io::Error| {
+        ProbeError::Kernel(format!("this kernel takes no program at the exit of a function (fexit): {error}"))
+    };
     let program = syscall::load_at_exit(id).map_err(refused)?;
     syscall::attach(&program).map(drop).map_err(refused)
 }
