@@ -25,9 +25,9 @@ pub fn copy(parts: &[Part], bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Kept {
     }
     let before = out.len();
     let mut blanked = false;
-    let with_bytes = parts.iter().find(|part| part.length > 0);
-    let call_start = with_bytes.map_or(0, |part| part.offset);
-    for part in parts.iter().filter(|part| part.length > 0 && has_place(&part.what)) {
+    let of_call = |part: &&Part| part.length > 0 && !matches!(part.what, What::Earlier(_));
+    let call_start = parts.iter().find(of_call).map_or(0, |part| part.offset);
+    for part in parts.iter().filter(of_call).filter(|part| has_place(&part.what)) {
         let place = |offset: u64| (offset - call_start).saturating_sub(at).min(bytes.len() as u64) as usize;
         let run = place(part.offset)..place(part.offset + part.length);
         if run.is_empty() {
@@ -37,17 +37,46 @@ pub fn copy(parts: &[Part], bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Kept {
             blanked = true;
             out.resize(before + run.start, BLANK);
         }
-        if part.what == What::Secret {
-            blanked = true;
-            out.resize(before + run.end, BLANK);
-        } else {
-            out.extend_from_slice(&bytes[run]);
+        match &part.what {
+            What::Secret => {
+                blanked = true;
+                out.resize(before + run.end, BLANK);
+            }
+            What::Instead(instead) => {
+                blanked = true;
+                let from = (call_start + at + run.start as u64 - part.offset) as usize;
+                out.extend_from_slice(&instead[from..from + run.len()]);
+            }
+            _ => out.extend_from_slice(&bytes[run]),
         }
     }
     Kept { any: out.len() > before, blanked }
 }
 
+/// Puts into `kept`, whose bytes begin at this offset of the direction, what parts of a later call say may be kept of it after
+/// all. `bytes`: what it was redacted from.
+pub fn reveal(parts: &[Part], bytes: &[u8], offset: u64, kept: &mut Vec<u8>) {
+    for part in parts {
+        let What::Earlier(instead) = &part.what else { continue };
+        let begin = part.offset.max(offset);
+        let end = (part.offset + part.length).min(offset + bytes.len() as u64);
+        if begin >= end {
+            continue;
+        }
+        let run = (begin - offset) as usize..(end - offset) as usize;
+        if kept.len() < run.end {
+            kept.resize(run.end, BLANK);
+        }
+        let from = (begin - part.offset) as usize;
+        let source = match instead {
+            Some(instead) => &instead[from..from + run.len()],
+            None => &bytes[run.clone()],
+        };
+        kept[run].copy_from_slice(source);
+    }
+}
+
 /// Whether the bytes show where in a message they stand, so that they are kept or leave blanks.
 fn has_place(what: &What) -> bool {
-    matches!(what, What::Head | What::Secret | What::Framing)
+    matches!(what, What::Head | What::Secret | What::Instead(_) | What::Framing)
 }

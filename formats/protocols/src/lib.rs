@@ -3,7 +3,8 @@
 //! * [`protocol`]: what a protocol has to tell ([`Protocol`], [`Framing`]); [`parts`]: the runs of bytes that framing
 //!   makes of calls; [`operation`]: what a message is called and what it says.
 //! * [`detect`]: which protocol some bytes belong to. [`blank`]: what of a call may be stored. [`context`]: trace
-//!   contexts that requests carry. `queue`: which request an answer belongs to.
+//!   contexts that requests carry. `queue`: which request an answer belongs to. `frames`: framing of protocols whose messages
+//!   consist of frames that say how long they are.
 //! * A file or folder a protocol: [`http1`], [`redis`], [`dns`].
 //!
 //! A new protocol is a file of its own and a line in [`PROTOCOLS`]; CONTRIBUTING.md has the steps.
@@ -12,14 +13,17 @@ pub mod blank;
 pub mod context;
 pub mod detect;
 pub mod dns;
+mod frames;
 pub mod http1;
 pub mod operation;
 pub mod parts;
 pub mod protocol;
 mod queue;
 pub mod redis;
+#[cfg(test)]
+mod testing;
 
-pub use operation::{Operation, Status, Value, ValueRef};
+pub use operation::{Operation, Status, Title, Value, ValueRef};
 pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 

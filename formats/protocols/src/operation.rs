@@ -1,5 +1,6 @@
 //! What a message is called and what it says, whatever its protocol.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::context::Context;
@@ -11,7 +12,9 @@ pub struct Operation {
     pub name: Option<Arc<str>>,
     /// What a span of it is called: one of few names, never a text that anybody may choose. None: the protocol's
     /// [`crate::Protocol::title`].
-    pub title: Option<&'static str>,
+    pub title: Option<Title>,
+    /// What it speaks, where one protocol is spoken inside another (`grpc` in `http2`). None: [`crate::Protocol::name`].
+    pub protocol: Option<&'static str>,
     /// What it is asked of: a path, a table, a topic. Column `target`.
     pub target: Option<Arc<str>>,
     /// Not all of the target is known.
@@ -39,6 +42,32 @@ impl Operation {
     }
 }
 
+/// What a span is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Title {
+    /// A name that the protocol defines.
+    Defined(&'static str),
+    /// A name that an interface of the application defines: a method of a service, an operation and its table.
+    Named(Arc<str>),
+}
+
+impl Deref for Title {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Title::Defined(name) => name,
+            Title::Named(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for Title {
+    fn from(name: &'static str) -> Title {
+        Title::Defined(name)
+    }
+}
+
 /// What an answer says of how it went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -46,12 +75,14 @@ pub struct Status {
     pub code: Option<u16>,
     /// As a word. Column `status_text`.
     pub text: Option<&'static str>,
+    /// The message says that the answering side failed, whatever number and word say ([`crate::Protocol::failed`]).
+    pub failed: bool,
 }
 
 impl Status {
     /// A status that is a number.
     pub fn of_code(code: u16) -> Status {
-        Status { code: Some(code), text: None }
+        Status { code: Some(code), ..Status::default() }
     }
 }
 

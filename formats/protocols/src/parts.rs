@@ -1,8 +1,9 @@
 //! What framing makes of the calls of a connection: runs of bytes, and markers between them.
 
 use std::mem::discriminant;
+use std::sync::Arc;
 
-use crate::operation::Status;
+use crate::operation::{Operation, Status};
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +50,30 @@ pub enum What {
     Lost,
     /// Bytes after a switch to another protocol.
     Tunnel,
+    /// Bytes of a head that must not be kept as they are: what may be kept instead, of the same length.
+    Instead(Box<[u8]>),
+    /// Bytes of a head in earlier calls that may be kept after all: as they are, or what is given instead. It stands between
+    /// the runs of a call, and is none of them.
+    Earlier(Option<Box<[u8]>>),
+    /// Marker: what follows from here, or from this earlier offset, belongs to the message of this key that has begun in this
+    /// direction and has not ended: messages of a connection may come in turns. See [`HeadInfo::key`].
+    Resume(u64),
+    /// Marker: what follows in this direction belongs to exchanges that the answering side asks for (true), or again to
+    /// those of the requesting side. Messages of either kind go on where they were left.
+    Turned(bool),
+    /// Marker: how it went, as the message under way, whose head had been read, says now.
+    Status(Status),
+    /// Marker, in the direction of answers: the request of this key has got no answer, and none will come.
+    NoAnswer(u64),
+    /// Marker: whoever sends in this direction has given up the exchange of this key.
+    Cancelled(u64),
 }
 
 impl What {
     /// It says something about the bytes around it, and has none itself.
     pub fn is_marker(&self) -> bool {
-        use What::{Begin, End, HeadEnd, MayBegin, MayEnd};
-        matches!(self, MayBegin | Begin | HeadEnd(_) | End { .. } | MayEnd)
+        use What::{Body, Earlier, Framing, Head, Instead, Lost, Secret, Tunnel};
+        !matches!(self, Head | Secret | Instead(_) | Earlier(_) | Framing | Body | Lost | Tunnel)
     }
 }
 
@@ -82,6 +100,9 @@ pub struct HeadInfo {
     pub key: Option<u64>,
     /// Later messages of the same key may be more of this answer. Which of them is the last is not known.
     pub goes_on: bool,
+    /// Of a request: what it asks for, where framing has read it because that takes what it knows of the connection. None:
+    /// [`crate::Protocol::read`] tells it from the bytes of the head.
+    pub operation: Option<Arc<Operation>>,
 }
 
 /// A run of bytes of one direction.
@@ -125,6 +146,7 @@ pub(crate) fn push(offset: &mut u64, what: What, length: u64, parts: &mut Vec<Pa
     *offset += length;
     if let Some(last) = parts.last_mut()
         && !marker
+        && !matches!(what, What::Instead(_))
         && discriminant(&last.what) == discriminant(&what)
         && last.offset + last.length == begin
     {

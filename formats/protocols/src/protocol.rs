@@ -28,8 +28,17 @@ pub trait Protocol: Sync {
     /// with them; None where it is seen from its first byte.
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;
 
+    /// Framing of a connection of datagrams, each of which is a call of its own, where this is spoken so, too. `before`: as in
+    /// [`Protocol::framing`].
+    fn datagrams(&self, _before: bool) -> Option<Box<dyn Framing>> {
+        None
+    }
+
     /// Reads a head, or as much as there is of one; it may hold anything. Texts that are as in `last` are shared with it.
-    fn read(&self, direction: Direction, head: &[u8], last: &Operation) -> Operation;
+    /// Says nothing of a protocol whose framing does ([`crate::HeadInfo::operation`]).
+    fn read(&self, _direction: Direction, _head: &[u8], _last: &Operation) -> Operation {
+        Operation::default()
+    }
 
     /// Tells where whole secret values of message heads stand among the bytes of a call whose parts these are, in order:
     /// each from its first byte to its last, and nothing that may be something else or a part of one. `head`: the first
@@ -56,7 +65,9 @@ pub trait Protocol: Sync {
     }
 
     /// Whether an answer of this status says that the answering side failed.
-    fn failed(&self, status: Status) -> bool;
+    fn failed(&self, status: Status) -> bool {
+        status.failed
+    }
 
     /// Tells what is known of an exchange beyond [`Operation::attributes`]. `error.type` says that it failed.
     fn attributes(&self, exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>));

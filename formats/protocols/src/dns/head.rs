@@ -267,7 +267,7 @@ pub(super) fn status(head: &[u8]) -> Status {
             _ => return Status::default(),
         }
     }
-    Status { code: Some(code), text: codes::rcode(code) }
+    Status { code: Some(code), text: codes::rcode(code), ..Status::default() }
 }
 
 /// Whether a record, as far as it is there, is that of EDNS.

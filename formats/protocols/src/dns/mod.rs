@@ -11,7 +11,7 @@ mod codes;
 mod framing;
 mod head;
 
-use crate::operation::{Exchange, Operation, Status, Value, ValueRef};
+use crate::operation::{Exchange, Operation, Status, Title, Value, ValueRef};
 use crate::parts::Direction;
 use crate::protocol::{Framing, Keep, Protocol, Signature, Verdict};
 use codes::QUERY;
@@ -72,12 +72,13 @@ impl Protocol for Dns {
         let name = match header.opcode {
             QUERY => {
                 let known = head::question_type(head).and_then(codes::of_type);
-                operation.title = known.map(|known| known.title);
+                operation.title = known.map(|known| known.title.into());
                 known.map(|known| known.name)
             }
             other => {
-                operation.title = codes::opcode(other);
-                operation.title
+                let name = codes::opcode(other);
+                operation.title = name.map(Title::Defined);
+                name
             }
         };
         operation.name = name.map(|name| match &last.name {

@@ -190,7 +190,7 @@ fn a_status_of_edns_is_read_where_it_is_and_unknown_where_it_may_be() {
         assert_eq!(found.answers.iter().map(|info| info.status.text).collect::<Vec<_>>(), [expected]);
     }
     in_every_cut(&[(Requests, ask.bytes()), (Responses, bytes)], |found, _| {
-        assert_eq!(found.answers[0].status, Status { code: Some(16), text: Some("BADVERS") });
+        assert_eq!(found.answers[0].status, Status { code: Some(16), text: Some("BADVERS"), ..Status::default() });
     });
 }
 
@@ -217,7 +217,7 @@ fn changes_of_zones_are_named() {
         assert_eq!(Dns.recognise(Requests, &bytes, false), Verdict::Surely);
         assert_eq!(Dns.recognise(Requests, &of(opcode, 1).bytes(), false), Verdict::No);
         let operation = Dns.read(Requests, &bytes, &Operation::default());
-        assert_eq!((operation.name.as_deref(), operation.title), (Some(name), Some(name)));
+        assert_eq!((operation.name.as_deref(), operation.title.as_deref()), (Some(name), Some(name)));
         assert_eq!(operation.target.as_deref(), Some("zone.test"));
     }
 }
@@ -242,7 +242,7 @@ fn other_bytes_are_lost_and_the_next_message_is_read() {
 #[test]
 fn failed_is_who_could_not_answer_or_would_not() {
     let failed = (0..24).filter(|&code| {
-        let status = Status { code: Some(code), text: codes::rcode(code) };
+        let status = Status { code: Some(code), text: codes::rcode(code), ..Status::default() };
         Dns.failed(status)
     });
     assert_eq!(failed.collect::<Vec<_>>(), [2, 4, 5, 9]);

@@ -168,7 +168,7 @@ impl Head {
             && (matches!(self.status, 100..=199 | 204 | 304)
                 || answers == Method::Head
                 || (answers == Method::Connect && self.status / 100 == 2));
-        let status = Status { code: is_response.then_some(self.status), text: None };
+        let status = Status { code: is_response.then_some(self.status), ..Status::default() };
         let mut info = HeadInfo { status, ..HeadInfo::default() };
         if bodyless {
             return info;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::context::{B3, hex, traceparent};
-use crate::operation::{Exchange, Operation, Value, ValueRef};
+use crate::operation::{Exchange, Operation, Title, Value, ValueRef};
 use crate::parts::Direction;
 
 /// Methods that spans are named by, and that the semantic conventions know; others could be anything.
@@ -62,10 +62,11 @@ fn request_line(line: &[u8], head: &mut Operation, last: &Operation) {
     let target = words.next().unwrap_or_default();
     if line.len() > method.len() {
         let name = text(method, last.name.as_ref());
-        head.title = METHODS.into_iter().find(|known| *known == &*name);
+        let known = METHODS.into_iter().find(|known| *known == &*name);
+        head.title = known.map(Title::Defined);
         head.attributes.reserve(6);
-        head.attributes.push((key::METHOD, Value::Name(head.title.unwrap_or("_OTHER"))));
-        if head.title.is_none() {
+        head.attributes.push((key::METHOD, Value::Name(known.unwrap_or("_OTHER"))));
+        if known.is_none() {
             head.attributes.push((key::METHOD_ORIGINAL, Value::Text(name.clone())));
         }
         head.name = Some(name);

@@ -210,7 +210,7 @@ impl Answers {
         let Some(value) = &mut self.value else { return };
         let Progress::Error { answers, word, known } = &value.progress else { return };
         let text = errors::error(word).filter(|_| *known).unwrap_or(OTHER_ERROR);
-        let status = Status { code: None, text: Some(text) };
+        let status = Status { text: Some(text), ..Status::default() };
         let info = HeadInfo { status, answers: *answers, ..HeadInfo::default() };
         value.progress = Progress::Answer;
         self.push(What::HeadEnd(info), 0, parts);

@@ -74,7 +74,7 @@ impl Protocol for Redis {
             return operation;
         }
         if let Some(name) = name(head) {
-            operation.title = Some(name);
+            operation.title = Some(name.into());
             operation.name = match &last.name {
                 Some(last) if **last == *name => Some(last.clone()),
                 _ => Some(name.into()),

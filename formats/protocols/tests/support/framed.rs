@@ -62,11 +62,16 @@ fn check_one(protocol: &dyn Protocol, data: &[u8]) {
 fn covers(parts: &[Part], begin: u64, end: u64) {
     let (mut at, mut may_begin) = (begin, None);
     for part in parts {
+        if matches!(part.what, What::Earlier(_)) {
+            assert!(part.offset + part.length <= begin, "{parts:?}");
+            continue;
+        }
         assert_eq!(part.what.is_marker(), part.length == 0, "{parts:?}");
         if part.what == What::MayBegin {
             may_begin = Some(part.offset);
         }
-        let confirms = part.what == What::Begin && (part.offset < begin || may_begin == Some(part.offset));
+        let goes_back = matches!(part.what, What::Begin | What::Resume(_));
+        let confirms = goes_back && (part.offset < begin || may_begin == Some(part.offset));
         assert!(part.offset == at || confirms, "{parts:?}");
         at += part.length;
     }

@@ -1,0 +1,513 @@
+//! Framing of protocols whose messages consist of frames, each of which says at its begin how long it is: what the protocols
+//! have in common. Those that have lines are frames too, whose length is known when their end is there.
+//!
+//! A protocol tells how a frame is measured, what of it may be kept and what it means ([`Codec`]); [`Framed`] does the rest: frames
+//! over several calls, holes within them, and where to go on after bytes that were not understood.
+
+use std::ops::Range;
+
+use crate::blank::BLANK;
+use crate::operation::Status;
+use crate::parts::{Call, Direction, HeadInfo, Part, What, push};
+use crate::protocol::{Framing, Memory};
+
+/// What a protocol of frames tells, with what it knows of one connection.
+pub(crate) trait Codec: std::fmt::Debug + Send {
+    /// How long the frame is that begins so.
+    fn measure(&mut self, direction: Direction, bytes: &[u8]) -> Measure;
+
+    /// Whether the data of a call, after bytes that were not understood, begins with a frame beyond doubt.
+    fn begins(&self, direction: Direction, bytes: &[u8]) -> bool;
+
+    /// Tells what of a frame's head may be kept, from its first byte on; what is not told of must not. It may end anywhere, and
+    /// what is told of its first bytes must not depend on those that follow.
+    fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs);
+
+    /// A frame's head is there, or as much as there will be of it.
+    fn frame(&mut self, frame: &Frame<'_>, say: &mut Say);
+
+    /// Frames of this direction may be missing: what rests on having seen all of them is not known any more.
+    fn lost(&mut self, direction: Direction);
+
+    /// The direction ended.
+    fn closed(&mut self, _direction: Direction, _say: &mut Say) {}
+}
+
+/// How long a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// So many of its first bytes tell more, or some fewer. More than are there.
+    Need(usize),
+    /// This long, of which the first `head` bytes, or as many as there are, are read.
+    Frame {
+        /// Bytes in all; at least one.
+        total: u64,
+        /// Bytes that [`Codec::frame`] gets to see.
+        head: usize,
+    },
+    /// No frame begins so.
+    None,
+}
+
+/// A frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) direction: Direction,
+    /// Its head, as far as it is known.
+    pub(crate) head: &'a [u8],
+    /// All of its head is.
+    pub(crate) whole: bool,
+    /// Length of the frame, bytes.
+    pub(crate) total: u64,
+}
+
+/// What a frame means: markers in front of it, behind its head, and behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Say {
+    before: Vec<What>,
+    behind_head: Vec<What>,
+    after: Vec<What>,
+    lost: bool,
+    tunnel: bool,
+}
+
+impl Say {
+    /// A message begins with this frame. Its head may be told of later ([`Say::head`]).
+    pub(crate) fn begin(&mut self) {
+        self.before.push(What::Begin);
+    }
+
+    /// The head of the message under way is complete with the head of this frame.
+    pub(crate) fn head(&mut self, info: HeadInfo) {
+        self.behind_head.push(What::HeadEnd(info));
+    }
+
+    /// The message under way is complete with this frame.
+    pub(crate) fn end(&mut self) {
+        self.after.push(What::End { exact: true });
+    }
+
+    /// A message is this frame.
+    pub(crate) fn message(&mut self, info: HeadInfo) {
+        self.begin();
+        self.head(info);
+        self.end();
+    }
+
+    /// A message begins and ends with this frame, which belongs to others, too: call it for those before the last.
+    pub(crate) fn message_too(&mut self, info: HeadInfo) {
+        self.before.extend([What::Begin, What::HeadEnd(info), What::End { exact: true }]);
+    }
+
+    /// This frame goes on with the message of this key.
+    pub(crate) fn resume(&mut self, key: u64) {
+        self.before.push(What::Resume(key));
+    }
+
+    /// This frame belongs to an exchange that the answering side asks for. Say it first.
+    pub(crate) fn turned(&mut self) {
+        self.before.push(What::Turned(true));
+    }
+
+    /// How it went, as the message under way says now.
+    pub(crate) fn status(&mut self, status: Status) {
+        self.behind_head.push(What::Status(status));
+    }
+
+    /// The request of this key has got no answer, and none will come.
+    pub(crate) fn no_answer(&mut self, key: u64) {
+        self.before.push(What::NoAnswer(key));
+    }
+
+    /// Whoever sends this frame has given up the exchange of this key.
+    pub(crate) fn cancelled(&mut self, key: u64) {
+        self.after.push(What::Cancelled(key));
+    }
+
+    /// What follows in this direction is not understood, until a call begins with a frame beyond doubt.
+    pub(crate) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Behind this frame nothing of this protocol follows in this direction (it is encrypted, or another protocol).
+    pub(crate) fn tunnel(&mut self) {
+        self.tunnel = true;
+    }
+}
+
+/// What of a head may be kept, run by run.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Vec<(Range<usize>, Kept)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kept {
+    AsItIs,
+    Secret,
+    Instead(Box<[u8]>),
+}
+
+impl Runs {
+    /// After the bytes told of so far.
+    pub(crate) fn at(&self) -> usize {
+        self.0.last().map_or(0, |(run, _)| run.end)
+    }
+
+    /// So many bytes may be kept.
+    pub(crate) fn keep(&mut self, length: usize) {
+        self.add(length, Kept::AsItIs);
+    }
+
+    /// So many must not.
+    pub(crate) fn blank(&mut self, length: usize) {
+        self.add(length, Kept::Secret);
+    }
+
+    /// As many must not, and these may instead.
+    pub(crate) fn instead(&mut self, bytes: Vec<u8>) {
+        self.add(bytes.len(), Kept::Instead(bytes.into()));
+    }
+
+    fn add(&mut self, length: usize, kept: Kept) {
+        let at = self.at();
+        if length > 0 {
+            self.0.push((at..at + length, kept));
+        }
+    }
+
+    /// The runs within `range`: what is not told of is secret.
+    fn within(&self, range: Range<usize>, mut tell: impl FnMut(usize, Range<usize>, What)) {
+        let mut at = range.start;
+        for (run, kept) in &self.0 {
+            let part = run.start.max(range.start)..run.end.min(range.end);
+            if part.is_empty() {
+                continue;
+            }
+            let what = match kept {
+                Kept::AsItIs => What::Head,
+                Kept::Secret => What::Secret,
+                Kept::Instead(bytes) => {
+                    What::Instead(bytes[part.start - run.start..part.end - run.start].into())
+                }
+            };
+            at = part.end;
+            tell(part.start, part, what);
+        }
+        if at < range.end {
+            tell(at, at..range.end, What::Secret);
+        }
+    }
+}
+
+/// Framing state of one connection.
+#[derive(Debug)]
+pub(crate) struct Framed<C> {
+    codec: C,
+    sides: [Side; 2],
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Side {
+    direction: Direction,
+    offset: u64,
+    state: State,
+    /// Head of the frame that is being read, so far.
+    head: Vec<u8>,
+    /// Where that frame began.
+    began: u64,
+    /// What to say at its end.
+    after: Vec<What>,
+    turned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A frame begins at the next byte.
+    Between,
+    /// Its head is being read. Length of the frame and of its head, once they are known.
+    Head(Option<(u64, usize)>),
+    /// So many bytes of it are left.
+    Content(u64),
+    /// What comes is not understood.
+    Lost,
+    /// What comes belongs to another protocol.
+    Tunnel,
+}
+
+/// Longest head that is held: more of a frame is not read.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+
+impl<C: Codec> Framed<C> {
+    /// `before`: as in [`crate::Protocol::framing`].
+    pub(crate) fn new(codec: C, before: Option<[u64; 2]>) -> Framed<C> {
+        let [requests, answers] = before.unwrap_or_default();
+        let state = if before.is_some() { State::Lost } else { State::Between };
+        let side = |direction, offset| Side {
+            direction,
+            offset,
+            state,
+            head: Vec::new(),
+            began: 0,
+            after: Vec::new(),
+            turned: false,
+        };
+        let mut codec = codec;
+        if before.is_some() {
+            codec.lost(Direction::Requests);
+            codec.lost(Direction::Responses);
+        }
+        Framed { codec, sides: [side(Direction::Requests, requests), side(Direction::Responses, answers)] }
+    }
+
+    fn side(&mut self, direction: Direction) -> (&mut Side, &mut C) {
+        (&mut self.sides[direction as usize], &mut self.codec)
+    }
+}
+
+impl<C: Codec> Framing for Framed<C> {
+    fn call(&mut self, direction: Direction, call: Call<'_>, _memory: &mut Memory, parts: &mut Vec<Part>) {
+        let (side, codec) = self.side(direction);
+        let stored = call.head.len().saturating_sub(call.spare);
+        let head = &call.head[..stored];
+        if side.state == State::Lost && codec.begins(direction, head) {
+            side.state = State::Between;
+        }
+        side.bytes(head, codec, parts);
+        let tail = if call.spare > 0 { &[] } else { call.tail };
+        side.unknown(call.length.saturating_sub((stored + tail.len()) as u64), codec, parts);
+        // Where bytes were not kept blanks are stored, which are no frame.
+        let said = tail.iter().rposition(|&byte| byte != BLANK).map_or(0, |last| last + 1);
+        let (said, blanks) = tail.split_at(said);
+        side.bytes(said, codec, parts);
+        match side.state {
+            State::Content(_) => side.bytes(blanks, codec, parts),
+            _ => side.unknown(blanks.len() as u64, codec, parts),
+        }
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
+        let (side, codec) = self.side(direction);
+        side.unknown(length, codec, parts);
+    }
+
+    fn close(&mut self, direction: Direction, parts: &mut Vec<Part>) {
+        let (side, codec) = self.side(direction);
+        let mut say = Say::default();
+        codec.closed(direction, &mut say);
+        for what in say.before.into_iter().chain(say.behind_head).chain(say.after) {
+            side.push(what, 0, parts);
+        }
+    }
+}
+
+impl Side {
+    fn push(&mut self, what: What, length: u64, parts: &mut Vec<Part>) {
+        push(&mut self.offset, what, length, parts);
+    }
+
+    fn bytes(&mut self, bytes: &[u8], codec: &mut impl Codec, parts: &mut Vec<Part>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let used = match self.state {
+                State::Between => {
+                    self.head.clear();
+                    self.began = self.offset;
+                    self.state = State::Head(None);
+                    continue;
+                }
+                State::Head(_) => self.head(rest, codec, parts),
+                State::Content(left) => self.content(rest.len() as u64, left, parts),
+                State::Lost => self.all(What::Lost, rest.len(), parts),
+                State::Tunnel => self.all(What::Tunnel, rest.len(), parts),
+            };
+            rest = &rest[used..];
+        }
+    }
+
+    fn all(&mut self, what: What, length: usize, parts: &mut Vec<Part>) -> usize {
+        self.push(what, length as u64, parts);
+        length
+    }
+
+    /// Bytes that are not known.
+    fn unknown(&mut self, length: u64, codec: &mut impl Codec, parts: &mut Vec<Part>) {
+        if length == 0 {
+            return;
+        }
+        if let State::Head(Some((total, _))) = self.state {
+            self.frame(total, false, codec, parts);
+        }
+        let used = match self.state {
+            State::Content(left) => self.content(length, left, parts) as u64,
+            State::Tunnel => self.all(What::Tunnel, length as usize, parts) as u64,
+            _ => 0,
+        };
+        if used < length {
+            self.lose(length - used, codec, parts);
+        }
+    }
+
+    fn lose(&mut self, length: u64, codec: &mut impl Codec, parts: &mut Vec<Part>) {
+        self.state = State::Lost;
+        self.head.clear();
+        self.after.clear();
+        codec.lost(self.direction);
+        self.turn_back(parts);
+        self.push(What::Lost, length, parts);
+    }
+
+    fn turn_back(&mut self, parts: &mut Vec<Part>) {
+        if std::mem::take(&mut self.turned) {
+            self.push(What::Turned(false), 0, parts);
+        }
+    }
+
+    /// The first of `length` bytes, as far as they are those of this frame.
+    fn content(&mut self, length: u64, left: u64, parts: &mut Vec<Part>) -> usize {
+        let used = left.min(length);
+        self.push(What::Body, used, parts);
+        self.state = State::Content(left - used);
+        if left == used {
+            self.frame_end(parts);
+        }
+        used as usize
+    }
+
+    fn frame_end(&mut self, parts: &mut Vec<Part>) {
+        let mut next = State::Between;
+        for what in std::mem::take(&mut self.after) {
+            match what {
+                What::Lost => next = State::Lost,
+                What::Tunnel => next = State::Tunnel,
+                marker => self.push(marker, 0, parts),
+            }
+        }
+        self.turn_back(parts);
+        self.state = next;
+    }
+
+    /// Bytes of a frame's head. Returns how many are its own.
+    fn head(&mut self, bytes: &[u8], codec: &mut impl Codec, parts: &mut Vec<Part>) -> usize {
+        let before = self.head.len();
+        let mut used = 0;
+        loop {
+            let wanted = match self.state {
+                State::Head(Some((_, head))) => head,
+                _ => match codec.measure(self.direction, &self.head) {
+                    Measure::None => {
+                        // Bytes of this frame in earlier calls were told of.
+                        self.lose(bytes.len() as u64, codec, parts);
+                        return bytes.len();
+                    }
+                    Measure::Frame { total, head } => {
+                        let total = total.max(1);
+                        let head = (total.min(head as u64) as usize).min(MAX_HEAD);
+                        self.state = State::Head(Some((total, head)));
+                        continue;
+                    }
+                    Measure::Need(wanted) => wanted.max(self.head.len() + 1),
+                },
+            };
+            if self.head.len() >= wanted {
+                break;
+            }
+            if self.head.len() >= MAX_HEAD {
+                self.lose(bytes.len() as u64, codec, parts);
+                return bytes.len();
+            }
+            let more = (wanted - self.head.len()).min(bytes.len() - used);
+            if more == 0 {
+                return self.head_goes_on(before, codec, parts);
+            }
+            self.head.extend_from_slice(&bytes[used..used + more]);
+            used += more;
+        }
+        let State::Head(Some((total, head))) = self.state else { return used };
+        // A frame whose length was told late may be shorter than what was read of it to know that.
+        let own = (total.min(self.head.len() as u64) as usize).max(before);
+        used -= self.head.len() - own;
+        self.head.truncate(own);
+        self.tell_head(before, head <= own, total, codec, parts);
+        used
+    }
+
+    /// The head goes on in another call.
+    fn head_goes_on(&mut self, before: usize, codec: &mut impl Codec, parts: &mut Vec<Part>) -> usize {
+        if before == 0 {
+            self.push(What::MayBegin, 0, parts);
+        }
+        let runs = self.runs(codec);
+        self.runs_here(&runs, before, parts);
+        self.head.len() - before
+    }
+
+    fn runs(&self, codec: &impl Codec) -> Runs {
+        let mut runs = Runs::default();
+        codec.keep(self.direction, &self.head, &mut runs);
+        runs
+    }
+
+    /// Tells of the bytes of the head from `from` on, which are those of this call.
+    fn runs_here(&mut self, runs: &Runs, from: usize, parts: &mut Vec<Part>) {
+        let offset = &mut self.offset;
+        runs.within(from..self.head.len(), |_, run, what| push(offset, what, run.len() as u64, parts));
+    }
+
+    /// The head is there: what it means, and what of it may be kept.
+    fn tell_head(
+        &mut self,
+        before: usize,
+        whole: bool,
+        total: u64,
+        codec: &mut impl Codec,
+        parts: &mut Vec<Part>,
+    ) {
+        let runs = self.runs(codec);
+        if before > 0 {
+            self.reveal(&runs, before, parts);
+        }
+        let mut say = Say::default();
+        let frame = Frame { direction: self.direction, head: &self.head, whole, total };
+        codec.frame(&frame, &mut say);
+        for what in std::mem::take(&mut say.before) {
+            self.turned |= what == What::Turned(true);
+            let from_begin = matches!(what, What::Begin | What::Resume(_));
+            let offset = if from_begin { self.began } else { self.offset };
+            parts.push(Part { offset, length: 0, what });
+        }
+        self.runs_here(&runs, before, parts);
+        for what in say.behind_head {
+            self.push(what, 0, parts);
+        }
+        self.after = say.after;
+        self.after.extend(say.lost.then_some(What::Lost));
+        self.after.extend(say.tunnel.then_some(What::Tunnel));
+        let left = total.saturating_sub(self.head.len() as u64);
+        self.state = State::Content(left);
+        if left == 0 {
+            self.frame_end(parts);
+        }
+    }
+
+    /// Tells what of the first `before` bytes of the head, which came in earlier calls, may be kept after all.
+    fn reveal(&mut self, runs: &Runs, before: usize, parts: &mut Vec<Part>) {
+        let began = self.began;
+        runs.within(0..before, |at, run, what| {
+            let earlier = match what {
+                What::Head => What::Earlier(None),
+                What::Instead(bytes) => What::Earlier(Some(bytes)),
+                _ => return,
+            };
+            parts.push(Part { offset: began + at as u64, length: run.len() as u64, what: earlier });
+        });
+    }
+
+    /// No more of the head will be known.
+    fn frame(&mut self, total: u64, whole: bool, codec: &mut impl Codec, parts: &mut Vec<Part>) {
+        let before = self.head.len();
+        self.tell_head(before, whole, total, codec, parts);
+    }
+}
+
+#[cfg(test)]
+mod tests;

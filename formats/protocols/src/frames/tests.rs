@@ -1,0 +1,111 @@
+//! A protocol of a length, a key and text, whose first byte of text is all that may be kept.
+
+use super::*;
+use crate::operation::{Exchange, Operation, Title, ValueRef};
+use crate::protocol::{Protocol, Signature, Verdict};
+use crate::testing::{self, Reader};
+
+struct Simple;
+
+#[derive(Debug, Default)]
+struct Reading {
+    lost: [u32; 2],
+}
+
+impl Codec for Reading {
+    fn measure(&mut self, _: Direction, bytes: &[u8]) -> Measure {
+        match bytes {
+            [b'L', length, _, ..] => Measure::Frame { total: 3 + u64::from(*length), head: 5 },
+            [] | [b'L'] | [b'L', _] => Measure::Need(3),
+            _ => Measure::None,
+        }
+    }
+
+    fn begins(&self, _: Direction, bytes: &[u8]) -> bool {
+        matches!(bytes, [b'L', _, _, b'a'..=b'z', ..])
+    }
+
+    fn keep(&self, _: Direction, head: &[u8], runs: &mut Runs) {
+        runs.keep(head.len().min(4));
+        if head.len() > 4 {
+            runs.instead(vec![b'?'; head.len() - 4]);
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, say: &mut Say) {
+        let key = Some(u64::from(frame.head[2]));
+        let name = frame.head.get(3).map(|&byte| char::from(byte).to_string().into());
+        let title = Some(Title::Defined("simple"));
+        let operation = (frame.direction == Direction::Requests)
+            .then(|| Operation { name, title, ..Operation::default() }.into());
+        say.message(HeadInfo { key, operation, ..HeadInfo::default() });
+    }
+
+    fn lost(&mut self, direction: Direction) {
+        self.lost[direction as usize] += 1;
+    }
+}
+
+impl Protocol for Simple {
+    fn name(&self) -> &'static str {
+        "simple"
+    }
+
+    fn title(&self) -> &'static str {
+        "simple"
+    }
+
+    fn signatures(&self) -> &'static [Signature] {
+        &[]
+    }
+
+    fn recognise(&self, _: Direction, _: &[u8], _: bool) -> Verdict {
+        Verdict::Surely
+    }
+
+    fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {
+        Box::new(Framed::new(Reading::default(), before))
+    }
+
+    fn has_keys(&self) -> bool {
+        true
+    }
+
+    fn attributes(&self, _: &Exchange<'_>, _: &mut dyn FnMut(&'static str, ValueRef<'_>)) {}
+}
+
+fn frame(key: u8, text: &str) -> Vec<u8> {
+    [&[b'L', text.len() as u8, key], text.as_bytes()].concat()
+}
+
+#[test]
+fn any_cut_gives_the_same_exchanges_and_no_more_is_kept() {
+    let asked = [frame(1, "get it"), frame(2, "put that"), frame(3, "")].concat();
+    let conversation = [
+        (Direction::Requests, asked),
+        (Direction::Responses, [frame(2, "done"), frame(1, "here")].concat()),
+        (Direction::Responses, frame(3, "x")),
+    ];
+    testing::check_any_cut(&Simple, &conversation);
+    let reader = testing::read(&Simple, &conversation, &[4]);
+    let names: Vec<_> = reader.exchanges().iter().map(|e| e.operation.name.as_deref()).collect();
+    assert_eq!(names, [Some("g"), Some("p"), None]);
+    assert!(reader.exchanges().iter().all(|e| e.end.is_some()));
+    let kept: Vec<u8> = reader.kept().into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert!(!kept.windows(2).any(|pair| pair == b"et" || pair == b"ut" || pair == b"on"));
+}
+
+#[test]
+fn holes_within_content_cost_nothing_and_others_up_to_the_next_call() {
+    let mut reader = Reader::new(&Simple, None);
+    reader.call(Direction::Requests, &frame(1, "a long text")[..8], 0);
+    reader.gap(Direction::Requests, 6, 1);
+    reader.call(Direction::Requests, &frame(2, "b"), 2);
+    assert_eq!(reader.lost_bytes, 0);
+    reader.gap(Direction::Requests, 6, 3);
+    reader.call(Direction::Requests, b"xL\x01\x03c", 4);
+    reader.call(Direction::Requests, &frame(4, "d"), 5);
+    let names: Vec<_> = reader.exchanges().iter().map(|e| e.operation.name.as_deref()).collect();
+    assert_eq!(names, [Some("a"), Some("b"), Some("d")]);
+    assert_eq!(reader.lost_bytes, 6 + 5);
+}
