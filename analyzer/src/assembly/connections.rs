@@ -20,6 +20,9 @@ use crate::hashing::IntMap;
 
 pub use crate::assembly::socket_ids::SocketIndex;
 
+/// `sockets.protocol` of datagrams.
+const UDP: &str = "udp";
+
 /// Which end of its connection a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -57,6 +60,8 @@ pub struct Socket {
     pub local: Option<Endpoint>,
     /// The other end.
     pub remote: Option<Endpoint>,
+    /// It moves datagrams, not a stream.
+    pub datagrams: bool,
     /// Older than the recording.
     pub discovered: bool,
     /// Boot time of its opening, ns.
@@ -152,6 +157,7 @@ impl Sockets {
             role: Role::Unknown,
             local: None,
             remote: None,
+            datagrams: false,
             discovered: true,
             opened_ns: None,
             closed_ns: None,
@@ -386,6 +392,7 @@ impl Socket {
             role: Role::of(row.role),
             local,
             remote,
+            datagrams: row.protocol == UDP,
             discovered: row.discovered,
             opened_ns: row.opened_boot_ns,
             closed_ns: row.closed_boot_ns,

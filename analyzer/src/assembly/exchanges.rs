@@ -7,6 +7,7 @@
 
 mod answers;
 mod deciding;
+mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -90,6 +91,8 @@ pub struct Exchanges {
     open: VecDeque<SpanIndex>,
     /// Answered to a client that may have been gone.
     awaiting_close: Vec<SpanIndex>,
+    /// The span whose request is being read, where requests say which exchange they belong to.
+    asking: Option<SpanIndex>,
     /// The answer that is being read, before its head says what it is.
     response: Option<MessageExtent>,
     /// The span whose answer is being read.
@@ -140,6 +143,7 @@ impl Exchanges {
             socket,
             side,
             open: VecDeque::new(),
+            asking: None,
             awaiting_close: Vec::new(),
             response: None,
             answering: None,
@@ -179,14 +183,27 @@ impl Exchanges {
         heads: &mut Heads,
     ) {
         match (direction, notice) {
+            (direction, Notice::Resume { key, position }) => self.resume(direction, key, position, live),
+            (_, Notice::Status(status)) => {
+                if let Some(response) = self.answering.and_then(|i| live.get_mut(i)?.response.as_mut()) {
+                    response.status = status;
+                }
+            }
+            (_, Notice::NoAnswer { key }) => self.no_answer(key, live, closing, updates),
+            (direction, Notice::Cancelled { key, timing }) => {
+                self.cancelled(direction, key, timing, live, closing, updates);
+            }
             (_, Notice::Gap { messages }) => self.gap(direction, messages, live, closing, updates),
             (Direction::Requests, Notice::Begin { position, seq, timing }) => {
                 self.request(position, seq, timing, live, closing, updates);
             }
             (Direction::Requests, Notice::Head { bytes, info, timing }) => {
-                let Some(&index) = self.open.back() else { return };
+                let Some(index) = self.asking() else { return };
                 let Some(span) = live.get_mut(index) else { return };
-                span.operation = heads.read(self.protocol, bytes, &self.last_operation);
+                span.operation = match info.and_then(|info| info.operation.as_ref()) {
+                    Some(operation) => Arc::clone(operation),
+                    None => heads.read(self.protocol, bytes, &self.last_operation),
+                };
                 self.last_operation = Arc::clone(&span.operation);
                 span.key = info.and_then(|info| info.key);
                 span.request.head_bytes = info.map_or(0, |_| bytes.len() as u64);
@@ -216,7 +233,8 @@ impl Exchanges {
                 }
             }
             (Direction::Requests, Notice::End { position, body_bytes, timing }) => {
-                let Some(&index) = self.open.back() else { return };
+                let Some(index) = self.asking() else { return };
+                self.asking = None;
                 let Some(span) = live.get_mut(index) else { return };
                 span.request.complete(position, body_bytes, timing);
                 if span.response.is_some_and(|response| response.is_none()) {
@@ -277,8 +295,17 @@ impl Exchanges {
         self.protocol.has_keys()
     }
 
+    /// The span whose request is being read: without keys, the last one.
+    fn asking(&self) -> Option<SpanIndex> {
+        let last = self.open.back().copied();
+        match self.asking {
+            asking if !self.keyed() || asking == last => last,
+            asking => asking.filter(|asking| self.open.contains(asking)),
+        }
+    }
+
     fn last_request<'a>(&self, live: &'a mut OpenSpans) -> Option<&'a mut MessageExtent> {
-        let span = live.get_mut(*self.open.back()?)?;
+        let span = live.get_mut(self.asking()?)?;
         (!span.request.complete).then_some(&mut span.request)
     }
 
@@ -321,6 +348,7 @@ impl Exchanges {
         }
         self.requests = self.requests.saturating_add(1);
         self.open.push_back(index);
+        self.asking = Some(index);
         updates.push(SpanUpdate::Started(index));
         let Some(early) = self.early_for(timing) else { return };
         let Some(span) = live.get_mut(index) else { return };

@@ -3,10 +3,11 @@
 //! The framing itself is that of the protocol (`retrospan_protocols`), the same code by which the recorder blanked what
 //! must not be kept. Here its runs of bytes get times and positions.
 
-use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, What};
+use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, Status, What};
 
 use crate::assembly::side::Side;
 use crate::assembly::streams::{CallTiming, IoDirection, Piece};
+use crate::hashing::IntMap;
 
 /// Something about a message.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +62,41 @@ pub enum Notice<'a> {
         /// The call that moved them.
         timing: CallTiming,
     },
+    /// The message of this key goes on.
+    Resume {
+        /// Its key; see [`What::Resume`].
+        key: u64,
+        /// Position of its next byte.
+        position: u64,
+    },
+    /// How it went, as the message says now.
+    Status(Status),
+    /// The request of this key has got no answer, and none will come.
+    NoAnswer {
+        /// Its key.
+        key: u64,
+    },
+    /// Whoever sends in this direction has given up the exchange of this key.
+    Cancelled {
+        /// Its key.
+        key: u64,
+        /// The call that said so.
+        timing: CallTiming,
+    },
     /// Calls are missing.
     Gap {
         /// Whole messages may be missing with them.
         messages: bool,
     },
+}
+
+/// Which exchanges a message belongs to, and what it is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// The answering side asks; see [`What::Turned`].
+    pub turned: bool,
+    /// What the message is.
+    pub direction: Direction,
 }
 
 /// The messages of one socket.
@@ -74,24 +105,37 @@ pub struct Messages {
     side: Side,
     framing: Box<dyn Framing>,
     parts: Vec<Part>,
-    requests: Assembly,
-    responses: Assembly,
+    requests: OneWay,
+    responses: OneWay,
 }
 
-/// What was read of the current message of one direction.
+/// What was read of the messages of one direction.
+#[derive(Debug)]
+struct OneWay {
+    lane: Lane,
+    current: Assembly,
+    /// The message under way of the other lane.
+    other: Assembly,
+    /// Messages that others came between, by lane and key.
+    parked: IntMap<(bool, u64), Assembly>,
+    /// A start line that goes on in another call.
+    may_begin: Option<Beginning>,
+    /// The last call of this direction.
+    last: CallTiming,
+}
+
+/// What was read of a message.
 #[derive(Clone, Debug, Default)]
 struct Assembly {
     in_message: bool,
     in_head: bool,
-    /// A start line that goes on in another call.
-    may_begin: Option<Beginning>,
+    /// What its exchange is called by.
+    key: Option<u64>,
     /// Bytes of the head from earlier calls.
     head: Vec<u8>,
     /// What the body is as long as, by the head.
     body: Body,
     body_bytes: u64,
-    /// The last call of this direction.
-    last: CallTiming,
 }
 
 /// Where a message begins.
@@ -112,6 +156,8 @@ enum Body {
 
 /// Most bytes of a head that are kept.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Messages of a direction that are under way at once, at most.
+const MAX_PARKED: usize = 4096;
 
 /// The data that a call's parts are cut from.
 #[derive(Clone, Copy)]
@@ -130,12 +176,17 @@ impl Messages {
         let before = before.map(|positions| {
             [position(positions, Direction::Requests), position(positions, Direction::Responses)]
         });
+        Messages::framed(protocol.framing(before), side)
+    }
+
+    /// The messages that this framing finds.
+    pub fn framed(framing: Box<dyn Framing>, side: Side) -> Messages {
         Messages {
             side,
-            framing: protocol.framing(before),
+            framing,
             parts: Vec::new(),
-            requests: Assembly::default(),
-            responses: Assembly::default(),
+            requests: OneWay::new(Direction::Requests),
+            responses: OneWay::new(Direction::Responses),
         }
     }
 
@@ -144,7 +195,7 @@ impl Messages {
         &mut self,
         piece: Piece<'_>,
         memory: &mut [Memory; 2],
-        out: &mut impl FnMut(Direction, Notice<'_>),
+        out: &mut impl FnMut(Lane, Notice<'_>),
     ) {
         let mut parts = std::mem::take(&mut self.parts);
         match piece {
@@ -154,35 +205,40 @@ impl Messages {
                 let memory = &mut memory[direction as usize];
                 let call = Call { length, head, spare: 0, tail, sent, times_ns };
                 self.framing.call(direction, call, memory, &mut parts);
-                let data = Data { position, seq, head, timing };
-                self.assembly(direction).data(&data, &parts, &mut |notice| out(direction, notice));
+                self.way(direction).data(&Data { position, seq, head, timing }, &parts, out);
             }
             Piece::Gap { way, length } => {
                 let direction = self.side.direction(way);
                 self.framing.gap(direction, length, &mut parts);
                 let messages = parts.iter().any(|part| part.what == What::Lost);
-                out(direction, Notice::Gap { messages });
-                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+                let way = self.way(direction);
+                out(way.lane, Notice::Gap { messages });
+                way.between(&parts, out);
             }
             Piece::End { way } => {
                 let direction = self.side.direction(way);
                 self.framing.close(direction, &mut parts);
-                self.assembly(direction).between(&parts, &mut |notice| out(direction, notice));
+                self.way(direction).between(&parts, out);
             }
         }
-        parts.clear();
+        for part in parts.drain(..) {
+            if let What::Cancelled(key) = part.what {
+                self.requests.forget(key);
+                self.responses.forget(key);
+            }
+        }
         self.parts = parts;
     }
 
     /// Nothing comes any more: hands out what there is of a request's head.
-    pub fn finish(&mut self, out: &mut impl FnMut(Direction, Notice<'_>)) {
-        if self.requests.in_head {
-            let last = self.requests.last;
-            self.requests.head_cut(&[], last, &mut |notice| out(Direction::Requests, notice));
+    pub fn finish(&mut self, out: &mut impl FnMut(Lane, Notice<'_>)) {
+        let OneWay { lane, current, last, .. } = &mut self.requests;
+        if current.in_head {
+            current.head_cut(&[], *last, &mut |notice| out(*lane, notice));
         }
     }
 
-    fn assembly(&mut self, direction: Direction) -> &mut Assembly {
+    fn way(&mut self, direction: Direction) -> &mut OneWay {
         match direction {
             Direction::Requests => &mut self.requests,
             Direction::Responses => &mut self.responses,
@@ -198,92 +254,182 @@ impl Data<'_> {
     }
 }
 
-impl Assembly {
+impl OneWay {
+    fn new(direction: Direction) -> OneWay {
+        OneWay {
+            lane: Lane { turned: false, direction },
+            current: Assembly::default(),
+            other: Assembly::default(),
+            parked: IntMap::default(),
+            may_begin: None,
+            last: CallTiming::default(),
+        }
+    }
+
     /// The parts of a call.
-    fn data(&mut self, data: &Data<'_>, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+    fn data(&mut self, data: &Data<'_>, parts: &[Part], out: &mut impl FnMut(Lane, Notice<'_>)) {
         // Where in the call's first bytes the current head goes on.
         let mut head_from = 0;
+        // The message under way has bytes, or its begin, in this call.
+        let mut touched = false;
         for part in parts {
             let at = (part.offset.saturating_sub(data.position)) as usize;
             let end = part.offset + part.length;
+            let (lane, current) = (self.lane, &mut self.current);
+            let mut tell = |notice: Notice<'_>| out(lane, notice);
             match &part.what {
                 What::MayBegin => {
                     head_from = at;
-                    self.head.clear();
+                    current.head.clear();
                     self.may_begin = Some(data.beginning(part.offset));
                 }
                 What::Begin => {
+                    touched = true;
                     let before = self.may_begin.take().filter(|before| before.position == part.offset);
+                    self.park();
                     if before.is_none() {
                         head_from = at;
-                        self.head.clear();
+                        self.current.head.clear();
                     }
-                    self.begin();
+                    self.current.begin();
                     let Beginning { position, seq, timing } =
                         before.unwrap_or_else(|| data.beginning(part.offset));
-                    out(Notice::Begin { position, seq, timing });
+                    tell(Notice::Begin { position, seq, timing });
                 }
-                What::HeadEnd(info) => self.head_end(info, slice(data.head, head_from, at), data.timing, out),
+                What::HeadEnd(info) => {
+                    touched = true;
+                    current.head_end(info, slice(data.head, head_from, at), data.timing, &mut tell);
+                }
                 What::MayEnd => {
-                    if self.in_message {
-                        out(Notice::MayEnd { position: part.offset, timing: data.timing });
+                    if current.in_message {
+                        tell(Notice::MayEnd { position: part.offset, timing: data.timing });
                     }
                 }
                 What::Lost => {
                     self.may_begin = None;
-                    if self.in_head {
-                        self.head_cut(slice(data.head, head_from, at), data.timing, out);
+                    if current.in_head {
+                        current.head_cut(slice(data.head, head_from, at), data.timing, &mut tell);
                     }
-                    self.body = Body::Unknown;
-                    let in_message = self.in_message;
-                    out(Notice::Unplaced { in_message, position: end, timing: data.timing });
+                    current.body = Body::Unknown;
+                    let in_message = current.in_message;
+                    tell(Notice::Unplaced { in_message, position: end, timing: data.timing });
                 }
                 What::End { .. } => {
-                    let timing = if at == 0 { self.last } else { data.timing };
-                    self.end(part.offset, timing, out);
+                    let timing = if at == 0 && !touched { self.last } else { data.timing };
+                    current.end(part.offset, timing, &mut tell);
+                    self.may_begin = None;
                 }
-                What::Body => self.body_bytes += part.length,
-                What::Head | What::Secret | What::Framing | What::Tunnel => {}
+                What::Body => current.body_bytes += part.length,
+                What::Resume(key) => {
+                    (touched, head_from) = (true, at);
+                    self.may_begin = None;
+                    self.resume(*key);
+                    tell(Notice::Resume { key: *key, position: part.offset });
+                }
+                What::Turned(turned) => {
+                    self.turn(*turned);
+                    head_from = at;
+                }
+                What::Status(status) => tell(Notice::Status(*status)),
+                What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
+                What::Cancelled(key) => tell(Notice::Cancelled { key: *key, timing: data.timing }),
+                What::Head | What::Secret | What::Instead(_) | What::Earlier(_) => {}
+                What::Framing | What::Tunnel => {}
             }
         }
         self.last = data.timing;
-        if self.in_head || self.may_begin.is_some() {
-            self.keep(slice(data.head, head_from, data.head.len()));
+        let current = &mut self.current;
+        if current.in_head || self.may_begin.is_some() {
+            current.keep(slice(data.head, head_from, data.head.len()));
         }
         if let Some(last) = parts.last()
-            && self.in_message
+            && current.in_message
         {
-            out(Notice::Progress { position: last.offset + last.length, timing: data.timing });
+            let position = last.offset + last.length;
+            out(self.lane, Notice::Progress { position, timing: data.timing });
         }
     }
 
     /// The parts of bytes that no call in the capture moved.
-    fn between(&mut self, parts: &[Part], out: &mut impl FnMut(Notice<'_>)) {
+    fn between(&mut self, parts: &[Part], out: &mut impl FnMut(Lane, Notice<'_>)) {
         for part in parts {
+            let (lane, current) = (self.lane, &mut self.current);
+            let mut tell = |notice: Notice<'_>| out(lane, notice);
             match &part.what {
                 What::Begin => {
                     // A start line that was cut, and yet is one.
                     let Some(Beginning { position, seq, timing }) = self.may_begin.take() else { continue };
-                    self.begin();
-                    out(Notice::Begin { position, seq, timing });
+                    self.park();
+                    self.current.begin();
+                    tell(Notice::Begin { position, seq, timing });
+                }
+                // What an unfinished frame says of its length and key before its rest is lost.
+                What::HeadEnd(info) if info.operation.is_some() || info.key.is_some() => {
+                    current.head_end(info, &[], self.last, &mut tell);
                 }
                 What::Lost => {
                     self.may_begin = None;
-                    if self.in_head {
-                        self.head_cut(&[], self.last, out);
+                    if current.in_head {
+                        current.head_cut(&[], self.last, &mut tell);
                     }
-                    self.body = Body::Unknown;
+                    current.body = Body::Unknown;
                 }
-                What::Body => self.body_bytes += part.length,
-                What::End { .. } => self.end(part.offset, self.last, out),
+                What::Body => current.body_bytes += part.length,
+                What::End { .. } => {
+                    current.end(part.offset, self.last, &mut tell);
+                    self.may_begin = None;
+                }
+                What::Resume(key) => {
+                    self.resume(*key);
+                    tell(Notice::Resume { key: *key, position: part.offset });
+                }
+                What::Turned(turned) => self.turn(*turned),
+                What::Status(status) => tell(Notice::Status(*status)),
+                What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
+                What::Cancelled(key) => tell(Notice::Cancelled { key: *key, timing: self.last }),
                 _ => {}
             }
         }
     }
 
+    /// Another message comes before the one under way is complete.
+    fn park(&mut self) {
+        if let (true, Some(key)) = (self.current.in_message, self.current.key)
+            && self.parked.len() < MAX_PARKED
+        {
+            self.parked.insert((self.lane.turned, key), std::mem::take(&mut self.current));
+        }
+    }
+
+    fn resume(&mut self, key: u64) {
+        if self.current.in_message && self.current.key == Some(key) {
+            return;
+        }
+        self.park();
+        self.current = self.parked.remove(&(self.lane.turned, key)).unwrap_or_default();
+    }
+
+    fn forget(&mut self, key: u64) {
+        self.parked.remove(&(self.lane.turned, key));
+    }
+
+    fn turn(&mut self, turned: bool) {
+        if self.lane.turned != turned {
+            let direction = match self.lane.direction {
+                Direction::Requests => Direction::Responses,
+                Direction::Responses => Direction::Requests,
+            };
+            self.lane = Lane { turned, direction };
+            std::mem::swap(&mut self.current, &mut self.other);
+        }
+    }
+}
+
+impl Assembly {
     fn begin(&mut self) {
         self.in_message = true;
         self.in_head = true;
+        self.key = None;
         self.body = Body::Unknown;
         self.body_bytes = 0;
     }
@@ -305,6 +451,7 @@ impl Assembly {
             return;
         }
         self.in_head = false;
+        self.key = info.key;
         self.body_bytes = 0;
         self.body = match info.content_length {
             Some(length) => Body::Length(length),
@@ -334,7 +481,6 @@ impl Assembly {
         }
         self.in_message = false;
         self.in_head = false;
-        self.may_begin = None;
         let body_bytes = match self.body {
             Body::Unknown => None,
             Body::Length(length) => Some(length),

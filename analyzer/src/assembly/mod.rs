@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod close_state;
 pub mod connections;
 pub mod connects;
+pub mod conversation;
 pub mod due;
 pub mod events;
 pub mod exchanges;

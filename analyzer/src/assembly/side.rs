@@ -23,6 +23,14 @@ impl Side {
         }
     }
 
+    /// The other one.
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+
     /// What flows that way on such a socket.
     pub fn direction(self, way: IoDirection) -> Direction {
         match (self, way) {

@@ -14,9 +14,9 @@ use retrospan_protocols::{Direction, Memory, Protocol};
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
-use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
+use crate::assembly::conversation::Conversation;
+use crate::assembly::exchanges::{Closing, SpanUpdate};
 use crate::assembly::heads::Heads;
-use crate::assembly::messages::{Messages, Notice};
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::Other;
 use crate::assembly::side::{Side, side_of};
@@ -43,7 +43,9 @@ pub struct SocketPipeline {
     pub missing_bytes: u64,
     process_id: i64,
     streams: Streams,
-    spoken: Option<(Messages, Exchanges)>,
+    spoken: Option<Conversation>,
+    /// Its data is datagrams.
+    datagrams: bool,
     /// It was seen from its first byte.
     from_start: bool,
     /// A message head has told which side this is.
@@ -94,7 +96,10 @@ impl SocketPipeline {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            spoken: side.map(|side| spoken(detect::presumed(), index, side, !socket.discovered, [0, 0])),
+            spoken: side
+                .filter(|_| !socket.datagrams)
+                .map(|side| Conversation::new(detect::presumed(), index, side, !socket.discovered, [0, 0])),
+            datagrams: socket.datagrams,
             from_start: !socket.discovered,
             recognised: false,
             last_row: None,
@@ -109,7 +114,7 @@ impl SocketPipeline {
         change: &StateChange,
     ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let spoken = Some(spoken(detect::presumed(), index, side, true, [0, 0]));
+        let spoken = Some(Conversation::new(detect::presumed(), index, side, true, [0, 0]));
         SocketPipeline { spoken, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
     }
 
@@ -199,13 +204,10 @@ impl SocketPipeline {
         });
         let closing =
             Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
-        if let Some((messages, exchanges)) = &mut self.spoken {
-            messages.finish(&mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.updates, sink.heads);
-            });
+        if let Some(spoken) = &mut self.spoken {
             // Of an older connection, what is missing before the first byte of a stream leaves no hole.
             let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
-            exchanges.finish(sink.live, &closing, |start_ns| had_loss(since(start_ns)), sink.updates);
+            spoken.finish(&closing, |start_ns| had_loss(since(start_ns)), sink);
         }
     }
 
@@ -216,13 +218,13 @@ impl SocketPipeline {
 
     /// What is spoken, if any request was seen.
     pub fn protocol(&self) -> Option<&'static dyn Protocol> {
-        let (_, exchanges) = self.spoken.as_ref()?;
-        (exchanges.requests > 0).then(|| exchanges.protocol())
+        let spoken = self.spoken.as_ref()?;
+        (spoken.requests() > 0).then(|| spoken.protocol())
     }
 
     /// Requests so far.
     pub fn requests(&self) -> u32 {
-        self.spoken.as_ref().map_or(0, |(_, exchanges)| exchanges.requests)
+        self.spoken.as_ref().map_or(0, Conversation::requests)
     }
 
     /// The process that used it last, or its owner; 0 where not known.
@@ -233,7 +235,7 @@ impl SocketPipeline {
     /// The side it is on, or most likely on.
     pub fn presumed_side(&self, sockets: &Sockets) -> Side {
         match &self.spoken {
-            Some((_, exchanges)) => exchanges.side(),
+            Some(spoken) => spoken.side(),
             None => side_of(sockets.get(self.socket)),
         }
     }
@@ -299,22 +301,32 @@ impl SocketPipeline {
             return;
         }
         let (head, _) = event.head_and_tail();
-        let supposed = self.spoken.as_ref().map(|(_, exchanges)| (exchanges.protocol(), exchanges.side()));
+        let supposed = self.spoken.as_ref().map(|spoken| (spoken.protocol(), spoken.side()));
         let fresh = self.from_start && self.bytes == [0, 0];
-        let told = detect::surely(head, fresh);
+        let told = match self.datagrams {
+            true => detect::datagram(head, self.bytes == [0, 0]),
+            false => detect::surely(head, fresh),
+        };
         self.recognised = told.is_some();
         let perhaps = || match supposed {
             Some((_, side)) if fresh => detect::perhaps(head, fresh, Some(side.direction(way))),
             Some(_) => None,
+            None if self.datagrams => None,
             None => detect::perhaps(head, fresh, None),
         };
         let Some(told) = told.or_else(perhaps) else { return };
         let side = side_told(way, &told);
+        if self.datagrams {
+            let spoken = Conversation::of_datagrams(told.protocol, self.socket, side, self.from_start);
+            self.recognised = spoken.is_some();
+            self.spoken = spoken;
+            return;
+        }
         if supposed != Some((told.protocol, side)) {
             // The streams have run on without anyone reading them, or in vain.
             let positions = self.streams.positions();
             let from_start = self.from_start && positions == [0, 0];
-            self.spoken = Some(spoken(told.protocol, self.socket, side, from_start, positions));
+            self.spoken = Some(Conversation::new(told.protocol, self.socket, side, from_start, positions));
         }
     }
 
@@ -324,11 +336,11 @@ impl SocketPipeline {
         if carries_data(change.old) {
             self.last_row = Some(*change);
         }
-        if let Some((_, exchanges)) = &mut self.spoken
+        if let Some(spoken) = &mut self.spoken
             && whole
             && self.ending.hole
         {
-            exchanges.invalidate(sink.live);
+            spoken.invalidate(sink.live);
         }
         match change.new {
             FIN_WAIT1 | LAST_ACK => {
@@ -366,33 +378,18 @@ impl SocketPipeline {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
             }
-            let Some((messages, exchanges)) = spoken else { return };
+            let Some(spoken) = spoken else { return };
             // What an older connection moved before the first byte that was seen leaves no hole.
             if let Piece::Data { way, position: 0, .. } = piece
                 && !counted
                 && sink.dimensions.had_loss(first_ns, now_ns)
             {
-                let direction = exchanges.side().direction(way);
-                let gap = Notice::Gap { messages: true };
-                exchanges.notice(direction, gap, sink.live, &closing, sink.updates, sink.heads);
+                let direction = spoken.side().direction(way);
+                spoken.gap(direction, &closing, sink);
             }
-            messages.piece(piece, sink.memory, &mut |direction, notice| {
-                exchanges.notice(direction, notice, sink.live, &closing, sink.updates, sink.heads);
-            });
+            spoken.piece(piece, &closing, sink);
         });
     }
-}
-
-/// The steps for messages. `positions`: of the next byte sent and received.
-fn spoken(
-    protocol: &'static dyn Protocol,
-    socket: SocketIndex,
-    side: Side,
-    from_start: bool,
-    positions: [u64; 2],
-) -> (Messages, Exchanges) {
-    let messages = Messages::new(protocol, side, (!from_start).then_some(positions));
-    (messages, Exchanges::new(protocol, socket, side, from_start))
 }
 
 /// Whether the counters of a socket in this state are those of its streams.

@@ -1,7 +1,7 @@
 //! Spans, messages, traces and connections in, rows of the derived tables out, with times as wall time.
 
 use retrospan_formats::rows::Writer;
-use retrospan_protocols::{Operation, Status, Value};
+use retrospan_protocols::{Operation, Status, Title, Value};
 
 use crate::assembly::attributes::{Attributes, Told};
 use crate::assembly::connections::{Endpoint, Socket, Sockets};
@@ -35,7 +35,7 @@ pub fn span<'k>(
     let process_id = process_of(span, socket);
     let process = context.dimensions.process(process_id);
     let operation = &*span.operation;
-    let name = operation.title.unwrap_or(span.protocol.title());
+    let name = operation.title.as_deref().unwrap_or(span.protocol.title());
     let trace_id = hex::trace_id(finished.trace_id);
     let span_id = hex::span_id(finished.span_id);
     let parent_span_id = finished.parent_span_id.map(hex::span_id);
@@ -73,7 +73,7 @@ pub fn span<'k>(
         end_time: clock.wall_ns(span_end.end_ns),
         duration_ns: span_end.end_ns - span.start_ns,
         own_ns: finished.own_ns,
-        protocol: span.protocol.name(),
+        protocol: operation.protocol.unwrap_or(span.protocol.name()),
         method: http.method,
         path: http.path,
         status: span_end.status.code.map(i32::from),
@@ -119,6 +119,7 @@ pub fn span<'k>(
         queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
         accept_wait_ns: in_queue_ns.filter(|&ns| ns > 0),
     });
+    let name = operation.title.clone().unwrap_or(Title::Defined(span.protocol.title()));
     Labels { service: process.map_or("", |p| &*p.service), name }
 }
 
@@ -197,7 +198,7 @@ pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace, clock: &Clock)
         trace_id: &hex::trace_id(trace.trace_id),
         root_span_id: &hex::span_id(trace.root_span_id),
         root_service: &trace.root_service,
-        root_name: trace.root_name,
+        root_name: &trace.root_name,
         root_path: trace.root_path.as_deref(),
         root_status: trace.root_status.map(i32::from),
         root_outcome: trace.root_outcome.name(),

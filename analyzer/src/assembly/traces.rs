@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use retrospan_protocols::Title;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::assembly::connections::Sockets;
@@ -62,7 +63,7 @@ pub struct Trace {
     /// Its service.
     pub root_service: String,
     /// Its name.
-    pub root_name: &'static str,
+    pub root_name: Title,
     /// Its path.
     pub root_path: Option<Arc<str>>,
     /// Its status.
@@ -313,12 +314,12 @@ pub fn wait_span_id(span_id: u64, number: usize) -> u64 {
 }
 
 /// How a span is called in a summary.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Labels<'k> {
     /// Service; empty where not known.
     pub service: &'k str,
     /// Name.
-    pub name: &'static str,
+    pub name: Title,
 }
 
 /// Deeper traces are cut into several; a cycle cannot arise, but nothing depends on that.
@@ -331,7 +332,7 @@ impl Growing {
                 trace_id: finished.trace_id,
                 root_span_id: finished.span_id,
                 root_service: String::new(),
-                root_name: "",
+                root_name: Title::Defined(""),
                 root_path: None,
                 root_status: None,
                 root_outcome: finished.span_end.outcome,

@@ -23,6 +23,14 @@ pub fn surely(bytes: &[u8], fresh: bool) -> Option<Told> {
     by(Verdict::Surely, bytes, fresh, None)
 }
 
+/// What a datagram tells that is a message beyond doubt.
+pub fn datagram(bytes: &[u8], fresh: bool) -> Option<Told> {
+    PROTOCOLS.into_iter().find_map(|protocol| {
+        let direction = protocol.recognise_datagram(bytes, fresh)?;
+        Some(Told { protocol, direction })
+    })
+}
+
 /// What data tells that may begin a message. `direction`: what it is, where that is known from elsewhere.
 pub fn perhaps(bytes: &[u8], fresh: bool, direction: Option<Direction>) -> Option<Told> {
     by(Verdict::Maybe, bytes, fresh, direction)

@@ -28,8 +28,14 @@ pub trait Protocol: Sync {
     /// with them; None where it is seen from its first byte.
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;
 
-    /// Framing of a connection of datagrams, each of which is a call of its own, where this is spoken so, too. `before`: as in
-    /// [`Protocol::framing`].
+    /// What a datagram is that is a message beyond doubt, where this is spoken in datagrams, too. `fresh`: as in
+    /// [`Protocol::recognise`].
+    fn recognise_datagram(&self, _bytes: &[u8], _fresh: bool) -> Option<Direction> {
+        None
+    }
+
+    /// Framing of datagrams between two ends, each of which is a call of its own, where this is spoken so, too. `before`: some
+    /// went by unread.
     fn datagrams(&self, _before: bool) -> Option<Box<dyn Framing>> {
         None
     }

@@ -167,7 +167,7 @@ impl Exchanges {
         if !messages {
             // Within one body: only that exchange is touched, and the count stays right.
             let touched = match direction {
-                Direction::Requests => self.open.back().copied(),
+                Direction::Requests => self.asking(),
                 Direction::Responses => self.answering,
             };
             if let Some(span) = touched.and_then(|index| live.get_mut(index)) {
@@ -179,7 +179,7 @@ impl Exchanges {
             // Of those that say what they are, what is missing is nobody's but who waits for it.
             match direction {
                 Direction::Requests => {
-                    let last = self.open.back().and_then(|&index| live.get_mut(index));
+                    let last = self.asking().and_then(|index| live.get_mut(index));
                     if let Some(span) = last.filter(|span| !span.request.complete) {
                         (span.damaged, span.request.endless) = (true, true);
                     }

@@ -1,4 +1,4 @@
-//! DNS over TCP (RFC 1035, section 4.2.2; RFC 7766): what is asked for is the operation, the name its target; of answers only
+//! DNS over TCP (RFC 1035, section 4.2.2; RFC 7766) and over UDP (section 4.2.1): what is asked for is the operation, the name its target; of answers only
 //! the status is read.
 //!
 //! Requests may be sent ahead and answered in any order: the id of a message is the key of its exchange. A zone transfer is
@@ -8,6 +8,7 @@
 //! of what names of hosts and services are made of, else it is blank. Records are never kept.
 
 mod codes;
+mod datagrams;
 mod framing;
 mod head;
 
@@ -15,10 +16,11 @@ use crate::operation::{Exchange, Operation, Status, Title, Value, ValueRef};
 use crate::parts::Direction;
 use crate::protocol::{Framing, Keep, Protocol, Signature, Verdict};
 use codes::QUERY;
+use datagrams::Datagrams;
 use framing::Connection;
 use head::Header;
 
-/// DNS over TCP.
+/// DNS.
 #[derive(Clone, Copy, Debug)]
 pub struct Dns;
 
@@ -56,6 +58,14 @@ impl Protocol for Dns {
 
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {
         Box::new(Connection::new(before))
+    }
+
+    fn recognise_datagram(&self, bytes: &[u8], _fresh: bool) -> Option<Direction> {
+        datagrams::recognise(bytes)
+    }
+
+    fn datagrams(&self, before: bool) -> Option<Box<dyn Framing>> {
+        Some(Box::new(Datagrams::new(before)))
     }
 
     fn has_keys(&self) -> bool {
