@@ -3,25 +3,73 @@
 //! Messages belong to exchanges that the requesting side asks for or, where the protocol has such, to exchanges that the
 //! answering side asks for. Each kind is paired by itself.
 
-use retrospan_protocols::{Direction, Protocol};
+use retrospan_protocols::{Direction, Memory, Protocol};
 
 use crate::assembly::connections::SocketIndex;
-use crate::assembly::exchanges::{Closing, Exchanges};
+use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
+use crate::assembly::heads::Heads;
 use crate::assembly::messages::{Lane, Messages, Notice};
 use crate::assembly::side::Side;
-use crate::assembly::socket_pipeline::Sink;
 use crate::assembly::span::OpenSpans;
 use crate::assembly::streams::Piece;
+use crate::tables::dimensions::Dimensions;
+
+/// Where a pipeline puts what becomes of its spans.
+pub struct Sink<'a> {
+    /// Spans.
+    pub live: &'a mut OpenSpans,
+    /// What became of them.
+    pub updates: &'a mut Vec<SpanUpdate>,
+    /// When events were lost.
+    pub dimensions: &'a Dimensions,
+    /// What was read of any pipeline before, by [`Direction`].
+    pub memory: &'a mut [Memory; 2],
+    /// Heads that were read of any pipeline before.
+    pub heads: &'a mut Heads,
+}
 
 /// The steps for messages of one socket.
 #[derive(Debug)]
 pub struct Conversation {
     messages: Messages,
+    /// What is spoken, and what is spoken within it; see [`Lane::level`].
+    levels: Vec<Level>,
+    socket: SocketIndex,
+    from_start: bool,
+}
+
+/// The exchanges of one protocol.
+#[derive(Debug)]
+struct Level {
     exchanges: Exchanges,
     /// Those that the answering side asks for.
     turned: Option<Box<Exchanges>>,
-    socket: SocketIndex,
-    from_start: bool,
+}
+
+impl Level {
+    fn new(
+        protocol: &'static dyn Protocol,
+        socket: SocketIndex,
+        side: Side,
+        from_start: bool,
+    ) -> Level {
+        Level { exchanges: Exchanges::new(protocol, socket, side, from_start), turned: None }
+    }
+
+    /// The exchanges of either kind, new where they are the first.
+    fn of(&mut self, turned: bool, socket: SocketIndex, from_start: bool) -> &mut Exchanges {
+        if !turned {
+            return &mut self.exchanges;
+        }
+        self.turned.get_or_insert_with(|| {
+            let (protocol, side) = (self.exchanges.protocol(), self.exchanges.side().other());
+            Box::new(Exchanges::new(protocol, socket, side, from_start))
+        })
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Exchanges> {
+        [&mut self.exchanges].into_iter().chain(self.turned.as_deref_mut())
+    }
 }
 
 impl Conversation {
@@ -55,38 +103,49 @@ impl Conversation {
         side: Side,
         from_start: bool,
     ) -> Conversation {
-        let exchanges = Exchanges::new(protocol, socket, side, from_start);
-        Conversation { messages, exchanges, turned: None, socket, from_start }
+        let levels = vec![Level::new(protocol, socket, side, from_start)];
+        Conversation { messages, levels, socket, from_start }
     }
 
-    /// What is spoken.
+    /// What is spoken, or was at first.
     pub fn protocol(&self) -> &'static dyn Protocol {
-        self.exchanges.protocol()
+        self.levels[0].exchanges.protocol()
     }
 
     /// Which side of its connection the socket is on.
     pub fn side(&self) -> Side {
-        self.exchanges.side()
+        self.levels[0].exchanges.side()
     }
 
     /// Requests so far, of either side.
     pub fn requests(&self) -> u32 {
-        let turned = self.turned.as_ref().map_or(0, |turned| turned.requests);
-        self.exchanges.requests.saturating_add(turned)
+        let of_level = |level: &Level| {
+            let turned = level.turned.as_ref().map_or(0, |turned| turned.requests);
+            level.exchanges.requests.saturating_add(turned)
+        };
+        self.levels.iter().map(of_level).fold(0, u32::saturating_add)
+    }
+
+    /// A request waits for the rest of its answer.
+    pub fn is_open(&self) -> bool {
+        self.levels.iter().any(|level| level.exchanges.is_open())
     }
 
     /// Reads the next piece of either stream.
     pub fn piece(&mut self, piece: Piece<'_>, closing: &Closing<'_>, sink: &mut Sink<'_>) {
-        let Conversation { messages, exchanges, turned, socket, from_start } = self;
+        let Conversation { messages, levels, socket, from_start } = self;
         let Sink { live, updates, memory, heads, .. } = sink;
         messages.piece(piece, memory, &mut |lane: Lane, notice| {
-            let exchanges = match lane.turned {
-                false => &mut *exchanges,
-                true => turned.get_or_insert_with(|| {
-                    let (protocol, side) = (exchanges.protocol(), exchanges.side().other());
-                    Box::new(Exchanges::new(protocol, *socket, side, *from_start))
-                }),
-            };
+            let at = usize::from(lane.level);
+            if let Notice::Spoken(protocol) = notice {
+                if at == levels.len() {
+                    let side = levels[0].exchanges.side();
+                    levels.push(Level::new(protocol, *socket, side, *from_start));
+                }
+                return;
+            }
+            let Some(level) = levels.get_mut(at) else { return };
+            let exchanges = level.of(lane.turned, *socket, *from_start);
             exchanges.notice(lane.direction, notice, live, closing, updates, heads);
         });
     }
@@ -94,33 +153,32 @@ impl Conversation {
     /// Messages may be missing in this direction, of which no piece tells.
     pub fn gap(&mut self, direction: Direction, closing: &Closing<'_>, sink: &mut Sink<'_>) {
         let gap = Notice::Gap { messages: true };
-        self.exchanges.notice(direction, gap, sink.live, closing, sink.updates, sink.heads);
+        let exchanges = &mut self.levels[0].exchanges;
+        exchanges.notice(direction, gap, sink.live, closing, sink.updates, sink.heads);
+    }
+
+    /// Something else is spoken from here on: what became of what is open is not known.
+    pub fn give_up(&mut self, closing: &Closing<'_>, sink: &mut Sink<'_>) {
+        for exchanges in self.levels.iter_mut().flat_map(Level::each) {
+            exchanges.give_up_all(sink.live, closing, sink.updates);
+        }
     }
 
     /// A change of state was not seen; see [`Exchanges::invalidate`].
     pub fn invalidate(&mut self, live: &mut OpenSpans) {
-        self.exchanges.invalidate(live);
-        if let Some(turned) = &mut self.turned {
-            turned.invalidate(live);
-        }
+        self.levels.iter_mut().flat_map(Level::each).for_each(|exchanges| exchanges.invalidate(live));
     }
 
     /// Nothing more comes: decides what is left.
-    pub fn finish(
-        &mut self,
-        closing: &Closing<'_>,
-        had_loss: impl Fn(i64) -> bool,
-        sink: &mut Sink<'_>,
-    ) {
-        let Conversation { messages, exchanges, turned, .. } = self;
+    pub fn finish(&mut self, closing: &Closing<'_>, had_loss: impl Fn(i64) -> bool, sink: &mut Sink<'_>) {
+        let Conversation { messages, levels, socket, from_start } = self;
         messages.finish(&mut |lane: Lane, notice| {
-            if !lane.turned {
-                exchanges.notice(lane.direction, notice, sink.live, closing, sink.updates, sink.heads);
-            }
+            let Some(level) = levels.get_mut(usize::from(lane.level)) else { return };
+            let exchanges = level.of(lane.turned, *socket, *from_start);
+            exchanges.notice(lane.direction, notice, sink.live, closing, sink.updates, sink.heads);
         });
-        exchanges.finish(sink.live, closing, &had_loss, sink.updates);
-        if let Some(turned) = turned {
-            turned.finish(sink.live, closing, &had_loss, sink.updates);
+        for exchanges in levels.iter_mut().flat_map(Level::each) {
+            exchanges.finish(sink.live, closing, &had_loss, sink.updates);
         }
     }
 }

@@ -172,6 +172,11 @@ impl Exchanges {
         self.side
     }
 
+    /// What became of some request is not decided.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Takes in a notice about a message. `updates` gets what became of spans.
     pub fn notice(
         &mut self,
@@ -189,6 +194,7 @@ impl Exchanges {
                     response.status = status;
                 }
             }
+            (_, Notice::Spoken(_)) => {}
             (_, Notice::NoAnswer { key }) => self.no_answer(key, live, closing, updates),
             (direction, Notice::Cancelled { key, timing }) => {
                 self.cancelled(direction, key, timing, live, closing, updates);

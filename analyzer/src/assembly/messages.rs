@@ -3,7 +3,7 @@
 //! The framing itself is that of the protocol (`retrospan_protocols`), the same code by which the recorder blanked what
 //! must not be kept. Here its runs of bytes get times and positions.
 
-use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, Status, What};
+use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, Status, What, tunnel};
 
 use crate::assembly::side::Side;
 use crate::assembly::streams::{CallTiming, IoDirection, Piece};
@@ -83,6 +83,8 @@ pub enum Notice<'a> {
         /// The call that said so.
         timing: CallTiming,
     },
+    /// From here on this is spoken in this direction, within what was spoken before. [`Lane::level`] says how deep.
+    Spoken(&'static dyn Protocol),
     /// Calls are missing.
     Gap {
         /// Whole messages may be missing with them.
@@ -93,6 +95,8 @@ pub enum Notice<'a> {
 /// Which exchanges a message belongs to, and what it is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lane {
+    /// How many connections it is within, tunnels that is; see [`What::Spoken`].
+    pub level: u8,
     /// The answering side asks; see [`What::Turned`].
     pub turned: bool,
     /// What the message is.
@@ -176,7 +180,7 @@ impl Messages {
         let before = before.map(|positions| {
             [position(positions, Direction::Requests), position(positions, Direction::Responses)]
         });
-        Messages::framed(protocol.framing(before), side)
+        Messages::framed(tunnel::framing(protocol, before), side)
     }
 
     /// The messages that this framing finds.
@@ -257,7 +261,7 @@ impl Data<'_> {
 impl OneWay {
     fn new(direction: Direction) -> OneWay {
         OneWay {
-            lane: Lane { turned: false, direction },
+            lane: Lane { level: 0, turned: false, direction },
             current: Assembly::default(),
             other: Assembly::default(),
             parked: IntMap::default(),
@@ -330,6 +334,11 @@ impl OneWay {
                     self.turn(*turned);
                     head_from = at;
                 }
+                What::Spoken(protocol) => {
+                    self.within();
+                    head_from = at;
+                    out(self.lane, Notice::Spoken(*protocol));
+                }
                 What::Status(status) => tell(Notice::Status(*status)),
                 What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
                 What::Cancelled(key) => tell(Notice::Cancelled { key: *key, timing: data.timing }),
@@ -384,6 +393,10 @@ impl OneWay {
                     tell(Notice::Resume { key: *key, position: part.offset });
                 }
                 What::Turned(turned) => self.turn(*turned),
+                What::Spoken(protocol) => {
+                    self.within();
+                    out(self.lane, Notice::Spoken(*protocol));
+                }
                 What::Status(status) => tell(Notice::Status(*status)),
                 What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
                 What::Cancelled(key) => tell(Notice::Cancelled { key: *key, timing: self.last }),
@@ -409,6 +422,15 @@ impl OneWay {
         self.current = self.parked.remove(&(self.lane.turned, key)).unwrap_or_default();
     }
 
+    /// What was under way stays as it is: nothing more of it comes.
+    fn within(&mut self) {
+        self.turn(false);
+        self.lane.level += 1;
+        (self.current, self.other) = Default::default();
+        self.parked.clear();
+        self.may_begin = None;
+    }
+
     fn forget(&mut self, key: u64) {
         self.parked.remove(&(self.lane.turned, key));
     }
@@ -419,7 +441,7 @@ impl OneWay {
                 Direction::Requests => Direction::Responses,
                 Direction::Responses => Direction::Requests,
             };
-            self.lane = Lane { turned, direction };
+            self.lane = Lane { turned, direction, ..self.lane };
             std::mem::swap(&mut self.current, &mut self.other);
         }
     }

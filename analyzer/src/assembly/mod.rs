@@ -44,6 +44,7 @@ use retrospan_protocols::Memory;
 
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::connects::Connects;
+use crate::assembly::conversation::Sink;
 use crate::assembly::due::Due;
 use crate::assembly::events::Event;
 use crate::assembly::exchanges::SpanUpdate;
@@ -53,7 +54,7 @@ use crate::assembly::output::Output;
 use crate::assembly::payloads::Payloads;
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
-use crate::assembly::socket_pipeline::{Sink, SocketPipeline};
+use crate::assembly::socket_pipeline::SocketPipeline;
 use crate::assembly::span::OpenSpans;
 use crate::assembly::table_rows::RowContext;
 use crate::assembly::traces::Traces;

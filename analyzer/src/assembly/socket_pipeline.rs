@@ -9,20 +9,17 @@ use retrospan_formats::tcp::state::{
     CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT, TIME_WAIT,
 };
 use retrospan_protocols::detect::{self, Told};
-use retrospan_protocols::{Direction, Memory, Protocol};
+use retrospan_protocols::{Direction, Protocol};
 
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::{Event, StateChange};
-use crate::assembly::conversation::Conversation;
-use crate::assembly::exchanges::{Closing, SpanUpdate};
-use crate::assembly::heads::Heads;
+use crate::assembly::conversation::{Conversation, Sink};
+use crate::assembly::exchanges::Closing;
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::Other;
 use crate::assembly::side::{Side, side_of};
-use crate::assembly::span::OpenSpans;
 use crate::assembly::streams::{IoDirection, Piece, Streams};
-use crate::tables::dimensions::Dimensions;
 
 /// One socket that has had events.
 #[derive(Debug)]
@@ -44,6 +41,10 @@ pub struct SocketPipeline {
     process_id: i64,
     streams: Streams,
     spoken: Option<Conversation>,
+    /// The side that its role says it is on.
+    role: Option<Side>,
+    /// The same, or what is most likely.
+    likely_side: Side,
     /// Its data is datagrams.
     datagrams: bool,
     /// It was seen from its first byte.
@@ -59,20 +60,6 @@ const LINGER_NS: i64 = 200_000_000;
 /// A process that does not close a socket that has ended may still take what arrived, ns.
 const HELD_NS: i64 = 30_000_000_000;
 
-/// Where a pipeline puts what becomes of its spans.
-pub struct Sink<'a> {
-    /// Spans.
-    pub live: &'a mut OpenSpans,
-    /// What became of them.
-    pub updates: &'a mut Vec<SpanUpdate>,
-    /// When events were lost.
-    pub dimensions: &'a Dimensions,
-    /// What was read of any pipeline before, by [`Direction`].
-    pub memory: &'a mut [Memory; 2],
-    /// Heads that were read of any pipeline before.
-    pub heads: &'a mut Heads,
-}
-
 /// When a connection was left first, by whom, and how: `fin`, `rst` or `timeout`.
 pub type Leaving = (i64, Option<Side>, &'static str);
 
@@ -81,7 +68,7 @@ impl SocketPipeline {
     pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> SocketPipeline {
         let socket = sockets.get(index);
         let start = |seq: Option<u32>| seq.filter(|_| !socket.discovered);
-        let side = match socket.role {
+        let role = match socket.role {
             Role::Client => Some(Side::Client),
             Role::Server => Some(Side::Server),
             Role::Unknown | Role::Listener => None,
@@ -96,9 +83,9 @@ impl SocketPipeline {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            spoken: side
-                .filter(|_| !socket.datagrams)
-                .map(|side| Conversation::new(detect::presumed(), index, side, !socket.discovered, [0, 0])),
+            spoken: None,
+            role,
+            likely_side: side_of(socket),
             datagrams: socket.datagrams,
             from_start: !socket.discovered,
             recognised: false,
@@ -114,8 +101,8 @@ impl SocketPipeline {
         change: &StateChange,
     ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let spoken = Some(Conversation::new(detect::presumed(), index, side, true, [0, 0]));
-        SocketPipeline { spoken, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
+        let role = Some(side);
+        SocketPipeline { role, likely_side: side, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -233,23 +220,20 @@ impl SocketPipeline {
     }
 
     /// The side it is on, or most likely on.
-    pub fn presumed_side(&self, sockets: &Sockets) -> Side {
-        match &self.spoken {
-            Some(spoken) => spoken.side(),
-            None => side_of(sockets.get(self.socket)),
-        }
+    pub fn presumed_side(&self) -> Side {
+        self.spoken.as_ref().map_or(self.likely_side, Conversation::side)
     }
 
     /// Bytes that this side sent, as this socket counted them.
-    pub fn bytes_of(&self, side: Side, sockets: &Sockets) -> u64 {
-        let way = if side == self.presumed_side(sockets) { IoDirection::Out } else { IoDirection::In };
+    pub fn bytes_of(&self, side: Side) -> u64 {
+        let way = if side == self.presumed_side() { IoDirection::Out } else { IoDirection::In };
         self.bytes[way as usize]
     }
 
     /// Who left first, when, and how; of a connection that never was, what ended the attempt, where anything did that could
     /// be seen from outside.
     pub fn first_leaving(&self, sockets: &Sockets) -> Option<Leaving> {
-        let own = self.presumed_side(sockets);
+        let own = self.presumed_side();
         let other = if own == Side::Client { Side::Server } else { Side::Client };
         let fins = [self.ending.fin_out_ns.map(|ns| (ns, own)), self.ending.fin_in_ns.map(|ns| (ns, other))];
         if let Some((ns, side)) = fins.into_iter().flatten().min_by_key(|(ns, _)| *ns) {
@@ -288,46 +272,72 @@ impl SocketPipeline {
             self.ending.end_taken(event.boot_ns);
         }
         if !self.recognised && event.done_bytes > 0 {
-            self.recognise(way, event);
+            self.recognise(way, event, sink);
         }
         self.bytes[way as usize] += event.done_bytes;
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
     }
 
     /// The first message head tells what is spoken and who asks: mostly who connected, but not with reverse HTTP, and of an
-    /// older connection that is not known.
-    fn recognise(&mut self, way: IoDirection, event: &Event<'_>) {
-        if event.flags & flags::LENGTH_ONLY != 0 {
-            return;
-        }
-        let (head, _) = event.head_and_tail();
-        let supposed = self.spoken.as_ref().map(|spoken| (spoken.protocol(), spoken.side()));
+    /// older connection that is not known. What nobody can read is read by turns, until a head tells better.
+    fn recognise(&mut self, way: IoDirection, event: &Event<'_>, sink: &mut Sink<'_>) {
+        let head = match event.flags & flags::LENGTH_ONLY {
+            0 => event.head_and_tail().0,
+            _ => &[],
+        };
         let fresh = self.from_start && self.bytes == [0, 0];
         let told = match self.datagrams {
             true => detect::datagram(head, self.bytes == [0, 0]),
             false => detect::surely(head, fresh),
         };
         self.recognised = told.is_some();
-        let perhaps = || match supposed {
-            Some((_, side)) if fresh => detect::perhaps(head, fresh, Some(side.direction(way))),
-            Some(_) => None,
-            None if self.datagrams => None,
-            None => detect::perhaps(head, fresh, None),
+        let may_tell = self.spoken.is_none() && !self.datagrams && (fresh || self.role.is_none());
+        let direction = self.role.map(|side| side.direction(way));
+        let told = told.or_else(|| may_tell.then(|| detect::perhaps(head, fresh, direction)).flatten());
+        match (told, &self.spoken) {
+            (Some(told), Some(spoken))
+                if *spoken.protocol() == *told.protocol && spoken.side() == side_told(way, &told) => {}
+            // It ends the turn of what asked for it.
+            (Some(told), Some(spoken))
+                if told.direction == Direction::Responses && self.is_unread(spoken) && spoken.is_open() =>
+            {
+                self.recognised = false;
+            }
+            (Some(told), _) => self.speak(told.protocol, side_told(way, &told), event.boot_ns, sink),
+            (None, None) => {
+                let side = self.role.unwrap_or(self.likely_side);
+                self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);
+            }
+            // What might have been the begin of a message was none.
+            (None, Some(spoken)) if spoken.requests() == 0 && spoken.side().direction(way) == Direction::Responses => {
+                let side = spoken.side();
+                if !self.is_unread(spoken) {
+                    self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);
+                }
+            }
+            (None, Some(_)) => {}
+        }
+    }
+
+    fn is_unread(&self, spoken: &Conversation) -> bool {
+        *spoken.protocol() == *detect::unread(self.datagrams)
+    }
+
+    /// From here on this is spoken.
+    fn speak(&mut self, protocol: &'static dyn Protocol, side: Side, now_ns: i64, sink: &mut Sink<'_>) {
+        if let Some(mut before) = self.spoken.take() {
+            let ending = &self.ending;
+            let counted = self.from_start;
+            let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
+            before.give_up(&closing, sink);
+        }
+        // The streams have run on without anyone reading them, or in vain.
+        let positions = self.streams.positions();
+        let from_start = self.from_start && positions == [0, 0];
+        self.spoken = match self.datagrams {
+            true => Conversation::of_datagrams(protocol, self.socket, side, from_start),
+            false => Some(Conversation::new(protocol, self.socket, side, from_start, positions)),
         };
-        let Some(told) = told.or_else(perhaps) else { return };
-        let side = side_told(way, &told);
-        if self.datagrams {
-            let spoken = Conversation::of_datagrams(told.protocol, self.socket, side, self.from_start);
-            self.recognised = spoken.is_some();
-            self.spoken = spoken;
-            return;
-        }
-        if supposed != Some((told.protocol, side)) {
-            // The streams have run on without anyone reading them, or in vain.
-            let positions = self.streams.positions();
-            let from_start = self.from_start && positions == [0, 0];
-            self.spoken = Some(Conversation::new(told.protocol, self.socket, side, from_start, positions));
-        }
     }
 
     fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {

@@ -220,10 +220,10 @@ pub fn connection(
 ) {
     let sockets = context.sockets;
     let Some(&any) = ends.first() else { return };
-    let of = |side| ends.iter().copied().find(|pipeline| pipeline.presumed_side(sockets) == side);
+    let of = |side| ends.iter().copied().find(|pipeline| pipeline.presumed_side() == side);
     let (client, server) = (of(Side::Client), of(Side::Server));
     let socket = |pipeline: &SocketPipeline| sockets.get(pipeline.socket);
-    let end = Ends::of(socket(any), any.presumed_side(sockets), sockets);
+    let end = Ends::of(socket(any), any.presumed_side(), sockets);
     let process = |pipeline: Option<&SocketPipeline>| -> (Option<i64>, Option<&Process>) {
         let id = pipeline.map_or(0, |pipeline| pipeline.process_id(sockets));
         ((id != 0).then_some(id), context.dimensions.process(id))
@@ -247,7 +247,7 @@ pub fn connection(
     let handshake = opener.and_then(|pipeline| socket(pipeline).handshake);
     let queued_ns = ends.iter().find_map(|pipeline| pipeline.opening.queued_ns());
     let moved = |side| {
-        let bytes = ends.iter().map(|pipeline| pipeline.bytes_of(side, sockets)).max();
+        let bytes = ends.iter().map(|pipeline| pipeline.bytes_of(side)).max();
         bytes.unwrap_or_default() as i64
     };
     let closed =

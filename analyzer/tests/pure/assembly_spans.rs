@@ -307,7 +307,8 @@ fn an_answer_without_a_request_shifts_no_other() {
     for socket in [connection.client, connection.server] {
         let columns = ["method", "path", "status", "outcome"];
         let spans: Vec<_> = assembled.of(socket).iter().map(|span| line(span, &columns)).collect();
-        assert_eq!(spans, ["HEAD /h 200 ok", "GET /a 404 ok"]);
+        assert_eq!(spans, ["- - - ok", "HEAD /h 200 ok", "GET /a 404 ok"]);
+        assert_eq!(assembled.of(socket)[0]["protocol"], "tcp");
     }
 }
 

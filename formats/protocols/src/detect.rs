@@ -1,6 +1,6 @@
 //! Which protocol the data of a call belongs to, and which way it asks: the one place where that is decided.
 
-use crate::PROTOCOLS;
+use crate::{PROTOCOLS, turns};
 use crate::parts::Direction;
 use crate::protocol::{Protocol, Verdict};
 
@@ -16,6 +16,11 @@ pub struct Told {
 /// The protocol of connections whose bytes tell nothing.
 pub fn presumed() -> &'static dyn Protocol {
     PROTOCOLS[0]
+}
+
+/// What is spoken where nothing can be read.
+pub fn unread(datagrams: bool) -> &'static dyn Protocol {
+    if datagrams { &turns::UDP } else { &turns::TCP }
 }
 
 /// What data tells that begins a message beyond doubt. `fresh`: it is the first of its connection.

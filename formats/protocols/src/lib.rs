@@ -5,6 +5,7 @@
 //! * [`detect`]: which protocol some bytes belong to. [`blank`]: what of a call may be stored. [`context`]: trace
 //!   contexts that requests carry. `queue`: which request an answer belongs to. `frames`: framing of protocols whose messages
 //!   consist of frames that say how long they are.
+//! * [`turns`]: exchanges of what nobody can read. [`tunnel`]: connections that become those of another protocol.
 //! * A file or folder a protocol: [`http1`], [`redis`], [`dns`].
 //!
 //! A new protocol is a file of its own and a line in [`PROTOCOLS`]; CONTRIBUTING.md has the steps.
@@ -22,6 +23,8 @@ mod queue;
 pub mod redis;
 #[cfg(test)]
 mod testing;
+pub mod tunnel;
+pub mod turns;
 
 pub use operation::{Operation, Status, Title, Value, ValueRef};
 pub use parts::{Call, Direction, HeadInfo, Part, What};

@@ -91,6 +91,8 @@ impl PartialEq for dyn Protocol {
     }
 }
 
+impl Eq for dyn Protocol {}
+
 /// What bytes tell of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {

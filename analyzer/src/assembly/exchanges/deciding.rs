@@ -91,6 +91,19 @@ impl Exchanges {
         self.give_up(index, live, closing, updates);
     }
 
+    /// Nobody reads on: an answer that may have ended is taken as whole, all others are missed.
+    pub fn give_up_all(
+        &mut self,
+        live: &mut OpenSpans,
+        closing: &Closing<'_>,
+        updates: &mut Vec<SpanUpdate>,
+    ) {
+        self.close_endless(live, closing, updates);
+        while !self.open.is_empty() {
+            self.give_up_first(live, closing, updates);
+        }
+    }
+
     /// What became of this answer is known as far as it will be.
     pub(super) fn give_up(
         &mut self,

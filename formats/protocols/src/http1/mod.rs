@@ -51,13 +51,14 @@ impl Protocol for Http1 {
         &SIGNATURES
     }
 
-    fn recognise(&self, direction: Direction, bytes: &[u8], _fresh: bool) -> Verdict {
+    fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict {
         if surely_begins_head(direction, bytes) {
             return Verdict::Surely;
         }
-        // A few bytes that merely could begin a message are not enough.
+        // A few bytes that merely could begin a message are not enough, unless they may be part of a method.
+        let is_word = || bytes.len() < 8 && bytes.iter().all(u8::is_ascii_uppercase);
         let enough = match direction {
-            Direction::Requests => bytes.contains(&b' '),
+            Direction::Requests => bytes.contains(&b' ') || (fresh && is_word()),
             Direction::Responses => bytes.len() >= b"HTTP/1.".len(),
         };
         if enough && begins_head(direction, bytes) { Verdict::Maybe } else { Verdict::No }

@@ -1,0 +1,167 @@
+//! Connections that become those of another protocol: what a tunnel carries is read too, by what its first bytes tell, or by turns.
+//!
+//! Such are answers 101 and 2xx to CONNECT of HTTP/1, databases that begin to encrypt, and TLS itself behind its handshake. A
+//! tunnel may lead to another one.
+
+use crate::detect;
+use crate::parts::{Call, Direction, Part, What};
+use crate::protocol::{Framing, Memory, Protocol};
+
+/// Tunnels within tunnels that are read.
+const MAX_DEPTH: u8 = 4;
+
+/// Framing of a connection that begins with this protocol. `before`: as in [`Protocol::framing`].
+pub fn framing(protocol: &dyn Protocol, before: Option<[u64; 2]>) -> Box<dyn Framing> {
+    read_through(protocol.framing(before), before.unwrap_or_default(), 0)
+}
+
+fn read_through(outer: Box<dyn Framing>, offsets: [u64; 2], depth: u8) -> Box<dyn Framing> {
+    if depth == MAX_DEPTH {
+        return outer;
+    }
+    Box::new(Tunnel { outer, offsets, within: None, begins: [None, None], memory: Memory::default(), depth })
+}
+
+/// A connection, and what is within it.
+#[derive(Debug)]
+struct Tunnel {
+    outer: Box<dyn Framing>,
+    /// Bytes so far, by direction.
+    offsets: [u64; 2],
+    within: Option<Within>,
+    /// Where the tunnel begins in each direction, once it has.
+    begins: [Option<u64>; 2],
+    memory: Memory,
+    depth: u8,
+}
+
+#[derive(Debug)]
+struct Within {
+    protocol: &'static dyn Protocol,
+    framing: Box<dyn Framing>,
+}
+
+impl Within {
+    /// What the first bytes tell that come through a tunnel.
+    fn told(direction: Direction, bytes: &[u8], depth: u8) -> Within {
+        let told = detect::surely(bytes, true).or_else(|| detect::perhaps(bytes, true, Some(direction)));
+        let protocol = match told {
+            Some(told) if told.direction == direction => told.protocol,
+            _ => detect::unread(false),
+        };
+        Within { protocol, framing: read_through(protocol.framing(None), [0, 0], depth + 1) }
+    }
+}
+
+impl Tunnel {
+    /// Hands the runs at the end of `parts`, from the place `from` on, that are those of a tunnel to what is within.
+    fn through(&mut self, direction: Direction, call: Option<&Call<'_>>, from: usize, parts: &mut Vec<Part>) {
+        let is_tunnel = |part: &Part| part.what == What::Tunnel;
+        let Some(first) = parts[from..].iter().position(is_tunnel).map(|at| from + at) else { return };
+        let runs = parts.split_off(first);
+        let offset = runs[0].offset;
+        let length: u64 = runs.iter().filter(|part| is_tunnel(part)).map(|part| part.length).sum();
+        let begin = *self.begins[direction as usize].get_or_insert(offset);
+        let is_first = begin == offset;
+        let skipped = offset.saturating_sub(self.offsets[direction as usize]) as usize;
+        let inner = call.map(|call| beyond(call, skipped, length));
+        let within = self.within.get_or_insert_with(|| {
+            let bytes = inner.map_or(&[][..], |call| &call.head[..call.head.len() - call.spare]);
+            Within::told(direction, bytes, self.depth)
+        });
+        if is_first {
+            parts.push(Part { offset, length: 0, what: What::Spoken(within.protocol) });
+        }
+        let at = parts.len();
+        match inner {
+            Some(call) => within.framing.call(direction, call, &mut self.memory, parts),
+            None => within.framing.gap(direction, length, parts),
+        }
+        parts[at..].iter_mut().for_each(|part| part.offset += begin);
+        parts.extend(runs.into_iter().filter(|part| part.what.is_marker()));
+    }
+}
+
+/// What of a call follows its first `skipped` bytes.
+fn beyond<'a>(call: &Call<'a>, skipped: usize, length: u64) -> Call<'a> {
+    let head = call.head.get(skipped..).unwrap_or_default();
+    let tail = if length >= (head.len() + call.tail.len()) as u64 { call.tail } else { &[] };
+    Call { length, head, spare: call.spare.min(head.len()), tail, ..*call }
+}
+
+impl Framing for Tunnel {
+    fn call(&mut self, direction: Direction, call: Call<'_>, memory: &mut Memory, parts: &mut Vec<Part>) {
+        let from = parts.len();
+        self.outer.call(direction, call, memory, parts);
+        self.through(direction, Some(&call), from, parts);
+        self.offsets[direction as usize] += call.length;
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
+        let from = parts.len();
+        self.outer.gap(direction, length, parts);
+        self.through(direction, None, from, parts);
+        self.offsets[direction as usize] += length;
+    }
+
+    fn close(&mut self, direction: Direction, parts: &mut Vec<Part>) {
+        self.outer.close(direction, parts);
+        if let (Some(within), Some(begin)) = (&mut self.within, self.begins[direction as usize]) {
+            let at = parts.len();
+            within.framing.close(direction, parts);
+            parts[at..].iter_mut().for_each(|part| part.offset += begin);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::Http1;
+
+    fn call(framing: &mut dyn Framing, direction: Direction, bytes: &[u8]) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let call = Call { length: bytes.len() as u64, head: bytes, ..Call::default() };
+        framing.call(direction, call, &mut Memory::default(), &mut parts);
+        assert_eq!(parts.iter().map(|part| part.length).sum::<u64>(), bytes.len() as u64);
+        parts
+    }
+
+    fn spoken(parts: &[Part]) -> Vec<(u64, &'static str)> {
+        let told = |part: &Part| match part.what {
+            What::Spoken(protocol) => Some((part.offset, protocol.name())),
+            _ => None,
+        };
+        parts.iter().filter_map(told).collect()
+    }
+
+    #[test]
+    fn what_a_tunnel_carries_is_read_as_what_it_is() {
+        let mut framing = framing(&Http1, None);
+        let connect = b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n";
+        let answer = b"HTTP/1.1 200 OK\r\n\r\n";
+        assert_eq!(spoken(&call(&mut *framing, Direction::Requests, connect)), []);
+        assert_eq!(spoken(&call(&mut *framing, Direction::Responses, answer)), []);
+        let parts = call(&mut *framing, Direction::Requests, b"GET /within HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(spoken(&parts), [(connect.len() as u64, "http")]);
+        let begin = parts.iter().find(|part| part.what == What::Begin).expect("a request");
+        assert_eq!(begin.offset, connect.len() as u64);
+        let parts = call(&mut *framing, Direction::Responses, b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(spoken(&parts), [(answer.len() as u64, "http")]);
+        assert!(parts.iter().any(|part| part.what == What::End { exact: true }));
+    }
+
+    #[test]
+    fn what_nobody_can_read_goes_by_turns() {
+        let mut framing = framing(&Http1, None);
+        let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        call(&mut *framing, Direction::Requests, upgrade);
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        // What is within may come with the answer.
+        let parts = call(&mut *framing, Direction::Responses, &[&switch[..], b"\x01hello"].concat());
+        assert_eq!(spoken(&parts), [(switch.len() as u64, "tcp")]);
+        let parts = call(&mut *framing, Direction::Requests, b"\x02what");
+        assert_eq!(spoken(&parts), [(upgrade.len() as u64, "tcp")]);
+        assert!(parts.iter().any(|part| part.what == What::Begin));
+    }
+}
