@@ -1,14 +1,14 @@
 //! What a Retrospan capture is.
 //!
 //! * [`event`] and [`config`]: the structs that the kernel programs and the recorder share (`no_std`);
-//!   [`tcp`]: the numbers in them.
-//! * With the feature `capture`: [`table`], [`rows`] and [`tables`] (the one definition of every raw table),
-//!   [`secrets`] (what one of their columns holds), [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], [`checksum`]s; [`units`] of both programs' command
+//!   [`tcp`]: the numbers in them; [`secrets`]: what one column of the raw tables holds.
+//! * With the feature `capture`: [`table`], [`rows`] and [`tables`] (the one definition of every raw table), [`manifest`], [`writer`] and [`reader`] of the capture [`directory`], [`checksum`]s; [`units`] of both programs' command
 //!   lines.
 #![cfg_attr(not(feature = "capture"), no_std)]
 
 pub mod config;
 pub mod event;
+pub mod secrets;
 pub mod tcp;
 
 #[cfg(feature = "capture")]
@@ -27,8 +27,6 @@ pub mod reader;
 pub mod reference;
 #[cfg(feature = "capture")]
 pub mod rows;
-#[cfg(feature = "capture")]
-pub mod secrets;
 #[cfg(feature = "capture")]
 pub mod table;
 #[cfg(feature = "capture")]

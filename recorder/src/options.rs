@@ -6,31 +6,10 @@ use std::time::Duration;
 
 use retrospan_formats::config::{MAX_COMMS, MAX_PORT_RANGES};
 use retrospan_formats::event::MAX_SNAP_BYTES;
+pub use retrospan_protocols::redact::Payload;
 use serde_json::{Map, Value, json};
 
 use crate::kernel::{self, Evidence, ProbeSet};
-
-/// How much of the data is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// Message heads of protocols that are parsed, with their secrets blanked.
-    Heads,
-    /// Everything up to the snap length, as it is.
-    Full,
-    /// Nothing: lengths and times only.
-    None,
-}
-
-impl Payload {
-    /// The word on the command line and in the manifest.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Payload::Heads => "heads",
-            Payload::Full => "full",
-            Payload::None => "none",
-        }
-    }
-}
 
 /// One recording.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use retrospan_formats::rows::{Row, batch};
 use retrospan_formats::table::FORMAT_VERSION;
 use retrospan_formats::tables::{self, ClockRow, LossRow, RecorderRow, UsageRow};
 use retrospan_formats::writer::{CaptureWriter, check_unused};
+use retrospan_protocols::redact::Hashes;
 
 use crate::host;
 use crate::host::cgroups::Cgroups;
@@ -22,7 +23,6 @@ use crate::host::throttles::{self, Throttles};
 use crate::kernel::{self, ProbeError, Probes};
 use crate::options::{OptionError, Options};
 use crate::pipeline::Pipeline;
-use crate::pipeline::hashes::Hashes;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
@@ -182,7 +182,8 @@ impl Recording {
             pipeline.leave_out_execs();
         }
         if options.hash_secrets {
-            pipeline.hash_secrets(Hashes::random().map_err(system("random bits"))?);
+            let key = host::random_bytes().map_err(system("random bits"))?;
+            pipeline.hash_secrets(Hashes::with_key(key));
         }
         pipeline.sockets.set_owners(owners);
         let clock = batch::<ClockRow>([ClockRow { boot_ns, wall_ns }]).map_err(RowsError::from)?;

@@ -4,7 +4,8 @@
 //!   makes of calls; [`operation`]: what a message is called and what it says.
 //! * [`detect`]: which protocol some bytes belong to. [`blank`]: what of a call may be stored. [`context`]: trace
 //!   contexts that requests carry. `queue`: which request an answer belongs to. `frames`: framing of protocols whose messages
-//!   consist of frames that say how long they are.
+//!   consist of frames that say how long they are. [`redact`]: all of it together, a call at a time: what of its payload may
+//!   reach the disk.
 //! * [`turns`]: exchanges of what nobody can read. [`tunnel`]: connections that become those of another protocol.
 //! * A file or folder a protocol: [`http1`], [`redis`], [`dns`].
 //!
@@ -20,6 +21,7 @@ pub mod operation;
 pub mod parts;
 pub mod protocol;
 mod queue;
+pub mod redact;
 pub mod redis;
 #[cfg(test)]
 mod testing;

@@ -28,7 +28,7 @@ use retrospan_recorder::host;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
 use retrospan_recorder::pipeline::Pipeline;
-use retrospan_recorder::pipeline::hashes::Hashes;
+use retrospan_protocols::redact::Hashes;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::rings::merge::Merge;

@@ -3,11 +3,9 @@
 //! In: records in order of emission. Out: batches, handed to a sink that writes them.
 
 pub mod flows;
-pub mod hashes;
 pub mod long_heads;
 pub mod losses;
 pub mod processes;
-pub mod redact;
 pub mod script;
 pub mod sockets;
 pub mod usage;
@@ -16,15 +14,13 @@ use bytemuck::pod_read_unaligned;
 use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
 use retrospan_formats::rows::batch;
 use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow, WakeRow};
+use retrospan_protocols::redact::{Data, Hashes, Payload, Redactor, Stream};
 
 use crate::fast_map::FastMap;
-use crate::options::Payload;
 use crate::pipeline::flows::Flows;
-use crate::pipeline::hashes::Hashes;
 use crate::pipeline::long_heads::{Held, Long};
 use crate::pipeline::losses::{Losses, kind_name};
 use crate::pipeline::processes::{KnownProcess, Processes};
-use crate::pipeline::redact::{Data, Redactor, Stream};
 use crate::pipeline::sockets::Sockets;
 use crate::rings::merge::{Arrival, Row};
 use crate::rows::events::{Event, EventColumns};

@@ -16,9 +16,9 @@ use retrospan_formats::event::{self, Kind, role};
 use retrospan_formats::rows::Writer;
 use retrospan_formats::tables::SocketRow;
 use retrospan_formats::tcp::state;
+use retrospan_protocols::redact::Stream;
 
 use crate::fast_map::FastMap;
-use crate::pipeline::redact::Stream;
 
 /// Calls that were under way when a socket closed are reported within that time, ns of event time.
 const STREAM_KEPT_NS: u64 = 2_000_000_000;

@@ -9,7 +9,7 @@ use retrospan_formats::reader::Capture;
 use retrospan_formats::rows::Columns;
 use retrospan_formats::secrets::entries;
 use retrospan_formats::tables::{self, EventRow};
-use retrospan_recorder::pipeline::hashes::Hashes;
+use retrospan_protocols::redact::Hashes;
 
 use crate::recorder_support::rows;
 use crate::support::{CLIENT, Maker, complete, socket, write_with};

@@ -4,13 +4,11 @@
 //! neither a guessed value can be tried nor two recordings be compared (docs/decisions/016-hashes-of-secrets.md).
 
 use std::fmt;
-use std::io;
 
 use retrospan_formats::secrets::{self, MAX_ENTRIES, SecretHash};
-use retrospan_protocols::{Part, Protocol};
 use siphasher::sip::SipHasher24;
 
-use crate::host;
+use crate::{Part, Protocol};
 
 /// Tells the hashes of a call's secrets.
 pub struct Hashes {
@@ -29,12 +27,7 @@ impl fmt::Debug for Hashes {
 }
 
 impl Hashes {
-    /// Under a key that is drawn now and told nobody.
-    pub fn random() -> io::Result<Hashes> {
-        host::random_bytes().map(Hashes::with_key)
-    }
-
-    /// Under a key that must be random.
+    /// Under a key that must be drawn at random and told nobody.
     pub fn with_key(key: [u8; 16]) -> Hashes {
         Hashes { keyed: SipHasher24::new_with_key(&key), column: Vec::new(), text: Vec::new() }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use retrospan_protocols::http1::Connection;
+use crate::http1::Connection;
 
 mod both_ends;
 mod hashed;

@@ -2,7 +2,7 @@
 //!
 //! In: the calls of one socket in order of emission, with the bytes the kernel programs took. Out: the
 //! bytes to keep. By default these are the heads and the framing of messages of the protocols that are read, with `*` for
-//! each byte of their secrets ([`retrospan_protocols::blank`]). Of a long head of which not all may be stored, the rest is
+//! each byte of their secrets ([`crate::blank`]). Of a long head of which not all may be stored, the rest is
 //! blank but for what framing needs.
 //!
 //! Which way requests go is presumed from who connected, and decided, as the protocol is, by the first message head that is
@@ -13,13 +13,37 @@
 //! Where both ends of a connection are recorded their calls share one stream, and each byte is read once: when the first
 //! of the two moves it. What the other one keeps is a flag that says so.
 
-use retrospan_formats::event::{Kind, flags, role};
-use retrospan_protocols::blank::{self, BLANK};
-use retrospan_protocols::detect::{self, Told};
-use retrospan_protocols::{Call, Direction, Framing, Memory, Part, Protocol, What};
+mod hashes;
 
-use crate::options::Payload;
-use crate::pipeline::hashes::Hashes;
+use retrospan_formats::event::{Kind, flags, role};
+use crate::blank::{self, BLANK};
+use crate::detect::{self, Told};
+use crate::{Call, Direction, Framing, Memory, Part, Protocol, What};
+
+pub use hashes::Hashes;
+
+
+/// How much of the data is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Message heads of protocols that are parsed, with their secrets blanked.
+    Heads,
+    /// Everything up to the snap length, as it is.
+    Full,
+    /// Nothing: lengths and times only.
+    None,
+}
+
+impl Payload {
+    /// The word on the command line and in the manifest.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Payload::Heads => "heads",
+            Payload::Full => "full",
+            Payload::None => "none",
+        }
+    }
+}
 
 /// The data of one call.
 #[derive(Clone, Copy, Debug)]
