@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use retrospan_formats::units::duration_ns;
+use retrospan_protocols::redact::Payload;
 
 use crate::findings::Metric;
 use crate::findings::groups::By;
@@ -40,6 +41,8 @@ pub enum Command {
     /// Records a capture: runs `retrospan-record` with the same arguments.
     #[command(disable_help_flag = true)]
     Record(RecordArgs),
+    /// Makes a capture of packet captures (pcap, pcapng), so that every other command works on them.
+    Import(ImportArgs),
     /// One screen: findings, traffic, hops, what to type next. `retrospan CAPTURE` shows it too.
     Overview(OverviewArgs),
     /// Shows what a capture holds, how it ended and what was lost.
@@ -80,6 +83,50 @@ pub struct RecordArgs {
     /// Arguments of `retrospan-record`: see `retrospan-record --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  retrospan import friday.pcap -o friday.cap
+  retrospan import ring.pcap.0 ring.pcap.1 ring.pcap.2 -o friday.cap
+  ssh host tcpdump -i any -w - -U tcp port 8080 | retrospan import - -o live.cap
+
+Reads pcap and pcapng, also compressed (gzip, zstd). Connections are seen from their clients' side; who sent or received
+on either host, and when a process took its data, no packet says.
+")]
+pub struct ImportArgs {
+    /// Packet captures, read together in the order of time; - is standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The capture directory to make: new or empty.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How much of the data is kept.
+    #[arg(long, value_enum, default_value_t = ImportPayload::Heads)]
+    pub payload: ImportPayload,
+}
+
+/// How much of the data of packets is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportPayload {
+    /// Message heads of protocols that are parsed, with their secrets blanked.
+    Heads,
+    /// Everything, as it is.
+    Full,
+    /// Nothing: lengths and times only.
+    None,
+}
+
+impl From<ImportPayload> for Payload {
+    fn from(payload: ImportPayload) -> Payload {
+        match payload {
+            ImportPayload::Heads => Payload::Heads,
+            ImportPayload::Full => Payload::Full,
+            ImportPayload::None => Payload::None,
+        }
+    }
 }
 
 /// Arguments of `overview`.

@@ -1,6 +1,6 @@
 //! Turns a Retrospan capture into answers.
 //!
-//! [`assembly`] runs the steps from events to derived [`tables`], one module each. [`sql`] makes all tables available
+//! [`import`] makes captures of packets. [`assembly`] runs the steps from events to derived [`tables`], one module each. [`sql`] makes all tables available
 //! to queries, [`functions`] adds our own to SQL. [`findings`] looks for spikes and their causes by [`periodicity`];
 //! [`report`] draws, [`print`](mod@print) writes rows, [`terminal`] knows what can be shown, [`otlp`] sends spans; [`commands`] has one file a command of
 //! `retrospan`.
@@ -13,6 +13,7 @@ pub mod error;
 pub mod findings;
 pub mod functions;
 pub mod hashing;
+pub mod import;
 pub mod otlp;
 pub mod periodicity;
 pub mod print;

@@ -30,13 +30,16 @@ pub struct Manifest {
     pub host: Host,
     /// What the recorder was told; COMMAND redacted.
     pub options: serde_json::Map<String, serde_json::Value>,
-    /// `syscalls` or `sockets`.
+    /// `syscalls` or `sockets`; `packets` of an imported one.
     pub probe_set: String,
     /// Why it is `syscalls`, where `sockets` was tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_set_reason: Option<String>,
     /// Version of the recorder.
     pub recorder_version: String,
+    /// What it was made of, where nothing was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// CLOCK_BOOTTIME of the start, ns.
     pub started_boot_ns: i64,
     /// CLOCK_REALTIME of the start, ns.
@@ -94,6 +97,13 @@ impl State {
             State::Interrupted => "interrupted",
         }
     }
+}
+
+/// Packet captures that a capture was made of. Nothing is known of the host then, nor of processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Their names, without folders.
+    pub files: Vec<String>,
 }
 
 /// Where a capture was recorded.

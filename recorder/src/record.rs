@@ -448,6 +448,7 @@ fn manifest(
         probe_set: probes.probe_set().name().to_owned(),
         probe_set_reason: probes.refusal().map(str::to_owned),
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
+        imported: None,
         started_boot_ns: boot_ns,
         started_wall_ns: wall_ns,
         whole_until_boot_ns: boot_ns,

@@ -1,6 +1,7 @@
 //! One file a command: plain options in, results on stdout, an exit code out.
 
 pub mod export;
+pub mod import;
 pub mod info;
 pub mod opening;
 pub mod overview;
@@ -28,6 +29,7 @@ use crate::sql::mistake::Written;
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Record(args) => record::run(args),
+        Command::Import(args) => import::run(args),
         Command::Overview(args) => overview::run(args),
         Command::Info(args) => info::run(args),
         Command::Sql(args) => sql::run(args),

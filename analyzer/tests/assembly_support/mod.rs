@@ -522,6 +522,7 @@ pub fn new_capture(directory: &Path) -> CaptureWriter {
         probe_set: "syscalls".to_owned(),
         probe_set_reason: None,
         recorder_version: "0".to_owned(),
+        imported: None,
         started_boot_ns: 0,
         started_wall_ns: 0,
         whole_until_boot_ns: 0,

@@ -54,6 +54,7 @@ pub fn manifest() -> Manifest {
         probe_set: "syscalls".to_owned(),
         probe_set_reason: None,
         recorder_version: "0.1.0".to_owned(),
+        imported: None,
         started_boot_ns: START_BOOT_NS,
         started_wall_ns: START_WALL_NS,
         whole_until_boot_ns: START_BOOT_NS,

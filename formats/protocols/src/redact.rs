@@ -15,13 +15,12 @@
 
 mod hashes;
 
-use retrospan_formats::event::{Kind, flags, role};
 use crate::blank::{self, BLANK};
 use crate::detect::{self, Told};
 use crate::{Call, Direction, Framing, Memory, Part, Protocol, What};
+use retrospan_formats::event::{Kind, flags, role};
 
 pub use hashes::Hashes;
-
 
 /// How much of the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ pub fn manifest() -> Manifest {
         probe_set: "syscalls".into(),
         probe_set_reason: None,
         recorder_version: "0".into(),
+        imported: None,
         started_boot_ns: 0,
         started_wall_ns: 0,
         whole_until_boot_ns: 0,

@@ -24,11 +24,11 @@ use retrospan_formats::rows::batch;
 use retrospan_formats::table::FORMAT_VERSION;
 use retrospan_formats::tables::{self, ClockRow};
 use retrospan_formats::writer::CaptureWriter;
+use retrospan_protocols::redact::Hashes;
 use retrospan_recorder::host;
 use retrospan_recorder::host::cgroups::Cgroups;
 use retrospan_recorder::options::Payload;
 use retrospan_recorder::pipeline::Pipeline;
-use retrospan_protocols::redact::Hashes;
 use retrospan_recorder::pipeline::losses::Losses;
 use retrospan_recorder::pipeline::processes::Processes;
 use retrospan_recorder::rings::merge::Merge;
@@ -178,6 +178,7 @@ fn manifest() -> Manifest {
         probe_set: "syscalls".into(),
         probe_set_reason: None,
         recorder_version: env!("CARGO_PKG_VERSION").into(),
+        imported: None,
         started_boot_ns: START_NS as i64,
         started_wall_ns: WALL_NS,
         whole_until_boot_ns: START_NS as i64,

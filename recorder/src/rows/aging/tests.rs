@@ -12,6 +12,7 @@ fn manifest(files: Vec<File>) -> Manifest {
         probe_set: String::new(),
         probe_set_reason: None,
         recorder_version: String::new(),
+        imported: None,
         started_boot_ns: 0,
         started_wall_ns: 0,
         whole_until_boot_ns: 0,

@@ -134,6 +134,7 @@ pub fn manifest() -> Manifest {
         probe_set: "syscalls".to_owned(),
         probe_set_reason: None,
         recorder_version: "0.1.0".to_owned(),
+        imported: None,
         started_boot_ns: 900_000_000,
         started_wall_ns: 1_767_225_600_900_000_000,
         whole_until_boot_ns: 900_000_000,

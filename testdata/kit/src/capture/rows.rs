@@ -40,6 +40,7 @@ impl Sink {
             probe_set: "syscalls".to_owned(),
             probe_set_reason: None,
             recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
+            imported: None,
             started_boot_ns: STARTED_BOOT_NS,
             started_wall_ns: STARTED_WALL_NS,
             whole_until_boot_ns: STARTED_BOOT_NS,

@@ -1,0 +1,53 @@
+//! The classic format (draft-ietf-opsawg-pcap).
+
+use std::io;
+
+use super::{Found, NS_PER_S, Order, Stop, fill, header, take, wall_ns};
+use crate::import::source::Source;
+
+/// What stands at the beginning of a file.
+pub struct Header {
+    order: Order,
+    /// Of the fraction of a second, ns.
+    unit_ns: i128,
+    link: u16,
+}
+
+/// Bytes before a packet's own.
+const RECORD_BYTES: usize = 16;
+
+impl Header {
+    /// Reads what follows `magic`. None where that is another one.
+    pub fn read(magic: [u8; 4], source: &mut Source) -> io::Result<Option<Header>> {
+        let (order, unit_ns) = match u32::from_be_bytes(magic) {
+            0xa1b2_c3d4 => (Order::Big, 1_000),
+            0xd4c3_b2a1 => (Order::Little, 1_000),
+            0xa1b2_3c4d => (Order::Big, 1),
+            0x4d3c_b2a1 => (Order::Little, 1),
+            _ => return Ok(None),
+        };
+        let mut rest = [0; 20];
+        if !fill(source, &mut rest)? {
+            return Ok(None);
+        }
+        // The upper half says whether frames end with a checksum.
+        let link = order.u32(&rest, 16).unwrap_or_default() as u16;
+        Ok(Some(Header { order, unit_ns, link }))
+    }
+
+    /// The next packet.
+    pub fn next(&self, source: &mut Source, block: &mut Vec<u8>) -> Result<Found, Stop> {
+        let mut record = [0; RECORD_BYTES];
+        header(source, &mut record)?;
+        let field = |at| self.order.u32(&record, at).unwrap_or_default();
+        let (seconds, fraction, kept, length) = (field(0), field(4), field(8), field(12));
+        take(source, kept as usize, block)?;
+        Ok(Found {
+            wall_ns: wall_ns(i128::from(seconds) * NS_PER_S + i128::from(fraction) * self.unit_ns),
+            link: self.link,
+            length: length as usize,
+            from: 0,
+            to: kept as usize,
+        })
+    }
+}
