@@ -47,12 +47,7 @@ struct Level {
 }
 
 impl Level {
-    fn new(
-        protocol: &'static dyn Protocol,
-        socket: SocketIndex,
-        side: Side,
-        from_start: bool,
-    ) -> Level {
+    fn new(protocol: &'static dyn Protocol, socket: SocketIndex, side: Side, from_start: bool) -> Level {
         Level { exchanges: Exchanges::new(protocol, socket, side, from_start), turned: None }
     }
 

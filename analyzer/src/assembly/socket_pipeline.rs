@@ -13,8 +13,8 @@ use retrospan_protocols::{Direction, Protocol};
 
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
-use crate::assembly::events::{Event, StateChange};
 use crate::assembly::conversation::{Conversation, Sink};
+use crate::assembly::events::{Event, StateChange};
 use crate::assembly::exchanges::Closing;
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::Other;
@@ -102,7 +102,12 @@ impl SocketPipeline {
     ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
         let role = Some(side);
-        SocketPipeline { role, likely_side: side, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
+        SocketPipeline {
+            role,
+            likely_side: side,
+            from_start: true,
+            ..SocketPipeline::new(index, sockets, now_ns)
+        }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -309,7 +314,9 @@ impl SocketPipeline {
                 self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);
             }
             // What might have been the begin of a message was none.
-            (None, Some(spoken)) if spoken.requests() == 0 && spoken.side().direction(way) == Direction::Responses => {
+            (None, Some(spoken))
+                if spoken.requests() == 0 && spoken.side().direction(way) == Direction::Responses =>
+            {
                 let side = spoken.side();
                 if !self.is_unread(spoken) {
                     self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 use retrospan_formats::event::{Kind, flags};
-use retrospan_protocols::redact::Payload;
+use retrospan_protocols::redact::{Datagrams, Payload};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::import::events::Row;
@@ -30,6 +30,7 @@ pub struct Flows {
 #[derive(Debug)]
 struct Flow {
     socket: Socket,
+    redacted: Datagrams,
     last_ns: i64,
     /// What the last datagrams were, and when.
     recent: [(u64, i64); RECENT],
@@ -75,12 +76,20 @@ impl Flows {
             self.repeated += 1;
             return Ok(());
         }
-        let kept = if shared.payload == Payload::Full { data.known } else { &[] };
+        let sent = flow.socket.local == from;
+        let mut kept = Vec::new();
+        match shared.payload {
+            Payload::Full => kept.extend_from_slice(data.known),
+            Payload::Heads => {
+                flow.redacted.keep(sent, data.length as u64, data.known, &mut kept);
+            }
+            Payload::None => {}
+        }
         let cut = if kept.len() < data.length { flags::PAYLOAD_CUT } else { 0 };
         shared.rows.push(Row {
             stamp,
             socket_id: flow.socket.id,
-            kind: if flow.socket.local == from { Kind::Send } else { Kind::Receive },
+            kind: if sent { Kind::Send } else { Kind::Receive },
             done_bytes: data.length as u64,
             flags: flags::NO_SEQ | cut,
             payload: (!kept.is_empty()).then(|| kept.into()),
@@ -128,7 +137,13 @@ impl Flow {
             closed_ns: None,
             firsts: [None; 2],
         };
-        Flow { socket, last_ns: now_ns, recent: [(0, i64::MIN / 2); RECENT], next: 0 }
+        Flow {
+            socket,
+            redacted: Datagrams::default(),
+            last_ns: now_ns,
+            recent: [(0, i64::MIN / 2); RECENT],
+            next: 0,
+        }
     }
 
     /// Whether the same packet came a moment ago. One that is sent again has another number, or comes later.

@@ -1,8 +1,8 @@
 //! Which protocol the data of a call belongs to, and which way it asks: the one place where that is decided.
 
-use crate::{PROTOCOLS, turns};
 use crate::parts::Direction;
 use crate::protocol::{Protocol, Verdict};
+use crate::{PROTOCOLS, turns};
 
 /// What data tells of its connection.
 #[derive(Clone, Copy, Debug)]

@@ -13,13 +13,15 @@
 //! Where both ends of a connection are recorded their calls share one stream, and each byte is read once: when the first
 //! of the two moves it. What the other one keeps is a flag that says so.
 
+mod datagrams;
 mod hashes;
 
 use crate::blank::{self, BLANK};
 use crate::detect::{self, Told};
-use crate::{Call, Direction, Framing, Memory, Part, Protocol, What};
+use crate::{Call, Direction, Framing, Memory, Part, Protocol, What, tunnel};
 use retrospan_formats::event::{Kind, flags, role};
 
+pub use datagrams::Datagrams;
 pub use hashes::Hashes;
 
 /// How much of the data is kept.
@@ -233,7 +235,7 @@ impl Stream {
                 || self.framed.as_ref().is_some_and(|(protocol, _)| *protocol != told.protocol)
             {
                 // What was read as if the other side asked, or asked otherwise, was no message.
-                self.framed = Some((told.protocol, told.protocol.framing(Some([0, 0]))));
+                self.framed = Some((told.protocol, tunnel::framing(told.protocol, Some([0, 0]))));
             }
             (self.requests, self.decided) = (Some(requests), true);
         } else if self.requests.is_none() && (fresh || by_role.is_none()) {
@@ -255,7 +257,7 @@ impl Stream {
             return;
         }
         let protocol = told.map_or_else(detect::presumed, |told| told.protocol);
-        self.framed = Some((protocol, protocol.framing(data.discovered.then_some([0, 0]))));
+        self.framed = Some((protocol, tunnel::framing(protocol, data.discovered.then_some([0, 0]))));
     }
 }
 

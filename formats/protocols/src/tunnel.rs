@@ -12,20 +12,29 @@ const MAX_DEPTH: u8 = 4;
 
 /// Framing of a connection that begins with this protocol. `before`: as in [`Protocol::framing`].
 pub fn framing(protocol: &dyn Protocol, before: Option<[u64; 2]>) -> Box<dyn Framing> {
-    read_through(protocol.framing(before), before.unwrap_or_default(), 0)
+    read_through(protocol, protocol.framing(before), before.unwrap_or_default(), 0)
 }
 
-fn read_through(outer: Box<dyn Framing>, offsets: [u64; 2], depth: u8) -> Box<dyn Framing> {
+fn read_through(
+    protocol: &dyn Protocol,
+    outer: Box<dyn Framing>,
+    offsets: [u64; 2],
+    depth: u8,
+) -> Box<dyn Framing> {
     if depth == MAX_DEPTH {
         return outer;
     }
-    Box::new(Tunnel { outer, offsets, within: None, begins: [None, None], memory: Memory::default(), depth })
+    let name = protocol.name();
+    let (begins, memory) = ([None, None], Memory::default());
+    Box::new(Tunnel { outer, name, offsets, within: None, begins, memory, depth })
 }
 
 /// A connection, and what is within it.
 #[derive(Debug)]
 struct Tunnel {
     outer: Box<dyn Framing>,
+    /// What that speaks.
+    name: &'static str,
     /// Bytes so far, by direction.
     offsets: [u64; 2],
     within: Option<Within>,
@@ -42,14 +51,15 @@ struct Within {
 }
 
 impl Within {
-    /// What the first bytes tell that come through a tunnel.
-    fn told(direction: Direction, bytes: &[u8], depth: u8) -> Within {
+    /// What the first bytes tell that come through a tunnel. A switch leads to something else than what was spoken: what looks
+    /// like that is no proof.
+    fn told(outer: &str, direction: Direction, bytes: &[u8], depth: u8) -> Within {
         let told = detect::surely(bytes, true).or_else(|| detect::perhaps(bytes, true, Some(direction)));
         let protocol = match told {
-            Some(told) if told.direction == direction => told.protocol,
+            Some(told) if told.direction == direction && told.protocol.name() != outer => told.protocol,
             _ => detect::unread(false),
         };
-        Within { protocol, framing: read_through(protocol.framing(None), [0, 0], depth + 1) }
+        Within { protocol, framing: read_through(protocol, protocol.framing(None), [0, 0], depth + 1) }
     }
 }
 
@@ -67,7 +77,7 @@ impl Tunnel {
         let inner = call.map(|call| beyond(call, skipped, length));
         let within = self.within.get_or_insert_with(|| {
             let bytes = inner.map_or(&[][..], |call| &call.head[..call.head.len() - call.spare]);
-            Within::told(direction, bytes, self.depth)
+            Within::told(self.name, direction, bytes, self.depth)
         });
         if is_first {
             parts.push(Part { offset, length: 0, what: What::Spoken(within.protocol) });
@@ -142,12 +152,12 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\n\r\n";
         assert_eq!(spoken(&call(&mut *framing, Direction::Requests, connect)), []);
         assert_eq!(spoken(&call(&mut *framing, Direction::Responses, answer)), []);
-        let parts = call(&mut *framing, Direction::Requests, b"GET /within HTTP/1.1\r\nHost: a.test\r\n\r\n");
-        assert_eq!(spoken(&parts), [(connect.len() as u64, "http")]);
+        let parts = call(&mut *framing, Direction::Requests, b"*1\r\n$4\r\nPING\r\n");
+        assert_eq!(spoken(&parts), [(connect.len() as u64, "redis")]);
         let begin = parts.iter().find(|part| part.what == What::Begin).expect("a request");
         assert_eq!(begin.offset, connect.len() as u64);
-        let parts = call(&mut *framing, Direction::Responses, b"HTTP/1.1 204 No Content\r\n\r\n");
-        assert_eq!(spoken(&parts), [(answer.len() as u64, "http")]);
+        let parts = call(&mut *framing, Direction::Responses, b"+PONG\r\n");
+        assert_eq!(spoken(&parts), [(answer.len() as u64, "redis")]);
         assert!(parts.iter().any(|part| part.what == What::End { exact: true }));
     }
 

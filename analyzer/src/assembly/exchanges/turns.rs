@@ -10,13 +10,7 @@ use crate::tables::outcome::Outcome;
 
 impl Exchanges {
     /// The message of this key goes on at this position.
-    pub(super) fn resume(
-        &mut self,
-        direction: Direction,
-        key: u64,
-        position: u64,
-        live: &mut OpenSpans,
-    ) {
+    pub(super) fn resume(&mut self, direction: Direction, key: u64, position: u64, live: &mut OpenSpans) {
         let index = self.of_key(key, live);
         let span = index.and_then(|index| live.get_mut(index));
         match direction {

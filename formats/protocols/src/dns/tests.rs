@@ -190,7 +190,10 @@ fn a_status_of_edns_is_read_where_it_is_and_unknown_where_it_may_be() {
         assert_eq!(found.answers.iter().map(|info| info.status.text).collect::<Vec<_>>(), [expected]);
     }
     in_every_cut(&[(Requests, ask.bytes()), (Responses, bytes)], |found, _| {
-        assert_eq!(found.answers[0].status, Status { code: Some(16), text: Some("BADVERS"), ..Status::default() });
+        assert_eq!(
+            found.answers[0].status,
+            Status { code: Some(16), text: Some("BADVERS"), ..Status::default() }
+        );
     });
 }
 

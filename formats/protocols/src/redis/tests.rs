@@ -431,7 +431,10 @@ fn only_what_is_redis_is_taken_for_it() {
 fn a_command_is_named_as_everybody_names_it() {
     let read = |text: &str| Redis.read(Requests, text.as_bytes(), &Operation::default());
     let operation = read("*3\r\n$6\r\nconfig\r\n$3\r\nget\r\n");
-    assert_eq!((operation.name.as_deref(), operation.title.as_deref()), (Some("CONFIG GET"), Some("CONFIG GET")));
+    assert_eq!(
+        (operation.name.as_deref(), operation.title.as_deref()),
+        (Some("CONFIG GET"), Some("CONFIG GET"))
+    );
     assert_eq!(read("*2\r\n$6\r\nconfig\r\n$4\r\n****\r\n").name.as_deref(), Some("CONFIG"));
     assert_eq!(read("*2\r\n$6\r\n******\r\n").name, None);
     assert_eq!(read("info").name.as_deref(), Some("INFO"));
