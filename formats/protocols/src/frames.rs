@@ -26,8 +26,15 @@ pub(crate) trait Codec: std::fmt::Debug + Send {
     /// A frame's head is there, or as much as there will be of it.
     fn frame(&mut self, frame: &Frame<'_>, say: &mut Say);
 
-    /// Frames of this direction may be missing: what rests on having seen all of them is not known any more.
+    /// Frames of this direction may be missing: what rests on having seen all of them is not known any more. It is said
+    /// again of each call that is not understood.
     fn lost(&mut self, direction: Direction);
+
+    /// How many bytes, from the begin of the next frame or of the one that is being read, belong to a message whose length is
+    /// known whatever they are: where they are not known they are one frame, of which no more of the head comes.
+    fn rest(&self, _direction: Direction) -> Option<u64> {
+        None
+    }
 
     /// The direction ended.
     fn closed(&mut self, _direction: Direction, _say: &mut Say) {}
@@ -47,6 +54,8 @@ pub(crate) enum Measure {
     },
     /// No frame begins so.
     None,
+    /// What comes in this direction is none of this protocol any more.
+    Tunnel,
 }
 
 /// A frame.
@@ -80,6 +89,16 @@ impl Say {
     /// The head of the message under way is complete with the head of this frame.
     pub(crate) fn head(&mut self, info: HeadInfo) {
         self.behind_head.push(What::HeadEnd(info));
+    }
+
+    /// The message under way may be complete with this frame ([`What::MayEnd`]).
+    pub(crate) fn may_end(&mut self) {
+        self.after.push(What::MayEnd);
+    }
+
+    /// The message under way, whose end was not seen, was complete before this frame. Say it first.
+    pub(crate) fn end_before(&mut self) {
+        self.before.push(What::End { exact: false });
     }
 
     /// The message under way is complete with this frame.
@@ -218,6 +237,8 @@ struct Side {
     /// What to say at its end.
     after: Vec<What>,
     turned: bool,
+    /// What of its head may be kept: empty, its room is used again.
+    runs: Runs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,6 +271,7 @@ impl<C: Codec> Framed<C> {
             began: 0,
             after: Vec::new(),
             turned: false,
+            runs: Runs::default(),
         };
         let mut codec = codec;
         if before.is_some() {
@@ -317,7 +339,10 @@ impl Side {
                 }
                 State::Head(_) => self.head(rest, codec, parts),
                 State::Content(left) => self.content(rest.len() as u64, left, parts),
-                State::Lost => self.all(What::Lost, rest.len(), parts),
+                State::Lost => {
+                    self.lose(rest.len() as u64, codec, parts);
+                    rest.len()
+                }
                 State::Tunnel => self.all(What::Tunnel, rest.len(), parts),
             };
             rest = &rest[used..];
@@ -334,16 +359,24 @@ impl Side {
         if length == 0 {
             return;
         }
-        if let State::Head(Some((total, _))) = self.state {
-            self.frame(total, false, codec, parts);
-        }
-        let used = match self.state {
-            State::Content(left) => self.content(length, left, parts) as u64,
-            State::Tunnel => self.all(What::Tunnel, length as usize, parts) as u64,
-            _ => 0,
-        };
-        if used < length {
-            self.lose(length - used, codec, parts);
+        let mut left = length;
+        while left > 0 {
+            match self.state {
+                State::Content(own) => left -= self.content(left, own, parts) as u64,
+                State::Tunnel => left -= self.all(What::Tunnel, left as usize, parts) as u64,
+                State::Head(Some((total, _))) => self.tell_head(self.head.len(), false, total, codec, parts),
+                State::Between | State::Head(None) => match codec.rest(self.direction) {
+                    Some(total) if total > 0 => {
+                        if self.state == State::Between {
+                            self.head.clear();
+                            self.began = self.offset;
+                        }
+                        self.tell_head(self.head.len(), false, total, codec, parts);
+                    }
+                    _ => return self.lose(left, codec, parts),
+                },
+                State::Lost => return self.lose(left, codec, parts),
+            }
         }
     }
 
@@ -405,6 +438,10 @@ impl Side {
                         self.state = State::Head(Some((total, head)));
                         continue;
                     }
+                    Measure::Tunnel => {
+                        self.state = State::Tunnel;
+                        return 0;
+                    }
                     Measure::Need(wanted) => wanted.max(self.head.len() + 1),
                 },
             };
@@ -438,11 +475,14 @@ impl Side {
         }
         let runs = self.runs(codec);
         self.runs_here(&runs, before, parts);
+        self.runs = runs;
         self.head.len() - before
     }
 
-    fn runs(&self, codec: &impl Codec) -> Runs {
-        let mut runs = Runs::default();
+    /// What of the head may be kept. To be put back.
+    fn runs(&mut self, codec: &impl Codec) -> Runs {
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.0.clear();
         codec.keep(self.direction, &self.head, &mut runs);
         runs
     }
@@ -471,11 +511,12 @@ impl Side {
         codec.frame(&frame, &mut say);
         for what in std::mem::take(&mut say.before) {
             self.turned |= what == What::Turned(true);
-            let from_begin = matches!(what, What::Begin | What::Resume(_));
+            let from_begin = matches!(what, What::Begin | What::Resume(_) | What::End { exact: false });
             let offset = if from_begin { self.began } else { self.offset };
             parts.push(Part { offset, length: 0, what });
         }
         self.runs_here(&runs, before, parts);
+        self.runs = runs;
         for what in say.behind_head {
             self.push(what, 0, parts);
         }
@@ -500,12 +541,6 @@ impl Side {
             };
             parts.push(Part { offset: began + at as u64, length: run.len() as u64, what: earlier });
         });
-    }
-
-    /// No more of the head will be known.
-    fn frame(&mut self, total: u64, whole: bool, codec: &mut impl Codec, parts: &mut Vec<Part>) {
-        let before = self.head.len();
-        self.tell_head(before, whole, total, codec, parts);
     }
 }
 

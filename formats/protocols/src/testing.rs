@@ -35,6 +35,8 @@ pub struct Reader {
     turned: [bool; 2],
     exchanges: Vec<Exchange>,
     offsets: [u64; 2],
+    /// Where each call or gap of a direction began, and when.
+    began: [Vec<(u64, i64)>; 2],
     /// Of each call: direction, offset, bytes as they came, what may be kept.
     kept: Vec<(Direction, u64, Vec<u8>, Vec<u8>)>,
     pub lost_bytes: u64,
@@ -70,6 +72,7 @@ impl Reader {
             turned: [false; 2],
             exchanges: Vec::new(),
             offsets: before.unwrap_or_default(),
+            began: Default::default(),
             kept: Vec::new(),
             lost_bytes: 0,
             now: 0,
@@ -79,6 +82,7 @@ impl Reader {
     /// A call at this time.
     pub fn call(&mut self, direction: Direction, bytes: &[u8], now: i64) {
         self.now = now;
+        self.began[direction as usize].push((self.offsets[direction as usize], now));
         let mut parts = Vec::new();
         let call = Call { length: bytes.len() as u64, head: bytes, ..Call::default() };
         self.framing.call(direction, call, &mut self.memory, &mut parts);
@@ -96,6 +100,7 @@ impl Reader {
 
     pub fn gap(&mut self, direction: Direction, length: u64, now: i64) {
         self.now = now;
+        self.began[direction as usize].push((self.offsets[direction as usize], now));
         let mut parts = Vec::new();
         self.framing.gap(direction, length, &mut parts);
         self.offsets[direction as usize] += length;
@@ -123,6 +128,12 @@ impl Reader {
         self.kept.iter().map(padded).collect()
     }
 
+    /// When the byte before this one came.
+    fn came(&self, direction: Direction, offset: u64) -> i64 {
+        let before = self.began[direction as usize].iter().rev().find(|(began, _)| *began < offset);
+        before.map_or(self.now, |&(_, time)| time)
+    }
+
     fn parts(&mut self, direction: Direction, parts: Vec<Part>) {
         for part in parts {
             let turned = self.turned[direction as usize];
@@ -138,6 +149,7 @@ impl Reader {
     }
 
     fn asking(&mut self, direction: Direction, turned: bool, offset: u64, what: What) {
+        let came = self.came(direction, offset);
         let lane = &mut self.lanes[usize::from(turned)][direction as usize];
         match what {
             What::MayBegin => lane.may_begin = Some((offset, self.now)),
@@ -166,7 +178,7 @@ impl Reader {
                 let current = lane.current;
                 lane.leave(offset, &mut self.exchanges, |e| &mut e.request_bytes);
                 let Some(index) = current else { return };
-                self.exchanges[index].asked = Some(self.now);
+                self.exchanges[index].asked = Some(came);
             }
             What::Cancelled(key) => self.cancel(direction, turned, key),
             _ => {}
@@ -183,6 +195,7 @@ impl Reader {
     }
 
     fn answering(&mut self, direction: Direction, turned: bool, offset: u64, what: What) {
+        let came = self.came(direction, offset);
         let lane = &mut self.lanes[usize::from(turned)][direction as usize];
         match what {
             What::Begin => lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes),
@@ -211,7 +224,7 @@ impl Reader {
                 let current = lane.current;
                 lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes);
                 if let Some(index) = current {
-                    self.exchanges[index].end = Some(self.now);
+                    self.exchanges[index].end = Some(came);
                 }
             }
             What::NoAnswer(key) => {

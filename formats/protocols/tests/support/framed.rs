@@ -70,7 +70,7 @@ fn covers(parts: &[Part], begin: u64, end: u64) {
         if part.what == What::MayBegin {
             may_begin = Some(part.offset);
         }
-        let goes_back = matches!(part.what, What::Begin | What::Resume(_));
+        let goes_back = matches!(part.what, What::Begin | What::Resume(_) | What::End { exact: false });
         let confirms = goes_back && (part.offset < begin || may_begin == Some(part.offset));
         assert!(part.offset == at || confirms, "{parts:?}");
         at += part.length;
