@@ -186,6 +186,18 @@ impl Runs {
         self.add(bytes.len(), Kept::Instead(bytes.into()));
     }
 
+    /// What of these bytes is kept.
+    #[cfg(test)]
+    pub(crate) fn applied(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut kept = vec![BLANK; bytes.len()];
+        self.within(0..bytes.len(), |_, run, what| match what {
+            What::Head => kept[run.clone()].copy_from_slice(&bytes[run]),
+            What::Instead(instead) => kept[run].copy_from_slice(&instead),
+            _ => {}
+        });
+        kept
+    }
+
     fn add(&mut self, length: usize, kept: Kept) {
         let at = self.at();
         if length > 0 {

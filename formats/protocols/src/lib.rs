@@ -23,6 +23,7 @@ pub mod protocol;
 mod queue;
 pub mod redact;
 pub mod redis;
+mod sql;
 #[cfg(test)]
 mod testing;
 pub mod tunnel;
