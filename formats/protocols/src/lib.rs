@@ -17,6 +17,7 @@ pub mod detect;
 pub mod dns;
 mod frames;
 pub mod http1;
+pub mod mysql;
 pub mod operation;
 pub mod parts;
 pub mod protocol;
@@ -34,4 +35,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 3] = [&http1::Http1, &redis::Redis, &dns::Dns];
+pub static PROTOCOLS: [&dyn Protocol; 4] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns];
