@@ -246,6 +246,8 @@ struct Side {
     head: Vec<u8>,
     /// Where that frame began.
     began: u64,
+    /// Where the call began whose bytes are being read.
+    call: u64,
     /// What to say at its end.
     after: Vec<What>,
     turned: bool,
@@ -281,6 +283,7 @@ impl<C: Codec> Framed<C> {
             state,
             head: Vec::new(),
             began: 0,
+            call: offset,
             after: Vec::new(),
             turned: false,
             runs: Runs::default(),
@@ -301,6 +304,7 @@ impl<C: Codec> Framed<C> {
 impl<C: Codec> Framing for Framed<C> {
     fn call(&mut self, direction: Direction, call: Call<'_>, _memory: &mut Memory, parts: &mut Vec<Part>) {
         let (side, codec) = self.side(direction);
+        side.call = side.offset;
         let stored = call.head.len().saturating_sub(call.spare);
         let head = &call.head[..stored];
         if side.state == State::Lost && codec.begins(direction, head) {
@@ -321,6 +325,7 @@ impl<C: Codec> Framing for Framed<C> {
 
     fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
         let (side, codec) = self.side(direction);
+        side.call = side.offset;
         side.unknown(length, codec, parts);
     }
 
@@ -545,6 +550,8 @@ impl Side {
     /// Tells what of the first `before` bytes of the head, which came in earlier calls, may be kept after all.
     fn reveal(&mut self, runs: &Runs, before: usize, parts: &mut Vec<Part>) {
         let began = self.began;
+        // Those of this call were told of, and no more is known of them now.
+        let before = before.min(self.call.saturating_sub(began) as usize);
         runs.within(0..before, |at, run, what| {
             let earlier = match what {
                 What::Head => What::Earlier(None),

@@ -109,3 +109,15 @@ fn holes_within_content_cost_nothing_and_others_up_to_the_next_call() {
     assert_eq!(names, [Some("a"), Some("b"), Some("d")]);
     assert_eq!(reader.lost_bytes, 6 + 5);
 }
+
+#[test]
+fn only_bytes_of_earlier_calls_are_told_of_again() {
+    let mut framing = Simple.framing(None);
+    let text = frame(1, "a long text");
+    for known in [4, 5] {
+        let mut parts = Vec::new();
+        let call = Call { length: text.len() as u64, head: &text[..known], ..Call::default() };
+        framing.call(Direction::Requests, call, &mut Memory::default(), &mut parts);
+        assert!(!parts.iter().any(|part| matches!(part.what, What::Earlier(_))), "{parts:?}");
+    }
+}
