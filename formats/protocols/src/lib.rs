@@ -17,6 +17,8 @@ pub mod detect;
 pub mod dns;
 mod frames;
 pub mod http1;
+pub mod kafka;
+mod messaging;
 pub mod mysql;
 pub mod operation;
 pub mod parts;
@@ -35,4 +37,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 4] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns];
+pub static PROTOCOLS: [&dyn Protocol; 5] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka];
