@@ -15,6 +15,7 @@ pub mod blank;
 pub mod context;
 pub mod detect;
 pub mod dns;
+pub mod dubbo;
 mod frames;
 pub mod http1;
 pub mod kafka;
@@ -37,4 +38,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 5] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka];
+pub static PROTOCOLS: [&dyn Protocol; 6] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo];
