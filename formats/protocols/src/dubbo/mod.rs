@@ -1,17 +1,18 @@
 //! Dubbo 2 (the `dubbo://` protocol of Apache Dubbo): the method is the operation, the interface its target.
 //!
-//! A span is a request that is no event. Requests and responses carry a 64-bit id, by which they are paired, so many may be
-//! under way at once and be answered in any order. Heartbeats and other events make no spans. A provider may call its
-//! consumer on the same connection (callbacks): such an exchange is turned.
+//! A span is a request that is no event. Requests and responses carry a 64-bit id, by which they are paired,
+//! so many may be under way at once and be answered in any order. Heartbeats and other events make no spans.
+//! A provider may call its consumer on the same connection (callbacks): such an exchange is turned.
 //!
-//! The status is that of the response's header. A service that throws answers with status 20 (OK), and the first value
-//! of the body says that an exception follows: that failed, too, and is called `RESPONSE_WITH_EXCEPTION`.
+//! The status is that of the response's header. A service that throws answers with status 20 (OK), and the
+//! first value of the body says that an exception follows: that failed, too, and is called
+//! `RESPONSE_WITH_EXCEPTION`.
 //!
-//! Interface and method are read of Hessian 2, fastjson and fastjson2 bodies, which begin with four strings: version
-//! of the framework, interface, version of the service, method. Of others the names are not known. Kept are the header,
-//! these strings if they are plain, and the first value of a response that tells what follows. Arguments, results,
-//! attachments and messages of errors are never kept. Trace contexts are not read: they stand in the attachments,
-//! behind the arguments.
+//! Interface and method are read of Hessian 2, fastjson and fastjson2 bodies, which begin with four strings:
+//! version of the framework, interface, version of the service, method. Of others the names are not known.
+//! Kept are the header, these strings if they are plain, and the first value of a response that tells what
+//! follows. Arguments, results, attachments and messages of errors are never kept. Trace contexts are not
+//! read: they stand in the attachments, behind the arguments.
 //!
 //! Triple, the protocol of Dubbo 3 over HTTP/2, is no part of this.
 
@@ -31,7 +32,8 @@ use header::{Header, MAGIC};
 #[derive(Clone, Copy, Debug)]
 pub struct Dubbo;
 
-/// Requests, whose names stand behind the header. Of responses the few bytes that are kept of any data are enough.
+/// Requests, whose names stand behind the header. Of responses the few bytes that are kept of any data are
+/// enough.
 const SIGNATURES: [Signature; 1] =
     [Signature::masked(&[0xda, 0xbb, 0x80, 0], &[0xff, 0xff, 0xa0, 0xff], Keep::Turn)];
 

@@ -1,4 +1,5 @@
-//! The strings that a request begins with, and the first value of a response, by the serialization of the body.
+//! The strings that a request begins with, and the first value of a response, by the serialization of the
+//! body.
 
 use std::ops::Range;
 

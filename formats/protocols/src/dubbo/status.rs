@@ -24,8 +24,8 @@ pub(super) fn name(status: u8) -> Option<&'static str> {
     })
 }
 
-/// What a response says. `kind`: the first value of its body, where that is known (`DubboCodec`): 0 and 3 announce an
-/// exception, without and with attachments.
+/// What a response says. `kind`: the first value of its body, where that is known (`DubboCodec`): 0 and 3
+/// announce an exception, without and with attachments.
 pub(super) fn of(status: u8, kind: Option<u8>) -> Status {
     let threw = status == OK && matches!(kind, Some(0 | 3));
     Status {

@@ -188,7 +188,8 @@ fn only_frames_that_fit_are_recognised() {
     assert_eq!(Dubbo.recognise(Requests, &answered, true), Verdict::No);
     let told = detect::surely(&answered, false).expect("dubbo");
     assert_eq!((told.protocol.name(), told.direction), ("dubbo", Responses));
-    // Events, a request with a status, a status that there is not, no serialization, a body too long, another body.
+    // Events, a request with a status, a status that there is not, no serialization, a body too long, another
+    // body.
     let wrong = [
         frame(0xe2, 0, 1, b"N"),
         frame(0x22, 20, 1, b"N"),
