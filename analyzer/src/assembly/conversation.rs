@@ -3,7 +3,7 @@
 //! Messages belong to exchanges that the requesting side asks for or, where the protocol has such, to exchanges that the
 //! answering side asks for. Each kind is paired by itself.
 
-use retrospan_protocols::{Direction, Memory, Protocol};
+use retrospan_protocols::{Direction, Memory, Protocol, detect};
 
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
@@ -132,8 +132,8 @@ impl Conversation {
         let Sink { live, updates, memory, heads, .. } = sink;
         messages.piece(piece, memory, &mut |lane: Lane, notice| {
             let at = usize::from(lane.level);
-            if let Notice::Spoken(protocol) = notice {
-                if at == levels.len() {
+            if let Notice::Spoken(name) = notice {
+                if let Some(protocol) = detect::named(name).filter(|_| at == levels.len()) {
                     let side = levels[0].exchanges.side();
                     levels.push(Level::new(protocol, *socket, side, *from_start));
                 }

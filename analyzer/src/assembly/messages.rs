@@ -84,7 +84,7 @@ pub enum Notice<'a> {
         timing: CallTiming,
     },
     /// From here on this is spoken in this direction, within what was spoken before. [`Lane::level`] says how deep.
-    Spoken(&'static dyn Protocol),
+    Spoken(&'static str),
     /// Calls are missing.
     Gap {
         /// Whole messages may be missing with them.

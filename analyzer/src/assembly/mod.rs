@@ -28,6 +28,7 @@ pub mod side;
 pub mod socket_ids;
 pub mod socket_pipeline;
 pub mod span;
+pub mod spoken;
 pub mod streams;
 pub mod table_rows;
 pub mod traces;

@@ -8,17 +8,17 @@ use retrospan_formats::tcp::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
 use retrospan_formats::tcp::state::{
     CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT, TIME_WAIT,
 };
-use retrospan_protocols::detect::{self, Told};
-use retrospan_protocols::{Direction, Protocol};
+use retrospan_protocols::Protocol;
 
 use crate::assembly::close_state::CloseState;
-use crate::assembly::connections::{Role, SocketIndex, Sockets};
-use crate::assembly::conversation::{Conversation, Sink};
+use crate::assembly::connections::{SocketIndex, Sockets};
+use crate::assembly::conversation::Sink;
 use crate::assembly::events::{Event, StateChange};
 use crate::assembly::exchanges::Closing;
 use crate::assembly::openings::Opening;
 use crate::assembly::outcomes::Other;
-use crate::assembly::side::{Side, side_of};
+use crate::assembly::side::Side;
+use crate::assembly::spoken::Spoken;
 use crate::assembly::streams::{IoDirection, Piece, Streams};
 
 /// One socket that has had events.
@@ -40,17 +40,9 @@ pub struct SocketPipeline {
     pub missing_bytes: u64,
     process_id: i64,
     streams: Streams,
-    spoken: Option<Conversation>,
-    /// The side that its role says it is on.
-    role: Option<Side>,
-    /// The same, or what is most likely.
-    likely_side: Side,
-    /// Its data is datagrams.
-    datagrams: bool,
+    spoken: Spoken,
     /// It was seen from its first byte.
     from_start: bool,
-    /// A message head has told which side this is.
-    recognised: bool,
     /// The last change of state: what the kernel had counted by then.
     last_row: Option<StateChange>,
 }
@@ -68,11 +60,6 @@ impl SocketPipeline {
     pub fn new(index: SocketIndex, sockets: &Sockets, now_ns: i64) -> SocketPipeline {
         let socket = sockets.get(index);
         let start = |seq: Option<u32>| seq.filter(|_| !socket.discovered);
-        let role = match socket.role {
-            Role::Client => Some(Side::Client),
-            Role::Server => Some(Side::Server),
-            Role::Unknown | Role::Listener => None,
-        };
         SocketPipeline {
             socket: index,
             opening: Opening::default(),
@@ -83,12 +70,8 @@ impl SocketPipeline {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            spoken: None,
-            role,
-            likely_side: side_of(socket),
-            datagrams: socket.datagrams,
+            spoken: Spoken::new(index, socket),
             from_start: !socket.discovered,
-            recognised: false,
             last_row: None,
         }
     }
@@ -101,13 +84,8 @@ impl SocketPipeline {
         change: &StateChange,
     ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let role = Some(side);
-        SocketPipeline {
-            role,
-            likely_side: side,
-            from_start: true,
-            ..SocketPipeline::new(index, sockets, now_ns)
-        }
+        let spoken = Spoken::reborn(index, sockets.get(index), side);
+        SocketPipeline { spoken, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
     }
 
     /// Whether this change of state begins another connection than the one so far.
@@ -196,11 +174,9 @@ impl SocketPipeline {
         });
         let closing =
             Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
-        if let Some(spoken) = &mut self.spoken {
-            // Of an older connection, what is missing before the first byte of a stream leaves no hole.
-            let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
-            spoken.finish(&closing, |start_ns| had_loss(since(start_ns)), sink);
-        }
+        // Of an older connection, what is missing before the first byte of a stream leaves no hole.
+        let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
+        self.spoken.finish(&closing, |start_ns| had_loss(since(start_ns)), sink);
     }
 
     /// Sequence number of the next byte, where nothing on the way to it is missing.
@@ -210,13 +186,12 @@ impl SocketPipeline {
 
     /// What is spoken, if any request was seen.
     pub fn protocol(&self) -> Option<&'static dyn Protocol> {
-        let spoken = self.spoken.as_ref()?;
-        (spoken.requests() > 0).then(|| spoken.protocol())
+        self.spoken.protocol()
     }
 
     /// Requests so far.
     pub fn requests(&self) -> u32 {
-        self.spoken.as_ref().map_or(0, Conversation::requests)
+        self.spoken.requests()
     }
 
     /// The process that used it last, or its owner; 0 where not known.
@@ -226,7 +201,7 @@ impl SocketPipeline {
 
     /// The side it is on, or most likely on.
     pub fn presumed_side(&self) -> Side {
-        self.spoken.as_ref().map_or(self.likely_side, Conversation::side)
+        self.spoken.presumed_side()
     }
 
     /// Bytes that this side sent, as this socket counted them.
@@ -276,75 +251,8 @@ impl SocketPipeline {
         if nothing && !self.ending.deaf {
             self.ending.end_taken(event.boot_ns);
         }
-        if !self.recognised && event.done_bytes > 0 {
-            self.recognise(way, event, sink);
-        }
         self.bytes[way as usize] += event.done_bytes;
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
-    }
-
-    /// The first message head tells what is spoken and who asks: mostly who connected, but not with reverse HTTP, and of an
-    /// older connection that is not known. What nobody can read is read by turns, until a head tells better.
-    fn recognise(&mut self, way: IoDirection, event: &Event<'_>, sink: &mut Sink<'_>) {
-        let head = match event.flags & flags::LENGTH_ONLY {
-            0 => event.head_and_tail().0,
-            _ => &[],
-        };
-        let fresh = self.from_start && self.bytes == [0, 0];
-        let told = match self.datagrams {
-            true => detect::datagram(head, self.bytes == [0, 0]),
-            false => detect::surely(head, fresh),
-        };
-        self.recognised = told.is_some();
-        let may_tell = self.spoken.is_none() && !self.datagrams && (fresh || self.role.is_none());
-        let direction = self.role.map(|side| side.direction(way));
-        let told = told.or_else(|| may_tell.then(|| detect::perhaps(head, fresh, direction)).flatten());
-        match (told, &self.spoken) {
-            (Some(told), Some(spoken))
-                if *spoken.protocol() == *told.protocol && spoken.side() == side_told(way, &told) => {}
-            // It ends the turn of what asked for it.
-            (Some(told), Some(spoken))
-                if told.direction == Direction::Responses && self.is_unread(spoken) && spoken.is_open() =>
-            {
-                self.recognised = false;
-            }
-            (Some(told), _) => self.speak(told.protocol, side_told(way, &told), event.boot_ns, sink),
-            (None, None) => {
-                let side = self.role.unwrap_or(self.likely_side);
-                self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);
-            }
-            // What might have been the begin of a message was none.
-            (None, Some(spoken))
-                if spoken.requests() == 0 && spoken.side().direction(way) == Direction::Responses =>
-            {
-                let side = spoken.side();
-                if !self.is_unread(spoken) {
-                    self.speak(detect::unread(self.datagrams), side, event.boot_ns, sink);
-                }
-            }
-            (None, Some(_)) => {}
-        }
-    }
-
-    fn is_unread(&self, spoken: &Conversation) -> bool {
-        *spoken.protocol() == *detect::unread(self.datagrams)
-    }
-
-    /// From here on this is spoken.
-    fn speak(&mut self, protocol: &'static dyn Protocol, side: Side, now_ns: i64, sink: &mut Sink<'_>) {
-        if let Some(mut before) = self.spoken.take() {
-            let ending = &self.ending;
-            let counted = self.from_start;
-            let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
-            before.give_up(&closing, sink);
-        }
-        // The streams have run on without anyone reading them, or in vain.
-        let positions = self.streams.positions();
-        let from_start = self.from_start && positions == [0, 0];
-        self.spoken = match self.datagrams {
-            true => Conversation::of_datagrams(protocol, self.socket, side, from_start),
-            false => Some(Conversation::new(protocol, self.socket, side, from_start, positions)),
-        };
     }
 
     fn state(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
@@ -353,11 +261,8 @@ impl SocketPipeline {
         if carries_data(change.old) {
             self.last_row = Some(*change);
         }
-        if let Some(spoken) = &mut self.spoken
-            && whole
-            && self.ending.hole
-        {
-            spoken.invalidate(sink.live);
+        if whole && self.ending.hole {
+            self.spoken.invalidate(sink.live);
         }
         match change.new {
             FIN_WAIT1 | LAST_ACK => {
@@ -395,16 +300,8 @@ impl SocketPipeline {
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
             }
-            let Some(spoken) = spoken else { return };
-            // What an older connection moved before the first byte that was seen leaves no hole.
-            if let Piece::Data { way, position: 0, .. } = piece
-                && !counted
-                && sink.dimensions.had_loss(first_ns, now_ns)
-            {
-                let direction = spoken.side().direction(way);
-                spoken.gap(direction, &closing, sink);
-            }
-            spoken.piece(piece, &closing, sink);
+            let dimensions = sink.dimensions;
+            spoken.piece(piece, || dimensions.had_loss(first_ns, now_ns), &closing, sink);
         });
     }
 }
@@ -422,12 +319,4 @@ fn fin_is_out(state: u8) -> bool {
 /// Whether a FIN may have arrived by this state.
 fn fin_may_be_in(state: u8) -> bool {
     matches!(state, CLOSE_WAIT | LAST_ACK | FIN_WAIT2 | CLOSING | TIME_WAIT)
-}
-
-/// Which side a socket is on, told by data that goes this way.
-fn side_told(way: IoDirection, told: &Told) -> Side {
-    match (way, told.direction) {
-        (IoDirection::Out, Direction::Requests) | (IoDirection::In, Direction::Responses) => Side::Client,
-        (IoDirection::In, Direction::Requests) | (IoDirection::Out, Direction::Responses) => Side::Server,
-    }
 }

@@ -18,6 +18,12 @@ pub fn presumed() -> &'static dyn Protocol {
     PROTOCOLS[0]
 }
 
+/// The protocol of this name.
+pub fn named(name: &str) -> Option<&'static dyn Protocol> {
+    let unread = [unread(false), unread(true)];
+    PROTOCOLS.into_iter().chain(unread).find(|protocol| protocol.name() == name)
+}
+
 /// What is spoken where nothing can be read.
 pub fn unread(datagrams: bool) -> &'static dyn Protocol {
     if datagrams { &turns::UDP } else { &turns::TCP }

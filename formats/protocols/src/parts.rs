@@ -4,7 +4,6 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use crate::operation::{Operation, Status};
-use crate::protocol::Protocol;
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +50,9 @@ pub enum What {
     Lost,
     /// Bytes after a switch to another protocol.
     Tunnel,
-    /// Marker: from here on this is spoken in this direction, within what was spoken before ([`crate::tunnel`]).
-    Spoken(&'static dyn Protocol),
+    /// Marker: from here on the protocol of this name is spoken in this direction, within what was spoken before
+    /// ([`crate::tunnel`]).
+    Spoken(&'static str),
     /// Bytes of a head that must not be kept as they are: what may be kept instead, of the same length.
     Instead(Box<[u8]>),
     /// Bytes of a head in earlier calls that may be kept after all: as they are, or what is given instead. It stands between

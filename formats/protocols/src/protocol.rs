@@ -91,8 +91,6 @@ impl PartialEq for dyn Protocol {
     }
 }
 
-impl Eq for dyn Protocol {}
-
 /// What bytes tell of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {

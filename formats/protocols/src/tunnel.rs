@@ -80,7 +80,7 @@ impl Tunnel {
             Within::told(self.name, direction, bytes, self.depth)
         });
         if is_first {
-            parts.push(Part { offset, length: 0, what: What::Spoken(within.protocol) });
+            parts.push(Part { offset, length: 0, what: What::Spoken(within.protocol.name()) });
         }
         let at = parts.len();
         match inner {
@@ -139,7 +139,7 @@ mod tests {
 
     fn spoken(parts: &[Part]) -> Vec<(u64, &'static str)> {
         let told = |part: &Part| match part.what {
-            What::Spoken(protocol) => Some((part.offset, protocol.name())),
+            What::Spoken(name) => Some((part.offset, name)),
             _ => None,
         };
         parts.iter().filter_map(told).collect()
