@@ -4,6 +4,7 @@
 //! would be blank. What is kept is then cut at the same places, for redaction moves nothing.
 
 mod heads;
+mod held;
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,7 @@ use retrospan_formats::event::{Kind, flags, role};
 use retrospan_protocols::redact::{Data, Payload, Redactor, Stream};
 
 use crate::import::events::{Row, Rows};
+use crate::import::feed::held::{Held, Packet};
 use crate::import::stamp::Stamp;
 use crate::import::tcp::connection::{End, Happening};
 use crate::import::tcp::stream::Piece;
@@ -32,6 +34,7 @@ pub struct Feed {
     /// In order: the first one begins a head that is not whole.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -58,12 +61,13 @@ impl Feed {
     /// Of a socket.
     pub fn new(socket_id: i64, role: u8, discovered: bool) -> Feed {
         let (stream, waiting) = (Stream::default(), VecDeque::new());
-        Feed { socket_id, role, discovered, stream, waiting, waiting_bytes: 0 }
+        let held = Held::new(socket_id);
+        Feed { socket_id, role, discovered, stream, waiting, waiting_bytes: 0, held }
     }
 
     /// Something waits for the rest of its head.
     pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.held.any()
     }
 
     /// Takes in what happened.
@@ -92,18 +96,20 @@ impl Feed {
             self.release(shared);
             self.settle(shared);
         }
+        self.held.tick(now_ns, shared.rows);
     }
 
     /// Nothing more comes.
     pub fn finish(&mut self, shared: &mut Shared<'_>) {
-        while self.waits() {
+        while !self.waiting.is_empty() {
             self.release(shared);
         }
+        self.held.finish(shared.rows);
     }
 
     fn data(&mut self, end: End, piece: &Piece<'_>, shared: &mut Shared<'_>) {
         if self.waiting.is_empty() && !self.must_wait(piece.data.known, piece.data.length, shared.payload) {
-            let part = Part {
+            let part = Packet {
                 first_ns: piece.first_ns,
                 stamp: piece.stamp,
                 seq: piece.seq,
@@ -175,13 +181,13 @@ impl Feed {
             self.waiting_bytes -= piece.known.len();
             joined.extend_from_slice(&piece.known);
             let Waiting { first_ns, stamp, seq, length, .. } = piece;
-            parts.push(Part { first_ns, stamp, seq, length, known: piece.known.len() });
+            parts.push(Packet { first_ns, stamp, seq, length, known: piece.known.len() });
         }
         self.redact(end, &joined, &parts, shared);
     }
 
     /// Redacts data as if one call had moved it; makes a row of each packet's part.
-    fn redact(&mut self, end: End, bytes: &[u8], parts: &[Part], shared: &mut Shared<'_>) {
+    fn redact(&mut self, end: End, bytes: &[u8], parts: &[Packet], shared: &mut Shared<'_>) {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
         let kind = if end == End::Client { Kind::Send } else { Kind::Receive };
         let length = parts.iter().map(|part| part.length).sum::<usize>();
@@ -201,46 +207,7 @@ impl Feed {
         };
         let mut kept = Vec::new();
         shared.redactor.keep(shared.payload, &mut self.stream, &data, true, &mut kept);
-        let mut at = 0;
-        for part in parts {
-            let original = &bytes[at..at + part.known];
-            let kept = kept.get(at..).unwrap_or_default();
-            at += part.known;
-            let kept = &kept[..kept.len().min(part.known)];
-            shared.rows.push(part.row(self.socket_id, kind, original, kept));
-        }
-    }
-}
-
-/// What one packet brought of data that is redacted together.
-struct Part {
-    first_ns: i64,
-    stamp: Stamp,
-    seq: u32,
-    known: usize,
-    length: usize,
-}
-
-impl Part {
-    fn row(&self, socket_id: i64, kind: Kind, original: &[u8], kept: &[u8]) -> Row {
-        let mut bits = 0;
-        if kept.len() < self.length {
-            bits |= flags::PAYLOAD_CUT;
-        }
-        if original.get(..kept.len()) != Some(kept) {
-            bits |= flags::REDACTED;
-        }
-        Row {
-            stamp: self.stamp,
-            socket_id,
-            kind,
-            duration_ns: self.stamp.ns.saturating_sub(self.first_ns).max(0),
-            done_bytes: self.length as u64,
-            tcp_seq: Some(self.seq),
-            flags: bits,
-            state: None,
-            payload: (!kept.is_empty()).then(|| kept.into()),
-        }
+        self.held.take(end, shared.redactor.parts(), bytes, &kept, parts, shared.rows);
     }
 }
 

@@ -272,6 +272,11 @@ impl Redactor {
         self.hashes.as_ref().map_or(&[], Hashes::column)
     }
 
+    /// The parts of what [`Redactor::keep`] read last.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// Appends to `out` what may be kept of a call's data, and returns its flags. `in_order`: no later
     /// call of the socket was handled before.
     pub fn keep(
