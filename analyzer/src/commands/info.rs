@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use retrospan_formats::manifest::{File, State};
+use retrospan_formats::manifest::{File, Manifest, State};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
 use serde_json::{Map, Value, json};
@@ -60,22 +60,21 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
         State::Interrupted => format!("interrupted: whole until {until}"),
         State::Recording => format!("recording: whole until {until} so far"),
     };
-    let host = &manifest.host;
     let mut lines = vec![
         ("capture", manifest.capture_id.clone()),
         ("state", state),
-        ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus)),
+        origin(manifest),
         ("started", text::time(manifest.started_wall_ns, zone, 3)),
         ("zone", zone_text(zone, manifest.host.utc_offset_s)),
         ("length", duration(length_ns(capture))),
-        ("recorder", format!("{}, probe set {}", manifest.recorder_version, manifest.probe_set)),
+        made_by(manifest),
         ("options", options(&manifest.options)),
         ("format", manifest.format_version.to_string()),
     ];
     if let Some(reason) = &manifest.probe_set_reason {
         lines.push(("probes", format!("not of the set sockets: {reason}")));
     }
-    if let Some(cost) = &manifest.cost {
+    if let (Some(cost), None) = (&manifest.cost, &manifest.imported) {
         lines.push(("cost", cost_text(cost)));
     }
     if manifest.losses.iter().all(|loss| loss.count == 0) {
@@ -98,6 +97,25 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
     }
     page.push_str(&held_text(&held(capture)));
     page
+}
+
+/// Where it comes from.
+fn origin(manifest: &Manifest) -> (&'static str, String) {
+    let host = &manifest.host;
+    match &manifest.imported {
+        Some(imported) => ("packets", imported.files.join(", ")),
+        None => {
+            ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus))
+        }
+    }
+}
+
+fn made_by(manifest: &Manifest) -> (&'static str, String) {
+    let version = &manifest.recorder_version;
+    match &manifest.imported {
+        Some(_) => ("importer", version.clone()),
+        None => ("recorder", format!("{version}, probe set {}", manifest.probe_set)),
+    }
 }
 
 /// In which zone times are, here and in SQL.
@@ -175,6 +193,7 @@ fn as_json(capture: &Capture, clock: &Clock) -> Value {
         "recorder_version": manifest.recorder_version,
         "probe_set": manifest.probe_set,
         "probe_set_reason": manifest.probe_set_reason,
+        "imported": manifest.imported,
         "options": manifest.options,
         "tables": tables,
         "losses": losses,

@@ -8,6 +8,8 @@ pub mod events;
 pub mod feed;
 pub mod ip;
 pub mod link;
+#[cfg(test)]
+mod made;
 pub mod output;
 pub mod packets;
 pub mod skipped;
@@ -15,31 +17,22 @@ pub mod slice;
 pub mod sockets;
 pub mod source;
 pub mod stamp;
+pub mod steps;
 pub mod summary;
 pub mod tcp;
 pub mod udp;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use retrospan_formats::manifest::Imported;
 use retrospan_formats::writer::check_unused;
-use retrospan_protocols::redact::{Payload, Redactor};
+use retrospan_protocols::redact::Payload;
 
 use crate::error::{Error, Result, at};
-use crate::import::events::Rows;
-use crate::import::feed::Shared;
-use crate::import::ip::{Datagram, Ip, protocol};
 use crate::import::output::{Begin, Output};
-use crate::import::packets::{Packet, PacketFile, Stop};
-use crate::import::skipped::Skipped;
-use crate::import::slice::Slice;
-use crate::import::sockets::Sockets;
-use crate::import::stamp::Stamp;
+use crate::import::packets::{PacketFile, Stop};
+use crate::import::steps::{BEGIN_NS, Steps};
 use crate::import::summary::Summary;
-use crate::import::tcp::Segment;
-use crate::import::tcp::connections::Connections;
-use crate::import::udp::Flows;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -60,8 +53,6 @@ pub struct Watch<'a> {
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
-/// The capture begins so long before its first packet, ns: no time is 0.
-const BEGIN_NS: i64 = 1_000_000_000;
 /// Packets between two looks at the caller.
 const LOOK_PACKETS: u64 = 4096;
 
@@ -79,9 +70,28 @@ pub fn import(options: &Options, watch: &Watch<'_>) -> Result<Summary> {
     let begin =
         Begin { boot_ns: BEGIN_NS, wall_ns: first_ns, options: told, imported: Imported { files: names } };
     let output = Output::create(&options.output, begin)?;
-    let mut import = Import::new(options.payload, first_ns);
-    let imported = import.all(&mut inputs, output, watch);
-    imported.inspect_err(|_| discard(&options.output, existed))
+    let steps = Steps::new(options.payload, first_ns);
+    read(&mut inputs, steps, output, watch).inspect_err(|_| discard(&options.output, existed))
+}
+
+fn read(inputs: &mut Inputs, mut steps: Steps, mut output: Output, watch: &Watch<'_>) -> Result<Summary> {
+    let mut packets = 0_u64;
+    while let Some(index) = inputs.earliest() {
+        steps.packet(&inputs.open[index].packet());
+        packets += 1;
+        if packets.is_multiple_of(LOOK_PACKETS) {
+            if (watch.interrupted)() {
+                return Err(Error::Usage("interrupted: nothing was written".to_owned()));
+            }
+            (watch.progress)(packets);
+            output.write(&mut steps.rows, &mut steps.sockets)?;
+        }
+        inputs.advance(index)?;
+    }
+    let mut summary = steps.finish();
+    output.finish(&mut steps.rows, &mut steps.sockets, steps.newest_ns, !inputs.cut.is_empty())?;
+    summary.cut = std::mem::take(&mut inputs.cut);
+    Ok(summary)
 }
 
 /// Takes away what was written.
@@ -153,112 +163,3 @@ impl Inputs {
         self.open.iter().map(|file| file.packet().wall_ns).min().unwrap_or_default()
     }
 }
-
-/// Whether a packet was understood.
-type Understood = std::result::Result<(), Skipped>;
-
-/// The steps, and what is between them.
-struct Import {
-    first_ns: i64,
-    payload: Payload,
-    ip: Ip,
-    connections: Connections,
-    flows: Flows,
-    redactor: Redactor,
-    rows: Rows,
-    sockets: Sockets,
-    summary: Summary,
-    now: Stamp,
-}
-
-impl Import {
-    fn new(payload: Payload, first_ns: i64) -> Import {
-        Import {
-            first_ns,
-            payload,
-            ip: Ip::default(),
-            connections: Connections::default(),
-            flows: Flows::default(),
-            redactor: Redactor::default(),
-            rows: Rows::default(),
-            sockets: Sockets::default(),
-            summary: Summary::default(),
-            now: Stamp::default(),
-        }
-    }
-
-    fn all(&mut self, inputs: &mut Inputs, mut output: Output, watch: &Watch<'_>) -> Result<Summary> {
-        while let Some(index) = inputs.earliest() {
-            self.packet(&inputs.open[index].packet());
-            if self.summary.packets.is_multiple_of(LOOK_PACKETS) {
-                if (watch.interrupted)() {
-                    return Err(Error::Usage("interrupted: nothing was written".to_owned()));
-                }
-                (watch.progress)(self.summary.packets);
-                output.write(&mut self.rows, &mut self.sockets)?;
-            }
-            inputs.advance(index)?;
-        }
-        let mut shared = Shared { payload: self.payload, redactor: &mut self.redactor, rows: &mut self.rows };
-        self.connections.finish(self.now, &mut self.sockets, &mut shared);
-        self.flows.finish(&mut self.sockets);
-        output.finish(&mut self.rows, &mut self.sockets, !inputs.cut.is_empty())?;
-        self.count();
-        self.summary.cut = std::mem::take(&mut inputs.cut);
-        Ok(std::mem::take(&mut self.summary))
-    }
-
-    /// Takes in a packet.
-    fn packet(&mut self, packet: &Packet<'_>) {
-        self.summary.packets += 1;
-        let ns = (packet.wall_ns - self.first_ns).saturating_add(BEGIN_NS).max(0);
-        self.now = Stamp { ns, packet: self.summary.packets };
-        let frame = Slice { known: packet.bytes, length: packet.length };
-        if let Err(why) = self.frame(packet.link, frame) {
-            self.summary.skipped(why, 1);
-        }
-    }
-
-    fn frame(&mut self, link: u16, frame: Slice<'_>) -> Understood {
-        let Import { ip, connections, flows, redactor, rows, sockets, now, payload, .. } = self;
-        let packet = link::ip(link, frame)?;
-        let mut shared = Shared { payload: *payload, redactor, rows };
-        let mut read = Ok(());
-        ip.read(now.ns, packet, &mut |datagram| {
-            read = match datagram.protocol {
-                protocol::TCP => segment(connections, *now, datagram, sockets, &mut shared),
-                _ => flows.datagram(*now, datagram, sockets, &mut shared),
-            };
-        })?;
-        read
-    }
-
-    fn count(&mut self) {
-        let summary = &mut self.summary;
-        summary.connections = self.connections.connections;
-        summary.udp_sockets = self.flows.sockets;
-        summary.bytes = self.rows.bytes();
-        summary.repeated = self.connections.counts.repeated + self.flows.repeated;
-        summary.holes = self.connections.counts.holes;
-        summary.strays = self.connections.strays;
-        summary.moved = self.rows.moved();
-        summary.skipped(Skipped::Fragment, self.ip.lost_fragments());
-    }
-}
-
-fn segment(
-    connections: &mut Connections,
-    now: Stamp,
-    datagram: &Datagram<'_>,
-    sockets: &mut Sockets,
-    shared: &mut Shared<'_>,
-) -> Understood {
-    let segment = Segment::read(datagram.bytes)?;
-    let [from, to] = datagram.addresses;
-    let ends = [SocketAddr::new(from, segment.ports[0]), SocketAddr::new(to, segment.ports[1])];
-    connections.segment(now, ends, &segment, sockets, shared);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;

@@ -90,10 +90,18 @@ impl Output {
     }
 
     /// Writes all that is left. `cut`: the file did not end where it may.
-    pub fn finish(mut self, rows: &mut Rows, sockets: &mut Sockets, cut: bool) -> Result<Manifest> {
+    /// `until_ns`: boot time of the last packet.
+    pub fn finish(
+        mut self,
+        rows: &mut Rows,
+        sockets: &mut Sockets,
+        until_ns: i64,
+        cut: bool,
+    ) -> Result<Manifest> {
         while let Some(row) = rows.pop_any() {
             self.event(&row)?;
         }
+        self.last_ns = self.last_ns.max(until_ns);
         let mut losses = Vec::new();
         if cut {
             // After all that is in the file: nothing before is in doubt.

@@ -45,6 +45,8 @@ pub struct PacketFile {
     /// The packet's block or record.
     block: Vec<u8>,
     found: Found,
+    /// The file ends within the packet in hand.
+    cut: bool,
 }
 
 enum Format {
@@ -74,23 +76,33 @@ impl PacketFile {
         } else {
             pcap::Header::read(magic, &mut source)?.map(Format::Pcap)
         };
-        Ok(format.map(|format| PacketFile { source, format, block: Vec::new(), found: Found::default() }))
+        Ok(format.map(|format| PacketFile {
+            source,
+            format,
+            block: Vec::new(),
+            found: Found::default(),
+            cut: false,
+        }))
     }
 
-    /// Goes on to the next packet.
+    /// Goes on to the next packet. One that the file ends within has the bytes that are there, as if a snap length had cut it.
     pub fn advance(&mut self) -> Result<(), Stop> {
+        if self.cut {
+            return Err(Stop::Cut);
+        }
         let PacketFile { source, format, block, .. } = self;
         self.found = match format {
             Format::Pcap(header) => header.next(source, block)?,
             Format::Pcapng(section) => section.next(source, block)?,
         };
+        self.cut = self.found.to > self.block.len();
         Ok(())
     }
 
     /// The packet in hand.
     pub fn packet(&self) -> Packet<'_> {
         let Found { wall_ns, link, length, from, to } = self.found;
-        let bytes = self.block.get(from..to).unwrap_or_default();
+        let bytes = self.block.get(from..to.min(self.block.len())).unwrap_or_default();
         Packet { wall_ns, link, length: length.max(bytes.len()), bytes }
     }
 }
@@ -147,16 +159,16 @@ fn header(source: &mut Source, into: &mut [u8]) -> Result<(), Stop> {
     if fill(source, into).map_err(Stop::Io)? { Ok(()) } else { Err(Stop::Cut) }
 }
 
-/// Makes `block` the next `length` bytes. Memory grows with what is there, not with what a length claims.
-fn take(source: &mut Source, length: usize, block: &mut Vec<u8>) -> Result<(), Stop> {
+/// Makes `block` the next `length` bytes, or as many of them as there are: says whether that is all. Memory grows with what
+/// is there, not with what a length claims.
+fn take(source: &mut Source, length: usize, block: &mut Vec<u8>) -> Result<bool, Stop> {
     block.clear();
     if length > MAX_BLOCK_BYTES {
         return Err(Stop::Cut);
     }
     match source.take(length as u64).read_to_end(block) {
-        Ok(read) if read == length => Ok(()),
-        Ok(_) => Err(Stop::Cut),
-        Err(error) if is_cut(&error) => Err(Stop::Cut),
+        Ok(read) => Ok(read == length),
+        Err(error) if is_cut(&error) => Ok(false),
         Err(error) => Err(Stop::Io(error)),
     }
 }

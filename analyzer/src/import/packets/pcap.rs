@@ -41,7 +41,9 @@ impl Header {
         header(source, &mut record)?;
         let field = |at| self.order.u32(&record, at).unwrap_or_default();
         let (seconds, fraction, kept, length) = (field(0), field(4), field(8), field(12));
-        take(source, kept as usize, block)?;
+        if !take(source, kept as usize, block)? && block.is_empty() {
+            return Err(Stop::Cut);
+        }
         Ok(Found {
             wall_ns: wall_ns(i128::from(seconds) * NS_PER_S + i128::from(fraction) * self.unit_ns),
             link: self.link,

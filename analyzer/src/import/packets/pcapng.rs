@@ -58,7 +58,11 @@ impl Section {
         };
         self.interfaces.clear();
         let length = self.order.u32(&fixed, 0).unwrap_or_default() as usize;
-        take(source, length.checked_sub(AROUND).ok_or(Stop::Cut)?, block)
+        if take(source, length.checked_sub(AROUND).ok_or(Stop::Cut)?, block)? {
+            Ok(())
+        } else {
+            Err(Stop::Cut)
+        }
     }
 
     /// The next packet of any interface.
@@ -80,8 +84,8 @@ impl Section {
             let kind = self.order.u32(&fixed, 0).unwrap_or_default();
             let length = self.order.u32(&fixed, 4).unwrap_or_default() as usize;
             let rest = length.checked_sub(AROUND - 4).ok_or(Stop::Cut)?;
-            take(source, rest, block)?;
-            let body = block.get(..rest.saturating_sub(4)).unwrap_or_default();
+            let whole = take(source, rest, block)?;
+            let body = &block[..rest.saturating_sub(4).min(block.len())];
             let found = match kind {
                 INTERFACE => {
                     self.interfaces.push(self.interface(body).ok_or(Stop::Cut)?);
@@ -94,6 +98,9 @@ impl Section {
                 _ => continue,
             };
             let found = found.ok_or(Stop::Cut)?;
+            if found.to > body.len() && (whole || found.from >= body.len()) {
+                return Err(Stop::Cut);
+            }
             self.last_ns = found.wall_ns;
             return Ok(found);
         }
@@ -128,14 +135,8 @@ impl Section {
         let ns = units * NS_PER_S / interface.per_second + i128::from(interface.offset_s) * NS_PER_S;
         let kept = field(12)? as usize;
         let from = 20;
-        let to = from + kept;
-        (to <= body.len()).then_some(Found {
-            wall_ns: wall_ns(ns),
-            link: interface.link,
-            length: field(16)? as usize,
-            from,
-            to,
-        })
+        let length = field(16)? as usize;
+        Some(Found { wall_ns: wall_ns(ns), link: interface.link, length, from, to: from + kept })
     }
 
     /// It has no time: that of the packet before it is the nearest.
@@ -143,7 +144,7 @@ impl Section {
         let interface = self.interfaces.first()?;
         let length = self.order.u32(body, 0)? as usize;
         let snap = if interface.snap == 0 { usize::MAX } else { interface.snap as usize };
-        let kept = length.min(snap).min(body.len() - 4);
+        let kept = length.min(snap);
         Some(Found { wall_ns: self.last_ns, link: interface.link, length, from: 4, to: 4 + kept })
     }
 }

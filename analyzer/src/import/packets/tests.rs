@@ -47,8 +47,13 @@ fn both_units_and_byte_orders_are_read() {
 #[test]
 fn a_file_that_is_cut_is_read_up_to_there() {
     let whole = pcap(1, &[(1, b"first"), (2, b"second")]);
-    let cut = read(whole[..whole.len() - 1].to_vec()).expect("a file");
-    assert_eq!((cut.0.len(), cut.1), (1, true));
+    let (packets, cut) = read(whole[..whole.len() - 1].to_vec()).expect("a file");
+    assert_eq!((&packets[1], packets.len(), cut), (&(2, 1, 6, b"secon".to_vec()), 2, true));
+    for end in 24..whole.len() {
+        let (packets, cut) = read(whole[..end].to_vec()).expect("a file");
+        assert!(packets.len() == usize::from(end > 40) + usize::from(end > 61), "{end}");
+        assert!(cut != matches!(end, 24 | 45), "{end}");
+    }
     let within_header = read(whole[..24 + 16 + 5 + 3].to_vec()).expect("a file");
     assert_eq!((within_header.0.len(), within_header.1), (1, true));
     assert_eq!(read(whole).map(|(packets, cut)| (packets.len(), cut)), Some((2, false)));
@@ -104,7 +109,7 @@ fn interfaces_have_links_and_clocks_of_their_own() {
         old,
     ];
     let file = [&parts.concat()[..], &section, &block(1, &words(&[113, 0])), &packet(0, 9, b"!")].concat();
-    let (packets, cut) = read(file).expect("a file");
+    let (packets, cut) = read(file.clone()).expect("a file");
     let expected = [
         (1_000_001_000, 1, 1000, b"one".to_vec()),
         (100_001_000_001, 101, 1000, b"two".to_vec()),
@@ -114,4 +119,9 @@ fn interfaces_have_links_and_clocks_of_their_own() {
         (9_000, 113, 1000, b"!".to_vec()),
     ];
     assert_eq!((&packets[..], cut), (&expected[..], false));
+    for end in 12..file.len() {
+        let (packets, _) = read(file[..end].to_vec()).unwrap_or_default();
+        let whole = packets.len().saturating_sub(1);
+        assert_eq!(packets[..whole], expected[..whole], "{end}");
+    }
 }
