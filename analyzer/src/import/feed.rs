@@ -215,6 +215,3 @@ impl Feed {
 pub const fn role_of(known: bool) -> u8 {
     if known { role::CLIENT } else { role::UNKNOWN }
 }
-
-#[cfg(test)]
-mod tests;
