@@ -79,7 +79,7 @@ table! {
                 "Owner: the process that connected, accepted or listened, or that held it when it was discovered.";
             netns: I64, Dictionary, "Inode number of the network namespace.";
             family: Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised).";
-            protocol: Name, Dictionary, "`tcp` or `mptcp`.";
+            protocol: Name, Dictionary, "`tcp` or `mptcp`; in captures that were made of packets also `udp`.";
             role: Name, Dictionary,
                 "`client` (it connected), `server` (it was accepted), `listener`, `unknown`.";
             local_addr: Text, Dictionary, "Local address; v4-mapped IPv6 is written as IPv4.";

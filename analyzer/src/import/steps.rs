@@ -8,7 +8,7 @@ use crate::import::events::Rows;
 use crate::import::feed::Shared;
 use crate::import::ip::{Datagram, Ip, protocol};
 use crate::import::link;
-use crate::import::packets::Packet;
+use crate::import::packets::{Packet, PacketFile};
 use crate::import::skipped::Skipped;
 use crate::import::slice::Slice;
 use crate::import::sockets::Sockets;
@@ -120,6 +120,26 @@ fn segment(
     let ends = [SocketAddr::new(from, segment.ports[0]), SocketAddr::new(to, segment.ports[1])];
     connections.segment(now, ends, &segment, sockets, shared);
     Ok(())
+}
+
+/// Reads a file to its end and checks what must hold of whatever is in it; for tests.
+///
+/// # Panics
+/// Where it does not hold.
+pub fn check(mut file: PacketFile, payload: Payload) -> Summary {
+    let mut steps = Steps::new(payload, 0);
+    while file.advance().is_ok() {
+        steps.packet(&file.packet());
+    }
+    let summary = steps.finish();
+    let mut last_ns = 0;
+    while let Some(row) = steps.rows.pop_any() {
+        assert!(row.stamp.ns >= last_ns && row.duration_ns >= 0, "rows are in the order of time");
+        let kept = row.payload.as_ref().map_or(0, |payload| payload.len() as u64);
+        assert!(kept <= row.done_bytes, "no byte is made up");
+        last_ns = row.stamp.ns;
+    }
+    summary
 }
 
 #[cfg(test)]

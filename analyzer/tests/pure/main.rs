@@ -28,6 +28,7 @@ mod cli_raw;
 mod cli_terminal;
 mod cli_times;
 mod export_environment;
+mod import;
 mod lab_notices;
 mod otlp_oracle;
 mod report;
