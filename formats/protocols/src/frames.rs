@@ -78,9 +78,15 @@ pub(crate) struct Say {
     after: Vec<What>,
     lost: bool,
     tunnel: bool,
+    keeps: Option<Runs>,
 }
 
 impl Say {
+    /// What of this frame's head may be kept, where that is known only now: instead of what [`Codec::keep`] tells.
+    pub(crate) fn keeps(&mut self, runs: Runs) {
+        self.keeps = Some(runs);
+    }
+
     /// A message begins with this frame. Its head may be told of later ([`Say::head`]).
     pub(crate) fn begin(&mut self) {
         self.before.push(What::Begin);
@@ -250,6 +256,8 @@ struct Side {
     call: u64,
     /// What to say at its end.
     after: Vec<What>,
+    /// Behind the bytes that are being read, others of the same call are not known.
+    hole_follows: bool,
     turned: bool,
     /// What of its head may be kept: empty, its room is used again.
     runs: Runs,
@@ -275,8 +283,21 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 impl<C: Codec> Framed<C> {
     /// `before`: as in [`crate::Protocol::framing`].
     pub(crate) fn new(codec: C, before: Option<[u64; 2]>) -> Framed<C> {
-        let [requests, answers] = before.unwrap_or_default();
+        let mut codec = codec;
+        if before.is_some() {
+            codec.lost(Direction::Requests);
+            codec.lost(Direction::Responses);
+        }
         let state = if before.is_some() { State::Lost } else { State::Between };
+        Framed::beginning(codec, before.unwrap_or_default(), state)
+    }
+
+    /// After so many bytes of requests and of answers that belong to another protocol, a frame begins at the next byte.
+    pub(crate) fn behind(codec: C, [requests, answers]: [u64; 2]) -> Framed<C> {
+        Framed::beginning(codec, [requests, answers], State::Between)
+    }
+
+    fn beginning(codec: C, [requests, answers]: [u64; 2], state: State) -> Framed<C> {
         let side = |direction, offset| Side {
             direction,
             offset,
@@ -285,14 +306,10 @@ impl<C: Codec> Framed<C> {
             began: 0,
             call: offset,
             after: Vec::new(),
+            hole_follows: false,
             turned: false,
             runs: Runs::default(),
         };
-        let mut codec = codec;
-        if before.is_some() {
-            codec.lost(Direction::Requests);
-            codec.lost(Direction::Responses);
-        }
         Framed { codec, sides: [side(Direction::Requests, requests), side(Direction::Responses, answers)] }
     }
 
@@ -310,12 +327,15 @@ impl<C: Codec> Framing for Framed<C> {
         if side.state == State::Lost && codec.begins(direction, head) {
             side.state = State::Between;
         }
-        side.bytes(head, codec, parts);
         let tail = if call.spare > 0 { &[] } else { call.tail };
-        side.unknown(call.length.saturating_sub((stored + tail.len()) as u64), codec, parts);
+        let hole = call.length.saturating_sub((stored + tail.len()) as u64);
+        side.hole_follows = hole > 0;
+        side.bytes(head, codec, parts);
+        side.unknown(hole, codec, parts);
         // Where bytes were not kept blanks are stored, which are no frame.
         let said = tail.iter().rposition(|&byte| byte != BLANK).map_or(0, |last| last + 1);
         let (said, blanks) = tail.split_at(said);
+        side.hole_follows = !blanks.is_empty();
         side.bytes(said, codec, parts);
         match side.state {
             State::Content(_) => side.bytes(blanks, codec, parts),
@@ -485,15 +505,20 @@ impl Side {
         used
     }
 
-    /// The head goes on in another call.
+    /// The head goes on in another call, or the rest of it is not known.
     fn head_goes_on(&mut self, before: usize, codec: &mut impl Codec, parts: &mut Vec<Part>) -> usize {
+        let used = self.head.len() - before;
+        if let (true, State::Head(Some((total, _)))) = (self.hole_follows, self.state) {
+            self.tell_head(before, false, total, codec, parts);
+            return used;
+        }
         if before == 0 {
             self.push(What::MayBegin, 0, parts);
         }
         let runs = self.runs(codec);
         self.runs_here(&runs, before, parts);
         self.runs = runs;
-        self.head.len() - before
+        used
     }
 
     /// What of the head may be kept. To be put back.
@@ -519,13 +544,14 @@ impl Side {
         codec: &mut impl Codec,
         parts: &mut Vec<Part>,
     ) {
-        let runs = self.runs(codec);
-        if before > 0 {
-            self.reveal(&runs, before, parts);
-        }
+        let mut runs = self.runs(codec);
         let mut say = Say::default();
         let frame = Frame { direction: self.direction, head: &self.head, whole, total };
         codec.frame(&frame, &mut say);
+        runs = say.keeps.take().unwrap_or(runs);
+        if before > 0 {
+            self.reveal(&runs, before, parts);
+        }
         for what in std::mem::take(&mut say.before) {
             self.turned |= what == What::Turned(true);
             let from_begin = matches!(what, What::Begin | What::Resume(_) | What::End { exact: false });

@@ -86,11 +86,7 @@ impl Reader {
         let mut parts = Vec::new();
         let call = Call { length: bytes.len() as u64, head: bytes, ..Call::default() };
         self.framing.call(direction, call, &mut self.memory, &mut parts);
-        for (way, offset, came, kept) in &mut self.kept {
-            if *way == direction {
-                blank::reveal(&parts, came, *offset, kept);
-            }
-        }
+        self.reveal(direction, &parts);
         let mut kept = Vec::new();
         blank::copy(&parts, bytes, 0, &mut kept);
         self.kept.push((direction, self.offsets[direction as usize], bytes.to_vec(), kept));
@@ -103,8 +99,17 @@ impl Reader {
         self.began[direction as usize].push((self.offsets[direction as usize], now));
         let mut parts = Vec::new();
         self.framing.gap(direction, length, &mut parts);
+        self.reveal(direction, &parts);
         self.offsets[direction as usize] += length;
         self.parts(direction, parts);
+    }
+
+    fn reveal(&mut self, direction: Direction, parts: &[Part]) {
+        for (way, offset, came, kept) in &mut self.kept {
+            if *way == direction {
+                blank::reveal(parts, came, *offset, kept);
+            }
+        }
     }
 
     pub fn close(&mut self, direction: Direction, now: i64) {

@@ -121,3 +121,16 @@ fn only_bytes_of_earlier_calls_are_told_of_again() {
         assert!(!parts.iter().any(|part| matches!(part.what, What::Earlier(_))), "{parts:?}");
     }
 }
+
+#[test]
+fn a_head_that_is_cut_within_a_call_is_told_of_in_that_call() {
+    let mut framing = Simple.framing(None);
+    let whole = frame(1, "name and more");
+    let mut parts = Vec::new();
+    let call = crate::Call { length: whole.len() as u64, head: &whole[..4], ..Default::default() };
+    framing.call(Direction::Requests, call, &mut Memory::default(), &mut parts);
+    let runs: Vec<_> =
+        parts.iter().filter(|part| part.length > 0).map(|part| (part.length, &part.what)).collect();
+    assert_eq!(runs, [(4, &What::Head), (whole.len() as u64 - 4, &What::Body)]);
+    assert!(parts.iter().any(|part| part.what == What::Begin));
+}
