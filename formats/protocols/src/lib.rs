@@ -18,6 +18,7 @@ pub mod dns;
 pub mod dubbo;
 mod frames;
 pub mod http1;
+pub mod http2;
 pub mod kafka;
 mod messaging;
 pub mod mysql;
@@ -39,5 +40,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 7] =
-    [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift];
+pub static PROTOCOLS: [&dyn Protocol; 8] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2];

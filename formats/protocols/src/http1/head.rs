@@ -443,7 +443,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// May stand in a host with its port, also where it is an address in brackets or percent-encoded.
-fn is_host(byte: u8) -> bool {
+pub(crate) fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'*')
 }
 

@@ -6,17 +6,17 @@
 
 mod chunks;
 mod familiar;
-mod head;
+pub(crate) mod head;
 mod length;
 mod lines;
 mod method;
-mod names;
+pub(crate) mod names;
 mod preamble;
-mod read;
+pub(crate) mod read;
 mod secrets;
 mod side;
 mod start_line;
-mod target;
+pub(crate) mod target;
 
 use std::ops::Range;
 

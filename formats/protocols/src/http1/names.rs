@@ -2,7 +2,7 @@
 
 /// Headers that decide about the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Field {
+pub(crate) enum Field {
     ContentLength,
     TransferEncoding,
     Expect,
@@ -144,7 +144,7 @@ const fn slot(name: &[u8], length: usize) -> usize {
 /// Whether the value of the header may be kept whose name the first `length` of `bytes` are, and what the header says
 /// of the body.
 #[inline]
-pub(super) fn header(bytes: &[u8], length: usize) -> (bool, Field) {
+pub(crate) fn header(bytes: &[u8], length: usize) -> (bool, Field) {
     const UNKNOWN: (bool, Field) = (false, Field::Other);
     if length == 0 || length > MAX_NAME_BYTES || length > bytes.len() {
         return UNKNOWN;
@@ -239,7 +239,7 @@ pub(super) fn is_known_method(method: &[u8]) -> bool {
 }
 
 /// Whether `byte` may stand in a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 

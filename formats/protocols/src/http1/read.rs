@@ -9,11 +9,11 @@ use crate::operation::{Exchange, Operation, Title, Value, ValueRef};
 use crate::parts::Direction;
 
 /// Methods that spans are named by, and that the semantic conventions know; others could be anything.
-const METHODS: [&str; 10] =
+pub(crate) const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
 
 /// Names of attributes (semantic conventions of HTTP, stable since 1.23).
-mod key {
+pub(crate) mod key {
     pub const METHOD: &str = "http.request.method";
     pub const METHOD_ORIGINAL: &str = "http.request.method_original";
     pub const QUERY: &str = "url.query";
@@ -90,7 +90,7 @@ fn request_line(line: &[u8], head: &mut Operation, last: &Operation) {
 }
 
 /// `http://host/path` to `/path`; other forms as they are.
-fn without_authority(target: &[u8]) -> &[u8] {
+pub(crate) fn without_authority(target: &[u8]) -> &[u8] {
     if target.first() == Some(&b'/') {
         return target;
     }
@@ -157,7 +157,7 @@ fn text_of(bytes: &[u8], most: usize, last: Option<&Arc<str>>) -> Arc<str> {
 }
 
 /// What the conventions want beyond what stands in the head.
-pub(super) fn attributes(exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
+pub(crate) fn attributes(exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
     if let Some(path) = &exchange.operation.target {
         tell("url.path", ValueRef::Text(path));
         if let Some(url) = full_url(exchange, path) {

@@ -2,7 +2,7 @@
 
 /// Where in the request target the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Start,
     /// After so many bytes of `http://`, or of `https://`; 6 is that of both after the colon.
     Scheme(u8),
@@ -29,20 +29,20 @@ pub(super) enum Target {
 
 /// The next bytes of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// How many are of one kind.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// They may be kept.
-    pub(super) keep: bool,
+    pub(crate) keep: bool,
     /// A byte follows that parts them from what comes then.
-    pub(super) delimiter: bool,
+    pub(crate) delimiter: bool,
     /// The place after all of these.
-    pub(super) next: Target,
+    pub(crate) next: Target,
 }
 
 impl Target {
     /// The next bytes of the target, of which `bytes` begin with one at least. None where none may stand here.
-    pub(super) fn run(self, bytes: &[u8]) -> Option<Run> {
+    pub(crate) fn run(self, bytes: &[u8]) -> Option<Run> {
         if !self.is_url() {
             return if self.is_form() { self.form(bytes[0]) } else { self.host(bytes) };
         }
@@ -77,7 +77,7 @@ impl Target {
     }
 
     /// A space may follow.
-    pub(super) fn may_end(self) -> bool {
+    pub(crate) fn may_end(self) -> bool {
         !self.is_form() && (!self.is_host() || matches!(self, Target::Port(1..)))
     }
 
@@ -154,7 +154,7 @@ impl Target {
     }
 
     /// How many of the first bytes neither end the target nor leave this place.
-    pub(super) fn plain_run(self, bytes: &[u8]) -> usize {
+    pub(crate) fn plain_run(self, bytes: &[u8]) -> usize {
         let plain = match self {
             Target::Path => &PLAIN_IN_PATH,
             Target::ParameterName => &PLAIN_IN_PARAMETER_NAME,
