@@ -40,4 +40,13 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 8] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2];
+pub static PROTOCOLS: [&dyn Protocol; 8] = [
+    &http1::Http1,
+    &redis::Redis,
+    &mysql::MySql,
+    &dns::Dns,
+    &kafka::Kafka,
+    &dubbo::Dubbo,
+    &thrift::Thrift,
+    &http2::Http2,
+];
