@@ -149,6 +149,12 @@ impl Say {
         self.after.push(What::Cancelled(key));
     }
 
+    /// Whoever sends this frame had given up the exchange of this key before it. Say it before [`Say::turned`] of exchanges that
+    /// the requesting side asks for.
+    pub(crate) fn cancelled_before(&mut self, key: u64) {
+        self.before.push(What::Cancelled(key));
+    }
+
     /// What follows in this direction is not understood, until a call begins with a frame beyond doubt.
     pub(crate) fn lose(&mut self) {
         self.lost = true;
@@ -552,9 +558,12 @@ impl Side {
         if before > 0 {
             self.reveal(&runs, before, parts);
         }
-        for what in std::mem::take(&mut say.before) {
+        let mut markers = std::mem::take(&mut say.before).into_iter().peekable();
+        while let Some(what) = markers.next() {
             self.turned |= what == What::Turned(true);
-            let from_begin = matches!(what, What::Begin | What::Resume(_) | What::End { exact: false });
+            // An answer that is in this frame too has no bytes of its own.
+            let too = matches!(markers.peek(), Some(What::HeadEnd(_))) && self.direction == Direction::Responses;
+            let from_begin = matches!(what, What::Begin | What::Resume(_) | What::End { exact: false }) && !too;
             let offset = if from_begin { self.began } else { self.offset };
             parts.push(Part { offset, length: 0, what });
         }
