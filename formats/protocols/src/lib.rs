@@ -11,6 +11,7 @@
 //!
 //! A new protocol is a file of its own and a line in [`PROTOCOLS`]; CONTRIBUTING.md has the steps.
 
+pub mod amqp;
 pub mod blank;
 pub mod context;
 pub mod detect;
@@ -40,13 +41,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 8] = [
-    &http1::Http1,
-    &redis::Redis,
-    &mysql::MySql,
-    &dns::Dns,
-    &kafka::Kafka,
-    &dubbo::Dubbo,
-    &thrift::Thrift,
-    &http2::Http2,
-];
+pub static PROTOCOLS: [&dyn Protocol; 9] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp];
