@@ -62,7 +62,8 @@ pub(crate) enum Measure {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) direction: Direction,
-    /// Its head, as far as it is known.
+    /// Its head, as far as it is known. It is longer than was asked for only where earlier calls brought
+    /// more of it before its length was known.
     pub(crate) head: &'a [u8],
     /// All of its head is.
     pub(crate) whole: bool,
@@ -334,15 +335,21 @@ impl<C: Codec> Framing for Framed<C> {
             side.state = State::Between;
         }
         let tail = if call.spare > 0 { &[] } else { call.tail };
-        let hole = call.length.saturating_sub((stored + tail.len()) as u64);
-        side.hole_follows = hole > 0;
-        side.bytes(head, codec, parts);
-        side.unknown(hole, codec, parts);
         // Where bytes were not kept blanks are stored, which are no frame.
         let said = tail.iter().rposition(|&byte| byte != BLANK).map_or(0, |last| last + 1);
         let (said, blanks) = tail.split_at(said);
-        side.hole_follows = !blanks.is_empty();
-        side.bytes(said, codec, parts);
+        let hole = call.length.saturating_sub((stored + tail.len()) as u64);
+        if hole == 0 && !said.is_empty() {
+            // What is told of a frame's first bytes may depend on those that follow in the same call.
+            side.hole_follows = !blanks.is_empty();
+            side.bytes(&[head, said].concat(), codec, parts);
+        } else {
+            side.hole_follows = hole > 0 || !blanks.is_empty();
+            side.bytes(head, codec, parts);
+            side.unknown(hole, codec, parts);
+            side.hole_follows = !blanks.is_empty();
+            side.bytes(said, codec, parts);
+        }
         match side.state {
             State::Content(_) => side.bytes(blanks, codec, parts),
             _ => side.unknown(blanks.len() as u64, codec, parts),
@@ -503,8 +510,8 @@ impl Side {
             used += more;
         }
         let State::Head(Some((total, head))) = self.state else { return used };
-        // A frame whose length was told late may be shorter than what was read of it to know that.
-        let own = (total.min(self.head.len() as u64) as usize).max(before);
+        // A frame whose length was told late may have a shorter head than what was read of it to know that.
+        let own = head.min(self.head.len()).max(before);
         used -= self.head.len() - own;
         self.head.truncate(own);
         self.tell_head(before, head <= own, total, codec, parts);
