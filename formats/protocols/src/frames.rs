@@ -125,6 +125,11 @@ impl Say {
         self.before.extend([What::Begin, What::HeadEnd(info), What::End { exact: true }]);
     }
 
+    /// An answer is complete with this frame, whose bytes are those of another message: say it behind that one.
+    pub(crate) fn answered_too(&mut self, info: HeadInfo) {
+        self.after.extend([What::Turned(false), What::Begin, What::HeadEnd(info), What::End { exact: true }]);
+    }
+
     /// This frame goes on with the message of this key.
     pub(crate) fn resume(&mut self, key: u64) {
         self.before.push(What::Resume(key));
@@ -462,6 +467,7 @@ impl Side {
             match what {
                 What::Lost => next = State::Lost,
                 What::Tunnel => next = State::Tunnel,
+                What::Turned(false) => self.turn_back(parts),
                 marker => self.push(marker, 0, parts),
             }
         }
