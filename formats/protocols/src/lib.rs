@@ -24,6 +24,7 @@ pub mod kafka;
 pub mod memcached;
 mod messaging;
 pub mod mysql;
+pub mod nats;
 pub mod operation;
 pub mod parts;
 pub mod protocol;
@@ -42,4 +43,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 10] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached];
+pub static PROTOCOLS: [&dyn Protocol; 11] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats];

@@ -168,6 +168,10 @@ const OF_OTHERS: [&str; 9] = ["GET", "SET", "APPEND", "INCR", "DECR", "TOUCH", "
 fn is_line(bytes: &[u8]) -> bool {
     let Some(line) = bytes.split_inclusive(|&byte| byte == b'\n').next() else { return false };
     let Some(line) = line.strip_suffix(b"\r\n") else { return false };
+    // So a server of NATS introduces itself.
+    if line.starts_with(b"INFO {") {
+        return false;
+    }
     let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
     commands::command(&word.to_ascii_uppercase()).is_some_and(|name| !OF_OTHERS.contains(&name))
 }

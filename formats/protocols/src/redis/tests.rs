@@ -414,6 +414,7 @@ fn only_what_is_redis_is_taken_for_it() {
         "QUIT\r\n",
         "AUTH PLAIN abc\r\n",
         "EHLO me\r\n",
+        "INFO {\"server_id\":\"a\"} \r\n",
         "GET / HTTP/1.1\r\n",
         "PING",
         "\u{16}\u{3}\u{1}",
