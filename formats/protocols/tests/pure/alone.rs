@@ -7,12 +7,13 @@ use retrospan_protocols::PROTOCOLS;
 
 /// Names that mean something else, too, with the folder in which they do: there the module alone is looked for. HTTP has columns
 /// of its own, and is what OTLP is sent by; DNS is asked before a connection is opened, which is a cause of delays; Parquet says
-/// how long its columns are in Thrift; TLS protects what is exported.
-const OTHER_MEANINGS: [(&str, &str, &str); 4] = [
+/// how long its columns are in Thrift; TLS protects what is exported; nats are a unit of likelihoods.
+const OTHER_MEANINGS: [(&str, &str, &str); 5] = [
     ("http", "", "protocols::http1"),
     ("dns", "analyzer/src/findings", "protocols::dns"),
     ("thrift", "formats/src/reader", "protocols::thrift"),
     ("tls", "analyzer/src", "protocols::tls"),
+    ("nats", "analyzer/src/findings", "protocols::nats"),
 ];
 
 /// All sources in a folder.
