@@ -19,6 +19,12 @@ pub(crate) trait Codec: std::fmt::Debug + Send {
     /// Whether the data of a call, after bytes that were not understood, begins with a frame beyond doubt.
     fn begins(&self, direction: Direction, bytes: &[u8]) -> bool;
 
+    /// Where among the last bytes of a call, most of which were not understood or not known, a frame begins beyond doubt that
+    /// ends with them. What is not kept of them is blank.
+    fn begins_at_end(&self, _direction: Direction, _bytes: &[u8]) -> Option<usize> {
+        None
+    }
+
     /// Tells what of a frame's head may be kept, from its first byte on; what is not told of must not. It may end anywhere, and
     /// what is told of its first bytes must not depend on those that follow.
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs);
@@ -353,6 +359,15 @@ impl<C: Codec> Framing for Framed<C> {
             side.bytes(head, codec, parts);
             side.unknown(hole, codec, parts);
             side.hole_follows = !blanks.is_empty();
+            let mut said = said;
+            if side.state == State::Lost
+                && blanks.is_empty()
+                && let Some(at) = codec.begins_at_end(direction, said)
+            {
+                side.bytes(&said[..at], codec, parts);
+                side.state = State::Between;
+                said = &said[at..];
+            }
             side.bytes(said, codec, parts);
         }
         match side.state {
@@ -595,7 +610,7 @@ impl Side {
         }
     }
 
-    /// Tells what of the first `before` bytes of the head, which came in earlier calls, may be kept after all.
+    /// Tells what of the first `before` bytes of the head, as far as they came in earlier calls, may be kept after all.
     fn reveal(&mut self, runs: &Runs, before: usize, parts: &mut Vec<Part>) {
         let began = self.began;
         // Those of this call were told of, and no more is known of them now.

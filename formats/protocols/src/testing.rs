@@ -79,6 +79,15 @@ impl Reader {
         }
     }
 
+    /// A call, not all of whose bytes are known.
+    pub fn partly(&mut self, direction: Direction, call: Call<'_>, now: i64) {
+        self.now = now;
+        let mut parts = Vec::new();
+        self.framing.call(direction, call, &mut self.memory, &mut parts);
+        self.offsets[direction as usize] += call.length;
+        self.parts(direction, parts);
+    }
+
     /// A call at this time.
     pub fn call(&mut self, direction: Direction, bytes: &[u8], now: i64) {
         self.now = now;
