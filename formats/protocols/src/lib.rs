@@ -27,6 +27,7 @@ pub mod mysql;
 pub mod nats;
 pub mod operation;
 pub mod parts;
+pub mod postgresql;
 pub mod protocol;
 mod queue;
 pub mod redact;
@@ -43,4 +44,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 11] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats];
+pub static PROTOCOLS: [&dyn Protocol; 12] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql];

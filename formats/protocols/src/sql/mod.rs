@@ -51,3 +51,16 @@ pub(crate) fn keep(text: &[u8], dialect: Dialect, whole: bool, runs: &mut Runs) 
         runs.instead(kept);
     }
 }
+
+/// The word that a statement begins with, if it is one of SQL.
+pub(crate) fn first_word(text: &[u8], dialect: Dialect, whole: bool) -> Option<&'static str> {
+    let skipped = |kind, text: &[u8]| matches!(kind, Kind::Space | Kind::Comment) || text == b"(";
+    let mut tokens = Tokens::new(text, dialect, whole);
+    let word = tokens.find(|token| !skipped(token.kind, token.text))?;
+    (word.kind == Kind::Word && !word.cut).then(|| words::known(word.text)).flatten()
+}
+
+/// The word of SQL that begins statements, in whatever case it is written.
+pub(crate) fn word(word: &str) -> Option<&'static str> {
+    words::known(word.as_bytes())
+}

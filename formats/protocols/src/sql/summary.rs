@@ -44,30 +44,35 @@ impl Summary {
         Summary { operation, target, normalised: output.text() }
     }
 
-    /// The operation of a request that says this to a database. `name`: of an operation whose word is not known.
-    pub(crate) fn into_operation(self, system: &'static str, name: Option<&'static str>) -> Operation {
+    /// The operation of a request that says this to a database. `name`: of an operation whose word is not known;
+    /// `namespace`: where names are looked up that do not say it themselves.
+    pub(crate) fn into_operation(
+        self,
+        system: &'static str,
+        name: Option<&'static str>,
+        namespace: Option<&Arc<str>>,
+    ) -> Operation {
+        let mut attributes = Vec::with_capacity(6);
+        attributes.push(("db.system.name", Value::Name(system)));
+        attributes.extend(namespace.map(|name| ("db.namespace", Value::Text(name.clone()))));
+        let text = (!self.normalised.is_empty()).then(|| Value::Text(self.normalised.into()));
         let Some(name) = self.operation.or(name) else {
-            let mut operation = Operation::default();
-            operation.attributes.push(("db.system.name", Value::Name(system)));
-            return operation;
+            attributes.extend(text.map(|text| ("db.query.text", text)));
+            return Operation { attributes, ..Operation::default() };
         };
         let target: Option<Arc<str>> = self.target.map(Into::into);
+        attributes.push(("db.operation.name", Value::Name(name)));
         let title = match &target {
             Some(target) => Title::Named(format!("{name} {target}").into()),
             None => Title::Defined(name),
         };
-        let mut attributes =
-            vec![("db.system.name", Value::Name(system)), ("db.operation.name", Value::Name(name))];
-        if let Some(target) = &target {
-            attributes.push(("db.collection.name", Value::Text(target.clone())));
-        }
-        if !self.normalised.is_empty() {
-            attributes.push(("db.query.text", Value::Text(self.normalised.into())));
+        attributes.extend(target.iter().map(|target| ("db.collection.name", Value::Text(target.clone()))));
+        if let Some(text) = text {
             let summary = match &title {
                 Title::Named(title) => Value::Text(title.clone()),
                 Title::Defined(name) => Value::Name(name),
             };
-            attributes.push(("db.query.summary", summary));
+            attributes.extend([("db.query.text", text), ("db.query.summary", summary)]);
         }
         Operation { name: Some(name.into()), title: Some(title), target, attributes, ..Operation::default() }
     }
@@ -218,13 +223,14 @@ impl Target {
             Kind::Word => {
                 self.operation = words::known(token.text);
                 self.state = match self.operation {
-                    Some("TABLE" | "UPDATE" | "TRUNCATE" | "COPY" | "DESCRIBE" | "DESC" | "LOCK") => {
-                        State::Expect
-                    }
+                    Some(
+                        "TABLE" | "UPDATE" | "TRUNCATE" | "COPY" | "DESCRIBE" | "DESC" | "LOCK" | "VACUUM"
+                        | "ANALYZE",
+                    ) => State::Expect,
                     Some(
                         "SELECT" | "DELETE" | "INSERT" | "UPSERT" | "REPLACE" | "MERGE" | "WITH" | "EXPLAIN"
-                        | "SHOW" | "CREATE" | "ALTER" | "DROP" | "ANALYZE" | "VACUUM" | "OPTIMIZE" | "LOAD"
-                        | "REFRESH" | "REPAIR" | "CHECK" | "CHECKSUM" | "FETCH" | "BEGIN" | "DECLARE",
+                        | "SHOW" | "CREATE" | "ALTER" | "DROP" | "OPTIMIZE" | "LOAD" | "REFRESH" | "REPAIR"
+                        | "CHECK" | "CHECKSUM" | "FETCH" | "BEGIN" | "DECLARE",
                     ) => State::Before,
                     _ => State::Missing,
                 };
@@ -306,8 +312,23 @@ impl Target {
 }
 
 /// Words between the one that announces a name and the name.
-const SKIPPED: [&str; 9] =
-    ["TABLE", "ONLY", "IF", "NOT", "EXISTS", "LOW_PRIORITY", "IGNORE", "CONCURRENTLY", "TABLES"];
+const SKIPPED: [&str; 15] = [
+    "TABLE",
+    "ONLY",
+    "IF",
+    "NOT",
+    "EXISTS",
+    "LOW_PRIORITY",
+    "IGNORE",
+    "CONCURRENTLY",
+    "TABLES",
+    "FULL",
+    "FREEZE",
+    "VERBOSE",
+    "ANALYZE",
+    "LOCAL",
+    "NO_WRITE_TO_BINLOG",
+];
 
 /// Words where a name might stand.
 const NOT_NAMES: [&str; 6] = ["LATERAL", "SELECT", "VALUES", "UNNEST", "ROWS", "SET"];

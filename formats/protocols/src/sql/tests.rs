@@ -97,6 +97,7 @@ fn what_a_statement_is_called() {
     check(pg, "CREATE INDEX i ON t (a)", "CREATE", "t", "CREATE INDEX i ON t (a)");
     check(pg, "COPY t FROM STDIN", "COPY", "t", "COPY t FROM STDIN");
     check(pg, "COPY (SELECT 1) TO STDOUT", "COPY", "", "COPY (SELECT ?) TO STDOUT");
+    check(pg, "vacuum verbose analyze t", "VACUUM", "t", "vacuum verbose analyze t");
     check(pg, "BEGIN", "BEGIN", "", "BEGIN");
     check(pg, "SET a TO 'b'", "SET", "", "SET a TO ?");
     check(pg, "EXPLAIN ANALYZE DELETE FROM t", "EXPLAIN", "t", "EXPLAIN ANALYZE DELETE FROM t");
