@@ -32,6 +32,10 @@ pub(crate) trait Codec: std::fmt::Debug + Send {
     /// A frame's head is there, or as much as there will be of it.
     fn frame(&mut self, frame: &Frame<'_>, say: &mut Say);
 
+    /// Another frame of this direction is about to begin: tells what is known by now of those before. After [`Say::tunnel`] none
+    /// begins.
+    fn between(&mut self, _direction: Direction, _say: &mut Say) {}
+
     /// Frames of this direction may be missing: what rests on having seen all of them is not known any more. It is said
     /// again of each call that is not understood.
     fn lost(&mut self, direction: Direction);
@@ -117,6 +121,11 @@ impl Say {
     /// The message under way is complete with this frame.
     pub(crate) fn end(&mut self) {
         self.after.push(What::End { exact: true });
+    }
+
+    /// The message under way may be complete with this frame: if more of it follows, it was not.
+    pub(crate) fn may_end(&mut self) {
+        self.after.push(What::MayEnd);
     }
 
     /// A message is this frame.
@@ -402,9 +411,7 @@ impl Side {
         while !rest.is_empty() {
             let used = match self.state {
                 State::Between => {
-                    self.head.clear();
-                    self.began = self.offset;
-                    self.state = State::Head(None);
+                    self.between(codec, parts);
                     continue;
                 }
                 State::Head(_) => self.head(rest, codec, parts),
@@ -419,6 +426,18 @@ impl Side {
         }
     }
 
+    /// A frame begins at the next byte, unless what comes is none.
+    fn between(&mut self, codec: &mut impl Codec, parts: &mut Vec<Part>) {
+        let mut say = Say::default();
+        codec.between(self.direction, &mut say);
+        for what in say.before.into_iter().chain(say.behind_head).chain(say.after) {
+            self.push(what, 0, parts);
+        }
+        self.head.clear();
+        self.began = self.offset;
+        self.state = if say.tunnel { State::Tunnel } else { State::Head(None) };
+    }
+
     fn all(&mut self, what: What, length: usize, parts: &mut Vec<Part>) -> usize {
         self.push(what, length as u64, parts);
         length
@@ -428,6 +447,9 @@ impl Side {
     fn unknown(&mut self, length: u64, codec: &mut impl Codec, parts: &mut Vec<Part>) {
         if length == 0 {
             return;
+        }
+        if self.state == State::Between {
+            self.between(codec, parts);
         }
         let mut left = length;
         while left > 0 {

@@ -104,7 +104,8 @@ pub struct HeadInfo {
     /// Later messages of the same key may be more of this answer. Which of them is the last is not known.
     pub goes_on: bool,
     /// Of a request: what it asks for, where framing has read it because that takes what it knows of the connection. None:
-    /// [`crate::Protocol::read`] tells it from the bytes of the head.
+    /// [`crate::Protocol::read`] tells it from the bytes of the head. Of an answer: one whose attributes are added to those of
+    /// the request.
     pub operation: Option<Arc<Operation>>,
 }
 

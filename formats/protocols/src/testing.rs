@@ -47,6 +47,8 @@ pub struct Reader {
 #[derive(Debug, Default)]
 struct Lane {
     current: Option<usize>,
+    /// It began in this call.
+    began_now: bool,
     may_begin: Option<(u64, i64)>,
     /// Where the bytes begin that are not counted yet.
     from: u64,
@@ -101,6 +103,7 @@ impl Reader {
         self.kept.push((direction, self.offsets[direction as usize], bytes.to_vec(), kept));
         self.offsets[direction as usize] += bytes.len() as u64;
         self.parts(direction, parts);
+        self.begins[direction as usize] = (self.offsets[direction as usize], now);
     }
 
     pub fn gap(&mut self, direction: Direction, length: u64, now: i64) {
@@ -213,7 +216,7 @@ impl Reader {
         let lane = &mut self.lanes[usize::from(turned)][direction as usize];
         match what {
             What::Begin => lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes),
-            What::HeadEnd(HeadInfo { key, status, .. }) => {
+            What::HeadEnd(HeadInfo { key, status, operation, .. }) => {
                 let waits = |exchange: &Exchange| {
                     let open = exchange.end.is_none() && exchange.cancelled.is_none();
                     open && key.is_some() && exchange.key == key && exchange.turned == turned
@@ -223,6 +226,10 @@ impl Reader {
                     lane.parked.insert(key, index);
                     self.exchanges[index].status = status;
                     self.exchanges[index].one_way = false;
+                    if let Some(more) = operation {
+                        let operation = Arc::make_mut(&mut self.exchanges[index].operation);
+                        operation.attributes.extend(more.attributes.iter().cloned());
+                    }
                 }
             }
             What::Status(status) => {
