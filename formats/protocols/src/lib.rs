@@ -36,6 +36,7 @@ mod sql;
 #[cfg(test)]
 mod testing;
 pub mod thrift;
+pub mod tls;
 pub mod tunnel;
 pub mod turns;
 
@@ -44,4 +45,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 12] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql];
+pub static PROTOCOLS: [&dyn Protocol; 13] = [&http1::Http1, &redis::Redis, &mysql::MySql, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql, &tls::Tls];
