@@ -233,6 +233,11 @@ impl Statements {
                 }
                 let mut operation = summary.into_operation(self.system, Some("QUERY"));
                 operation.context = found.context;
+                if let Some((_, Some(namespace))) =
+                    self.wanted.as_ref().filter(|(wanted, _)| *wanted == place)
+                {
+                    operation.target = Some(namespace.clone());
+                }
                 self.in_namespace(&mut operation);
                 let operation = Arc::new(operation);
                 if whole && found.context.is_none() && text.len() <= MAX_REMEMBERED {
