@@ -134,3 +134,85 @@ fn a_head_that_is_cut_within_a_call_is_told_of_in_that_call() {
     assert_eq!(runs, [(4, &What::Head), (whole.len() as u64 - 4, &What::Body)]);
     assert!(parts.iter().any(|part| part.what == What::Begin));
 }
+
+/// Messages of pieces: a length of all that follows, and pieces that begin with their own; `E` ends a direction.
+#[derive(Debug, Default)]
+struct Pieces {
+    left: u64,
+}
+
+impl Codec for Pieces {
+    fn measure(&mut self, _: Direction, bytes: &[u8]) -> Measure {
+        match (self.left, bytes) {
+            (_, []) => Measure::Need(1),
+            (0, [b'E', ..]) => Measure::Tunnel,
+            (0, _) => Measure::Frame { total: 1, head: 1 },
+            (_, [length, ..]) => Measure::Frame { total: u64::from(*length).min(self.left), head: 1 },
+        }
+    }
+
+    fn begins(&self, _: Direction, _: &[u8]) -> bool {
+        false
+    }
+
+    fn keep(&self, _: Direction, head: &[u8], runs: &mut Runs) {
+        runs.keep(head.len());
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, say: &mut Say) {
+        match self.left {
+            0 => {
+                say.end_before();
+                say.begin();
+                self.left = u64::from(frame.head[0]);
+            }
+            left => self.left = left - frame.total,
+        }
+        if self.left == 0 {
+            say.may_end();
+        }
+    }
+
+    fn lost(&mut self, _: Direction) {
+        self.left = 0;
+    }
+
+    fn rest(&self, _: Direction) -> Option<u64> {
+        (self.left > 0).then_some(self.left)
+    }
+}
+
+#[test]
+fn what_is_left_of_a_message_is_passed_over_and_ends_are_told_late() {
+    let mut framed = Framed::new(Pieces::default(), None);
+    let mut parts = Vec::new();
+    let mut call = |head: &[u8], length: u64, parts: &mut Vec<Part>| {
+        framed.call(
+            Direction::Requests,
+            Call { length, head, ..Call::default() },
+            &mut Memory::default(),
+            parts,
+        );
+    };
+    // A piece of 3 and the begin of one of 2; the last one is missing.
+    call(&[6, 3, 0, 0, 2], 7, &mut parts);
+    call(&[1, 1, b'E', 0], 4, &mut parts);
+    let ends = |what: &What| {
+        matches!(what, What::End { .. } | What::MayEnd | What::Begin | What::Lost | What::Tunnel)
+    };
+    let told: Vec<_> =
+        parts.iter().filter(|part| ends(&part.what)).map(|part| (part.offset, &part.what)).collect();
+    let late = What::End { exact: false };
+    assert_eq!(
+        told,
+        [
+            (0, &late),
+            (0, &What::Begin),
+            (7, &What::MayEnd),
+            (7, &late),
+            (7, &What::Begin),
+            (9, &What::MayEnd),
+            (9, &What::Tunnel),
+        ]
+    );
+}

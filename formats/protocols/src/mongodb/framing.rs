@@ -1,13 +1,16 @@
-//! Framing of one connection. A message is several frames: its header, and then each element of its first document, of which
-//! only the first bytes are read, however long it is. So the status is found that stands behind a megabyte of documents.
+//! Framing of one connection. A message is several frames: its header, and then each element of its first
+//! document, of which only the first bytes are read, however long it is. So the status is found that stands
+//! behind a megabyte of documents.
+
+mod keep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bson::{self, Element, Read, i32_at};
+use super::errors;
 use super::messages::{self, HEADER, Header, Opcode};
-use super::request::{self, Asked};
-use super::{commands, errors};
+use super::request::Asked;
 use crate::frames::{Codec, Frame, Measure, Runs, Say};
 use crate::operation::{Operation, Status};
 use crate::parts::{Direction, HeadInfo};
@@ -53,7 +56,8 @@ struct Inside {
 enum Stage {
     /// A section.
     Section,
-    /// Elements of a document of which so many bytes are left. `outer`: it is the value of the first element of another one.
+    /// Elements of a document of which so many bytes are left. `outer`: it is the value of the first element
+    /// of another one.
     Elements { left: u64, outer: bool },
     /// Nothing that is read.
     Rest,
@@ -65,7 +69,8 @@ const MAX_OPEN: usize = 4096;
 const MAX_VALUE: usize = 4 + 255 + 1;
 
 impl Inside {
-    /// What the next frame is of an element, and where it may stand. None: it ends its document, or is no element.
+    /// What the next frame is of an element, and where it may stand. None: it ends its document, or is no
+    /// element.
     fn element<'a>(&self, bytes: &'a [u8]) -> Read<Element<'a>> {
         match (self.stage, bson::element(bytes)) {
             (Stage::Elements { left, .. }, Read::Got(element)) if element.total >= left => Read::Bad,
@@ -119,7 +124,8 @@ impl Inside {
         matches!(self.header.opcode, Opcode::Query | Opcode::Msg) && self.header.answers == 0
     }
 
-    /// Whether the command is within this first element: old clients wrap it to say where it is to be read from.
+    /// Whether the command is within this first element: old clients wrap it to say where it is to be read
+    /// from.
     fn descends(&self, element: &Element<'_>) -> bool {
         let first = self.is_request() && self.asked.is_first();
         let wrapped = self.header.opcode == Opcode::Query && matches!(element.name, b"$query" | b"query");
@@ -148,6 +154,14 @@ impl Inside {
             b"ok" if self.ok.is_none() => self.ok = is_ok(element.kind, value),
             b"code" if self.code.is_none() => self.code = number.and_then(|code| code.try_into().ok()),
             _ => {}
+        }
+    }
+
+    /// What comes behind the document of a message.
+    fn after_document(&self, outer: bool) -> Stage {
+        match self.header.opcode {
+            Opcode::Msg if !outer => Stage::Section,
+            _ => Stage::Rest,
         }
     }
 
@@ -300,15 +314,6 @@ impl Reading {
     }
 }
 
-impl Inside {
-    fn after_document(&self, outer: bool) -> Stage {
-        match self.header.opcode {
-            Opcode::Msg if !outer => Stage::Section,
-            _ => Stage::Rest,
-        }
-    }
-}
-
 impl Codec for Reading {
     fn measure(&mut self, direction: Direction, bytes: &[u8]) -> Measure {
         if let Some(inside) = &self.inside[direction as usize] {
@@ -332,7 +337,7 @@ impl Codec for Reading {
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs) {
         let Some(inside) = &self.inside[direction as usize] else {
             if let Some(header) = Header::of(direction, head) {
-                keep_preamble(&header, head, runs);
+                keep::preamble(&header, head, runs);
             }
             return;
         };
@@ -342,7 +347,7 @@ impl Codec for Reading {
             Stage::Elements { .. } if head.first() == Some(&0) => runs.keep(1),
             Stage::Elements { .. } => {
                 if let Read::Got(element) = inside.element(head) {
-                    keep_element(inside, &element, head, runs);
+                    keep::element(inside, &element, head, runs);
                 }
             }
         }
@@ -365,56 +370,5 @@ impl Codec for Reading {
 
     fn rest(&self, direction: Direction) -> Option<u64> {
         self.inside[direction as usize].as_ref().map(|inside| inside.left)
-    }
-}
-
-/// Of what stands in front of documents may be kept everything but names that are not plain.
-fn keep_preamble(header: &Header, head: &[u8], runs: &mut Runs) {
-    let strings = match header.opcode {
-        Opcode::Query | Opcode::GetMore | Opcode::Update | Opcode::Insert | Opcode::Delete => (HEADER + 4, 1),
-        Opcode::Command => (HEADER, 2),
-        _ => (head.len(), 0),
-    };
-    runs.keep(head.len().min(strings.0));
-    let mut at = strings.0;
-    for _ in 0..strings.1 {
-        let Read::Got(text) = bson::cstring(head, at, messages::MAX_NAMESPACE) else { return };
-        if messages::plain(text).is_some() {
-            runs.keep(text.len());
-        } else {
-            runs.blank(text.len());
-        }
-        runs.keep(1);
-        at += text.len() + 1;
-    }
-    runs.keep(head.len().saturating_sub(at));
-}
-
-/// Of an element may be kept its type, its length, a name that says something, and the values that are read.
-fn keep_element(inside: &Inside, element: &Element<'_>, head: &[u8], runs: &mut Runs) {
-    let value = &head[element.head..];
-    let wanted = inside.wants(element);
-    runs.keep(1);
-    let first = inside.is_request() && inside.asked.is_first();
-    if wanted || inside.descends(element) || (first && commands::may_be(element.name)) {
-        runs.keep(element.name.len());
-    } else {
-        runs.blank(element.name.len());
-    }
-    runs.keep(1);
-    let prefix = match element.kind {
-        bson::STRING | bson::DOCUMENT | 0x04 | 0x05 | 0x0c..=0x0f => 4,
-        _ => 0,
-    };
-    let known = wanted && request::may_keep(inside.is_request(), element.kind, value);
-    if known {
-        runs.keep(value.len().min((element.total - element.head as u64) as usize));
-    } else if element.kind == 0x0b {
-        // Its ends frame it.
-        for &byte in value {
-            if byte == 0 { runs.keep(1) } else { runs.blank(1) }
-        }
-    } else {
-        runs.keep(value.len().min(prefix));
     }
 }

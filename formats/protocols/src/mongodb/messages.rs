@@ -120,8 +120,8 @@ pub(super) fn flags(bytes: &[u8]) -> u32 {
     i32_at(bytes, HEADER).unwrap_or(0) as u32
 }
 
-/// The bytes of a message in front of its sections or documents. The length of the document that follows is among them where
-/// documents follow.
+/// The bytes of a message in front of its sections or documents. The length of the document that follows is
+/// among them where documents follow.
 pub(super) fn preamble(header: &Header, bytes: &[u8]) -> Read<usize> {
     let strings = |from: usize, count: usize, behind: usize| {
         let mut at = from;
@@ -213,6 +213,15 @@ pub(super) fn begins(direction: Direction, bytes: &[u8]) -> bool {
         }
         Opcode::KillCursors | Opcode::Command | Opcode::CommandReply => false,
     }
+}
+
+/// Whether data that goes on may begin a request: as much of its header as there is.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    let length = i32_at(bytes, 0)
+        .is_some_and(|length| (26..0x1_0000).contains(&length) && bytes.len() < length as usize);
+    let answers = bytes.iter().take(12).skip(8).all(|&byte| byte == 0);
+    let header = bytes.len() < HEADER || Header::of(Direction::Requests, bytes).is_some();
+    length && answers && header
 }
 
 /// Whether these are the first bytes of a document that has at most so many, with its first element.

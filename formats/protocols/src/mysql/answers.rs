@@ -164,7 +164,8 @@ impl From<Next> for Told {
     }
 }
 
-/// Reads a packet of `length` bytes, as far as it is there. `deprecate_eof`: definitions have no end of their own.
+/// Reads a packet of `length` bytes, as far as it is there. `deprecate_eof`: definitions have no end of their
+/// own.
 pub(super) fn read(reply: Reply, payload: &[u8], length: usize, deprecate_eof: Option<bool>) -> Told {
     let Some(&first) = payload.first() else { return Next::More(reply).into() };
     match Kind::of(reply, first, length) {
@@ -223,8 +224,8 @@ fn eof(reply: Reply, payload: &[u8], length: usize) -> Told {
     }
 }
 
-/// A count of columns. One that is optional has a byte that says whether definitions follow: in front of it (MySQL) or
-/// behind (MariaDB).
+/// A count of columns. One that is optional has a byte that says whether definitions follow: in front of it
+/// (MySQL) or behind (MariaDB).
 fn count(payload: &[u8], length: usize) -> Told {
     let Some((count, bytes)) = number(payload) else { return Next::Unknown.into() };
     let columns = match length - bytes.min(length) {
@@ -304,8 +305,8 @@ fn other(reply: Reply) -> Told {
     }
 }
 
-/// Whether the data of a call begins with the first packet of an answer, beyond doubt where the answer is owed. `strict`: even
-/// where that is not known.
+/// Whether the data of a call begins with the first packet of an answer, beyond doubt where the answer is
+/// owed. `strict`: even where that is not known.
 pub(super) fn begins(answer: Answer, bytes: &[u8], strict: bool) -> bool {
     let Some((length, sequence)) = packets::header(bytes) else { return false };
     let payload = &bytes[packets::HEADER..];

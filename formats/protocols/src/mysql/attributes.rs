@@ -1,5 +1,5 @@
-//! Attributes of queries (MySQL 8.0.23, `CLIENT_QUERY_ATTRIBUTES`): names and values in front of a statement, or behind the
-//! parameters of a prepared one. A trace context may be among them.
+//! Attributes of queries (MySQL 8.0.23, `CLIENT_QUERY_ATTRIBUTES`): names and values in front of a statement,
+//! or behind the parameters of a prepared one. A trace context may be among them.
 
 use super::packets::{number, number_bytes};
 use crate::context::{self, Context};

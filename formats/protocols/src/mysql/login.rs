@@ -36,7 +36,8 @@ impl Greeting {
     }
 }
 
-/// Whether the data of a call is a greeting: with version, the fixed bytes behind it, and nothing after the packet.
+/// Whether the data of a call is a greeting: with version, the fixed bytes behind it, and nothing after the
+/// packet.
 pub(super) fn is_greeting(bytes: &[u8]) -> bool {
     let Some((length, 0)) = packets::header(bytes) else { return false };
     let payload = &bytes[HEADER..];
@@ -44,6 +45,14 @@ pub(super) fn is_greeting(bytes: &[u8]) -> bool {
     let dotted = payload[1..end].contains(&b'.');
     let fixed = payload.get(end) == Some(&0) && payload.get(end + 13).is_none_or(|&byte| byte == 0);
     dotted && fixed && length < 512 && payload.len() <= length && payload.len() > end + 4
+}
+
+/// Whether data that goes on may be a greeting.
+pub(super) fn may_greet(bytes: &[u8]) -> bool {
+    let fits = packets::header(bytes).is_some_and(|(length, sequence)| {
+        sequence == 0 && (46..512).contains(&length) && bytes.len() < HEADER + length
+    });
+    fits && bytes.len() > HEADER + 1 && version_end(&bytes[HEADER..]).is_some()
 }
 
 /// Of a greeting everything but the challenge may be kept.

@@ -354,8 +354,8 @@ fn used(text: &str) -> Option<&str> {
     plain_name(name.trim_matches('`').as_bytes())
 }
 
-/// The data of a call, if it is a command beyond doubt: its first packet has number 0, and its length is that of the call, or
-/// of the data's begin. `known`: that this is spoken is known, so that less is proof.
+/// The data of a call, if it is a command beyond doubt: its first packet has number 0, and its length is that
+/// of the call, or of the data's begin. `known`: that this is spoken is known, so that less is proof.
 pub(super) fn is_command(bytes: &[u8], known: bool) -> bool {
     let Some((length, 0)) = super::packets::header(bytes) else { return false };
     let payload = &bytes[HEADER..];

@@ -43,7 +43,7 @@ fn secrets() -> Vec<Call> {
         asks(0x03, b"load data local infile ? into table o"),
         answers(&[&[b"\xfb", canary].concat()]),
         (Requests, packets(2, &[canary, b""])),
-        (Responses, packet(4, &[&OK[..], canary].concat())),
+        (Responses, packet(4, &[OK, canary].concat())),
         asks(0x15, &[b"\x01\0\0\0\x05", canary, canary].concat()),
         answers(&[OK]),
         asks(0x12, &[b"\x04\0\0\0\0\0\x01\0\0\0", canary].concat()),
