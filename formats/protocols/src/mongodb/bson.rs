@@ -18,6 +18,8 @@ pub(super) const DOUBLE: u8 = 0x01;
 pub(super) const STRING: u8 = 0x02;
 pub(super) const DOCUMENT: u8 = 0x03;
 pub(super) const BOOL: u8 = 0x08;
+/// A regular expression: two texts that end with NUL.
+pub(super) const EXPRESSION: u8 = 0x0b;
 pub(super) const INT32: u8 = 0x10;
 pub(super) const INT64: u8 = 0x12;
 
@@ -75,7 +77,7 @@ pub(super) fn element(bytes: &[u8]) -> Read<Element<'_>> {
         0x05 => prefixed(5),
         0x07 => Read::Got(12),
         BOOL => Read::Got(1),
-        0x0b => expression(bytes, head),
+        EXPRESSION => expression(bytes, head),
         0x0c => prefixed(4 + 12),
         INT32 => Read::Got(4),
         0x13 => Read::Got(16),

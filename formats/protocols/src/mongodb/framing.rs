@@ -67,6 +67,8 @@ enum Stage {
 const MAX_OPEN: usize = 4096;
 /// Longest value that is read: a name with its length.
 const MAX_VALUE: usize = 4 + 255 + 1;
+/// More than the longest regular expression that is passed over has.
+const MAX_EXPRESSION: u64 = 5000;
 
 impl Inside {
     /// What the next frame is of an element, and where it may stand. None: it ends its document, or is no
@@ -106,8 +108,9 @@ impl Inside {
                         return Measure::Frame { total, head: element.head + 4 };
                     }
                     let value = if self.wants(&element) { MAX_VALUE } else { 0 };
-                    // Where it is framed by more than its name.
-                    let framing = (element.total - element.head as u64).min(5) as usize;
+                    // Where it is framed by more than its name: an expression by its ends.
+                    let most = if element.kind == bson::EXPRESSION { MAX_EXPRESSION } else { 5 };
+                    let framing = (element.total - element.head as u64).min(most) as usize;
                     Measure::Frame { total: element.total, head: element.head + value.max(framing) }
                 }
             },

@@ -47,7 +47,7 @@ pub(super) fn element(inside: &Inside, element: &Element<'_>, head: &[u8], runs:
     let known = wanted && request::may_keep(inside.is_request(), element.kind, value);
     if known {
         runs.keep(value.len().min((element.total - element.head as u64) as usize));
-    } else if element.kind == 0x0b {
+    } else if element.kind == bson::EXPRESSION {
         // Its ends frame it.
         for &byte in value {
             if byte == 0 { runs.keep(1) } else { runs.blank(1) }
