@@ -108,11 +108,6 @@ impl Say {
         self.behind_head.push(What::HeadEnd(info));
     }
 
-    /// The message under way may be complete with this frame ([`What::MayEnd`]).
-    pub(crate) fn may_end(&mut self) {
-        self.after.push(What::MayEnd);
-    }
-
     /// The message under way, whose end was not seen, was complete before this frame. Say it first.
     pub(crate) fn end_before(&mut self) {
         self.before.push(What::End { exact: false });
@@ -612,8 +607,10 @@ impl Side {
         while let Some(what) = markers.next() {
             self.turned |= what == What::Turned(true);
             // An answer that is in this frame too has no bytes of its own.
-            let too = matches!(markers.peek(), Some(What::HeadEnd(_))) && self.direction == Direction::Responses;
-            let from_begin = matches!(what, What::Begin | What::Resume(_) | What::End { exact: false }) && !too;
+            let too =
+                matches!(markers.peek(), Some(What::HeadEnd(_))) && self.direction == Direction::Responses;
+            let from_begin =
+                matches!(what, What::Begin | What::Resume(_) | What::End { exact: false }) && !too;
             let offset = if from_begin { self.began } else { self.offset };
             parts.push(Part { offset, length: 0, what });
         }

@@ -47,8 +47,8 @@ pub struct Reader {
 #[derive(Debug, Default)]
 struct Lane {
     current: Option<usize>,
-    /// It began in this call.
-    began_now: bool,
+    /// When it was told of that one begins: its end is no earlier.
+    begun: i64,
     may_begin: Option<(u64, i64)>,
     /// Where the bytes begin that are not counted yet.
     from: u64,
@@ -103,7 +103,6 @@ impl Reader {
         self.kept.push((direction, self.offsets[direction as usize], bytes.to_vec(), kept));
         self.offsets[direction as usize] += bytes.len() as u64;
         self.parts(direction, parts);
-        self.begins[direction as usize] = (self.offsets[direction as usize], now);
     }
 
     pub fn gap(&mut self, direction: Direction, length: u64, now: i64) {
@@ -215,7 +214,10 @@ impl Reader {
         let came = self.came(direction, offset);
         let lane = &mut self.lanes[usize::from(turned)][direction as usize];
         match what {
-            What::Begin => lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes),
+            What::Begin => {
+                lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes);
+                lane.begun = self.now;
+            }
             What::HeadEnd(HeadInfo { key, status, operation, .. }) => {
                 let waits = |exchange: &Exchange| {
                     let open = exchange.end.is_none() && exchange.cancelled.is_none();
@@ -245,7 +247,7 @@ impl Reader {
                 let current = lane.current;
                 lane.leave(offset, &mut self.exchanges, |e| &mut e.response_bytes);
                 if let Some(index) = current {
-                    self.exchanges[index].end = Some(came);
+                    self.exchanges[index].end = Some(came.max(lane.begun));
                 }
             }
             What::NoAnswer(key) => {

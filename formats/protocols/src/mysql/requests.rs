@@ -231,7 +231,7 @@ impl Statements {
                 if summary.operation == Some("USE") {
                     self.wanted = Some((place, used(&summary.normalised).map(Into::into)));
                 }
-                let mut operation = summary.into_operation(self.system, Some("QUERY"));
+                let mut operation = summary.into_operation(self.system, Some("QUERY"), None);
                 operation.context = found.context;
                 if let Some((_, Some(namespace))) =
                     self.wanted.as_ref().filter(|(wanted, _)| *wanted == place)
@@ -255,7 +255,7 @@ impl Statements {
 
     fn prepare(&mut self, text: &[u8], whole: bool, place: u64) -> Arc<Operation> {
         let summary = Summary::of(text, Dialect::MySql, whole);
-        let mut executed = summary.into_operation(self.system, Some("EXECUTE"));
+        let mut executed = summary.into_operation(self.system, Some("EXECUTE"), None);
         self.in_namespace(&mut executed);
         let mut operation = executed.clone();
         operation.name = Some("PREPARE".into());
