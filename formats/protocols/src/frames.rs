@@ -184,7 +184,7 @@ impl Say {
 
 /// What of a head may be kept, run by run.
 #[derive(Debug, Default)]
-pub(crate) struct Runs(Vec<(Range<usize>, Kept)>);
+pub(crate) struct Runs(Vec<(Range<usize>, Kept)>, bool);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kept {
@@ -224,6 +224,11 @@ impl Runs {
             _ => {}
         });
         kept
+    }
+
+    /// What follows tells nothing: without it the head means the same. It is content, and leaves no blanks.
+    pub(crate) fn enough(&mut self) {
+        self.1 = true;
     }
 
     fn add(&mut self, length: usize, kept: Kept) {
@@ -567,7 +572,7 @@ impl Side {
             self.push(What::MayBegin, 0, parts);
         }
         let runs = self.runs(codec);
-        self.runs_here(&runs, before, parts);
+        self.runs_here(&runs, before..self.head.len(), parts);
         self.runs = runs;
         used
     }
@@ -576,14 +581,15 @@ impl Side {
     fn runs(&mut self, codec: &impl Codec) -> Runs {
         let mut runs = std::mem::take(&mut self.runs);
         runs.0.clear();
+        runs.1 = false;
         codec.keep(self.direction, &self.head, &mut runs);
         runs
     }
 
-    /// Tells of the bytes of the head from `from` on, which are those of this call.
-    fn runs_here(&mut self, runs: &Runs, from: usize, parts: &mut Vec<Part>) {
+    /// Tells of these bytes of the head, which are those of this call.
+    fn runs_here(&mut self, runs: &Runs, of_call: Range<usize>, parts: &mut Vec<Part>) {
         let offset = &mut self.offset;
-        runs.within(from..self.head.len(), |_, run, what| push(offset, what, run.len() as u64, parts));
+        runs.within(of_call, |_, run, what| push(offset, what, run.len() as u64, parts));
     }
 
     /// The head is there: what it means, and what of it may be kept.
@@ -614,11 +620,14 @@ impl Side {
             let offset = if from_begin { self.began } else { self.offset };
             parts.push(Part { offset, length: 0, what });
         }
-        self.runs_here(&runs, before, parts);
+        let all = self.head.len();
+        let end = if runs.1 { runs.at().clamp(before, all) } else { all };
+        self.runs_here(&runs, before..end, parts);
         self.runs = runs;
         for what in say.behind_head {
             self.push(what, 0, parts);
         }
+        self.push(What::Body, (all - end) as u64, parts);
         self.after = say.after;
         self.after.extend(say.lost.then_some(What::Lost));
         self.after.extend(say.tunnel.then_some(What::Tunnel));

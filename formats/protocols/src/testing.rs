@@ -105,6 +105,16 @@ impl Reader {
         self.parts(direction, parts);
     }
 
+    /// A call of so many bytes of which these, the first ones, were stored.
+    pub fn stored_call(&mut self, direction: Direction, stored: &[u8], length: u64, now: i64) {
+        self.now = now;
+        let mut parts = Vec::new();
+        let call = Call { length, head: stored, ..Call::default() };
+        self.framing.call(direction, call, &mut self.memory, &mut parts);
+        self.offsets[direction as usize] += length;
+        self.parts(direction, parts);
+    }
+
     pub fn gap(&mut self, direction: Direction, length: u64, now: i64) {
         self.now = now;
         self.began[direction as usize].push((self.offsets[direction as usize], now));
@@ -281,6 +291,19 @@ pub fn read(protocol: &dyn Protocol, conversation: &Conversation, cuts: &[usize]
         }
     }
     reader
+}
+
+/// Checks that what was stored of each call tells the same exchanges, without blanks for what follows it.
+pub fn check_stored(protocol: &dyn Protocol, conversation: &Conversation) {
+    let whole = read(protocol, conversation, &[]);
+    for cuts in [&[][..], &[1], &[3, 1], &[7, 2, 5], &[16], &[64, 5], &[100, 3]] {
+        let cut = read(protocol, conversation, cuts);
+        let mut again = Reader::new(protocol, None);
+        for ((direction, _, came, stored), at) in cut.kept.iter().zip(times(conversation, cuts)) {
+            again.stored_call(*direction, stored, came.len() as u64, at);
+        }
+        assert_eq!(again.exchanges(), whole.exchanges(), "stored of {cuts:?}");
+    }
 }
 
 /// Checks what must hold of every protocol: that each cut gives the same exchanges, and what was kept, read again, too.
