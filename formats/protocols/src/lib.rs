@@ -24,6 +24,7 @@ pub mod kafka;
 pub mod memcached;
 mod messaging;
 pub mod mongodb;
+pub mod mqtt;
 pub mod mysql;
 pub mod nats;
 pub mod operation;
@@ -46,19 +47,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 14] = [
-    &http1::Http1,
-    &redis::Redis,
-    &mysql::MySql,
-    &mongodb::MongoDb,
-    &dns::Dns,
-    &kafka::Kafka,
-    &dubbo::Dubbo,
-    &thrift::Thrift,
-    &http2::Http2,
-    &amqp::Amqp,
-    &memcached::Memcached,
-    &nats::Nats,
-    &postgresql::PostgreSql,
-    &tls::Tls,
-];
+pub static PROTOCOLS: [&dyn Protocol; 15] = [&http1::Http1, &redis::Redis, &mysql::MySql, &mongodb::MongoDb, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql, &tls::Tls, &mqtt::Mqtt];

@@ -34,6 +34,11 @@ impl<K> Default for Recent<K> {
 }
 
 impl<K> Recent<K> {
+    /// What an operation was made from that is like this.
+    pub(crate) fn find(&self, like: impl Fn(&K) -> bool) -> Option<&K> {
+        self.known.iter().map(|(key, _)| key).find(|key| like(key))
+    }
+
     /// The operation that was made from this, or else one that is made now.
     pub(crate) fn operation(
         &mut self,

@@ -175,6 +175,7 @@ fn methods_and_messages_make_exchanges() {
 fn any_cut_gives_the_same_and_keeps_no_secret() {
     let conversation = conversation();
     testing::check_any_cut(&Amqp, &conversation);
+    testing::check_stored(&Amqp, &conversation);
     for cuts in [&[][..], &[1], &[9], &[64, 3], &[1000]] {
         for (_, kept) in testing::read(&Amqp, &conversation, cuts).kept() {
             let kept = String::from_utf8_lossy(&kept);

@@ -8,6 +8,7 @@ use super::errors;
 use super::head::{self, Asked, FIXED, Header, LENGTH};
 use super::layout::Kind;
 use super::walk::{Body, End, Going, Piece, tags, walk};
+use crate::blank::BLANK;
 use crate::frames::{Codec, Frame, Measure, Runs, Say};
 use crate::messaging::{Recent, plain_name};
 use crate::operation::{Operation, Status, Title, Value};
@@ -149,10 +150,16 @@ impl Reading {
 
     fn keep_answer(&self, head: &[u8], runs: &mut Runs) {
         runs.keep(head.len().min(LENGTH));
-        let Some(open) = head::answer_id(head).and_then(|id| self.asked(id)) else { return };
+        if head.len() < ANSWER_FIXED {
+            return;
+        }
+        let Some(open) = head::answer_id(head).and_then(|id| self.asked(id)) else {
+            // Of a token of SASL, perhaps.
+            return runs.blank(ANSWER_FIXED - LENGTH);
+        };
         runs.keep(ANSWER_FIXED - LENGTH);
         let names = open.api.is_some_and(Api::names_topics);
-        walk_answer(open, head, |piece| {
+        let end = walk_answer(open, head, |piece| {
             runs.keep(piece.length.len());
             match piece.kind {
                 Kind::Error => runs.keep(piece.content.len()),
@@ -163,6 +170,9 @@ impl Reading {
             }
             Going::On
         });
+        if !matches!(end, End::Cut(_)) {
+            runs.enough();
+        }
     }
 
     fn request(&mut self, head: &[u8], say: &mut Say) {
@@ -313,7 +323,7 @@ fn keep_request(head: &[u8], runs: &mut Runs) {
     }
     let mut asked = Asked::default();
     let mut of_topic = false;
-    header.walk(head, |piece| {
+    let end = header.walk(head, |piece| {
         runs.keep(piece.length.len());
         let keep = head::may_keep(piece, head, of_topic);
         if piece.kind == Kind::ResourceType {
@@ -326,6 +336,9 @@ fn keep_request(head: &[u8], runs: &mut Runs) {
         }
         asked.see(piece, head)
     });
+    if !matches!(end, End::Cut(_)) {
+        runs.enough();
+    }
 }
 
 /// Tells of the fields of an answer, as far as an error or a topic may be behind them.
@@ -362,11 +375,20 @@ struct Codes {
     /// How deep zeros stand, and anything does.
     zeros: Option<usize>,
     deepest: usize,
+    /// Some was not kept.
+    unknown: bool,
 }
+
+/// What stands for a code behind fields that were none.
+const NOT_KEPT: i16 = i16::from_be_bytes([BLANK; 2]);
 
 impl Codes {
     fn add(&mut self, depth: usize, code: &[u8]) {
         let Some(code) = code.first_chunk().map(|code| i16::from_be_bytes(*code)) else { return };
+        if code == NOT_KEPT {
+            self.unknown = true;
+            return;
+        }
         self.deepest = self.deepest.max(depth);
         if code == 0 {
             self.zeros = self.zeros.max(Some(depth));
@@ -386,7 +408,7 @@ impl Codes {
         }
         let zeros = self.zeros == Some(self.deepest);
         match self.first {
-            _ if !all => Status::default(),
+            _ if !all || self.unknown => Status::default(),
             None if zeros => errors::status(0),
             Some(code) if !zeros && !self.differ => errors::status(code),
             Some(_) if !zeros => Status { failed: true, ..Status::default() },

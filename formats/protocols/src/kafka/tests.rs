@@ -180,6 +180,7 @@ fn requests_and_answers_make_exchanges() {
 fn any_cut_gives_the_same_and_keeps_no_secret() {
     let conversation = conversation();
     testing::check_any_cut(&Kafka, &conversation);
+    testing::check_stored(&Kafka, &conversation);
     for cuts in [&[][..], &[1], &[9], &[64, 3], &[1000]] {
         for (_, kept) in testing::read(&Kafka, &conversation, cuts).kept() {
             let kept = String::from_utf8_lossy(&kept);
