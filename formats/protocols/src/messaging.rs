@@ -1,4 +1,5 @@
-//! What protocols of messages have in common: names that may be kept, and operations that are told again and again.
+//! What protocols of messages have in common: names that may be kept, and operations that are told again and
+//! again.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use crate::operation::Operation;
 /// Longest name that is kept, bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The name of a topic, a queue, an exchange, as far as it may be kept: whole, and of characters that such names are made of. Names
-/// of blanks alone are none, for what was not kept looks like that.
+/// The name of a topic, a queue, an exchange, as far as it may be kept: whole, and of characters that such
+/// names are made of. Names of blanks alone are none, for what was not kept looks like that.
 pub(crate) fn plain_name(bytes: &[u8]) -> Option<&str> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/:$#*>+".contains(byte);
     let is_name =

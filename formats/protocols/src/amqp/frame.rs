@@ -165,7 +165,8 @@ pub(super) fn begins(direction: Direction, bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether bytes are frames of this direction, and not of the other one: some whole frame says so, and those in front are frames.
+/// Whether bytes are frames of this direction, and not of the other one: some whole frame says so, and those
+/// in front are frames.
 pub(super) fn recognise(direction: Direction, bytes: &[u8]) -> Verdict {
     let mut rest = bytes;
     while let Some(start) = whole(rest) {

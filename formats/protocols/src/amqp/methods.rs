@@ -1,8 +1,10 @@
-//! The methods of AMQP 0-9-1 (and of 0-9 and 0-8 before it, as far as they are the same) and how their arguments follow each other.
+//! The methods of AMQP 0-9-1 (and of 0-9 and 0-8 before it, as far as they are the same) and how their
+//! arguments follow each other.
 //!
-//! Arguments are told by letters: `h` `i` `l` 2, 4, 8 bytes; `s` short text; `q` `e` `r` names of queue, exchange, and routing key,
-//! short texts too; `c` reply code; `m` class and method; `t` delivery tag; `a` a byte of bits, the first of which says `multiple`; `n`,
-//! with the number of a bit, one of which that one says `no-wait`. What follows is not read.
+//! Arguments are told by letters: `h` `i` `l` 2, 4, 8 bytes; `s` short text; `q` `e` `r` names of queue,
+//! exchange, and routing key, short texts too; `c` reply code; `m` class and method; `t` delivery tag; `a` a
+//! byte of bits, the first of which says `multiple`; `n`, with the number of a bit, one of which that one
+//! says `no-wait`. What follows is not read.
 
 use std::ops::Range;
 

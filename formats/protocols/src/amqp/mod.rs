@@ -1,18 +1,21 @@
 //! AMQP 0-9-1 (RabbitMQ and others), and what 0-9 and 0-8 have in common with it.
 //!
-//! A span is a synchronous method with its answer (`queue.declare`), a message that is published (`basic.publish`; answered by the
-//! server's `basic.ack` or `basic.nack` where the channel is in confirm mode, else one-way), and one that the server sends
-//! (`basic.deliver`, `basic.return`: the server asks, and gets no answer). Acknowledgements of clients, heartbeats, and what
-//! negotiates a connection are none.
+//! A span is a synchronous method with its answer (`queue.declare`), a message that is published
+//! (`basic.publish`; answered by the server's `basic.ack` or `basic.nack` where the channel is in confirm
+//! mode, else one-way), and one that the server sends (`basic.deliver`, `basic.return`: the server asks, and
+//! gets no answer). Acknowledgements of clients, heartbeats, and what negotiates a connection are none.
 //!
-//! The operation is the method, the target its queue, else the exchange, else the routing key (messages of the default exchange go to
-//! the queue of that name). A method fails when the server closes the channel for it: the status is the reply code (`404`, `NOT_FOUND`).
-//! A message that is not confirmed when its channel closes was given up by who closes it.
+//! The operation is the method, the target its queue, else the exchange, else the routing key (messages of
+//! the default exchange go to the queue of that name). A method fails when the server closes the channel for
+//! it: the status is the reply code (`404`, `NOT_FOUND`). A message that is not confirmed when its channel
+//! closes was given up by who closes it.
 //!
-//! Kept are what frames, methods, and bodies are long, names of queues, exchanges and routing keys, reply codes, delivery tags.
-//! Never kept: messages and their properties, tables of arguments, what logs in, reply texts, consumer tags, names of hosts.
+//! Kept are kinds, channels and lengths of frames, methods, names of queues, exchanges and routing keys,
+//! reply codes, delivery tags. Never kept: messages and their properties, tables of arguments, what logs in, reply
+//! texts, consumer tags, names of hosts.
 //!
-//! After a loss among requests nobody knows the number of the next message: such are one-way until the channel is opened again.
+//! After a loss among requests nobody knows the number of the next message: such are one-way until the
+//! channel is opened again.
 
 mod frame;
 mod framing;

@@ -51,8 +51,8 @@ impl Waiting {
         }
     }
 
-    /// A side closes a channel, or `all`: what clients wait for there will not come. `refused`: the server does, for this code, and
-    /// of a connection it says for which method, which may be another one.
+    /// A side closes a channel, or `all`: what clients wait for there will not come. `refused`: the server
+    /// does, for this code, and of a connection it says for which method, which may be another one.
     pub(super) fn closed(
         &mut self,
         channel: u16,

@@ -1,5 +1,5 @@
-//! What can be asked of Kafka, up to 4.1: names, versions, and how requests and answers are laid out (the message definitions
-//! of Kafka, and those of 3.9 for the versions that 4.0 has dropped).
+//! What can be asked of Kafka, up to 4.1: names, versions, and how requests and answers are laid out (the
+//! message definitions of Kafka, and those of 3.9 for the versions that 4.0 has dropped).
 
 use super::layout::{self, Op};
 
@@ -36,8 +36,8 @@ impl Api {
         version >= self.flexible
     }
 
-    /// Whether the header of an answer has tagged fields. That of ApiVersions never has: who asks does not know yet what is
-    /// understood.
+    /// Whether the header of an answer has tagged fields. That of ApiVersions never has: who asks does not
+    /// know yet what is understood.
     pub(super) fn has_flexible_answer(&self, version: u8) -> bool {
         self.is_flexible(version) && self.key != API_VERSIONS
     }

@@ -1,4 +1,5 @@
-//! What a request begins with: its length, what it asks for, its key, who asks; and what of its fields is read.
+//! What a request begins with: its length, what it asks for, its key, who asks; and what of its fields is
+//! read.
 
 use std::ops::Range;
 
@@ -154,7 +155,8 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Whether the content of a field may be kept: names of topics and groups, and what tells what they are names of.
+/// Whether the content of a field may be kept: names of topics and groups, and what tells what they are names
+/// of.
 pub(super) fn may_keep(piece: &Piece, bytes: &[u8], of_topic: bool) -> bool {
     match piece.kind {
         Kind::Acks | Kind::ResourceType | Kind::TopicId => true,
@@ -164,8 +166,8 @@ pub(super) fn may_keep(piece: &Piece, bytes: &[u8], of_topic: bool) -> bool {
     }
 }
 
-/// Whether bytes begin a request: all that is there must be as the layout of its version says, to the very end of the frame, or
-/// far enough. What is kept of them says the same.
+/// Whether bytes begin a request: all that is there must be as the layout of its version says, to the very
+/// end of the frame, or far enough. What is kept of them says the same.
 pub(super) fn likeness(bytes: &[u8]) -> Verdict {
     Header::of(bytes).map_or(Verdict::No, |header| judge(&header, bytes, header.total))
 }

@@ -1,9 +1,10 @@
 //! How the fields of a message follow each other, version by version.
 //!
-//! A layout is a text of fields, by blanks: `b` `h` `i` `l` `u` 1, 2, 4, 8, 16 bytes; `s` text; `x` bytes; `e` error code; `t` name
-//! of a topic; `d` id of a topic; `g` group; `a` acknowledgements; `k` kind of a resource, `n` its name. `(s)` is an array of
-//! those, `[ .. ]` one of structures, `{ .. }` a structure, `< .. >` one that may be missing. Behind a field (a closing
-//! bracket) stand the versions that have it: `3+`, `-2`, `1-4`, `7`; none: all.
+//! A layout is a text of fields, by blanks: `b` `h` `i` `l` `u` 1, 2, 4, 8, 16 bytes; `s` text; `x` bytes;
+//! `e` error code; `t` name of a topic; `d` id of a topic; `g` group; `a` acknowledgements; `k` kind of a
+//! resource, `n` its name. `(s)` is an array of those, `[ .. ]` one of structures, `{ .. }` a structure, `<
+//! .. >` one that may be missing. Behind a field (a closing bracket) stand the versions that have it: `3+`,
+//! `-2`, `1-4`, `7`; none: all.
 //!
 //! Fields in tagged sections (KIP-482) are in no layout: what is there says how long it is.
 

@@ -248,8 +248,8 @@ impl Reading {
         self.asks(direction, start, Asked { id, topic, filters, ..Asked::default() }, say);
     }
 
-    /// Where the filters begin, behind the number and, in version 5, properties. Where the version is not known, what is there tells
-    /// it: only one of the two is possible.
+    /// Where the filters begin, behind the number and, in version 5, properties. Where the version is not
+    /// known, what is there tells it: only one of the two is possible.
     fn filters_at(&self, start: &Start, head: &[u8]) -> Option<(usize, Option<u8>)> {
         let at = start.at + 2;
         let behind = || start.varint(head, at).map(|(length, from)| from + length);

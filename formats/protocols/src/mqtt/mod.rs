@@ -1,17 +1,20 @@
 //! MQTT 3.1, 3.1.1 and 5.
 //!
-//! A span is CONNECT with its CONNACK; PUBLISH, one-way at quality of service 0, to its PUBACK at 1, to its PUBCOMP (or the PUBREC
-//! that refuses it) at 2, of clients and, turned, of servers; SUBSCRIBE, UNSUBSCRIBE, PINGREQ with their answers; DISCONNECT, one-way;
-//! AUTH from where a client authenticates again to its success. A message that is sent again while it waits is no other one.
+//! A span is CONNECT with its CONNACK; PUBLISH, one-way at quality of service 0, to its PUBACK at 1, to its
+//! PUBCOMP (or the PUBREC that refuses it) at 2, of clients and, turned, of servers; SUBSCRIBE, UNSUBSCRIBE,
+//! PINGREQ with their answers; DISCONNECT, one-way; AUTH from where a client authenticates again to its
+//! success. A message that is sent again while it waits is no other one.
 //!
-//! The operation is the kind of packet, the target the topic or the first topic filter, in version 5 also one that a number stands
-//! for. The status is the reason code of the answer, or the first one that refuses; 0x80 and more failed, and of CONNACK all but 0.
+//! The operation is the kind of packet, the target the topic or the first topic filter, in version 5 also one
+//! that a number stands for. The status is the reason code of the answer, or the first one that refuses; 0x80
+//! and more failed, and of CONNACK all but 0.
 //!
-//! Kept are what frames packets, numbers, topics and filters of plain characters, reason codes, lengths of properties and the
-//! numbers of topics. Never kept: payloads, names of clients and users, passwords, wills, properties.
+//! Kept are what frames packets, numbers, topics and filters of plain characters, reason codes, lengths of
+//! properties and the numbers of topics. Never kept: payloads, names of clients and users, passwords, wills,
+//! properties.
 //!
-//! Recordings that begin in the middle of a connection are recognised by what only one side sends, together with a topic: messages
-//! go both ways, so they do not tell who the client is.
+//! Recordings that begin in the middle of a connection are recognised by what only one side sends, together
+//! with a topic: messages go both ways, so they do not tell who the client is.
 
 mod framing;
 mod operation;

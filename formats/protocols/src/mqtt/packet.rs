@@ -156,7 +156,8 @@ impl Start {
         None
     }
 
-    /// Tells where each topic filter of SUBSCRIBE or UNSUBSCRIBE is, from there on. How many there are, if they are such to the end.
+    /// Tells where each topic filter of SUBSCRIBE or UNSUBSCRIBE is, from there on. How many there are, if
+    /// they are such to the end.
     pub(super) fn filters(
         &self,
         head: &[u8],
@@ -210,7 +211,8 @@ pub(super) fn is_message(start: &Start, bytes: &[u8]) -> bool {
     id && is_topic(&bytes[topic])
 }
 
-/// What the packets in bytes tell together: whether one is a packet beyond doubt, and which way it goes beyond doubt.
+/// What the packets in bytes tell together: whether one is a packet beyond doubt, and which way it goes
+/// beyond doubt.
 pub(super) fn tells(direction: Direction, bytes: &[u8]) -> (bool, bool) {
     let (mut proof, mut goes) = (false, false);
     let mut rest = bytes;
@@ -237,8 +239,8 @@ pub(super) fn tells(direction: Direction, bytes: &[u8]) -> (bool, bool) {
     (proof, goes)
 }
 
-/// Whether a call that begins so, after bytes that were not understood, begins a packet of this direction. `waits`: whether
-/// the other side waits for an answer to what it asked for with that number.
+/// Whether a call that begins so, after bytes that were not understood, begins a packet of this direction.
+/// `waits`: whether the other side waits for an answer to what it asked for with that number.
 pub(super) fn begins(direction: Direction, bytes: &[u8], waits: impl Fn(u8, u16) -> bool) -> bool {
     let start = match Begin::of(direction, bytes) {
         Begin::Known(start) => start,

@@ -13,7 +13,8 @@ pub(super) struct Properties {
 
 const TOPIC_ALIAS: usize = 0x23;
 
-/// Reads properties whose length stands there. `keep` gets how many bytes may be kept and how many behind them must not.
+/// Reads properties whose length stands there. `keep` gets how many bytes may be kept and how many behind
+/// them must not.
 pub(super) fn read(start: &Start, head: &[u8], at: usize, mut keep: impl FnMut(usize, usize)) -> Properties {
     let mut told = Properties::default();
     let Some((length, from)) = start.varint(head, at) else { return told };
