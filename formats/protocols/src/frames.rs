@@ -113,6 +113,11 @@ impl Say {
         self.before.push(What::End { exact: false });
     }
 
+    /// The head of the message under way was complete before this frame, which belongs to another one: say it first.
+    pub(crate) fn head_before(&mut self, info: HeadInfo) {
+        self.before.push(What::HeadEnd(info));
+    }
+
     /// The message under way is complete with this frame.
     pub(crate) fn end(&mut self) {
         self.after.push(What::End { exact: true });
