@@ -17,6 +17,7 @@ pub mod context;
 pub mod detect;
 pub mod dns;
 pub mod dubbo;
+pub mod fastcgi;
 mod frames;
 pub mod http1;
 pub mod http2;
@@ -47,4 +48,4 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 15] = [&http1::Http1, &redis::Redis, &mysql::MySql, &mongodb::MongoDb, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql, &tls::Tls, &mqtt::Mqtt];
+pub static PROTOCOLS: [&dyn Protocol; 16] = [&http1::Http1, &redis::Redis, &mysql::MySql, &mongodb::MongoDb, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql, &tls::Tls, &mqtt::Mqtt, &fastcgi::FastCgi];

@@ -234,7 +234,7 @@ pub(super) fn may_become_method(part: &[u8]) -> bool {
     KNOWN_METHODS.iter().any(|known| known.starts_with(part))
 }
 
-pub(super) fn is_known_method(method: &[u8]) -> bool {
+pub(crate) fn is_known_method(method: &[u8]) -> bool {
     KNOWN_METHODS.binary_search(&method).is_ok()
 }
 

@@ -30,7 +30,7 @@ const MAX_PATH_BYTES: usize = 16 * 1024;
 const MIN_CUT_PATH_BYTES: usize = 64;
 
 /// Reads a head, or the beginning of one. Texts that are as in `last` are shared with it.
-pub(super) fn read(direction: Direction, bytes: &[u8], last: &Operation) -> Operation {
+pub(crate) fn read(direction: Direction, bytes: &[u8], last: &Operation) -> Operation {
     let mut head = Operation::default();
     let mut lines = bytes.split_inclusive(|&b| b == b'\n');
     let first = lines.next().unwrap_or_default();

@@ -70,7 +70,7 @@ impl Codec for Connection {
         let (head, behind) = frame.head.split_at(end);
         let Some(line) = Line::of(frame.direction, head) else { return };
         match (frame.direction, line.verb) {
-            (_, Verb::Pub | Verb::Hpub) => self.publish(&line, behind, say),
+            (_, Verb::Pub | Verb::Hpub) => self.publish(&line, behind, frame.whole, say),
             (_, Verb::Msg | Verb::Hmsg) => self.message(&line, behind, say),
             (_, Verb::Sub | Verb::Unsub) => {
                 let operation = match line.verb {
@@ -110,7 +110,7 @@ impl Connection {
         self.next_key
     }
 
-    fn publish(&mut self, line: &Line<'_>, behind: &[u8], say: &mut Say) {
+    fn publish(&mut self, line: &Line<'_>, behind: &[u8], whole: bool, say: &mut Say) {
         let headers = if line.verb.has_headers() { Headers::of(behind) } else { Headers::default() };
         let subject = line.subject();
         let operation = self.published.publish(subject, headers.context);
@@ -127,7 +127,8 @@ impl Connection {
         self.wait(None);
         let subject_of_answers = operation.target.clone();
         self.replies.insert(reply, Waiting { key, subject: subject_of_answers });
-        if let Some(consumer) = subject.and_then(asked_consumer) {
+        // How many it wants is not known of a part.
+        if let Some(consumer) = subject.and_then(asked_consumer).filter(|_| whole) {
             self.pulls.push(consumer, key, payload::batch(behind));
         }
         say.message(HeadInfo { key: Some(key), operation: Some(operation), ..HeadInfo::default() });
