@@ -34,6 +34,7 @@ fn untyped(bytes: &[u8], fresh: bool) -> Verdict {
         Some(Untyped::Encryption) if bytes.len() == 8 => Verdict::Surely,
         Some(Untyped::Cancel) if bytes.len() <= length => Verdict::Surely,
         Some(Untyped::Startup) if bytes.len() <= length => startup(bytes, length, fresh),
+        None if fresh && bytes.len() < 8 && bytes.get(4..6) == Some(&[0, 3]) => Verdict::Maybe,
         _ => Verdict::No,
     }
 }
