@@ -49,4 +49,22 @@ pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
 /// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 17] = [&http1::Http1, &redis::Redis, &mysql::MySql, &mongodb::MongoDb, &dns::Dns, &kafka::Kafka, &dubbo::Dubbo, &thrift::Thrift, &http2::Http2, &amqp::Amqp, &memcached::Memcached, &nats::Nats, &postgresql::PostgreSql, &tls::Tls, &mqtt::Mqtt, &fastcgi::FastCgi, &cql::Cassandra];
+pub static PROTOCOLS: [&dyn Protocol; 17] = [
+    &http1::Http1,
+    &redis::Redis,
+    &mysql::MySql,
+    &mongodb::MongoDb,
+    &dns::Dns,
+    &kafka::Kafka,
+    &dubbo::Dubbo,
+    &thrift::Thrift,
+    &http2::Http2,
+    &amqp::Amqp,
+    &memcached::Memcached,
+    &nats::Nats,
+    &postgresql::PostgreSql,
+    &tls::Tls,
+    &mqtt::Mqtt,
+    &fastcgi::FastCgi,
+    &cql::Cassandra,
+];

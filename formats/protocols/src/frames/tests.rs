@@ -179,33 +179,6 @@ impl Codec for Pieces {
 
     fn rest(&self, _: Direction) -> Option<u64> {
         (self.left > 0).then_some(self.left)
-
-/// The same, of whose text only the first byte tells anything.
-#[derive(Debug, Default)]
-struct Brief(Reading);
-
-impl Codec for Brief {
-    fn measure(&mut self, direction: Direction, bytes: &[u8]) -> Measure {
-        self.0.measure(direction, bytes)
-    }
-
-    fn begins(&self, direction: Direction, bytes: &[u8]) -> bool {
-        self.0.begins(direction, bytes)
-    }
-
-    fn keep(&self, _: Direction, head: &[u8], runs: &mut Runs) {
-        runs.keep(head.len().min(4));
-        if head.len() >= 4 {
-            runs.enough();
-        }
-    }
-
-    fn frame(&mut self, frame: &Frame<'_>, say: &mut Say) {
-        self.0.frame(frame, say);
-    }
-
-    fn lost(&mut self, direction: Direction) {
-        self.0.lost(direction);
     }
 }
 
@@ -242,16 +215,4 @@ fn what_is_left_of_a_message_is_passed_over_and_ends_are_told_late() {
             (9, &What::Tunnel),
         ]
     );
-
-fn what_tells_nothing_leaves_no_blanks() {
-    let mut framing = Framed::new(Brief::default(), None);
-    let mut parts = Vec::new();
-    let text = frame(1, "a long text");
-    let call = Call { length: text.len() as u64, head: &text, ..Call::default() };
-    framing.call(Direction::Requests, call, &mut Memory::default(), &mut parts);
-    let mut kept = Vec::new();
-    crate::blank::copy(&parts, &text, 0, &mut kept);
-    assert_eq!(kept, b"L\x0b\x01a");
-    let place = |what: fn(&What) -> bool| parts.iter().position(|part| what(&part.what)).unwrap();
-    assert!(place(|what| matches!(what, What::HeadEnd(_))) < place(|what| *what == What::Body));
 }
