@@ -1,5 +1,7 @@
 //! Whose answer it is that comes, and what of answers cannot be placed.
 
+use std::sync::Arc;
+
 use retrospan_protocols::{Direction, HeadInfo};
 
 use super::{Closing, Exchanges, MAX_EARLY, SpanUpdate};
@@ -50,7 +52,13 @@ impl Exchanges {
         let response = Response { extent, status, head_ns: timing.exit_ns };
         self.response = None;
         if self.keyed() {
-            return self.keyed_response(info.and_then(|info| info.key), response, live);
+            self.keyed_response(info.and_then(|info| info.key), response, live);
+            let told = info.and_then(|info| info.operation.as_deref());
+            if let (Some(told), Some(span)) = (told, self.answering.and_then(|index| live.get_mut(index))) {
+                // What only the answer says of what was asked.
+                Arc::make_mut(&mut span.operation).attributes.extend(told.attributes.iter().cloned());
+            }
+            return;
         }
         let answers = info.and_then(|info| info.answers);
         let waiting = self.open.iter().copied().find(|&i| {

@@ -68,7 +68,7 @@ pub(super) fn of_type(number: u16) -> Option<&'static Type> {
 
 macro_rules! types {
     ($($number:literal $name:literal)*) => {
-        [$(Type { number: $number, name: $name, title: concat!("QUERY ", $name) }),*]
+        [$(Type { number: $number, name: $name, title: concat!($name, " query") }),*]
     };
 }
 
@@ -92,7 +92,7 @@ mod tests {
     fn every_type_is_found_by_its_number() {
         assert!(TYPES.is_sorted_by_key(|known| known.number));
         let name = |number| of_type(number).map(|known| (known.name, known.title));
-        assert_eq!(name(28), Some(("AAAA", "QUERY AAAA")));
+        assert_eq!(name(28), Some(("AAAA", "AAAA query")));
         assert_eq!((name(0), name(OPT), name(65_280)), (None, None, None));
     }
 }
