@@ -191,7 +191,7 @@ fn foreign() -> Vec<Vec<u8>> {
         "CONNECT {\"user\":\"bob\",\"pass\":\"§\"}\r\nPING\r\n",
         "CONNECT\nlogin:bob\npasscode:§\n\n\0",
         "PUB a 5\r\n§\r\n",
-        "SUB § 1\r\n",
+        "SUB a 1 §\r\n",
         "INVITE sip:§@h SIP/2.0\r\nFrom: §\r\n\r\n",
         "OPTIONS rtsp://§/ RTSP/1.0\r\n\r\n",
         "DESCRIBE /§ RTSP/1.0\r\nCSeq: 1\r\n\r\n",
