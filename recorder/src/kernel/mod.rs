@@ -226,7 +226,7 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
         read_argv: u32::from(options.read_argv),
         ..Config::default()
     };
-    use_signatures(&mut config)?;
+    use_signatures(&mut config);
     for (range, &(first, last)) in config.ports.iter_mut().zip(&options.ports) {
         *range = PortRange { first, last };
     }
@@ -239,15 +239,13 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
     Ok(config)
 }
 
-/// Tells the kernel programs how messages of each protocol begin.
-fn use_signatures(config: &mut Config) -> Result<(), ProbeError> {
-    let all: Vec<Signature> = PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied().collect();
-    if all.len() > MAX_SIGNATURES {
-        return Err(ProbeError::Option(format!("too many protocols: at most {MAX_SIGNATURES} signatures")));
-    }
+/// Tells the kernel programs how messages of each protocol begin, as far as there is room: of protocols further down in
+/// [`PROTOCOLS`], what follows without a change of direction is kept as any other data is.
+fn use_signatures(config: &mut Config) {
+    let signatures = PROTOCOLS.iter().flat_map(|protocol| protocol.signatures()).copied();
+    let all: Vec<Signature> = signatures.take(MAX_SIGNATURES).collect();
     config.used_signatures = all.len() as u64;
     config.signatures[..all.len()].copy_from_slice(&all);
-    Ok(())
 }
 
 fn most_sockets(options: &Options) -> u32 {

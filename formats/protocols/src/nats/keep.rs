@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::errors;
-use super::lines::{Verb, split_end, subject, word};
+use super::lines::{Verb, header, split_end, subject, word};
 use super::payload;
 use crate::context::traceparent;
 use crate::frames::Runs;
@@ -175,13 +175,6 @@ fn keep_headers(headers: &[u8], runs: &mut Runs) {
         runs.blank(text.len() - kept);
         runs.keep(end);
     }
-}
-
-/// The value of a header line of that name.
-pub(super) fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (known, value) = line.split_at_checked(name.len())?;
-    let value = value.strip_prefix(b":")?;
-    known.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 #[cfg(test)]

@@ -232,6 +232,13 @@ pub(super) fn subject(word: &[u8]) -> Option<&str> {
     std::str::from_utf8(word).ok()
 }
 
+/// The value of a header line of that name.
+pub(super) fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (known, value) = line.split_at_checked(name.len())?;
+    let value = value.strip_prefix(b":")?;
+    known.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! What is read behind control lines: headers, and how many messages a consumer asks for.
 
-use super::lines::split_end;
+use super::lines::{header, split_end};
 use crate::context::{Context, traceparent};
 use crate::frames::Runs;
 use crate::operation::Status;
@@ -24,7 +24,7 @@ impl Headers {
             if index == 0 {
                 headers.status.code = status_line(text).and_then(|(_, code)| code);
                 headers.status.text = headers.status.code.and_then(status_text);
-            } else if let Some(value) = super::keep::header(text, b"traceparent") {
+            } else if let Some(value) = header(text, b"traceparent") {
                 headers.context = traceparent(value);
             }
         }
