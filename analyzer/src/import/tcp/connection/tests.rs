@@ -108,7 +108,7 @@ fn what_comes_after_the_clients_fin_is_taken_only_if_it_says_so() {
         talk.say(1, ACK, b"answer");
         talk.say(0, RST, b"");
     });
-    assert_eq!(gone, ["> ask", "1-4", "4-5", "5-7"]);
+    assert_eq!(gone, ["1-4", "> ask", "4-5", "5-7"]);
 }
 
 #[test]
