@@ -33,8 +33,8 @@ pub fn run(args: ImportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Notes Ctrl-C and its like from now on: what was written is removed first. A second one ends the program at once, for
-/// the first may wait for standard input.
+/// Notes Ctrl-C and its like from now on: what was written is removed first. A second one ends the program at
+/// once, for the first may wait for standard input.
 fn listen() -> Result<Arc<AtomicBool>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

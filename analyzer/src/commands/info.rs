@@ -65,7 +65,7 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
         ("state", state),
         origin(manifest),
         ("started", text::time(manifest.started_wall_ns, zone, 3)),
-        ("zone", zone_text(zone, manifest.host.utc_offset_s)),
+        ("zone", zone_text(zone, manifest)),
         ("length", duration(length_ns(capture))),
         made_by(manifest),
         ("options", options(&manifest.options)),
@@ -119,9 +119,10 @@ fn made_by(manifest: &Manifest) -> (&'static str, String) {
 }
 
 /// In which zone times are, here and in SQL.
-fn zone_text(zone: i32, of_host: i32) -> String {
-    let name = text::zone(zone);
+fn zone_text(zone: i32, manifest: &Manifest) -> String {
+    let (name, of_host) = (text::zone(zone), manifest.host.utc_offset_s);
     match zone == of_host {
+        true if manifest.imported.is_some() => format!("{name}; packets do not tell the host's"),
         true => format!("{name}, of the host; also of times in SQL (--utc: UTC)"),
         false => format!("{name}; the host's is {}", text::zone(of_host)),
     }

@@ -1,7 +1,7 @@
 //! Rows of `events` as they are made in, in the order of their times out.
 //!
-//! Rows are not made in that order: what waits for a hole or for the rest of a head comes late, and the packets of a file may be
-//! out of order themselves. So each row waits until none can come that is before it.
+//! Rows are not made in that order: what waits for a hole or for the rest of a head comes late, and the
+//! packets of a file may be out of order themselves. So each row waits until none can come that is before it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

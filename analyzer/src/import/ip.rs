@@ -1,4 +1,5 @@
-//! An IP packet in, the innermost transport segment in it out: extension headers, fragments and tunnels are taken off.
+//! An IP packet in, the innermost transport segment in it out: extension headers, fragments and tunnels are
+//! taken off.
 
 pub mod fragments;
 mod tunnels;
@@ -61,8 +62,8 @@ struct Headed<'a> {
 }
 
 impl Ip {
-    /// Hands the segment within `packet` to `out`; of a fragment that of its packet, if this was the last one missing. False
-    /// where others are.
+    /// Hands the segment within `packet` to `out`; of a fragment that of its packet, if this was the last one
+    /// missing. False where others are.
     pub fn read(
         &mut self,
         now_ns: i64,

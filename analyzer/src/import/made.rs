@@ -113,7 +113,8 @@ impl Talk {
     }
 }
 
-/// Rows in short: `> bytes` sent, `< bytes` received, `1-4` a change of state (with its error), other calls by name.
+/// Rows in short: `> bytes` sent, `< bytes` received, `1-4` a change of state (with its error), other calls
+/// by name.
 pub fn told(rows: &[Row]) -> Vec<String> {
     let payload =
         |row: &Row| String::from_utf8_lossy(row.payload.as_deref().unwrap_or_default()).into_owned();

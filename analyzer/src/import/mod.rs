@@ -1,8 +1,9 @@
 //! Packet captures in, a capture directory out, as if its events had been recorded on the clients' hosts.
 //!
-//! The steps in the order of the data, a file each: [`source`] (open, decompress), [`packets`] (pcap, pcapng), [`link`], [`ip`]
-//! (extension headers, fragments, tunnels), [`tcp`] (reassembly, states) and [`udp`], [`feed`] (redaction), [`events`] (order),
-//! [`output`] (the capture). Packets are read as a stream: memory holds what waits, and the connections that are open.
+//! The steps in the order of the data, a file each: [`source`] (open, decompress), [`packets`] (pcap,
+//! pcapng), [`link`], [`ip`] (extension headers, fragments, tunnels), [`tcp`] (reassembly, states) and
+//! [`udp`], [`feed`] (redaction), [`events`] (order), [`output`] (the capture). Packets are read as a stream:
+//! memory holds what waits, and the connections that are open.
 
 pub mod events;
 pub mod feed;

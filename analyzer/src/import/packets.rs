@@ -1,7 +1,7 @@
 //! Bytes of a capture file in, packets out: pcap and pcapng.
 //!
-//! Written by hand: a file that ends within a packet is read up to there, and a packet is never copied; the two formats are
-//! simpler than what the crates for them would need around them.
+//! Written by hand: a file that ends within a packet is read up to there, and a packet is never copied; the
+//! two formats are simpler than what the crates for them would need around them.
 
 mod pcap;
 mod pcapng;
@@ -85,7 +85,8 @@ impl PacketFile {
         }))
     }
 
-    /// Goes on to the next packet. One that the file ends within has the bytes that are there, as if a snap length had cut it.
+    /// Goes on to the next packet. One that the file ends within has the bytes that are there, as if a snap
+    /// length had cut it.
     pub fn advance(&mut self) -> Result<(), Stop> {
         if self.cut {
             return Err(Stop::Cut);
@@ -159,8 +160,8 @@ fn header(source: &mut Source, into: &mut [u8]) -> Result<(), Stop> {
     if fill(source, into).map_err(Stop::Io)? { Ok(()) } else { Err(Stop::Cut) }
 }
 
-/// Makes `block` the next `length` bytes, or as many of them as there are: says whether that is all. Memory grows with what
-/// is there, not with what a length claims.
+/// Makes `block` the next `length` bytes, or as many of them as there are: says whether that is all. Memory
+/// grows with what is there, not with what a length claims.
 fn take(source: &mut Source, length: usize, block: &mut Vec<u8>) -> Result<bool, Stop> {
     block.clear();
     if length > MAX_BLOCK_BYTES {

@@ -1,7 +1,8 @@
 //! The bytes of a packet from some header on: those that were kept, and how many there were.
 //!
-//! Headers are read by hand here and in what follows: a snap length cuts packets anywhere, and of a cut packet the true
-//! length counts. The crates that read packets take what is there for all there is, or refuse it.
+//! Headers are read by hand here and in what follows: a snap length cuts packets anywhere, and of a cut
+//! packet the true length counts. The crates that read packets take what is there for all there is, or refuse
+//! it.
 
 /// The rest of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ impl<'a> Slice<'a> {
         Some(Slice { known, length: self.length.checked_sub(bytes)? })
     }
 
-    /// The first `bytes` alone: what follows is padding. Where the packet claims to be longer than it was, it is as long
-    /// as it claims: who captured it may have had less.
+    /// The first `bytes` alone: what follows is padding. Where the packet claims to be longer than it was, it
+    /// is as long as it claims: who captured it may have had less.
     pub fn limit(self, bytes: usize) -> Slice<'a> {
         Slice { known: &self.known[..self.known.len().min(bytes)], length: bytes }
     }

@@ -21,7 +21,8 @@ pub fn open(path: &Path) -> io::Result<Source> {
     decompress(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
 }
 
-/// Looks at the first bytes: gzip (RFC 1952; of several members, as `pigz` and `cat` make them, all) and zstd (RFC 8878).
+/// Looks at the first bytes: gzip (RFC 1952; of several members, as `pigz` and `cat` make them, all) and zstd
+/// (RFC 8878).
 pub fn decompress(mut source: Source) -> io::Result<Source> {
     let start = source.fill_buf()?;
     if start.starts_with(&[0x1f, 0x8b]) {

@@ -29,7 +29,7 @@ pub fn is_open(data: &[u8]) -> bool {
         return false;
     }
     if memmem::rfind(last, VERSION).is_some() {
-        return !memmem::rfind(last, b"\n\n").is_some_and(|at| at > 0);
+        return memmem::find(last, b"\n\n").is_none();
     }
     if BEGINS.iter().any(|begin| begin.starts_with(last)) {
         return true;

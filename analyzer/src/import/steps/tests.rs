@@ -118,8 +118,9 @@ proptest! {
         order in prop::collection::vec((0..8_usize, 0..120_usize, any::<u8>(), 0..3_000_000_000_i64), 1..60),
     ) {
         let mut talk = Talk::new(Payload::None);
-        let mut packets = vec![talk.made(0, 2, b""), talk.made(1, 18, b""), talk.made(0, ACK, REQUEST.as_bytes())];
-        packets.extend([talk.made(1, ACK, ANSWER.as_bytes()), talk.made(0, FIN_ACK, b""), talk.made(1, FIN_ACK, b"")]);
+        let mut packets = vec![talk.made(0, 2, b""), talk.made(1, 18, b"")];
+        packets.extend([talk.made(0, ACK, REQUEST.as_bytes()), talk.made(1, ACK, ANSWER.as_bytes())]);
+        packets.extend([talk.made(0, FIN_ACK, b""), talk.made(1, FIN_ACK, b"")]);
         packets.extend([tcp(1, PORTS, 3, 4, 4, b""), talk.made(0, ACK, &[7; 400])]);
         let mut now_ns = 0;
         let mut made = Vec::new();

@@ -1,7 +1,8 @@
-//! Segments of one connection in, what the client's socket would have reported out: calls that moved data, and changes of state.
+//! Segments of one connection in, what the client's socket would have reported out: calls that moved data,
+//! and changes of state.
 //!
-//! Whoever sent the SYN is the client. States are those that its kernel goes through when these packets leave and arrive
-//! (RFC 9293, section 3.3.2); a call takes no time and moves what a packet brought.
+//! Whoever sent the SYN is the client. States are those that its kernel goes through when these packets leave
+//! and arrive (RFC 9293, section 3.3.2); a call takes no time and moves what a packet brought.
 
 use retrospan_formats::tcp::errno::{ECONNREFUSED, ECONNRESET, EPIPE};
 use retrospan_formats::tcp::state::{
@@ -348,7 +349,8 @@ impl Life {
         }
     }
 
-    /// After the last byte that an end is known to have sent. An acknowledgement of one more may be that of a FIN.
+    /// After the last byte that an end is known to have sent. An acknowledgement of one more may be that of a
+    /// FIN.
     fn last(&self, end: End) -> u32 {
         let (next, acknowledged) = (self.next[end as usize], self.acknowledged[end as usize]);
         if after(acknowledged, next) > 1 { acknowledged } else { next }

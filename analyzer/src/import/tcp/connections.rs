@@ -1,7 +1,7 @@
 //! Segments of all connections in, each to the connection that it belongs to.
 //!
-//! The same two ends may be connected again and again: a SYN with a number of its own begins another connection. One whose SYN
-//! is not in the file is taken to be opened by the end with the higher port.
+//! The same two ends may be connected again and again: a SYN with a number of its own begins another
+//! connection. One whose SYN is not in the file is taken to be opened by the end with the higher port.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,8 @@
-//! Segments of one direction in, its bytes in order out, each once. Of bytes that come twice the first ones count.
+//! Segments of one direction in, its bytes in order out, each once. Of bytes that come twice the first ones
+//! count.
 //!
-//! What comes behind a hole waits for it. A hole that the other side has acknowledged, or that too much waits for, or too long,
-//! is no longer waited for: its packets are not in the file.
+//! What comes behind a hole waits for it. A hole that the other side has acknowledged, or that too much waits
+//! for, or too long, is no longer waited for: its packets are not in the file.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,8 @@ pub struct Counts {
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// It waits so long, ns.
 pub const WAIT_NS: i64 = 3_000_000_000;
-/// A hole that was acknowledged is waited for so long: packets of both directions may be in the file in the wrong order, ns.
+/// A hole that was acknowledged is waited for so long: packets of both directions may be in the file in the
+/// wrong order, ns.
 const ACKNOWLEDGED_WAIT_NS: i64 = 5_000_000;
 /// Farther away than any window, there is another connection.
 const FAR: i64 = 1 << 30;
@@ -152,8 +154,8 @@ impl Stream {
         self.give_up(stamp, counts, out);
     }
 
-    /// Takes in that the other side has acknowledged all before a sequence number. With data it goes on from there, so that a
-    /// hole is given up at once: an answer must not overtake its request.
+    /// Takes in that the other side has acknowledged all before a sequence number. With data it goes on from
+    /// there, so that a hole is given up at once: an answer must not overtake its request.
     pub fn acknowledge(&mut self, now: Stamp, seq: u32, with_data: bool, counts: &mut Counts, out: Sink<'_>) {
         self.begin(seq);
         let Some(next) = self.next else { return };
