@@ -4,12 +4,17 @@
 //! A protocol tells how a frame is measured, what of it may be kept and what it means ([`Codec`]); [`Framed`] does the rest: frames
 //! over several calls, holes within them, and where to go on after bytes that were not understood.
 
+mod runs;
+mod say;
+
 use std::ops::Range;
 
 use crate::blank::BLANK;
-use crate::operation::Status;
-use crate::parts::{Call, Direction, HeadInfo, Part, What, push};
+use crate::parts::{Call, Direction, Part, What, push};
 use crate::protocol::{Framing, Memory};
+
+pub(crate) use runs::Runs;
+pub(crate) use say::Say;
 
 /// What a protocol of frames tells, with what it knows of one connection.
 pub(crate) trait Codec: std::fmt::Debug + Send {
@@ -79,192 +84,6 @@ pub(crate) struct Frame<'a> {
     pub(crate) whole: bool,
     /// Length of the frame, bytes.
     pub(crate) total: u64,
-}
-
-/// What a frame means: markers in front of it, behind its head, and behind it.
-#[derive(Debug, Default)]
-pub(crate) struct Say {
-    before: Vec<What>,
-    behind_head: Vec<What>,
-    after: Vec<What>,
-    lost: bool,
-    tunnel: bool,
-    keeps: Option<Runs>,
-}
-
-impl Say {
-    /// What of this frame's head may be kept, where that is known only now: instead of what [`Codec::keep`] tells.
-    pub(crate) fn keeps(&mut self, runs: Runs) {
-        self.keeps = Some(runs);
-    }
-
-    /// A message begins with this frame. Its head may be told of later ([`Say::head`]).
-    pub(crate) fn begin(&mut self) {
-        self.before.push(What::Begin);
-    }
-
-    /// The head of the message under way is complete with the head of this frame.
-    pub(crate) fn head(&mut self, info: HeadInfo) {
-        self.behind_head.push(What::HeadEnd(info));
-    }
-
-    /// The message under way, whose end was not seen, was complete before this frame. Say it first.
-    pub(crate) fn end_before(&mut self) {
-        self.before.push(What::End { exact: false });
-    }
-
-    /// The head of the message under way was complete before this frame, which belongs to another one: say it first.
-    pub(crate) fn head_before(&mut self, info: HeadInfo) {
-        self.before.push(What::HeadEnd(info));
-    }
-
-    /// The message under way is complete with this frame.
-    pub(crate) fn end(&mut self) {
-        self.after.push(What::End { exact: true });
-    }
-
-    /// The message under way may be complete with this frame: if more of it follows, it was not.
-    pub(crate) fn may_end(&mut self) {
-        self.after.push(What::MayEnd);
-    }
-
-    /// A message is this frame.
-    pub(crate) fn message(&mut self, info: HeadInfo) {
-        self.begin();
-        self.head(info);
-        self.end();
-    }
-
-    /// A message begins and ends with this frame, which belongs to others, too: call it for those before the last.
-    pub(crate) fn message_too(&mut self, info: HeadInfo) {
-        self.before.extend([What::Begin, What::HeadEnd(info), What::End { exact: true }]);
-    }
-
-    /// An answer is complete with this frame, whose bytes are those of another message: say it behind that one.
-    pub(crate) fn answered_too(&mut self, info: HeadInfo) {
-        self.after.extend([What::Turned(false), What::Begin, What::HeadEnd(info), What::End { exact: true }]);
-    }
-
-    /// This frame goes on with the message of this key.
-    pub(crate) fn resume(&mut self, key: u64) {
-        self.before.push(What::Resume(key));
-    }
-
-    /// This frame belongs to an exchange that the answering side asks for. Say it first.
-    pub(crate) fn turned(&mut self) {
-        self.before.push(What::Turned(true));
-    }
-
-    /// How it went, as the message under way says now.
-    pub(crate) fn status(&mut self, status: Status) {
-        self.behind_head.push(What::Status(status));
-    }
-
-    /// The request of this key has got no answer, and none will come.
-    pub(crate) fn no_answer(&mut self, key: u64) {
-        self.before.push(What::NoAnswer(key));
-    }
-
-    /// Whoever sends this frame has given up the exchange of this key.
-    pub(crate) fn cancelled(&mut self, key: u64) {
-        self.after.push(What::Cancelled(key));
-    }
-
-    /// Whoever sends this frame had given up the exchange of this key before it. Say it before [`Say::turned`] of exchanges that
-    /// the requesting side asks for.
-    pub(crate) fn cancelled_before(&mut self, key: u64) {
-        self.before.push(What::Cancelled(key));
-    }
-
-    /// What follows in this direction is not understood, until a call begins with a frame beyond doubt.
-    pub(crate) fn lose(&mut self) {
-        self.lost = true;
-    }
-
-    /// Behind this frame nothing of this protocol follows in this direction (it is encrypted, or another protocol).
-    pub(crate) fn tunnel(&mut self) {
-        self.tunnel = true;
-    }
-}
-
-/// What of a head may be kept, run by run.
-#[derive(Debug, Default)]
-pub(crate) struct Runs(Vec<(Range<usize>, Kept)>, bool);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kept {
-    AsItIs,
-    Secret,
-    Instead(Box<[u8]>),
-}
-
-impl Runs {
-    /// After the bytes told of so far.
-    pub(crate) fn at(&self) -> usize {
-        self.0.last().map_or(0, |(run, _)| run.end)
-    }
-
-    /// So many bytes may be kept.
-    pub(crate) fn keep(&mut self, length: usize) {
-        self.add(length, Kept::AsItIs);
-    }
-
-    /// So many must not.
-    pub(crate) fn blank(&mut self, length: usize) {
-        self.add(length, Kept::Secret);
-    }
-
-    /// As many must not, and these may instead.
-    pub(crate) fn instead(&mut self, bytes: Vec<u8>) {
-        self.add(bytes.len(), Kept::Instead(bytes.into()));
-    }
-
-    /// What of these bytes is kept.
-    #[cfg(test)]
-    pub(crate) fn applied(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut kept = vec![BLANK; bytes.len()];
-        self.within(0..bytes.len(), |_, run, what| match what {
-            What::Head => kept[run.clone()].copy_from_slice(&bytes[run]),
-            What::Instead(instead) => kept[run].copy_from_slice(&instead),
-            _ => {}
-        });
-        kept
-    }
-
-    /// What follows tells nothing: without it the head means the same. It is content, and leaves no blanks.
-    pub(crate) fn enough(&mut self) {
-        self.1 = true;
-    }
-
-    fn add(&mut self, length: usize, kept: Kept) {
-        let at = self.at();
-        if length > 0 {
-            self.0.push((at..at + length, kept));
-        }
-    }
-
-    /// The runs within `range`: what is not told of is secret.
-    fn within(&self, range: Range<usize>, mut tell: impl FnMut(usize, Range<usize>, What)) {
-        let mut at = range.start;
-        for (run, kept) in &self.0 {
-            let part = run.start.max(range.start)..run.end.min(range.end);
-            if part.is_empty() {
-                continue;
-            }
-            let what = match kept {
-                Kept::AsItIs => What::Head,
-                Kept::Secret => What::Secret,
-                Kept::Instead(bytes) => {
-                    What::Instead(bytes[part.start - run.start..part.end - run.start].into())
-                }
-            };
-            at = part.end;
-            tell(part.start, part, what);
-        }
-        if at < range.end {
-            tell(at, at..range.end, What::Secret);
-        }
-    }
 }
 
 /// Framing state of one connection.
@@ -585,8 +404,7 @@ impl Side {
     /// What of the head may be kept. To be put back.
     fn runs(&mut self, codec: &impl Codec) -> Runs {
         let mut runs = std::mem::take(&mut self.runs);
-        runs.0.clear();
-        runs.1 = false;
+        runs.clear();
         codec.keep(self.direction, &self.head, &mut runs);
         runs
     }
@@ -626,7 +444,7 @@ impl Side {
             parts.push(Part { offset, length: 0, what });
         }
         let all = self.head.len();
-        let end = if runs.1 { runs.at().clamp(before, all) } else { all };
+        let end = if runs.is_enough { runs.at().clamp(before, all) } else { all };
         self.runs_here(&runs, before..end, parts);
         self.runs = runs;
         for what in say.behind_head {

@@ -7,7 +7,7 @@
 //!   consist of frames that say how long they are. [`redact`]: all of it together, a call at a time: what of its payload may
 //!   reach the disk.
 //! * [`turns`]: exchanges of what nobody can read. [`tunnel`]: connections that become those of another protocol.
-//! * A file or folder a protocol: [`http1`], [`redis`], [`dns`].
+//! * A file or folder a protocol: [`PROTOCOLS`] has them all.
 //!
 //! A new protocol is a file of its own and a line in [`PROTOCOLS`]; CONTRIBUTING.md has the steps.
 

@@ -1,6 +1,7 @@
 //! A protocol of a length, a key and text, whose first byte of text is all that may be kept.
 
 use super::*;
+use crate::HeadInfo;
 use crate::operation::{Exchange, Operation, Title, ValueRef};
 use crate::protocol::{Protocol, Signature, Verdict};
 use crate::testing::{self, Reader};

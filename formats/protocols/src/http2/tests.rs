@@ -4,7 +4,6 @@ mod gaps;
 pub(super) mod made;
 mod random;
 mod recognition;
-mod speed;
 mod talk;
 
 use super::*;

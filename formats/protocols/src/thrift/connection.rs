@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::exception;
-use super::header::{self, Kind, Known, Start};
+use super::header::{self, Known, Start};
+use super::message::Kind;
 use super::pending::Pending;
 use super::skip::{Piece, Skipper};
 use crate::frames::{Codec, Frame, Measure, Runs, Say};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::message::{Kind, Message};
 use super::skip::Skipper;
 use super::types::{Encoding, varint};
 use crate::parts::Direction;
@@ -14,45 +15,6 @@ const MAX_ANY_NAME: usize = 1024;
 const MAX_FRAME: u32 = 1 << 28;
 /// Fields of THeader that are passed over to get at the message.
 const MAX_FIELDS: usize = 4096;
-
-/// Types of messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Call,
-    Reply,
-    Exception,
-    OneWay,
-}
-
-impl Kind {
-    fn of(byte: u8) -> Option<Kind> {
-        [Kind::Call, Kind::Reply, Kind::Exception, Kind::OneWay]
-            .get(usize::from(byte).wrapping_sub(1))
-            .copied()
-    }
-
-    /// Who sends it.
-    pub(super) fn direction(self) -> Direction {
-        match self {
-            Kind::Call | Kind::OneWay => Direction::Requests,
-            Kind::Reply | Kind::Exception => Direction::Responses,
-        }
-    }
-}
-
-/// A message's own header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) encoding: Encoding,
-    pub(super) kind: Kind,
-    /// Where it begins.
-    pub(super) begin: usize,
-    /// Where its name stands.
-    pub(super) name: Range<usize>,
-    pub(super) sequence: u32,
-    /// Where its struct begins.
-    pub(super) end: usize,
-}
 
 /// What a message begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]

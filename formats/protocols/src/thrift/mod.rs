@@ -20,6 +20,7 @@
 mod connection;
 mod exception;
 mod header;
+mod message;
 mod pending;
 mod skip;
 mod types;

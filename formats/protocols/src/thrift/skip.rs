@@ -1,7 +1,7 @@
 //! Where a struct ends whose length nothing tells: its values are passed over, and never looked at.
 
 use super::exception;
-use super::header::{Kind, Message};
+use super::message::{Kind, Message};
 use super::types::{Encoding, Size, varint, zigzag};
 
 /// Deepest nesting that is followed; a container with the value in it counts twice.

@@ -102,13 +102,13 @@ fn what_comes_after_the_clients_fin_is_taken_only_if_it_says_so() {
         talk.say(1, FIN_ACK, b" more");
         talk.say(0, ACK, b"");
     });
-    assert_eq!(half_closed, ["1-4", "> ask", "4-5", "shutdown", "< answer", "<  more", "5-6", "6-7"]);
+    assert_eq!(half_closed, ["> ask", "1-4", "4-5", "shutdown", "< answer", "<  more", "5-6", "6-7"]);
     let gone = after_connect(|talk| {
         talk.say(0, FIN_ACK, b"ask");
         talk.say(1, ACK, b"answer");
         talk.say(0, RST, b"");
     });
-    assert_eq!(gone, ["1-4", "> ask", "4-5", "5-7"]);
+    assert_eq!(gone, ["> ask", "1-4", "4-5", "5-7"]);
 }
 
 #[test]
