@@ -51,6 +51,11 @@ pub(crate) trait Codec: std::fmt::Debug + Send {
         None
     }
 
+    /// The same, as whole calls were not seen: such of the other direction may be missing, too, without having been missed yet.
+    fn missed(&mut self, direction: Direction) {
+        self.lost(direction);
+    }
+
     /// The direction ended.
     fn closed(&mut self, _direction: Direction, _say: &mut Say) {}
 }
@@ -103,8 +108,10 @@ struct Side {
     head: Vec<u8>,
     /// Where that frame began.
     began: u64,
-    /// Where the call began whose bytes are being read.
+    /// Where this call began, or the hole between calls.
     call: u64,
+    /// It is such a hole.
+    hole: bool,
     /// What to say at its end.
     after: Vec<What>,
     /// Behind the bytes that are being read, others of the same call are not known.
@@ -156,6 +163,7 @@ impl<C: Codec> Framed<C> {
             head: Vec::new(),
             began: 0,
             call: offset,
+            hole: false,
             after: Vec::new(),
             hole_follows: false,
             turned: false,
@@ -172,7 +180,7 @@ impl<C: Codec> Framed<C> {
 impl<C: Codec> Framing for Framed<C> {
     fn call(&mut self, direction: Direction, call: Call<'_>, _memory: &mut Memory, parts: &mut Vec<Part>) {
         let (side, codec) = self.side(direction);
-        side.call = side.offset;
+        (side.call, side.hole) = (side.offset, false);
         let stored = call.head.len().saturating_sub(call.spare);
         let head = &call.head[..stored];
         if side.state == State::Lost && codec.begins(direction, head) {
@@ -211,7 +219,7 @@ impl<C: Codec> Framing for Framed<C> {
 
     fn gap(&mut self, direction: Direction, length: u64, parts: &mut Vec<Part>) {
         let (side, codec) = self.side(direction);
-        side.call = side.offset;
+        (side.call, side.hole) = (side.offset, true);
         side.unknown(length, codec, parts);
     }
 
@@ -300,7 +308,11 @@ impl Side {
         self.state = State::Lost;
         self.head.clear();
         self.after.clear();
-        codec.lost(self.direction);
+        if self.hole {
+            codec.missed(self.direction);
+        } else {
+            codec.lost(self.direction);
+        }
         self.turn_back(parts);
         self.push(What::Lost, length, parts);
     }
