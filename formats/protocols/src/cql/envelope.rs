@@ -91,8 +91,8 @@ impl Header {
         self.flags & (TRACING | PAYLOAD | WARNING) != 0
     }
 
-    /// Where its own fields begin. Tells of what stands in front (trace id, warnings, payload) how many bytes may be kept
-    /// and how many must not, in turns. None: it goes on behind what is there.
+    /// Where its own fields begin. Tells of what stands in front (trace id, warnings, payload) how many bytes
+    /// may be kept and how many must not, in turns. None: it goes on behind what is there.
     pub(super) fn front(self, head: &[u8], mut tell: impl FnMut(usize, usize)) -> Option<usize> {
         let mut at = HEADER;
         let mut step = |kept: usize, length: usize| {

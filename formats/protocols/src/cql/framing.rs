@@ -67,8 +67,8 @@ struct Open {
 }
 
 impl Place {
-    /// How long the frame is of a message of this length: what ends a segment belongs to the message in front of it. None: it
-    /// does not fit.
+    /// How long the frame is of a message of this length: what ends a segment belongs to the message in front
+    /// of it. None: it does not fit.
     fn extent(self, message: u64) -> Option<u64> {
         match self {
             Place::Within(left) if message == left => Some(message + segment::TRAILER),
@@ -176,6 +176,14 @@ impl Codec for Connection {
             open.lost[direction as usize] = true;
             open.lost != [true; 2]
         });
+    }
+
+    fn missed(&mut self, direction: Direction) {
+        self.lost(direction);
+        if direction == Direction::Responses {
+            // They may have been answered, and their streams be in use by requests that were not seen.
+            self.open.clear();
+        }
     }
 }
 

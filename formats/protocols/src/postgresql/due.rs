@@ -32,8 +32,8 @@ impl Due {
     }
 }
 
-/// Whether a tag that begins with this word may be that of a statement that begins so: behind lost bytes it may belong to a request
-/// that was not seen.
+/// Whether a tag that begins with this word may be that of a statement that begins so: behind lost bytes it
+/// may belong to a request that was not seen.
 pub(super) fn may_complete(statement: Option<&'static str>, tag: Option<&'static str>) -> bool {
     match (statement, tag) {
         (Some("COMMIT"), Some("ROLLBACK")) | (Some("CREATE"), Some("SELECT")) => true,

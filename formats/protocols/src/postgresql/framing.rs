@@ -82,11 +82,25 @@ impl Codec for Connection {
         match direction {
             Direction::Requests => {
                 self.copies = false;
-                self.statements.clear();
+                // Names that are used again and again may stand for something else.
+                self.statements.remove(&b""[..]);
                 self.portals.clear();
                 self.pairing.requests_lost();
             }
             Direction::Responses => self.pairing.answers_lost(),
+        }
+    }
+
+    fn missed(&mut self, direction: Direction) {
+        match direction {
+            Direction::Requests => {
+                self.statements.clear();
+                self.lost(direction);
+            }
+            Direction::Responses => {
+                self.one_byte = false;
+                self.pairing.answers_missed();
+            }
         }
     }
 

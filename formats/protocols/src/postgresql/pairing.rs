@@ -8,9 +8,10 @@ use crate::operation::Status;
 use crate::parts::HeadInfo;
 
 /// What is known of the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
     /// All that is due, and nothing else, is in the list.
+    #[default]
     Certain,
     /// Answers to what is in the list were lost, and it has no more than one ReadyForQuery to come.
     Hole,
@@ -26,30 +27,27 @@ struct Answer {
     failed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pairing {
     due: VecDeque<Due>,
     /// How many of them are points.
     points: usize,
-    /// The most that were seen to be due at once.
-    deepest: usize,
+    /// The most that were seen to be due at once, beyond one.
+    ahead: usize,
     trust: Trust,
     /// After an error nothing is answered up to Sync.
     skipping: bool,
     answer: Option<Answer>,
+    /// An answer came although none was due, and no request is known to be missing so far.
+    suspect: bool,
+    /// More may have been asked for since the last point.
+    grouped: bool,
     /// The word of the statement that was asked for last.
     last_word: Option<&'static str>,
 }
 
 /// The most that may be due.
 const MAX_DUE: usize = 16_384;
-
-impl Default for Pairing {
-    fn default() -> Pairing {
-        let (due, trust) = (VecDeque::new(), Trust::Certain);
-        Pairing { due, points: 0, deepest: 1, trust, skipping: false, answer: None, last_word: None }
-    }
-}
 
 impl Pairing {
     /// The client asks for a statement that begins with this word.
@@ -60,12 +58,13 @@ impl Pairing {
 
     /// The client asks for this.
     pub(super) fn asked(&mut self, due: Due) {
-        if due.opens() {
+        if due.opens() && (due.is_point() || !self.grouped) {
             self.opened();
         }
+        self.grouped = !due.is_point();
         if let Trust::Unsure(open) = &mut self.trust {
             if due.is_point() {
-                *open = (*open + 1).min(self.deepest);
+                *open = (*open).min(self.ahead) + 1;
             }
             return;
         }
@@ -74,15 +73,18 @@ impl Pairing {
         }
         self.due.push_back(due);
         self.points += usize::from(due.is_point());
-        self.deepest = self.deepest.max(self.points);
+        self.ahead = self.ahead.max(self.points.saturating_sub(1));
     }
 
     /// A client that waits for each answer has got all of them when it asks again.
     fn opened(&mut self) {
+        if std::mem::take(&mut self.suspect) {
+            self.ahead = self.ahead.max(1);
+        }
         match self.trust {
             Trust::Certain => {}
             Trust::Hole if self.points == 0 => {}
-            Trust::Hole if self.deepest == 1 => self.certain(),
+            Trust::Hole if self.ahead == 0 => self.certain(),
             Trust::Hole => {
                 self.mistrust();
                 self.opened();
@@ -90,9 +92,9 @@ impl Pairing {
             Trust::Unsure(open) => {
                 if self.answer.is_some() {
                     // It does not wait.
-                    self.deepest = self.deepest.max(2);
+                    self.ahead = self.ahead.max(1);
                 }
-                let open = open.min(self.deepest - 1);
+                let open = open.min(self.ahead);
                 self.trust = Trust::Unsure(open);
                 if open == 0 {
                     self.certain();
@@ -116,16 +118,26 @@ impl Pairing {
     /// What comes is not what is due.
     fn mistrust(&mut self) {
         let answer = self.answer.filter(|answer| answer.key.is_none());
-        self.trust = Trust::Unsure(self.deepest.max(self.points));
+        self.trust = Trust::Unsure(self.points.max(self.ahead + 1));
         self.forget();
         self.answer = answer;
     }
 
     /// Requests may be missing. Answers of those before them come first.
     pub(super) fn requests_lost(&mut self) {
-        self.trust = Trust::Unsure(self.deepest.max(self.points + 1));
+        (self.suspect, self.grouped) = (false, true);
+        self.trust = Trust::Unsure(self.points.max(self.ahead) + 1);
     }
 
+    /// Calls with answers were not seen, and perhaps with requests: what comes may answer those.
+    pub(super) fn answers_missed(&mut self) {
+        if self.trust != Trust::Certain || !self.due.is_empty() {
+            self.mistrust();
+            self.answer = None;
+        }
+    }
+
+    /// Bytes of answers are not known, but no call is missing.
     pub(super) fn answers_lost(&mut self) {
         match self.trust {
             Trust::Certain if self.due.is_empty() => {}
@@ -309,9 +321,7 @@ impl Pairing {
 
     /// What is not due. The first of it shows that something is missing.
     fn strange(&mut self, say: &mut Say) {
-        if self.trust == Trust::Certain {
-            self.deepest = self.deepest.max(2);
-        }
+        self.suspect |= self.trust == Trust::Certain && self.due.is_empty();
         if !matches!(self.trust, Trust::Unsure(_)) || !self.due.is_empty() {
             self.mistrust();
         }

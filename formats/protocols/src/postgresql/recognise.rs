@@ -25,7 +25,8 @@ pub(super) fn recognise(direction: Direction, bytes: &[u8], fresh: bool) -> Verd
     if points >= PROOF { Verdict::Surely } else { Verdict::No }
 }
 
-/// What it takes: one message whose content agrees with its length in several places, or some that follow each other.
+/// What it takes: one message whose content agrees with its length in several places, or some that follow
+/// each other.
 const PROOF: u32 = 3;
 
 fn untyped(bytes: &[u8], fresh: bool) -> Verdict {

@@ -1,12 +1,15 @@
 //! Statements of SQL and its relatives (CQL): what of their text may be kept, and what they are called.
 //!
-//! * [`keep`]: keywords, names, signs, placeholders and white space may be kept. Each literal becomes `?`, each comment
-//!   spaces, of the same length. Double quotes hold names in PostgreSQL and CQL and strings in MySQL ([`Dialect`]). Names
-//!   that are not of plain characters are literals, and so are words that look like keys: hexadecimal ones, UUIDs.
-//! * [`Summary`]: operation, table and normalised text. A statement and what was kept of it have the same summary.
+//! * [`keep`]: keywords, names, signs, placeholders and white space may be kept. Each literal becomes `?`,
+//!   each comment spaces, of the same length. Double quotes hold names in PostgreSQL and CQL and strings in
+//!   MySQL ([`Dialect`]). Names that are not of plain characters are literals, and so are words that look
+//!   like keys: hexadecimal ones, UUIDs.
+//! * [`Summary`]: operation, table and normalised text. A statement and what was kept of it have the same
+//!   summary.
 //!
-//! The settings of a session may change where a string ends (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`). Where
-//! that makes a difference, at `\'`, everything from the begin of the string on is a literal.
+//! The settings of a session may change where a string ends (`standard_conforming_strings`,
+//! `NO_BACKSLASH_ESCAPES`). Where that makes a difference, at `\'`, everything from the begin of the string
+//! on is a literal.
 
 mod summary;
 #[cfg(test)]
@@ -29,8 +32,9 @@ pub(crate) enum Dialect {
     Cql,
 }
 
-/// Tells what of a statement may be kept. `whole`: it ends where `text` ends; else its last token may go on, and is not kept.
-/// What is told of a token that does not reach the end of `text` does not depend on what follows.
+/// Tells what of a statement may be kept. `whole`: it ends where `text` ends; else its last token may go on,
+/// and is not kept. What is told of a token that does not reach the end of `text` does not depend on what
+/// follows.
 pub(crate) fn keep(text: &[u8], dialect: Dialect, whole: bool, runs: &mut Runs) {
     let mut kept = Vec::new();
     for token in Tokens::new(text, dialect, whole) {

@@ -13,8 +13,8 @@ pub(crate) struct Summary {
     pub(crate) operation: Option<&'static str>,
     /// The table, collection or view that it is mainly about, where that is plain.
     pub(crate) target: Option<String>,
-    /// Its text without literals and comments: of each list of literals one `?`, of all white space one space. At most
-    /// [`MAX_TEXT_BYTES`].
+    /// Its text without literals and comments: of each list of literals one `?`, of all white space one
+    /// space. At most [`MAX_TEXT_BYTES`].
     pub(crate) normalised: String,
 }
 
@@ -44,8 +44,8 @@ impl Summary {
         Summary { operation, target, normalised: output.text() }
     }
 
-    /// The operation of a request that says this to a database. `name`: of an operation whose word is not known;
-    /// `namespace`: where names are looked up that do not say it themselves.
+    /// The operation of a request that says this to a database. `name`: of an operation whose word is not
+    /// known; `namespace`: where names are looked up that do not say it themselves.
     pub(crate) fn into_operation(
         self,
         system: &'static str,

@@ -274,7 +274,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
 }
 
-/// Whether a word is more like a key or a token than like a name: too long, hexadecimal, or letters and digits in turns.
+/// Whether a word is more like a key or a token than like a name: too long, hexadecimal, or letters and
+/// digits in turns.
 fn may_be_key(word: &[u8]) -> bool {
     let hex = word.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-');
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();

@@ -1,6 +1,7 @@
 //! The words that statements begin with.
 
-/// Of SQL as PostgreSQL, MySQL, MariaDB, CockroachDB and their poolers know it, of CQL, and of PostgreSQL's replication.
+/// Of SQL as PostgreSQL, MySQL, MariaDB, CockroachDB and their poolers know it, of CQL, and of PostgreSQL's
+/// replication.
 pub(super) const WORDS: [&str; 115] = [
     "ABORT",
     "ALTER",
