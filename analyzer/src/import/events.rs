@@ -97,14 +97,13 @@ pub struct Rows {
     bytes: u64,
 }
 
-/// A row in the order of time, packet, and making. What a packet says of the connection's state comes behind its data, which may
-/// have waited to be redacted.
+/// A row in the order of time, packet, and making.
 #[derive(Debug)]
 struct Ordered(u64, Row);
 
 impl Ordered {
-    fn place(&self) -> (Stamp, bool, u64) {
-        (self.1.stamp, self.1.kind == Kind::State, self.0)
+    fn place(&self) -> (Stamp, u64) {
+        (self.1.stamp, self.0)
     }
 }
 

@@ -207,7 +207,12 @@ impl Feed {
         };
         let mut kept = Vec::new();
         shared.redactor.keep(shared.payload, &mut self.stream, &data, true, &mut kept);
-        self.held.take(end, shared.redactor.parts(), bytes, &kept, parts, shared.rows);
+        // Nothing else is told of what is kept whole, or not at all.
+        let told = match shared.payload {
+            Payload::Heads => shared.redactor.parts(),
+            Payload::Full | Payload::None => &[],
+        };
+        self.held.take(end, told, bytes, &kept, parts, shared.rows);
     }
 }
 

@@ -67,10 +67,6 @@ impl Exchanges {
         let Some(index) = self.of_key(key, live) else { return };
         let Some(span) = live.get_mut(index) else { return };
         if span.answered() {
-            // Who answers and then wants no more of the request ends the exchange so.
-            if let (Direction::Responses, Some(response)) = (direction, &mut span.response) {
-                response.extent.last = timing;
-            }
             return self.settle(index, live, closing, updates);
         }
         if span.damaged {

@@ -23,7 +23,7 @@ pub(super) fn request(message: &[u8], hello: &Hello) -> HeadInfo {
     }
     let version = hello.version.and_then(ciphers::version);
     attributes.extend(version.map(|version| ("tls.client.version", Value::Name(version))));
-    let title = Some(Title::Defined("TLS handshake"));
+    let title = Some(Title::Defined("handshake"));
     let name = Some("handshake".into());
     let operation = Some(Operation { name, title, target, attributes, ..Operation::default() }.into());
     HeadInfo { key: Some(KEY), operation, ..HeadInfo::default() }

@@ -39,7 +39,7 @@ impl Protocol for Tls {
     }
 
     fn title(&self) -> &'static str {
-        "TLS handshake"
+        "handshake"
     }
 
     /// Hellos begin a turn.
