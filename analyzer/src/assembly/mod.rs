@@ -64,7 +64,7 @@ use crate::tables::dimensions::{self, ClockStep, Dimensions};
 pub use crate::assembly::output::AssembleError;
 
 /// Changes whenever the same capture would give other rows; part of the key of cached tables.
-pub const ALGORITHM_VERSION: u32 = 13;
+pub const ALGORITHM_VERSION: u32 = 14;
 
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
