@@ -337,7 +337,7 @@ impl OneWay {
                 What::Spoken(protocol) => {
                     self.within();
                     head_from = at;
-                    out(self.lane, Notice::Spoken(*protocol));
+                    out(self.lane, Notice::Spoken(protocol));
                 }
                 What::Status(status) => tell(Notice::Status(*status)),
                 What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
@@ -395,7 +395,7 @@ impl OneWay {
                 What::Turned(turned) => self.turn(*turned),
                 What::Spoken(protocol) => {
                     self.within();
-                    out(self.lane, Notice::Spoken(*protocol));
+                    out(self.lane, Notice::Spoken(protocol));
                 }
                 What::Status(status) => tell(Notice::Status(*status)),
                 What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),

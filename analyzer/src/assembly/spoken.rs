@@ -56,10 +56,10 @@ impl Spoken {
         Spoken { role: Some(side), likely_side: side, from_start: true, ..Spoken::new(index, socket) }
     }
 
-    /// What is spoken, if any request was seen.
+    /// What is spoken, if any request was seen that could be read.
     pub fn protocol(&self) -> Option<&'static dyn Protocol> {
-        let conversation = self.conversation.as_ref()?;
-        (conversation.requests() > 0).then(|| conversation.protocol())
+        let conversation = self.conversation.as_ref().filter(|conversation| conversation.requests() > 0)?;
+        Some(conversation.protocol()).filter(|protocol| **protocol != *detect::unread(self.datagrams))
     }
 
     /// Requests so far.

@@ -65,6 +65,12 @@ pub trait Protocol: Sync {
         false
     }
 
+    /// Whether what follows a switch ([`crate::What::Tunnel`]) is what the two sides say to each other, only encrypted: then it is
+    /// read by turns where nothing else tells what it is.
+    fn encrypts(&self) -> bool {
+        false
+    }
+
     /// Whether an answer of this status is the answer, and not one that announces it.
     fn is_final(&self, _status: Status) -> bool {
         true

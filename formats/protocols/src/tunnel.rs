@@ -1,4 +1,5 @@
-//! Connections that become those of another protocol: what a tunnel carries is read too, by what its first bytes tell, or by turns.
+//! Connections that become those of another protocol: what a tunnel carries is read too, by what its first bytes tell, or, where it
+//! is only encrypted, by turns.
 //!
 //! Such are answers 101 and 2xx to CONNECT of HTTP/1, databases that begin to encrypt, and TLS itself behind its handshake. A
 //! tunnel may lead to another one.
@@ -24,24 +25,30 @@ fn read_through(
     if depth == MAX_DEPTH {
         return outer;
     }
-    let name = protocol.name();
+    let told = Told { name: protocol.name(), encrypts: protocol.encrypts() };
     let (begins, memory) = ([None, None], Memory::default());
-    Box::new(Tunnel { outer, name, offsets, within: None, begins, memory, depth })
+    Box::new(Tunnel { outer, told, offsets, within: None, begins, memory, depth })
 }
 
 /// A connection, and what is within it.
 #[derive(Debug)]
 struct Tunnel {
     outer: Box<dyn Framing>,
-    /// What that speaks.
-    name: &'static str,
+    told: Told,
     /// Bytes so far, by direction.
     offsets: [u64; 2],
-    within: Option<Within>,
+    within: Option<Option<Within>>,
     /// Where the tunnel begins in each direction, once it has.
     begins: [Option<u64>; 2],
     memory: Memory,
     depth: u8,
+}
+
+/// What the outer protocol says of itself.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    name: &'static str,
+    encrypts: bool,
 }
 
 #[derive(Debug)]
@@ -51,15 +58,17 @@ struct Within {
 }
 
 impl Within {
-    /// What the first bytes tell that come through a tunnel. A switch leads to something else than what was spoken: what looks
-    /// like that is no proof.
-    fn told(outer: &str, direction: Direction, bytes: &[u8], depth: u8) -> Within {
+    /// What the first bytes tell that come through a tunnel; None where nobody can read it. A switch leads to something else
+    /// than what was spoken: what looks like that is no proof.
+    fn told(outer: Told, direction: Direction, bytes: &[u8], depth: u8) -> Option<Within> {
         let told = detect::surely(bytes, true).or_else(|| detect::perhaps(bytes, true, Some(direction)));
+        let told = told.filter(|told| told.direction == direction && told.protocol.name() != outer.name);
         let protocol = match told {
-            Some(told) if told.direction == direction && told.protocol.name() != outer => told.protocol,
-            _ => detect::unread(false),
+            Some(told) => told.protocol,
+            None if outer.encrypts => detect::unread(false),
+            None => return None,
         };
-        Within { protocol, framing: read_through(protocol, protocol.framing(None), [0, 0], depth + 1) }
+        Some(Within { protocol, framing: read_through(protocol, protocol.framing(None), [0, 0], depth + 1) })
     }
 }
 
@@ -68,17 +77,18 @@ impl Tunnel {
     fn through(&mut self, direction: Direction, call: Option<&Call<'_>>, from: usize, parts: &mut Vec<Part>) {
         let is_tunnel = |part: &Part| part.what == What::Tunnel;
         let Some(first) = parts[from..].iter().position(is_tunnel).map(|at| from + at) else { return };
-        let runs = parts.split_off(first);
-        let offset = runs[0].offset;
-        let length: u64 = runs.iter().filter(|part| is_tunnel(part)).map(|part| part.length).sum();
-        let begin = *self.begins[direction as usize].get_or_insert(offset);
-        let is_first = begin == offset;
+        let offset = parts[first].offset;
+        let length: u64 = parts[first..].iter().filter(|part| is_tunnel(part)).map(|part| part.length).sum();
         let skipped = offset.saturating_sub(self.offsets[direction as usize]) as usize;
         let inner = call.map(|call| beyond(call, skipped, length));
         let within = self.within.get_or_insert_with(|| {
             let bytes = inner.map_or(&[][..], |call| &call.head[..call.head.len() - call.spare]);
-            Within::told(self.name, direction, bytes, self.depth)
+            Within::told(self.told, direction, bytes, self.depth)
         });
+        let Some(within) = within else { return };
+        let runs = parts.split_off(first);
+        let begin = *self.begins[direction as usize].get_or_insert(offset);
+        let is_first = begin == offset;
         if is_first {
             parts.push(Part { offset, length: 0, what: What::Spoken(within.protocol.name()) });
         }
@@ -116,7 +126,7 @@ impl Framing for Tunnel {
 
     fn close(&mut self, direction: Direction, parts: &mut Vec<Part>) {
         self.outer.close(direction, parts);
-        if let (Some(within), Some(begin)) = (&mut self.within, self.begins[direction as usize]) {
+        if let (Some(Some(within)), Some(begin)) = (&mut self.within, self.begins[direction as usize]) {
             let at = parts.len();
             within.framing.close(direction, parts);
             parts[at..].iter_mut().for_each(|part| part.offset += begin);
@@ -162,16 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_read_goes_by_turns() {
-        let mut framing = framing(&Http1, None);
-        let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
-        call(&mut *framing, Direction::Requests, upgrade);
+    fn what_nobody_can_read_stays_a_tunnel_unless_it_is_only_encrypted() {
         let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
-        // What is within may come with the answer.
-        let parts = call(&mut *framing, Direction::Responses, &[&switch[..], b"\x01hello"].concat());
-        assert_eq!(spoken(&parts), [(switch.len() as u64, "tcp")]);
-        let parts = call(&mut *framing, Direction::Requests, b"\x02what");
-        assert_eq!(spoken(&parts), [(upgrade.len() as u64, "tcp")]);
-        assert!(parts.iter().any(|part| part.what == What::Begin));
+        let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        for encrypts in [false, true] {
+            let told = Told { name: "http", encrypts };
+            let (begins, memory) = ([None, None], Memory::default());
+            let outer = Http1.framing(None);
+            let mut framing = Tunnel { outer, told, offsets: [0, 0], within: None, begins, memory, depth: 0 };
+            call(&mut framing, Direction::Requests, upgrade);
+            // What is within may come with the answer.
+            let parts = call(&mut framing, Direction::Responses, &[&switch[..], b"\x01hello"].concat());
+            let want = encrypts.then_some((switch.len() as u64, "tcp"));
+            assert_eq!(spoken(&parts), Vec::from_iter(want));
+            let parts = call(&mut framing, Direction::Requests, b"\x02what");
+            let want = encrypts.then_some((upgrade.len() as u64, "tcp"));
+            assert_eq!(spoken(&parts), Vec::from_iter(want));
+            assert_eq!(parts.iter().any(|part| part.what == What::Begin), encrypts);
+            assert_eq!(parts.iter().any(|part| part.what == What::Tunnel), !encrypts);
+        }
     }
 }

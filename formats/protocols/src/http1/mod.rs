@@ -38,6 +38,9 @@ pub struct Http1;
 const SIGNATURES: [Signature; 2] =
     [Signature::of(b"HTTP/1.", Keep::Head), Signature::of(b"PROXY ", Keep::HeadBehindLine)];
 
+/// Longest method that is taken for one before its line goes on.
+const MAX_WORD_BYTES: usize = 16;
+
 impl Protocol for Http1 {
     fn name(&self) -> &'static str {
         "http"
@@ -55,10 +58,14 @@ impl Protocol for Http1 {
         if surely_begins_head(direction, bytes) {
             return Verdict::Surely;
         }
-        // A few bytes that merely could begin a message are not enough, unless they may be part of a method.
-        let is_word = || bytes.len() < 8 && bytes.iter().all(u8::is_ascii_uppercase);
+        // A few bytes that merely could begin a message are not enough, unless they are the first, and may be a method.
+        let word = bytes.strip_suffix(b" ").unwrap_or(bytes);
+        let is_word = (1..=MAX_WORD_BYTES).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+        if fresh && direction == Direction::Requests && is_word {
+            return Verdict::Maybe;
+        }
         let enough = match direction {
-            Direction::Requests => bytes.contains(&b' ') || (fresh && is_word()),
+            Direction::Requests => fresh || bytes.contains(&b' '),
             Direction::Responses => bytes.len() >= b"HTTP/1.".len(),
         };
         if enough && begins_head(direction, bytes) { Verdict::Maybe } else { Verdict::No }

@@ -62,6 +62,10 @@ impl Protocol for Tls {
         if asks && fresh && is_begin { Verdict::Maybe } else { Verdict::No }
     }
 
+    fn encrypts(&self) -> bool {
+        true
+    }
+
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {
         Box::new(Framed::new(Connection::default(), before))
     }
