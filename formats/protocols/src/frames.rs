@@ -147,15 +147,7 @@ impl<C: Codec> Framed<C> {
             codec.lost(Direction::Responses);
         }
         let state = if before.is_some() { State::Lost } else { State::Between };
-        Framed::beginning(codec, before.unwrap_or_default(), state)
-    }
-
-    /// After so many bytes of requests and of answers that belong to another protocol, a frame begins at the next byte.
-    pub(crate) fn behind(codec: C, [requests, answers]: [u64; 2]) -> Framed<C> {
-        Framed::beginning(codec, [requests, answers], State::Between)
-    }
-
-    fn beginning(codec: C, [requests, answers]: [u64; 2], state: State) -> Framed<C> {
+        let [requests, answers] = before.unwrap_or_default();
         let side = |direction, offset| Side {
             direction,
             offset,
@@ -183,8 +175,9 @@ impl<C: Codec> Framing for Framed<C> {
         (side.call, side.hole) = (side.offset, false);
         let stored = call.head.len().saturating_sub(call.spare);
         let head = &call.head[..stored];
-        if side.state == State::Lost && codec.begins(direction, head) {
+        if side.state == State::Lost && (call.begins || codec.begins(direction, head)) {
             side.state = State::Between;
+            side.push(What::Found, 0, parts);
         }
         let tail = if call.spare > 0 { &[] } else { call.tail };
         // Where bytes were not kept blanks are stored, which are no frame.

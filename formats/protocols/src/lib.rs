@@ -36,6 +36,7 @@ pub mod protocol;
 mod queue;
 pub mod redact;
 pub mod redis;
+pub mod semconv;
 mod sql;
 #[cfg(test)]
 mod testing;
@@ -43,13 +44,15 @@ pub mod thrift;
 pub mod tls;
 pub mod tunnel;
 pub mod turns;
+pub mod websocket;
 
 pub use operation::{Operation, Status, Title, Value, ValueRef};
 pub use parts::{Call, Direction, HeadInfo, Part, What};
 pub use protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 
-/// Every protocol. Connections whose bytes tell nothing are read as the first one.
-pub static PROTOCOLS: [&dyn Protocol; 17] = [
+/// Every protocol. Connections whose bytes tell nothing are read as the first one. Captures name them by their places here
+/// ([`detect::number`]): new ones go to the end.
+pub static PROTOCOLS: [&dyn Protocol; 18] = [
     &http1::Http1,
     &redis::Redis,
     &mysql::MySql,
@@ -67,4 +70,5 @@ pub static PROTOCOLS: [&dyn Protocol; 17] = [
     &mqtt::Mqtt,
     &fastcgi::FastCgi,
     &cql::Cassandra,
+    &websocket::WebSocket,
 ];

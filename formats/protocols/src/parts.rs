@@ -53,11 +53,15 @@ pub enum What {
     /// Marker: from here on the protocol of this name is spoken in this direction, within what was spoken before
     /// ([`crate::tunnel`]).
     Spoken(&'static str),
+    /// Marker, in front of [`What::Spoken`]: the exchange whose answer let that begin goes on in it, and has this key there.
+    TakenUp(u64),
     /// Bytes of a head that must not be kept as they are: what may be kept instead, of the same length.
     Instead(Box<[u8]>),
     /// Bytes of a head in earlier calls that may be kept after all: as they are, or what is given instead. It stands between
     /// the runs of a call, and is none of them.
     Earlier(Option<Box<[u8]>>),
+    /// Marker: behind bytes that were not understood a message begins at the next byte beyond doubt, which begins a call.
+    Found,
     /// Marker: what follows from here, or from this earlier offset, belongs to the message of this key that has begun in this
     /// direction and has not ended: messages of a connection may come in turns. See [`HeadInfo::key`].
     Resume(u64),
@@ -101,8 +105,11 @@ pub struct HeadInfo {
     pub unanswered: bool,
     /// What the message itself calls its exchange by, where the protocol has such keys ([`crate::Protocol::has_keys`]).
     pub key: Option<u64>,
-    /// Later messages of the same key may be more of this answer. Which of them is the last is not known.
+    /// Later messages of the same key may be more of this answer, or the answer comes in the protocol that follows. Which of them is
+    /// the last is not known.
     pub goes_on: bool,
+    /// Of an answer: the protocol that is spoken behind it.
+    pub leads_to: Option<&'static str>,
     /// Of a request: what it asks for, where framing has read it because that takes what it knows of the connection. None:
     /// [`crate::Protocol::read`] tells it from the bytes of the head. Of an answer: one whose attributes are added to those of
     /// the request.
@@ -133,6 +140,8 @@ pub struct Call<'a> {
     pub spare: usize,
     /// The last bytes that are known; does not overlap `head`.
     pub tail: &'a [u8],
+    /// The first of them begins a message beyond doubt: who saw all of them says so.
+    pub begins: bool,
     /// They were sent, not received.
     pub sent: bool,
     /// When the call was entered and when it returned, ns of any one clock.

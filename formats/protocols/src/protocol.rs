@@ -28,6 +28,12 @@ pub trait Protocol: Sync {
     /// with them; None where it is seen from its first byte.
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing>;
 
+    /// Framing of a connection that has changed to this protocol, where the request that asked for it is its first exchange: with the
+    /// key of that.
+    fn framing_after_upgrade(&self) -> Option<(u64, Box<dyn Framing>)> {
+        None
+    }
+
     /// What a datagram is that is a message beyond doubt, where this is spoken in datagrams, too. `fresh`: as in
     /// [`Protocol::recognise`].
     fn recognise_datagram(&self, _bytes: &[u8], _fresh: bool) -> Option<Direction> {
@@ -63,6 +69,12 @@ pub trait Protocol: Sync {
     /// may come in any order. Else the k-th answer is that of the k-th request ([`crate::HeadInfo::answers`]).
     fn has_keys(&self) -> bool {
         false
+    }
+
+    /// Whether its messages are requests and answers. Else they belong to the exchange that let it begin
+    /// ([`crate::HeadInfo::leads_to`]).
+    fn has_exchanges(&self) -> bool {
+        true
     }
 
     /// Whether what follows a switch ([`crate::What::Tunnel`]) is what the two sides say to each other, only encrypted: then it is

@@ -15,6 +15,11 @@
 
 mod datagrams;
 mod hashes;
+mod names;
+mod ruled;
+pub mod rules;
+mod scrub;
+mod shapes;
 
 use crate::blank::{self, BLANK};
 use crate::detect::{self, Told};
@@ -23,6 +28,8 @@ use retrospan_formats::event::{Kind, flags, role};
 
 pub use datagrams::Datagrams;
 pub use hashes::Hashes;
+use ruled::Scrubbed;
+pub use rules::Rules;
 
 /// How much of the data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +80,20 @@ pub struct Data<'a> {
     pub times_ns: [i64; 2],
     /// The socket existed before the recording: requests may wait already.
     pub discovered: bool,
+    /// The connection's ports.
+    pub ports: [u16; 2],
 }
 
 /// Scratch space, reused from call to call.
 #[derive(Debug, Default)]
 pub struct Redactor {
     parts: Vec<Part>,
+    /// What was told of the data that was read last ([`detect::marks`]).
+    marks: u32,
     /// Of the secrets of requests, where they are wanted.
     hashes: Option<Hashes>,
+    /// What the user wants kept or blanked beside the default.
+    rules: Rules,
     /// What was read of requests and responses before, by [`Stream::place`].
     memory: Vec<[Memory; 2]>,
     /// The place of the next stream.
@@ -99,12 +112,16 @@ pub struct Stream {
     requests: Option<Kind>,
     /// A message head has told so.
     decided: bool,
+    /// What the data that is being read tells of its protocol, and whether it begins a message beyond doubt.
+    told: Option<(Told, bool)>,
     /// Data was read.
     begun: bool,
     sent: Position,
     received: Position,
     /// Where in [`Redactor::memory`] something is remembered of it.
     place: Option<usize>,
+    /// Where everything is kept: what the bytes of each direction, as each end moves them, are in the middle of.
+    scrubbed: [Scrubbed; 4],
 }
 
 /// Where one direction stands.
@@ -130,6 +147,8 @@ enum End {
 
 /// So many calls beyond a gap are passed over for the other end's.
 const PATIENCE_CALLS: u8 = 2;
+/// What so many bytes do not tell of their protocol, more of them would not.
+const ENOUGH_BYTES: usize = 256;
 /// No socket buffer holds more.
 const MAX_REMEMBERED_BYTES: u32 = 1 << 30;
 
@@ -217,8 +236,15 @@ impl Stream {
         if kind == Kind::Send { &mut self.sent } else { &mut self.received }
     }
 
+    /// Whether what is spoken is not known, and this data alone does not tell: it may, together with what follows it.
+    pub fn wants_more(&self, head: &[u8], discovered: bool) -> bool {
+        let tells = || detect::surely(head, !self.begun && !discovered).is_some();
+        !self.decided && head.len() < ENOUGH_BYTES && !tells()
+    }
+
     /// The kind of call that moves requests, as far as that is known now.
     fn requests(&mut self, data: &Data<'_>) -> Option<Kind> {
+        self.told = None;
         if self.decided {
             return self.requests;
         }
@@ -238,10 +264,14 @@ impl Stream {
                 self.framed = Some((told.protocol, tunnel::framing(told.protocol, Some([0, 0]))));
             }
             (self.requests, self.decided) = (Some(requests), true);
+            self.told = Some((told, true));
         } else if self.requests.is_none() && (fresh || by_role.is_none()) {
             let direction = by_role.map(|requests| direction(requests, data.kind));
             let perhaps = detect::perhaps(data.head, fresh, direction);
             self.requests = by_role.or(perhaps.map(|told| requesting_kind(data.kind, &told)));
+            if self.framed.is_none() {
+                self.told = perhaps.filter(|_| self.requests.is_some()).map(|told| (told, false));
+            }
             self.begin(perhaps, data);
             return self.requests;
         } else if self.requests.is_none() {
@@ -267,6 +297,11 @@ impl Redactor {
         Redactor { hashes: Some(hashes), ..Redactor::default() }
     }
 
+    /// Keeps and blanks what these rules say, too.
+    pub fn follow(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Those of the secrets in what [`Redactor::keep`] kept last.
     pub fn hashes(&self) -> &[u8] {
         self.hashes.as_ref().map_or(&[], Hashes::column)
@@ -290,10 +325,16 @@ impl Redactor {
         if let Some(hashes) = &mut self.hashes {
             hashes.begin();
         }
+        self.marks = 0;
         match mode {
             Payload::Full => {
                 let stored = data.head.len().min(data.stored);
+                let begin = out.len();
                 out.extend_from_slice(&data.head[..stored]);
+                let mut scrubbed = stream.scrubbed(data, 0);
+                let goes_on = data.done_bytes > stored as u64;
+                let rules = self.rules.of(data.ports);
+                let mut blanked = scrub::scrub(&mut out[begin..], &mut scrubbed.open, goes_on, rules);
                 if in_order
                     && data.done_bytes > 0
                     && matches!(self.read(stream, data), Reading::From(0))
@@ -307,16 +348,31 @@ impl Redactor {
                         out.resize(before + data.head.len(), BLANK);
                     }
                 }
+                let begin = out.len();
                 out.extend_from_slice(data.tail);
-                data.flags
+                if !data.tail.is_empty() {
+                    let rules = self.rules.of(data.ports);
+                    blanked |= scrub::scrub(&mut out[begin..], &mut scrubbed.open, false, rules);
+                }
+                stream.scrubbed[Stream::scrubbed_place(data)] = scrubbed;
+                data.flags | self.marks | if blanked { flags::REDACTED } else { 0 }
             }
             Payload::None => nothing(data),
             Payload::Heads if !in_order || data.done_bytes == 0 => nothing(data),
             Payload::Heads => match self.read(stream, data) {
                 Reading::Unknown => nothing(data),
                 Reading::Before => nothing(data) | flags::PAYLOAD_AT_PEER,
-                Reading::From(0) => self.copy_kept(data, 0, out),
-                Reading::From(known) => self.copy_kept(data, known, out) | flags::PAYLOAD_AT_PEER,
+                Reading::From(known) => {
+                    let begin = out.len();
+                    let mut bits = self.copy_kept(data, known, out) | self.marks;
+                    if known > 0 {
+                        bits |= flags::PAYLOAD_AT_PEER;
+                    }
+                    if !self.rules.is_empty() {
+                        bits |= self.follow_rules(stream, data, known, &mut out[begin..]);
+                    }
+                    bits
+                }
             },
         }
     }
@@ -340,7 +396,7 @@ impl Redactor {
         }
         let rest = data.beyond(known);
         let Some(tcp_seq) = rest.tcp_seq else { return Reading::Unknown };
-        if rest.head.is_empty() && position.leaves(end, tcp_seq, rest.done_bytes) {
+        if rest.head.is_empty() && rest.tail.is_empty() && position.leaves(end, tcp_seq, rest.done_bytes) {
             return if known > 0 { Reading::Before } else { Reading::Unknown };
         }
         if unread > 0 {
@@ -352,6 +408,7 @@ impl Redactor {
     /// `data`: what follows the first `known` bytes of a call.
     fn read_rest(&mut self, stream: &mut Stream, data: &Data<'_>, known: u64) -> Reading {
         let requests = stream.requests(data);
+        self.marks = detect::marks(None, false);
         let position = if data.kind == Kind::Send { &mut stream.sent } else { &mut stream.received };
         let (Some(requests), Some((protocol, framing))) = (requests, &mut stream.framed) else {
             position.advance(data.tcp_seq, data.done_bytes);
@@ -362,6 +419,7 @@ impl Redactor {
             Follows::After(gap) => gap,
             Follows::Within(_) | Follows::Behind => return Reading::Unknown,
         };
+        let told = stream.told;
         self.parts.clear();
         if gap > 0 {
             framing.gap(direction, gap, &mut self.parts);
@@ -384,6 +442,7 @@ impl Redactor {
             head,
             spare: head.len().saturating_sub(data.stored),
             tail,
+            begins: exact && told.is_some_and(|(_, surely)| surely),
             sent: data.sent,
             times_ns: data.times_ns,
         };
@@ -391,6 +450,10 @@ impl Redactor {
         if let (Some(hashes), Direction::Requests) = (&mut self.hashes, direction) {
             hashes.tell(*protocol, &self.parts, head, data.stored, known);
         }
+        let begin = self.parts.first().map(|part| part.offset);
+        let found = |part: &Part| part.what == What::Found && Some(part.offset) == begin;
+        let begins = call.begins || self.parts.iter().any(found);
+        self.marks = if exact { detect::marks(told.map(|(told, _)| told).as_ref(), begins) } else { 0 };
         stream.decided |= self.parts.iter().any(|part| part.what == What::Begin);
         position.advance(data.tcp_seq, data.done_bytes);
         if exact { Reading::From(known) } else { Reading::Unknown }

@@ -1,5 +1,7 @@
 //! For tests of a protocol: what the parts of a conversation's calls say of its exchanges, however its bytes are cut.
 
+pub mod recognition;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub struct Reader {
     framing: Box<dyn Framing>,
-    memory: Memory,
+    memory: [Memory; 2],
     lanes: [[Lane; 2]; 2],
     turned: [bool; 2],
     exchanges: Vec<Exchange>,
@@ -69,7 +71,7 @@ impl Reader {
     pub fn new(protocol: &dyn Protocol, before: Option<[u64; 2]>) -> Reader {
         Reader {
             framing: protocol.framing(before),
-            memory: Memory::default(),
+            memory: Default::default(),
             lanes: Default::default(),
             turned: [false; 2],
             exchanges: Vec::new(),
@@ -84,8 +86,9 @@ impl Reader {
     /// A call, not all of whose bytes are known.
     pub fn partly(&mut self, direction: Direction, call: Call<'_>, now: i64) {
         self.now = now;
+        self.began[direction as usize].push((self.offsets[direction as usize], now));
         let mut parts = Vec::new();
-        self.framing.call(direction, call, &mut self.memory, &mut parts);
+        self.framing.call(direction, call, &mut self.memory[direction as usize], &mut parts);
         self.offsets[direction as usize] += call.length;
         self.parts(direction, parts);
     }
@@ -96,7 +99,7 @@ impl Reader {
         self.began[direction as usize].push((self.offsets[direction as usize], now));
         let mut parts = Vec::new();
         let call = Call { length: bytes.len() as u64, head: bytes, ..Call::default() };
-        self.framing.call(direction, call, &mut self.memory, &mut parts);
+        self.framing.call(direction, call, &mut self.memory[direction as usize], &mut parts);
         self.reveal(direction, &parts);
         let mut kept = Vec::new();
         blank::copy(&parts, bytes, 0, &mut kept);
@@ -110,7 +113,7 @@ impl Reader {
         self.now = now;
         let mut parts = Vec::new();
         let call = Call { length, head: stored, ..Call::default() };
-        self.framing.call(direction, call, &mut self.memory, &mut parts);
+        self.framing.call(direction, call, &mut self.memory[direction as usize], &mut parts);
         self.offsets[direction as usize] += length;
         self.parts(direction, parts);
     }
@@ -308,6 +311,7 @@ pub fn check_stored(protocol: &dyn Protocol, conversation: &Conversation) {
 
 /// Checks what must hold of every protocol: that each cut gives the same exchanges, and what was kept, read again, too.
 pub fn check_any_cut(protocol: &dyn Protocol, conversation: &Conversation) {
+    recognition::check(conversation);
     let whole = read(protocol, conversation, &[]);
     for cuts in [&[1][..], &[2], &[3, 1], &[7, 2, 5], &[16], &[5, 64, 1], &[100, 3]] {
         let cut = read(protocol, conversation, cuts);

@@ -13,6 +13,8 @@ use crate::protocol::{Framing, Memory, Protocol, Signature, Verdict};
 pub static TCP: Turns = Turns { name: "tcp" };
 /// Turns of datagrams.
 pub static UDP: Turns = Turns { name: "udp" };
+/// Turns of a stream between processes of one host.
+pub static UNIX: Turns = Turns { name: "unix" };
 
 /// What is read by turns alone.
 #[derive(Clone, Copy, Debug)]

@@ -178,6 +178,15 @@ impl Codec for Connection {
         });
     }
 
+    fn rest(&self, direction: Direction) -> Option<u64> {
+        let way = &self.ways[direction as usize];
+        match way.place {
+            Place::Part(left) if way.more > 0 => Some(left + segment::TRAILER),
+            Place::Empty => Some(segment::TRAILER),
+            _ => None,
+        }
+    }
+
     fn missed(&mut self, direction: Direction) {
         self.lost(direction);
         if direction == Direction::Responses {

@@ -50,9 +50,12 @@ impl Protocol for Dubbo {
         &SIGNATURES
     }
 
-    /// Events do not tell: either side sends them.
+    /// Events do not tell who asks: either side sends them. A connection that is not used at once begins with one.
     fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict {
         match Header::of(bytes) {
+            Some(header) if fresh && header.is_event && header.fits(&bytes[header::LENGTH..]) => {
+                Verdict::Maybe
+            }
             Some(header) if header.is_event || header.is_request != (direction == Direction::Requests) => {
                 Verdict::No
             }

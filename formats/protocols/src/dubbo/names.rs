@@ -12,7 +12,7 @@ const FASTJSON2: u8 = 23;
 pub(super) const MOST: usize = 592;
 
 /// Bytes of a response's body that its first value takes at most.
-pub(super) const MOST_KIND: usize = 5;
+pub(super) const MOST_KIND: usize = 6;
 
 /// Longest name that is kept.
 const MAX_NAME: usize = 255;
@@ -90,6 +90,8 @@ pub(super) fn kind(serialization: u8, body: &[u8]) -> Option<(u8, usize)> {
         (FASTJSON, &[kind, b'\n', ..]) => (kind.wrapping_sub(b'0'), 2),
         (KRYO, &[kind, ..]) => (kind, 1),
         (FASTJSON2, &[0, 0, 0, 1, kind, ..]) => (kind, 5),
+        // A byte of JSONB: so providers write it.
+        (FASTJSON2, &[0, 0, 0, 2, 0xbd, kind, ..]) => (kind, 6),
         _ => return None,
     };
     (kind <= 5).then_some((kind, length))

@@ -119,6 +119,20 @@ fn any_cut_gives_the_same_exchanges() {
     assert_eq!(reader.exchanges()[0].operation.name.as_deref(), Some("get"));
 }
 
+#[test]
+fn a_result_in_fastjson2_is_told_however_its_number_is_written() {
+    for (kind, failed) in [(3, true), (0, true), (4, false), (5, false)] {
+        for value in [&[0, 0, 0, 1, kind][..], &[0, 0, 0, 2, 0xbd, kind]] {
+            let answer = frame(0x17, 20, 1, &[value, CANARY.as_bytes()].concat());
+            let conversation =
+                [(Requests, frame(0xd7, 0, 1, &body(jsonb, "Orders", "get"))), (Responses, answer)];
+            testing::check_any_cut(&Dubbo, &conversation);
+            let reader = testing::read(&Dubbo, &conversation, &[]);
+            assert_eq!(reader.exchanges()[0].status.failed, failed, "{value:?}");
+        }
+    }
+}
+
 fn kept(conversation: &Conversation, cuts: &[usize]) -> Vec<u8> {
     testing::read(&Dubbo, conversation, cuts).kept().into_iter().flat_map(|(_, bytes)| bytes).collect()
 }
@@ -188,11 +202,16 @@ fn only_frames_that_fit_are_recognised() {
     assert_eq!(Dubbo.recognise(Requests, &answered, true), Verdict::No);
     let told = detect::surely(&answered, false).expect("dubbo");
     assert_eq!((told.protocol.name(), told.direction), ("dubbo", Responses));
-    // Events, a request with a status, a status that there is not, no serialization, a body too long, another
+    // Events tell nothing unless they are the first of a connection.
+    for event in [frame(0xe2, 0, 1, b"N"), frame(0x22, 20, 1, b"N")] {
+        for direction in [Requests, Responses] {
+            assert_eq!(Dubbo.recognise(direction, &event, true), Verdict::Maybe);
+            assert_eq!(Dubbo.recognise(direction, &event, false), Verdict::No);
+        }
+    }
+    // A request with a status, a status that there is not, no serialization, a body too long, another
     // body.
     let wrong = [
-        frame(0xe2, 0, 1, b"N"),
-        frame(0x22, 20, 1, b"N"),
         frame(0xc2, 20, 1, b"\x052.0.2"),
         frame(2, 21, 1, b"\x91"),
         frame(0xc0, 0, 1, b"\x052.0.2"),

@@ -65,7 +65,9 @@ impl Codec for Connection {
         runs.keep(HEADER);
         let Some(record) = Record::of(direction, header) else { return };
         match (record.kind, self.open.get(&record.id)) {
-            (Kind::Begin | Kind::End, _) => runs.keep(content.len()),
+            // Servers leave in what is reserved whatever was there: php-fpm bytes of its output.
+            (Kind::Begin, _) => keep_or_zero(content, BEGIN_BYTES, runs),
+            (Kind::End, _) => keep_or_zero(content, END_BYTES, runs),
             (Kind::Params, Some(Open { params: Some(params), .. })) if !params.broken => {
                 keep_params(params, content, runs);
             }
@@ -104,6 +106,17 @@ impl Codec for Connection {
         };
         self.open.retain(|_, open| is_certain(open));
     }
+}
+
+/// Role and flags of the body of [`Kind::Begin`].
+const BEGIN_BYTES: usize = 3;
+/// What the body of [`Kind::End`] says of the application and the protocol.
+const END_BYTES: usize = 5;
+
+fn keep_or_zero(content: &[u8], said: usize, runs: &mut Runs) {
+    let said = said.min(content.len());
+    runs.keep(said);
+    runs.instead(vec![0; content.len() - said]);
 }
 
 fn keep_params(params: &Params, content: &[u8], runs: &mut Runs) {

@@ -129,9 +129,7 @@ fn begins_answer(bytes: &[u8]) -> bool {
     let content = &bytes[HEADER..];
     let is_content = match record.kind {
         Kind::Stdout => record.length > 0 && begins_head(content),
-        Kind::End => {
-            content.first_chunk().is_some_and(|body: &[u8; BODY]| body[4] <= 3 && body[5..] == [0; 3])
-        }
+        Kind::End => content.first_chunk().is_some_and(|body: &[u8; BODY]| body[4] <= 3),
         _ => false,
     };
     is_content && (record.kind == Kind::End || follows(Direction::Responses, record, bytes))

@@ -121,6 +121,19 @@ fn a_request_and_its_page() {
 }
 
 #[test]
+fn what_is_reserved_is_not_kept() {
+    let mut page = answer(1, "Status: 404\r\n\r\nbody");
+    page.extend(record(3, 1, b"\0\0\0\0\0key"));
+    let mut asked = ask(1, "GET", "/");
+    asked[11..16].copy_from_slice(b"words");
+    let conversation = [(Direction::Requests, asked), (Direction::Responses, page)];
+    let reader = testing::read(&FastCgi, &conversation, &[3]);
+    assert_eq!(reader.exchanges()[0].status.code, Some(404));
+    let kept: Vec<u8> = reader.kept().into_iter().flat_map(|(_, kept)| kept).collect();
+    assert!(!kept.windows(2).any(|pair| pair == b"ke" || pair == b"ey" || pair == b"wo" || pair == b"ds"));
+}
+
+#[test]
 fn what_answers_say() {
     let calls = [
         (ask(1, "GET", "/ok"), answer(1, "Content-type: text/html\r\n\r\nhi")),

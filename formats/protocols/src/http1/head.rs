@@ -5,12 +5,13 @@
 //! call the value of a harmless field is blank: folded lines, what follows a CR that ends no line, a line behind one
 //! that ends as the others do not, a second `Host`.
 
-use super::familiar::FamiliarLines;
+use super::familiar::lines::FamiliarLines;
 use super::length::{Extent, Lengths, decimal};
 use super::lines::{HeaderLine, header_line};
 use super::method::Method;
 use super::names::{Field, MAX_NAME_BYTES, header, is_token, may_become_harmless};
 use super::target::Target;
+use super::upgrade::Upgrade;
 use crate::operation::Status;
 use crate::parts::{Direction, HeadInfo};
 
@@ -109,6 +110,7 @@ pub(super) struct Head {
     /// Of the header read last.
     value: Option<Value>,
     lengths: Lengths,
+    upgrade: Upgrade,
     pub(super) status: u16,
     pub(super) minor: u8,
     expects_continue: bool,
@@ -134,6 +136,7 @@ impl Head {
             word_bytes: 0,
             value: None,
             lengths: Lengths::default(),
+            upgrade: Upgrade::default(),
             status: 0,
             minor: 1,
             expects_continue: false,
@@ -171,6 +174,10 @@ impl Head {
         let status = Status { code: is_response.then_some(self.status), ..Status::default() };
         let mut info = HeadInfo { status, ..HeadInfo::default() };
         if bodyless {
+            if self.status == 101 {
+                info.goes_on = self.upgrade.goes_on();
+                info.leads_to = self.upgrade.leads_to();
+            }
             return info;
         }
         match self.lengths.extent(self.minor) {
@@ -206,7 +213,7 @@ impl Head {
     /// Bytes of a value that says nothing of the body.
     fn value_run(&mut self, mut value: Value, bytes: &[u8]) -> Option<Read> {
         let length = match value.field {
-            Field::ContentLength | Field::TransferEncoding => return None,
+            Field::ContentLength | Field::TransferEncoding | Field::Upgrade => return None,
             Field::Host if value.keep => {
                 let length = run_while(bytes, is_host);
                 // What follows may be such that this was no host.
@@ -263,7 +270,9 @@ impl Head {
                 let (blank, kept_after) = (line.value_end - line.value, line.end - line.value_end);
                 return Some(Read { kept: done + line.value, blank, kept_after, then: Then::More });
             }
-            if let Some(familiar) = &mut familiar {
+            if let Some(familiar) = &mut familiar
+                && value.field != Field::Upgrade
+            {
                 familiar.learn(&rest[..line.end], value.field, content_length, self.lf);
             }
             done += line.end;
@@ -289,6 +298,7 @@ impl Head {
                 self.lengths.number(length);
                 number = Some(length);
             }
+            Field::Upgrade => return None,
             Field::Other | Field::Connection | Field::TransferEncoding | Field::Expect => return None,
         }
         Some((Value { keep, field }, number))
@@ -396,7 +406,7 @@ impl Head {
                 value.keep &= !self.has_host;
                 self.has_host = true;
             }
-            Field::ContentLength | Field::Connection | Field::Other => {}
+            Field::ContentLength | Field::Connection | Field::Upgrade | Field::Other => {}
         }
         self.value = Some(value);
         value
@@ -409,6 +419,7 @@ impl Head {
                 match value.field {
                     Field::ContentLength => self.lengths.end_of_length(),
                     Field::TransferEncoding => self.lengths.end_of_coding(),
+                    Field::Upgrade => self.upgrade.end(),
                     _ => {}
                 }
                 return self.go(Place::LineStart);
@@ -427,6 +438,7 @@ impl Head {
         match value.field {
             Field::ContentLength => self.lengths.length_byte(byte),
             Field::TransferEncoding => self.lengths.coding_byte(byte),
+            Field::Upgrade => self.upgrade.byte(byte),
             _ => {}
         }
         Read::run(1, value.keep)

@@ -17,17 +17,21 @@ mod secrets;
 mod side;
 mod start_line;
 pub(crate) mod target;
+mod upgrade;
 
 use std::ops::Range;
+
+use memchr::memchr;
 
 use crate::operation::{Exchange, Operation, Status, ValueRef};
 use crate::parts::{Call, Direction, Part};
 use crate::protocol::{Framing, Keep, Memory, Protocol, Signature, Verdict};
 use crate::queue::Queue;
-pub use familiar::FamiliarLines;
+pub use familiar::Familiar;
 use method::Method;
+use names::{begins_known_method, may_become_method};
 use side::{Known, Side};
-use start_line::{begins_head, surely_begins_head};
+use start_line::{begins_head, surely_begins};
 
 /// HTTP/1.0 and HTTP/1.1.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +59,8 @@ impl Protocol for Http1 {
     }
 
     fn recognise(&self, direction: Direction, bytes: &[u8], fresh: bool) -> Verdict {
-        if surely_begins_head(direction, bytes) {
+        // What a connection is in the middle of may begin with the rest of a method.
+        if surely_begins(direction, bytes, &[], fresh) {
             return Verdict::Surely;
         }
         // A few bytes that merely could begin a message are not enough, unless they are the first, and may be a method.
@@ -64,11 +69,18 @@ impl Protocol for Http1 {
         if fresh && direction == Direction::Requests && is_word {
             return Verdict::Maybe;
         }
+        // Some servers take the first byte of a request alone.
         let enough = match direction {
-            Direction::Requests => fresh || bytes.contains(&b' '),
+            Direction::Requests => fresh || memchr(b' ', bytes).is_some() || may_become_method(bytes),
             Direction::Responses => bytes.len() >= b"HTTP/1.".len(),
         };
-        if enough && begins_head(direction, bytes) { Verdict::Maybe } else { Verdict::No }
+        let is_known = || {
+            fresh
+                || direction == Direction::Responses
+                || begins_known_method(bytes)
+                || may_become_method(bytes)
+        };
+        if enough && begins_head(direction, bytes) && is_known() { Verdict::Maybe } else { Verdict::No }
     }
 
     fn framing(&self, before: Option<[u64; 2]>) -> Box<dyn Framing> {
@@ -141,13 +153,13 @@ impl Connection {
         }
     }
 
-    /// Reads a call, as [`Framing::call`] does, with header lines seen before, in this direction of this or of similar
+    /// Reads a call, as [`Framing::call`] does, with what was seen before, in this direction of this or of similar
     /// connections, or without: that changes nothing but the time it takes.
     pub fn call(
         &mut self,
         direction: Direction,
         call: Call<'_>,
-        familiar: Option<&mut FamiliarLines>,
+        familiar: Option<&mut Familiar>,
         parts: &mut Vec<Part>,
     ) {
         let known = (call.head.len() + call.tail.len()) as u64;

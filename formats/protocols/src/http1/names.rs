@@ -8,6 +8,8 @@ pub(crate) enum Field {
     Expect,
     /// Says what becomes of the connection, or what follows the body.
     Connection,
+    /// Which protocols may follow, or do.
+    Upgrade,
     Host,
     #[default]
     Other,
@@ -112,7 +114,8 @@ const FIELDS: [Field; HARMLESS.len()] = {
             b"content-length" => Field::ContentLength,
             b"transfer-encoding" => Field::TransferEncoding,
             b"expect" => Field::Expect,
-            b"connection" | b"trailer" | b"upgrade" => Field::Connection,
+            b"connection" | b"trailer" => Field::Connection,
+            b"upgrade" => Field::Upgrade,
             b"host" => Field::Host,
             _ => Field::Other,
         };
@@ -236,6 +239,12 @@ pub(super) fn may_become_method(part: &[u8]) -> bool {
 
 pub(crate) fn is_known_method(method: &[u8]) -> bool {
     KNOWN_METHODS.binary_search(&method).is_ok()
+}
+
+/// Whether the first word is a method that everybody knows.
+pub(super) fn begins_known_method(bytes: &[u8]) -> bool {
+    let word = bytes.split(|&byte| byte == b' ').next().unwrap_or_default();
+    is_known_method(word)
 }
 
 /// Whether `byte` may stand in a token (RFC 9110 section 5.6.2).

@@ -6,7 +6,7 @@ mod lost;
 
 use super::Exchanges;
 use super::chunks::Chunk;
-use super::familiar::FamiliarLines;
+use super::familiar::Familiar;
 use super::head::{Head, Read};
 use super::preamble::Preamble;
 use crate::parts::{Call, Direction, HeadInfo, Part, What, push};
@@ -110,8 +110,8 @@ impl Content {
 pub(super) struct Memory<'a> {
     /// Requests that wait, of both directions.
     pub(super) exchanges: &'a mut Exchanges,
-    /// Header lines seen before, where that is worth it.
-    pub(super) familiar: Option<&'a mut FamiliarLines>,
+    /// What was seen before, where that is worth it.
+    pub(super) familiar: Option<&'a mut Familiar>,
 }
 
 /// Some known bytes of a call.
@@ -245,12 +245,16 @@ impl Side {
     }
 }
 
+/// Adds bytes of a head, which may be kept or not.
+fn push_head_run(offset: &mut u64, keep: bool, length: usize, parts: &mut Vec<Part>) {
+    if length > 0 {
+        push(offset, if keep { What::Head } else { What::Secret }, length as u64, parts);
+    }
+}
+
 /// Adds what was read of a head.
 fn push_head(offset: &mut u64, read: Read, parts: &mut Vec<Part>) {
-    for (what, length) in [(What::Head, read.kept), (What::Secret, read.blank), (What::Head, read.kept_after)]
-    {
-        if length > 0 {
-            push(offset, what, length as u64, parts);
-        }
-    }
+    push_head_run(offset, true, read.kept, parts);
+    push_head_run(offset, false, read.blank, parts);
+    push_head_run(offset, true, read.kept_after, parts);
 }

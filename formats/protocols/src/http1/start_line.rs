@@ -278,13 +278,8 @@ pub fn begins_head(direction: Direction, bytes: &[u8]) -> bool {
     }
 }
 
-/// The same, but the bytes must tell a message from anything else: a whole start line, or of a longer one a method that
-/// everybody knows and its target, or a status.
-pub fn surely_begins_head(direction: Direction, bytes: &[u8]) -> bool {
-    surely_begins(direction, bytes, &[], true)
-}
-
-/// The same of bytes in two pieces. `any_method`: also one that not everybody knows.
+/// The same of bytes in two pieces, but they must tell a message from anything else: a whole start line, or of a longer one a
+/// method that everybody knows and its target, or a status. `any_method`: also one that not everybody knows.
 pub(super) fn surely_begins(direction: Direction, bytes: &[u8], after: &[u8], any_method: bool) -> bool {
     // Most calls begin otherwise, and few bytes tell.
     let may = match direction {

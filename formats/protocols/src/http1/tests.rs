@@ -345,7 +345,7 @@ proptest! {
             1..12,
         ),
     ) {
-        let mut familiar = [FamiliarLines::default(), FamiliarLines::default()];
+        let mut familiar = [Familiar::default(), Familiar::default()];
         let (mut plain, mut quick) = (Connection::new(), Connection::new());
         for (responses, lines, cut_at) in heads {
             let (direction, start) = if responses {
@@ -388,3 +388,17 @@ const LINES: [&str; 11] = [
     "Cookie: secret\r\n",
     "Connection:\r\n",
 ];
+
+#[test]
+fn in_the_middle_of_a_connection_only_known_methods_begin_a_request() {
+    let verdict = |bytes: &[u8], fresh| Http1.recognise(Requests, bytes, fresh);
+    for rest in
+        ["ET /x HTTP/1.1\r\n\r\n", "ET /x HTT", "OST /a?b HTTP/1.1\r\nHost: a\r\n", "X / HTTP/1.1\r\n\r\n"]
+    {
+        assert_eq!(verdict(rest.as_bytes(), false), Verdict::No, "{rest}");
+    }
+    assert_eq!(verdict(b"ET /x HTTP/1.1\r\n", true), Verdict::Surely, "any word is a method");
+    for request in ["GET /x HTTP/1.1\r\n\r\n", "PROPFIND /x HTTP/1.1\r\n", "OPTIONS * HTTP/1.1\r\n"] {
+        assert_eq!(verdict(request.as_bytes(), false), Verdict::Surely, "{request}");
+    }
+}

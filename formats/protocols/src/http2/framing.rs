@@ -40,12 +40,13 @@ struct Side {
 }
 
 impl Connection {
-    /// A connection that was asked to change to this protocol by a request of another one, which is that of
-    /// stream 1.
-    pub(super) fn after_upgrade() -> Connection {
+    /// A connection that was asked to change to this protocol by a request of another one, which is that of this
+    /// stream.
+    pub(super) fn after_upgrade() -> (u32, Connection) {
+        const FIRST: u32 = 1;
         let mut connection = Connection::default();
-        connection.streams.begin(1, Stream { asked: true, ..Stream::default() });
-        connection
+        connection.streams.begin(FIRST, Stream { begun: true, asked: true, ..Stream::default() });
+        (FIRST, connection)
     }
 
     fn side(&mut self, direction: Direction) -> &mut Side {
@@ -139,14 +140,15 @@ impl Connection {
         self.grpc = grpc;
         let operation = Some(self.operations.of(head, grpc));
         self.begin(direction, HeadInfo { key: Some(id.into()), operation, ..HeadInfo::default() }, say);
-        self.streams.begin(id, Stream { grpc, ..Stream::default() });
+        let early = self.streams.end(id).unwrap_or_default();
+        self.streams.begin(id, Stream { grpc, begun: true, ..early });
         self.request_end(header, say);
     }
 
     /// Content of a request, or its trailers.
     fn request_goes_on(&mut self, header: Header, say: &mut Say) {
         let id = header.stream;
-        if self.streams.get(id).is_none_or(|stream| stream.asked) {
+        if self.streams.get(id).is_none_or(|stream| stream.asked || !stream.begun) {
             self.streams.seen(id);
             return self.nobody(Direction::Requests, say);
         }
@@ -171,8 +173,7 @@ impl Connection {
         let (direction, id) = (Direction::Responses, header.stream);
         self.grpc |= head.is_grpc == Some(true);
         let Some(stream) = self.streams.get(id) else {
-            self.streams.seen(id);
-            return self.nobody(direction, say);
+            return self.early_answer(header, head, say);
         };
         let (grpc, status) = (stream.grpc, head.answer(stream.grpc));
         match stream.answer {
@@ -192,6 +193,21 @@ impl Connection {
             }
             Answer::Done => return self.nobody(direction, say),
         }
+        self.answer_end(header, say);
+    }
+
+    /// The answer to a request that has not come: two threads of a client may be reported so, or the request is older than
+    /// what was seen.
+    fn early_answer(&mut self, header: Header, head: Head, say: &mut Say) {
+        let (direction, id) = (Direction::Responses, header.stream);
+        if !self.streams.is_new(id) || !head.has_status(false) || head.is_interim() {
+            self.streams.seen(id);
+            return self.nobody(direction, say);
+        }
+        let grpc = head.is_grpc.unwrap_or(self.grpc);
+        let status = head.answer(grpc);
+        self.streams.begin_answered(id, grpc);
+        self.begin(direction, HeadInfo { key: Some(id.into()), status, ..HeadInfo::default() }, say);
         self.answer_end(header, say);
     }
 

@@ -27,8 +27,13 @@ const CODES: [&str; 17] = [
 ];
 
 /// What `grpc-status` says.
-pub(super) fn status(code: u16) -> Status {
+pub(crate) fn status(code: u16) -> Status {
     Status { code: Some(code), text: CODES.get(usize::from(code)).copied(), failed: code != 0 }
+}
+
+/// The status code of that name.
+pub(crate) fn code(name: &str) -> Option<u16> {
+    CODES.iter().position(|known| *known == name).map(|code| code as u16)
 }
 
 /// What the conventions want beyond what stands in the request. A status of HTTP, of an answer that has none

@@ -19,11 +19,11 @@
 mod field;
 mod frame;
 mod framing;
-mod grpc;
+pub(crate) mod grpc;
 mod head;
 mod hpack;
 mod huffman;
-mod path;
+pub(crate) mod path;
 mod recognise;
 mod streams;
 mod table;
@@ -69,6 +69,12 @@ impl Protocol for Http2 {
         true
     }
 
+    /// The request is that of stream 1.
+    fn framing_after_upgrade(&self) -> Option<(u64, Box<dyn Framing>)> {
+        let (id, connection) = Connection::after_upgrade();
+        Some((id.into(), Box::new(Framed::new(connection, None))))
+    }
+
     fn attributes(&self, exchange: &Exchange<'_>, tell: &mut dyn FnMut(&'static str, ValueRef<'_>)) {
         if exchange.operation.protocol == Some(grpc::NAME) {
             grpc::attributes(exchange, tell);
@@ -76,12 +82,6 @@ impl Protocol for Http2 {
             http1::read::attributes(exchange, tell);
         }
     }
-}
-
-/// Framing of a connection that has changed to HTTP/2 (`101 Switching Protocols`) after so many bytes of
-/// requests and of answers. The request that asked for it is that of stream 1: its answer has key 1.
-pub fn framing_after_upgrade(before: [u64; 2]) -> Box<dyn Framing> {
-    Box::new(Framed::behind(Connection::after_upgrade(), before))
 }
 
 #[cfg(test)]

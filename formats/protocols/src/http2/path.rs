@@ -66,7 +66,7 @@ fn rpc(path: &[u8]) -> Option<&str> {
 
 /// Puts into the place of each secret in a path what may be kept instead: bytes whose code has as many bits
 /// where it is `coded`. Returns the path with blanks there. None: it is none, and all of it may be secret.
-pub(super) fn redact(path: &mut [u8], coded: bool) -> Option<Vec<u8>> {
+pub(crate) fn redact(path: &mut [u8], coded: bool) -> Option<Vec<u8>> {
     if path.first() == Some(&b'/') && Target::Path.plain_run(path) == path.len() {
         return Some(path.to_vec());
     }

@@ -6,6 +6,8 @@ const MAX_STREAMS: usize = 4096;
 /// A request, and how far it got.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stream {
+    /// Its request has come; else the answer came first, as two threads of a client may be reported.
+    pub(super) begun: bool,
     /// It is one of gRPC.
     pub(super) grpc: bool,
     /// The last byte of the request has come.
@@ -33,17 +35,28 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Adds one whose id is higher than that of all before.
+    /// Adds one whose id is higher than those of all requests before. No request of a lower one will come.
     pub(super) fn begin(&mut self, id: u32, stream: Stream) {
+        self.open.retain(|(open, stream)| stream.begun || *open > id);
+        self.seen(id);
+        self.add(id, stream);
+    }
+
+    /// Adds one whose answer came before its request.
+    pub(super) fn begin_answered(&mut self, id: u32, grpc: bool) {
+        self.add(id, Stream { grpc, answer: Answer::Begun, ..Stream::default() });
+    }
+
+    fn add(&mut self, id: u32, stream: Stream) {
         if self.open.len() == MAX_STREAMS {
             let done = self.open.iter().position(|(_, stream)| stream.answer == Answer::Done);
             self.open.remove(done.unwrap_or(0));
         }
-        self.seen(id);
-        self.open.push((id, stream));
+        let place = self.open.partition_point(|(open, _)| *open < id);
+        self.open.insert(place, (id, stream));
     }
 
-    /// Whether a request may begin with this id: the client has begun none as high.
+    /// Whether a request may begin with this id: none as high has begun.
     pub(super) fn is_new(&self, id: u32) -> bool {
         is_of_client(id) && id > self.last
     }
@@ -64,8 +77,9 @@ impl Streams {
         Some(&mut self.open[place].1)
     }
 
+    /// Whether its request has begun.
     pub(super) fn has(&self, id: u32) -> bool {
-        self.place(id).is_some()
+        self.place(id).is_some_and(|place| self.open[place].1.begun)
     }
 
     pub(super) fn end(&mut self, id: u32) -> Option<Stream> {

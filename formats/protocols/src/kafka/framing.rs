@@ -32,8 +32,8 @@ pub(super) struct Reading {
     recent: Recent<Made>,
     /// A handshake was asked for behind which tokens of SASL come that are in no request.
     tokens: bool,
-    /// Where frames begin was lost, and no request was found since.
-    astray: bool,
+    /// A request was found, and no bytes were lost since: then one of an unknown kind is one, too.
+    found: bool,
 }
 
 /// A request that waits.
@@ -100,7 +100,7 @@ impl Codec for Reading {
 
     fn lost(&mut self, direction: Direction) {
         match direction {
-            Direction::Requests => (self.tokens, self.astray) = (false, true),
+            Direction::Requests => (self.tokens, self.found) = (false, false),
             Direction::Responses => {
                 for open in &mut self.open {
                     open.may_be_lost = true;
@@ -126,7 +126,7 @@ impl Reading {
             return if may_be { Measure::Need(FIXED) } else { Measure::None };
         }
         let is_one = match Header::of(bytes) {
-            Some(header) => !self.astray || header.known().is_some(),
+            Some(header) => self.found || header.known().is_some(),
             None => false,
         };
         if is_one { Measure::Frame { total, head } } else { Measure::None }
@@ -181,7 +181,7 @@ impl Reading {
         if self.tokens && header.known().is_none() {
             return;
         }
-        self.astray = false;
+        self.found = true;
         let asked = Asked::of(&header, head);
         let key = header.api.map_or(-1, |api| api.key);
         self.tokens = key == SASL_HANDSHAKE && header.version == 0;

@@ -291,6 +291,21 @@ fn other_protocols_are_not_it() {
 }
 
 #[test]
+fn a_connection_does_not_begin_with_a_request_that_nobody_knows() {
+    // Another protocol's frame, whose first four bytes came alone.
+    let other = framed(&[&[0x0f, 0xff, 0, 0, 0, 0, 0, 1, 0, 3, 2, 1, 1][..], &[0; 30]].concat());
+    let mut reader = Reader::new(&Kafka, None);
+    reader.call(Requests, &other[..4], 0);
+    reader.call(Requests, &other[4..], 1);
+    assert!(reader.exchanges().is_empty());
+    // Behind one that is known it is of a later version.
+    let mut reader = Reader::new(&Kafka, None);
+    reader.call(Requests, &request(18, 0, 1, "me", &[]), 0);
+    reader.call(Requests, &other, 1);
+    assert_eq!(reader.exchanges().len(), 2);
+}
+
+#[test]
 fn codes_together_make_one_status() {
     let of = |codes: &[i16]| {
         let conversation =

@@ -54,12 +54,6 @@ pub(super) fn of(name: &[u8]) -> Option<Command> {
     found(&OF_COLLECTIONS).map(command(true)).or_else(|| found(&OTHERS).map(command(false)))
 }
 
-/// A name that some server may know as a command: letters and digits.
-pub(super) fn may_be(name: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    (1..=64).contains(&name.len()) && name[0].is_ascii_alphabetic() && name.iter().all(plain)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

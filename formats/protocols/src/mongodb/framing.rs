@@ -188,6 +188,13 @@ fn is_ok(kind: u8, value: &[u8]) -> Option<bool> {
 }
 
 impl Reading {
+    /// Whether these are a header, the rest of which comes in another call: many read so. An answer's names a request that waits.
+    fn is_header_alone(&self, direction: Direction, bytes: &[u8]) -> bool {
+        let header = Header::of(direction, bytes).filter(|_| bytes.len() == HEADER);
+        let waits = |header: &Header| self.open.contains_key(&header.answers);
+        header.is_some_and(|header| direction == Direction::Requests || waits(&header))
+    }
+
     fn begin(&mut self, header: Header, frame: &Frame<'_>, say: &mut Say) {
         let head = frame.head;
         let flags = messages::flags(head);
@@ -334,7 +341,7 @@ impl Codec for Reading {
     }
 
     fn begins(&self, direction: Direction, bytes: &[u8]) -> bool {
-        messages::begins(direction, bytes)
+        messages::begins(direction, bytes) || self.is_header_alone(direction, bytes)
     }
 
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs) {

@@ -1,6 +1,7 @@
 //! Headers of messages (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 
 use super::bson::{self, Read, i32_at};
+use crate::blank::BLANK;
 use crate::parts::Direction;
 
 /// Length, id, the id that is answered, opcode.
@@ -164,6 +165,11 @@ pub(super) fn plain(name: &[u8]) -> Option<&str> {
     fits.then(|| std::str::from_utf8(name).ok()).flatten()
 }
 
+/// Whether this is what is kept of a name.
+fn was_blanked(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|&byte| byte == BLANK)
+}
+
 /// Whether data begins a message beyond doubt: header, flags and the begin of the first document agree.
 pub(super) fn begins(direction: Direction, bytes: &[u8]) -> bool {
     let Some(header) = Header::of(direction, bytes) else { return false };
@@ -231,7 +237,8 @@ fn begins_document(bytes: &[u8], most: u64) -> bool {
         Some([0, ..]) => i32_at(bytes, 0) == Some(5),
         Some([kind, rest @ ..]) => {
             let name = bson::cstring(rest, 0, 64);
-            bson::is_kind(*kind) && matches!(name, Read::Got(name) if plain(name).is_some())
+            bson::is_kind(*kind)
+                && matches!(name, Read::Got(name) if plain(name).is_some() || was_blanked(name))
         }
         _ => false,
     };

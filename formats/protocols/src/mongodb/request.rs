@@ -14,8 +14,6 @@ pub(super) struct Asked {
     pub(super) command: bool,
     first_seen: bool,
     known: Option<Command>,
-    /// Its name, where it is not known.
-    other: Option<Box<str>>,
     /// The operation that the opcode names.
     legacy: Option<&'static str>,
     collection: Option<Box<str>>,
@@ -86,15 +84,11 @@ impl Asked {
     fn name(&mut self, name: &[u8]) {
         self.first_seen = true;
         self.known = commands::of(name);
-        if self.known.is_none() && commands::may_be(name) {
-            self.other = std::str::from_utf8(name).ok().map(Into::into);
-        }
     }
 
     /// The operation. `last`: shared if it is the same.
     pub(super) fn operation(self, last: Option<&Arc<Operation>>) -> Arc<Operation> {
-        let defined = self.known.map(|command| command.name).or(self.legacy);
-        let name = defined.or(self.other.as_deref());
+        let name = self.known.map(|command| command.name).or(self.legacy);
         if let Some(last) = last
             && last.name.as_deref() == name
             && last.target.as_deref() == self.collection.as_deref()
@@ -102,25 +96,20 @@ impl Asked {
         {
             return last.clone();
         }
-        let name: Option<Arc<str>> = name.map(Into::into);
         let target: Option<Arc<str>> = self.collection.map(Into::into);
-        let title = defined.map(|name| match &target {
+        let title = name.map(|name| match &target {
             Some(target) => Title::Named(format!("{name} {target}").into()),
             None => Title::Defined(name),
         });
         let mut attributes = vec![("db.system.name", Value::Name("mongodb"))];
-        match (defined, &name) {
-            (Some(name), _) => attributes.push(("db.operation.name", Value::Name(name))),
-            (None, Some(name)) => attributes.push(("db.operation.name", Value::Text(name.clone()))),
-            _ => {}
-        }
+        attributes.extend(name.map(|name| ("db.operation.name", Value::Name(name))));
         if let Some(target) = &target {
             attributes.push(("db.collection.name", Value::Text(target.clone())));
         }
         if let Some(database) = self.database {
             attributes.push(("db.namespace", Value::Text(database.into())));
         }
-        Arc::new(Operation { name, title, target, attributes, ..Operation::default() })
+        Arc::new(Operation { name: name.map(Into::into), title, target, attributes, ..Operation::default() })
     }
 }
 

@@ -249,7 +249,8 @@ fn every_message_has_its_answer_however_it_is_cut() {
         .map(|(at, seen)| (at, seen.status.code))
         .collect();
     assert_eq!(failed, [(2, Some(43)), (6, Some(59)), (9, None), (11, Some(43))]);
-    assert_eq!(seen[6].operation.name.as_deref(), Some("noSuchThing"));
+    // A command that nobody knows.
+    assert_eq!(seen[6].operation.name, None);
     assert_eq!(seen[1].operation.text("db.namespace").map(|name| &**name), Some("shop"));
     assert_eq!(seen[1].operation.target.as_deref(), Some("o"));
     assert_eq!(seen[14].operation.target, None);
@@ -298,6 +299,36 @@ fn a_hole_of_unknown_content_shifts_nothing() {
             assert!(seen.end.is_none() || seen.end == same.end, "{missing}: {seen:#?}");
         }
     }
+}
+
+#[test]
+fn what_is_kept_of_a_message_is_recognised() {
+    let answer = answers(1, &[("cursor", Is::Document(document(&[]))), ("ok", Is::Double(1.0))]);
+    for (direction, bytes) in [answer, asks(1, &[("noSuchThing", text("x")), ("$db", text("shop"))])] {
+        let reader = testing::read(&MongoDb, &[(direction, bytes)], &[]);
+        let (_, kept) = &reader.kept()[0];
+        assert_eq!(MongoDb.recognise(direction, kept, false), Verdict::Surely, "{kept:?}");
+        // In a connection that is older than the recording.
+        let mut reader = Reader::new(&MongoDb, Some([0, 0]));
+        reader.call(direction, kept, 0);
+        assert_eq!(reader.lost_bytes, 0);
+    }
+}
+
+#[test]
+fn headers_that_are_read_before_the_rest_begin_messages_of_older_connections() {
+    let mut reader = Reader::new(&MongoDb, Some([0, 0]));
+    let messages = [asks(7, &[("find", text("o"))]), answers(7, &[("ok", Is::Double(1.0))])];
+    for (direction, bytes) in messages {
+        reader.call(direction, &bytes[..16], 0);
+        reader.call(direction, &bytes[16..], 1);
+    }
+    assert_eq!(reader.exchanges().iter().map(|e| e.end).collect::<Vec<_>>(), [Some(1)]);
+    // Nobody waits for this one.
+    let (direction, bytes) = answers(8, &[("ok", Is::Double(1.0))]);
+    let mut reader = Reader::new(&MongoDb, Some([0, 0]));
+    reader.call(direction, &bytes[..16], 0);
+    assert_eq!(reader.lost_bytes, 16);
 }
 
 #[test]

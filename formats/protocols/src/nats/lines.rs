@@ -96,15 +96,20 @@ pub(super) enum Extent {
     None,
 }
 
+/// `CONNECT`.
+const LONGEST_VERB: usize = 7;
+
 /// The extent of the first line.
 pub(super) fn extent(direction: Direction, bytes: &[u8]) -> Extent {
     if let Some(end) = memchr(b'\n', bytes) {
         return Extent::Line(end + 1);
     }
-    let text = bytes.iter().position(|&byte| is_space(byte)).map_or(bytes, |end| &bytes[..end]);
+    // A longer word is no verb, however it goes on.
+    let text = &bytes[..bytes.len().min(LONGEST_VERB + 1)];
+    let text = text.iter().position(|&byte| is_space(byte)).map_or(text, |end| &text[..end]);
     let most = match Verb::of(direction, text) {
         Some(Verb::Info | Verb::Connect) => MAX_HEAD,
-        _ if text.len() > "CONNECT".len() => return Extent::None,
+        _ if text.len() > LONGEST_VERB => return Extent::None,
         _ => MAX_LINE,
     };
     if bytes.len() >= most { Extent::None } else { Extent::Goes((bytes.len() * 2).clamp(FIRST_LOOK, most)) }

@@ -19,6 +19,11 @@ impl Due {
         matches!(self, Due::Query(_) | Due::Sync)
     }
 
+    /// It only prepares what follows.
+    pub(super) fn is_step(self) -> bool {
+        matches!(self, Due::Parse | Due::Bind | Due::Describe | Due::Close)
+    }
+
     /// What may be the first of those that one ReadyForQuery ends.
     pub(super) fn opens(self) -> bool {
         matches!(self, Due::Query(_) | Due::Parse | Due::Bind)

@@ -33,6 +33,10 @@ pub(super) struct Connection {
     encrypted: bool,
     /// The client copies rows, and Sync is ignored.
     copies: bool,
+    /// What was bound last and is not executed yet, ...
+    bound: Option<Arc<Operation>>,
+    /// ... and bytes behind that are not known.
+    hidden: Option<Arc<Operation>>,
 }
 
 /// Most statements, and most portals, that are remembered.
@@ -56,8 +60,16 @@ impl Codec for Connection {
     }
 
     fn begins_at_end(&self, direction: Direction, bytes: &[u8]) -> Option<usize> {
-        let found = direction == Direction::Responses && !self.encrypted && recognise::ends_ready(bytes);
-        found.then(|| bytes.len() - recognise::READY.len() - 1)
+        match direction {
+            _ if self.encrypted => None,
+            Direction::Requests if self.hidden.is_some() => {
+                recognise::ends_executed(bytes).then(|| bytes.len() - recognise::SYNC.len())
+            }
+            Direction::Requests => None,
+            Direction::Responses => {
+                recognise::ends_ready(bytes).then(|| bytes.len() - recognise::READY.len() - 1)
+            }
+        }
     }
 
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs) {
@@ -82,6 +94,7 @@ impl Codec for Connection {
         match direction {
             Direction::Requests => {
                 self.copies = false;
+                self.hidden = self.bound.take().or(self.hidden.take());
                 // Names that are used again and again may stand for something else.
                 self.statements.remove(&b""[..]);
                 self.portals.clear();
@@ -96,6 +109,7 @@ impl Codec for Connection {
             Direction::Requests => {
                 self.statements.clear();
                 self.lost(direction);
+                self.hidden = None;
             }
             Direction::Responses => {
                 self.one_byte = false;
@@ -148,6 +162,12 @@ impl Connection {
 
     fn request(&mut self, kind: u8, frame: &Frame<'_>, say: &mut Say) {
         let head = frame.head;
+        if let Some(operation) = self.hidden.take().filter(|_| kind == b'S') {
+            return self.executed_unseen(operation, say);
+        }
+        if matches!(kind, b'Q' | b'E' | b'S') {
+            self.bound = None;
+        }
         match kind {
             b'Q' => {
                 let operation = self.query(head);
@@ -185,11 +205,19 @@ impl Connection {
 
     fn executed(&mut self, operation: Arc<Operation>, due: impl Fn(u64) -> Due, say: &mut Say) {
         let key = self.key();
-        let named = operation.attributes.iter().find(|(name, _)| *name == "db.operation.name");
-        let word =
-            named.and_then(|(_, value)| if let Value::Name(word) = value { Some(*word) } else { None });
+        let word = word(&operation);
         say.message(request(key, operation));
         self.pairing.asked_for(due(key), word);
+    }
+
+    /// Sync, behind bytes that are not known but for the Execute that they end with.
+    fn executed_unseen(&mut self, operation: Arc<Operation>, say: &mut Say) {
+        let key = self.key();
+        if self.pairing.asked_unseen(key, word(&operation)) {
+            say.message(request(key, operation));
+        } else {
+            self.pairing.asked(Due::Sync);
+        }
     }
 
     /// What is asked for by a statement that is not known.
@@ -232,7 +260,9 @@ impl Connection {
     fn bind(&mut self, head: &[u8]) {
         let Some((portal, at)) = messages::text(head, HEADER) else { return self.portals.clear() };
         let statement = messages::text(head, at).and_then(|(name, _)| self.statements.get(name));
-        match statement.cloned() {
+        let statement = statement.cloned();
+        self.bound = Some(statement.clone().unwrap_or_else(|| self.unknown()));
+        match statement {
             Some(operation) if messages::is_plain(portal) => {
                 remember(&mut self.portals, portal, operation);
             }
@@ -292,6 +322,12 @@ impl Connection {
             _ => {}
         }
     }
+}
+
+/// The first word of the statement.
+fn word(operation: &Operation) -> Option<&'static str> {
+    let named = operation.attributes.iter().find(|(name, _)| *name == "db.operation.name");
+    named.and_then(|(_, value)| if let Value::Name(word) = value { Some(*word) } else { None })
 }
 
 fn request(key: u64, operation: Arc<Operation>) -> HeadInfo {

@@ -42,6 +42,8 @@ pub(super) struct Pairing {
     suspect: bool,
     /// More may have been asked for since the last point.
     grouped: bool,
+    /// Requests may be missing, and before them only steps of what is being prepared were due.
+    only_steps: bool,
     /// The word of the statement that was asked for last.
     last_word: Option<&'static str>,
 }
@@ -58,6 +60,7 @@ impl Pairing {
 
     /// The client asks for this.
     pub(super) fn asked(&mut self, due: Due) {
+        self.only_steps = false;
         if due.opens() && (due.is_point() || !self.grouped) {
             self.opened();
         }
@@ -74,6 +77,19 @@ impl Pairing {
         self.due.push_back(due);
         self.points += usize::from(due.is_point());
         self.ahead = self.ahead.max(self.points.saturating_sub(1));
+    }
+
+    /// The client asks for the execution of what it has prepared, and Sync, in bytes that are not known but for their end. Returns
+    /// whether it is known to what the answers belong.
+    pub(super) fn asked_unseen(&mut self, key: u64, word: Option<&'static str>) -> bool {
+        if !std::mem::take(&mut self.only_steps) {
+            return false;
+        }
+        self.certain();
+        self.last_word = word;
+        self.due.extend([Due::Execute(key), Due::Sync]);
+        (self.points, self.grouped, self.trust) = (1, false, Trust::Hole);
+        true
     }
 
     /// A client that waits for each answer has got all of them when it asks again.
@@ -125,6 +141,9 @@ impl Pairing {
 
     /// Requests may be missing. Answers of those before them come first.
     pub(super) fn requests_lost(&mut self) {
+        if self.trust == Trust::Certain {
+            self.only_steps = self.answer.is_none() && self.due.iter().all(|due| due.is_step());
+        }
         (self.suspect, self.grouped) = (false, true);
         self.trust = Trust::Unsure(self.points.max(self.ahead) + 1);
     }
@@ -181,7 +200,8 @@ impl Pairing {
     /// A description of parameters, rows or of none. `last`: it ends what Describe asked for.
     pub(super) fn described(&mut self, last: bool, rows: bool, say: &mut Say) {
         match self.due.front() {
-            _ if self.trust == Trust::Hole => self.more(say),
+            Some(Due::Query(key)) if self.trust == Trust::Hole => self.begin(Some(*key), say),
+            _ if self.trust == Trust::Hole => {}
             Some(Due::Describe) if last => self.pop(),
             Some(Due::Describe) => {}
             Some(Due::Query(key)) if rows => self.begin(Some(*key), say),
@@ -193,7 +213,11 @@ impl Pairing {
     pub(super) fn more(&mut self, say: &mut Say) {
         match self.due.front() {
             Some(Due::Query(key)) => self.begin(Some(*key), say),
-            _ if self.trust == Trust::Hole => {}
+            _ if self.trust == Trust::Hole => {
+                if let Some(key) = self.only_execute() {
+                    self.begin(Some(key), say);
+                }
+            }
             Some(Due::Execute(key)) => self.begin(Some(*key), say),
             _ => self.strange(say),
         }

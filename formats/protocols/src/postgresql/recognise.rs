@@ -1,6 +1,7 @@
 //! Whether bytes are messages of this protocol.
 
 use super::messages::{self, HEADER, Untyped, number, short, text};
+use crate::blank::BLANK;
 use crate::parts::Direction;
 use crate::protocol::Verdict;
 use crate::sql::{self, Dialect};
@@ -12,6 +13,15 @@ pub(super) const READY: &[u8] = &[b'Z', 0, 0, 0, 5];
 pub(super) fn ends_ready(bytes: &[u8]) -> bool {
     let ready = bytes.strip_suffix(b"I").or(bytes.strip_suffix(b"T")).or(bytes.strip_suffix(b"E"));
     ready.is_some_and(|ready| ready.ends_with(READY))
+}
+
+/// Sync.
+pub(super) const SYNC: &[u8] = &[b'S', 0, 0, 0, 4];
+
+/// Whether they end with an Execute of all rows and Sync. Of the former nothing is kept; of the latter, only behind it.
+pub(super) fn ends_executed(bytes: &[u8]) -> bool {
+    let before = bytes.strip_suffix(SYNC);
+    before.is_some_and(|before| before.ends_with(&[0, 0, 0]) || before.ends_with(&[BLANK; 3]))
 }
 
 pub(super) fn recognise(direction: Direction, bytes: &[u8], fresh: bool) -> Verdict {

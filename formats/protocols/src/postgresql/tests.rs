@@ -306,6 +306,33 @@ fn an_answer_whose_middle_is_not_known_ends_with_its_last_bytes() {
 }
 
 #[test]
+fn what_is_executed_with_more_than_is_kept_is_there() {
+    let ask = |reader: &mut Reader, values: &str, now| {
+        let group =
+            [parse("", "INSERT INTO t VALUES ($1)"), bind("", "", values), describe(), execute(""), sync()];
+        let asked = group.concat();
+        let kept = asked.len().min(1000);
+        let tail = &asked[asked.len() - if kept < asked.len() { 8 } else { 0 }..];
+        let call =
+            crate::Call { length: asked.len() as u64, head: &asked[..kept], tail, ..crate::Call::default() };
+        reader.partly(Requests, call, now);
+    };
+    let mut reader = Reader::new(&PostgreSql, None);
+    let answer = [bare("12n"), done("INSERT 0 1"), ready()].concat();
+    for now in 0..4 {
+        ask(&mut reader, &"x".repeat(if now % 2 == 0 { 5000 } else { 5 }), 2 * now);
+        let failed = [bare("1"), error("ERROR", "23505"), ready()].concat();
+        reader.call(Responses, if now == 2 { &failed } else { &answer }, 2 * now + 1);
+    }
+    let told: Vec<_> = reader.exchanges().iter().map(|e| (e.start, e.end, e.status.text)).collect();
+    let failed = Some("23505");
+    assert_eq!(told, [(0, Some(1), None), (2, Some(3), None), (4, Some(5), failed), (6, Some(7), None)]);
+    assert!(reader.exchanges().iter().all(|e| e.operation.target.as_deref() == Some("t")));
+    // Of what is not understood the recorder keeps nothing.
+    assert!(super::recognise::ends_executed(b"***S\0\0\0\x04"));
+}
+
+#[test]
 fn messages_are_recognised_anywhere_and_nothing_else_is() {
     for (direction, bytes) in conversation() {
         let other = if direction == Requests { Responses } else { Requests };

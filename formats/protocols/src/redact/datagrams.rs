@@ -11,7 +11,8 @@ pub struct Datagrams {
     /// What is spoken, and whether the end whose datagrams are sent asks.
     framed: Option<(Box<dyn Framing>, bool)>,
     begun: bool,
-    memory: Memory,
+    /// By direction.
+    memory: [Memory; 2],
 }
 
 impl Datagrams {
@@ -30,7 +31,7 @@ impl Datagrams {
         framing.call(
             direction,
             Call { length, head: known, sent, ..Call::default() },
-            &mut self.memory,
+            &mut self.memory[direction as usize],
             &mut parts,
         );
         blank::copy(&parts, known, 0, out)

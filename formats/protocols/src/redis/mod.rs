@@ -98,20 +98,18 @@ impl Protocol for Redis {
     }
 }
 
-/// The operation that a head names: of an array of strings all that are known, of a line its first word.
+/// The operation that a head names: all of its first words that are known.
 fn name(head: &[u8]) -> Option<&'static str> {
     let mut name = None;
     let mut text = Vec::new();
     let is_array = head.first() == Some(&b'*');
-    let words = head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let ends = |&byte: &u8| byte == b'\n' || (!is_array && matches!(byte, b' ' | b'\t'));
+    let words = head.split(ends).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for word in words.filter(|word| !matches!(word.first(), None | Some(b'*' | b'$'))) {
         let separator: &[u8] = if text.is_empty() { b"" } else { b" " };
         text.extend([separator, &word.to_ascii_uppercase()].concat());
         let Some(known) = commands::command(&text) else { break };
         name = Some(known);
-        if !is_array {
-            break;
-        }
     }
     // What it wants of the server is no part of what is asked.
     if name.is_some_and(|name| name.starts_with("CLIENT REPLY ")) { Some("CLIENT REPLY") } else { name }

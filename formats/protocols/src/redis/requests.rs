@@ -176,7 +176,45 @@ impl Requests {
         }
     }
 
-    /// A command in a line of its own. Only the first word may be kept.
+    /// A line has this command, and then this byte. Returns 1 where it is read with it.
+    fn word_of_line(&mut self, text: &[u8], next: u8, shared: &mut Shared, parts: &mut Vec<Part>) -> usize {
+        let is_followed = matches!(next, b' ' | b'\t');
+        let Some(command) = &mut self.command else { return 0 };
+        command.name = commands::command(text);
+        if is_followed && command.name.is_some_and(commands::has_subcommands) {
+            command.text = [text, b" "].concat();
+            self.push(What::Head, 1, parts);
+            return 1;
+        }
+        self.head_end(shared, parts);
+        self.push(What::Framing, usize::from(is_followed), parts);
+        usize::from(is_followed)
+    }
+
+    /// The word of a line that may belong to its command's name.
+    fn subcommand(&mut self, bytes: &[u8], shared: &mut Shared, parts: &mut Vec<Part>) -> usize {
+        let Some(command) = &mut self.command else { return 0 };
+        let end = bytes.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        let part = &bytes[..end.unwrap_or(bytes.len()).min(MAX_COMMAND_BYTES)];
+        let text: Vec<u8> = command.text.iter().copied().chain(part.to_ascii_uppercase()).collect();
+        match end {
+            Some(end) if commands::command(&text).is_some() => {
+                self.push(What::Head, end, parts);
+                end + self.word_of_line(&text, bytes[end], shared, parts)
+            }
+            None if part.len() == bytes.len() && commands::begins_command(&text) => {
+                command.text = text;
+                self.push(What::Head, part.len(), parts);
+                part.len()
+            }
+            _ => {
+                self.head_end(shared, parts);
+                0
+            }
+        }
+    }
+
+    /// A command in a line of its own. Only its name may be kept.
     fn line(&mut self, bytes: &[u8], shared: &mut Shared, parts: &mut Vec<Part>) -> usize {
         let Some(command) = &self.command else { return 0 };
         if command.name.is_none() {
@@ -195,18 +233,12 @@ impl Requests {
                 self.push(What::Head, part.len(), parts);
                 return part.len();
             };
-            let name = commands::command(&text);
             self.push(What::Head, end, parts);
-            if let Some(command) = &mut self.command {
-                command.name = name;
-            }
             self.confirm(shared, parts);
-            self.head_end(shared, parts);
-            if matches!(bytes[end], b' ' | b'\t') {
-                self.push(What::Framing, 1, parts);
-                return end + 1;
-            }
-            return end;
+            return end + self.word_of_line(&text, bytes[end], shared, parts);
+        }
+        if !command.headed {
+            return self.subcommand(bytes, shared, parts);
         }
         let begin = command.begin;
         // All of it leaves a blank: a line that is cut has no length to go by.

@@ -278,6 +278,16 @@ fn lines_are_commands_too() {
         assert_eq!(found.requests, [Some("PING"), Some("SET"), Some("GET"), Some("INFO")]);
         assert_eq!((found.numbers(), found.lost), (vec![Some(0), Some(1), Some(2), Some(3)], 0));
     });
+    let asked = format!(
+        "PING\r\nclient reply off\r\nPING\r\nCLIENT REPLY ON\r\nCONFIG SET {CANARY} a\r\nCLIENT {CANARY}\r\nCLIENT REPLY SKIP\r\nGET k\r\n"
+    );
+    in_every_cut(&[(Requests, &asked), (Responses, "+PONG\r\n+OK\r\n+OK\r\n-ERR no\r\n")], |found| {
+        let [ping, reply] = ["PING", "CLIENT REPLY"].map(Some);
+        let last = ["CONFIG SET", "CLIENT", "CLIENT REPLY", "GET"].map(Some);
+        assert_eq!(found.requests, [&[ping, reply, ping, reply], &last[..]].concat());
+        assert_eq!(found.unanswered, [1, 2, 6, 7]);
+        assert_eq!(found.numbers(), [0, 3, 4, 5].map(Some));
+    });
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::parts::{Direction, HeadInfo};
 pub(super) struct Connection {
     sides: [Side; 2],
     pending: Pending,
+    /// Messages come in frames.
+    frames: bool,
     /// Names of the last requests, with what they mean.
     recent: VecDeque<(Arc<str>, Arc<Operation>)>,
 }
@@ -66,7 +68,7 @@ impl Codec for Connection {
     }
 
     fn begins(&self, direction: Direction, bytes: &[u8]) -> bool {
-        header::proves(direction, bytes)
+        header::proves(direction, bytes) || (self.frames && header::is_length_alone(bytes))
     }
 
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs) {
@@ -74,7 +76,12 @@ impl Codec for Connection {
         if !under_way.is_over() {
             return keep_struct(&mut under_way.clone(), head, runs);
         }
-        let Start::Known(start) = header::start(head) else { return };
+        let start = match header::start(head) {
+            Start::Known(start) => start,
+            // Many servers read the length alone before they read the rest.
+            Start::Need(_) if header::may_have_length(head) => return runs.keep(head.len().min(4)),
+            Start::Need(_) | Start::None => return,
+        };
         if let Some((_, kept)) = start.theader {
             runs.keep(kept.min(head.len()));
         }
@@ -106,6 +113,7 @@ impl Codec for Connection {
             return;
         }
         let Start::Known(start) = header::start(frame.head) else { return };
+        self.frames = start.total.is_some();
         let mut status = Status::default();
         let mut over = true;
         if let Some(message) = &start.message {

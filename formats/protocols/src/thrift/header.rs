@@ -58,6 +58,17 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
     begins && name.len() <= MAX_NAME && name.iter().all(plain)
 }
 
+/// Whether a message that begins so begins with a length: of a frame, or of a name.
+pub(super) fn may_have_length(bytes: &[u8]) -> bool {
+    matches!(bytes, [..=0x10, ..])
+}
+
+/// Whether this may be the length of a frame, the rest of which comes in another call.
+pub(super) fn is_length_alone(bytes: &[u8]) -> bool {
+    let length = |bytes: [u8; 4]| u32::from_be_bytes(bytes);
+    <[u8; 4]>::try_from(bytes).is_ok_and(|bytes| (8..1 << 26).contains(&length(bytes)))
+}
+
 /// How a message begins.
 pub(super) fn start(bytes: &[u8]) -> Start {
     match *bytes {
@@ -208,7 +219,7 @@ fn checked(bytes: &[u8], message: Message) -> Result<Message, Option<usize>> {
 }
 
 /// Whether data begins a message of this direction beyond doubt: its name is that of a method, and as much of
-/// its struct as is there is one.
+/// its struct as is there is one. Of a frame nothing may be there of its struct: what is kept of it ends there.
 pub(super) fn proves(direction: Direction, bytes: &[u8]) -> bool {
     let Start::Known(Known { total, message: Some(message), theader }) = start(bytes) else { return false };
     let mut rest = &bytes[message.end..];
@@ -219,7 +230,7 @@ pub(super) fn proves(direction: Direction, bytes: &[u8]) -> bool {
     let name = &bytes[message.name.clone()];
     message.kind.direction() == direction
         && is_plain(name)
-        && (has_version || (name.len() > 1 && !rest.is_empty()))
+        && (has_version || (name.len() > 1 && (total.is_some() || !rest.is_empty())))
         && Skipper::of(&message).is_possible(rest, total.map(|total| total - message.end as u64))
 }
 

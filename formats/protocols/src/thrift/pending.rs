@@ -15,6 +15,9 @@ pub(super) struct Pending {
     /// Calls of the same method and number have been open at once: a client does not wait for an answer
     /// before it goes on.
     ahead: bool,
+    /// Calls whose method is not known had one number while no answer came: some of them may want none, and whose the next
+    /// answer is cannot be told.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,12 @@ impl Pending {
             return key;
         }
         let name = method.map(|method| &**method);
+        let unknown = |call: &Call| call.method.is_none() && call.is(None, sequence);
+        if name.is_none() && (self.blind || self.open.iter().any(unknown)) {
+            self.blind = true;
+            self.open.retain(|call| call.method.is_some());
+            return key;
+        }
         let losses = self.losses;
         if losses > 0 {
             // One that was open before a loss has its answer in it, if this client waits for answers.

@@ -1,3 +1,4 @@
+mod split;
 mod writer;
 
 use Direction::{Requests, Responses};
@@ -174,6 +175,23 @@ fn compressed_messages_are_paired_by_the_number_of_their_header() {
     assert!(reader.exchanges().iter().all(|e| e.end == Some(1) && e.operation.name.is_none()));
     assert_eq!(Thrift.recognise(Requests, &compressed(0), true), Verdict::Maybe);
     assert_eq!(Thrift.recognise(Requests, &compressed(0), false), Verdict::No);
+}
+
+#[test]
+fn compressed_messages_of_one_number_have_no_answers_once_it_is_not_known_whose() {
+    let mut reader = Reader::new(&Thrift, None);
+    for now in [0, 2] {
+        reader.call(Requests, &compressed(0), now);
+        reader.call(Responses, &compressed(0), now + 1);
+    }
+    // The first of these may want no answer.
+    reader.call(Requests, &compressed(0), 4);
+    reader.call(Requests, &compressed(0), 5);
+    reader.call(Responses, &compressed(0), 6);
+    reader.call(Requests, &compressed(0), 7);
+    reader.call(Responses, &compressed(0), 8);
+    let ends: Vec<_> = reader.exchanges().iter().map(|e| e.end).collect();
+    assert_eq!(ends, [Some(1), Some(3), None, None, None]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Connection {
     flight: u32,
     /// With the last of them it may be complete.
     may_end: bool,
+    /// Bytes of the server's flight were not kept.
+    is_torn: bool,
     /// The client has ended the handshake with this alert.
     alert: Option<u8>,
     /// What it has sent since its ClientHello may be missing: when it went on is not known.
@@ -102,6 +104,7 @@ impl Codec for Connection {
             return;
         }
         // What a server sends after its Finished is no part of the answer.
+        let was_over = self.stage == Stage::Over;
         if self.stage == Stage::Over || (self.stage == Stage::Answering && self.may_end) {
             self.stage = Stage::Answered;
             if let Some(alert) = self.alert.take() {
@@ -109,13 +112,21 @@ impl Codec for Connection {
             }
             say.end();
         }
-        if self.stage == Stage::Answered {
+        // The record that tells of the end is read, so that its header is kept.
+        if self.stage == Stage::Answered && !(was_over && self.is_torn) {
             say.tunnel();
         }
     }
 
     fn begins(&self, direction: Direction, bytes: &[u8]) -> bool {
-        record::is_hello(direction, bytes) || record::are_records(bytes)
+        // Behind a flight of the server of which not all is known, what it sends once the client has gone on is another one.
+        let goes_on = direction == Direction::Responses && self.stage == Stage::Over;
+        // Many take a record's header by a call of its own.
+        let header_alone = self.is_torn && bytes.len() == HEADER && Header::of(bytes).is_some();
+        record::is_hello(direction, bytes)
+            || record::are_records(bytes)
+            || (goes_on && record::is_application(bytes))
+            || header_alone
     }
 
     fn keep(&self, direction: Direction, head: &[u8], runs: &mut Runs) {
@@ -164,8 +175,22 @@ impl Codec for Connection {
         side.hello.clear();
         side.cuts.clear();
         self.has_lost |= direction == Direction::Requests;
-        let ends_unseen = matches!(self.stage, Stage::Retrying | Stage::Answering | Stage::Over);
-        if direction == Direction::Responses && ends_unseen {
+        if direction == Direction::Requests {
+            return;
+        }
+        match self.stage {
+            Stage::Retrying | Stage::Over => self.stage = Stage::Missed,
+            // Its certificate is longer than what is kept. Its end shows when the client goes on, or as its Finished.
+            Stage::Answering => {
+                (self.flight, self.may_end, self.is_torn) = (self.flight.max(1), false, true);
+            }
+            _ => {}
+        }
+    }
+
+    fn missed(&mut self, direction: Direction) {
+        self.lost(direction);
+        if direction == Direction::Responses && self.stage == Stage::Answering {
             self.stage = Stage::Missed;
         }
     }
@@ -203,7 +228,7 @@ impl Connection {
         let known = before.iter().chain(&bytes[HEADER..]).take(hello::HEADER).copied().collect::<Vec<u8>>();
         match known[..] {
             // Another message: the hello was missed.
-            [kind, ..] if kind != expected(direction) => Ok(HEADER),
+            [kind, ..] if kind != expected(direction) => Ok(HEADER + usize::from(before.is_empty())),
             [_, a, b, c] => {
                 let length = u32::from_be_bytes([0, a, b, c]) as usize;
                 let left = (hello::HEADER + length).saturating_sub(before.len());
@@ -233,7 +258,10 @@ impl Connection {
                 }
             }
         };
-        if before == 0 {
+        if before == 0 && bytes.first().is_some_and(|&kind| kind != expected(direction)) {
+            // That it is none.
+            runs.keep(1);
+        } else if before == 0 {
             tell(&hello::read(bytes, &[]));
         } else {
             tell(&hello::read(&[&side.hello, bytes].concat(), &side.cuts));
@@ -323,8 +351,13 @@ impl Connection {
             (Direction::Requests, Stage::Asked | Stage::Retrying) => self.has_gone_on |= !self.has_early_data,
             (Direction::Requests, Stage::Answering) => {
                 self.stage = if self.has_lost && !self.may_end { Stage::Missed } else { Stage::Over };
-                say.tunnel();
+                // The end of the answer is told of first where only what follows tells it.
+                self.has_gone_on |= self.is_torn;
+                if !self.is_torn || self.stage == Stage::Missed {
+                    say.tunnel();
+                }
             }
+            (Direction::Requests, Stage::Over) if self.is_torn => {}
             (Direction::Responses, Stage::Answering) => {
                 self.flight += 1;
                 self.may_end = self.is_last(length);

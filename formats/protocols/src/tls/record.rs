@@ -102,6 +102,11 @@ pub(super) fn old_total(high: u8, low: u8) -> usize {
     2 + usize::from(u16::from_be_bytes([high & 0x7f, low]))
 }
 
+/// Whether data within a connection begins with encrypted data.
+pub(super) fn is_application(bytes: &[u8]) -> bool {
+    Header::of(bytes).is_some_and(|header| header.content == Content::Application && header.length > 16)
+}
+
 /// Whether data within a connection begins with records: all of it is one, or the header of another follows.
 pub(super) fn are_records(bytes: &[u8]) -> bool {
     let Some(first) = Header::of(bytes) else { return false };

@@ -244,6 +244,29 @@ fn a_cut_hello_has_the_names_that_are_there() {
 }
 
 #[test]
+fn a_flight_of_which_not_all_is_kept_ends_all_the_same() {
+    // All in one call, of which the first bytes are kept; then data.
+    let joined = |calls: Calls, data: usize| {
+        let mut calls = calls;
+        let more = calls.remove(2).1;
+        calls[1].1.extend(more);
+        calls.extend([(Requests, application(100)), (Responses, application(data))]);
+        calls
+    };
+    for (calls, end) in [(joined(modern(), 50), 1), (joined(modern(), 2000), 1), (joined(full(), 2000), 4)] {
+        let mut reader = Reader::new(&Tls, None);
+        for (number, (direction, bytes)) in calls.iter().enumerate() {
+            let head = &bytes[..bytes.len().min(if *direction == Requests { 1000 } else { 160 })];
+            let call = crate::Call { length: bytes.len() as u64, head, ..crate::Call::default() };
+            reader.partly(*direction, call, number as i64);
+        }
+        let ends: Vec<_> = reader.exchanges().iter().map(|e| e.end).collect();
+        assert_eq!(ends, [Some(end)]);
+        assert!(attribute(&reader.exchanges()[0].operation, "tls.cipher").is_some());
+    }
+}
+
+#[test]
 fn losses_end_no_handshake_and_leave_a_tunnel() {
     for at in 0..5 {
         let mut reader = Reader::new(&Tls, None);

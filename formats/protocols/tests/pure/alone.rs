@@ -6,14 +6,22 @@ use std::path::{Path, PathBuf};
 use retrospan_protocols::PROTOCOLS;
 
 /// Names that mean something else, too, with the folder in which they do: there the module alone is looked for. HTTP has columns
-/// of its own, and is what OTLP is sent by; DNS is asked before a connection is opened, which is a cause of delays; Parquet says
-/// how long its columns are in Thrift; TLS protects what is exported; nats are a unit of likelihoods.
-const OTHER_MEANINGS: [(&str, &str, &str); 5] = [
+/// of its own, and is what OTLP is sent by; DNS is asked before a connection is opened, which is a cause of delays, and its ports are
+/// those of the datagrams that are recorded unless more is asked for; Parquet says
+/// how long its columns are in Thrift; TLS protects what is exported, and its libraries hand out plaintext, whose sessions are
+/// sockets of their own; nats are a unit of likelihoods.
+const OTHER_MEANINGS: [(&str, &str, &str); 11] = [
     ("http", "", "protocols::http1"),
     ("dns", "analyzer/src/findings", "protocols::dns"),
+    ("dns", "formats/src", "protocols::dns"),
+    ("dns", "recorder-ebpf/src", "protocols::dns"),
+    ("dns", "recorder/src", "protocols::dns"),
     ("thrift", "formats/src/reader", "protocols::thrift"),
+    ("tls", "formats/src", "protocols::tls"),
+    ("tls", "recorder-ebpf/src", "protocols::tls"),
+    ("tls", "recorder/src", "protocols::tls"),
     ("tls", "analyzer/src", "protocols::tls"),
-    ("nats", "analyzer/src/findings", "protocols::nats"),
+    ("nats", "analyzer/src", "protocols::nats"),
 ];
 
 /// All sources in a folder.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use retrospan_protocols::PROTOCOLS;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::support;
@@ -46,6 +47,12 @@ const PIECES: [&str; 36] = [
     "\0\u{18}",
 ];
 
+fn check(data: &[u8]) {
+    for protocol in PROTOCOLS {
+        support::check(protocol, data);
+    }
+}
+
 #[test]
 fn connections_made_of_pieces_are_covered() {
     for seed in 0..2_000u64 {
@@ -59,17 +66,26 @@ fn connections_made_of_pieces_are_covered() {
             data.extend([random[5], text.len().min(255) as u8, random[6]]);
             data.extend(&text[..text.len() - usize::from(random[7] % 3).min(text.len())]);
         }
-        support::check(&data);
+        check(&data);
     }
 }
 
 #[test]
 fn what_the_fuzzer_found_stays_found() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/framed");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut replayed = 0;
     for entry in fs::read_dir(corpus).unwrap() {
-        support::check(&fs::read(entry.unwrap().path()).unwrap());
+        check(&fs::read(entry.unwrap().path()).unwrap());
         replayed += 1;
     }
     assert!(replayed > 0);
+}
+
+#[test]
+fn each_parser_has_a_fuzz_target() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let names: Vec<_> = PROTOCOLS.iter().map(|protocol| format!("name = \"{}\"", protocol.name())).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !manifest.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

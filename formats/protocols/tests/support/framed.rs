@@ -1,25 +1,20 @@
 //! Bytes as calls of a connection, and what must hold of the parts that framing makes of them.
 
-use retrospan_protocols::{Call, Direction, Memory, PROTOCOLS, Part, Protocol, What};
+use retrospan_protocols::{Call, Direction, Memory, Part, Protocol, What};
 
-/// Feeds a connection of each protocol as the bytes tell, and checks that the parts of every call cover it, without gap or
+/// Feeds a connection of a protocol as the bytes tell, and checks that the parts of every call cover it, without gap or
 /// overlap, and that what was remembered of other connections changes nothing.
-pub fn check(data: &[u8]) {
-    for protocol in PROTOCOLS {
-        check_one(protocol, data);
-    }
-}
-
-fn check_one(protocol: &dyn Protocol, data: &[u8]) {
+pub fn check(protocol: &dyn Protocol, data: &[u8]) {
     let (mut plain, mut remembering) = (protocol.framing(None), protocol.framing(None));
-    let mut memory = Memory::default();
+    // What is remembered is of one direction each.
+    let mut memory: [Memory; 2] = Default::default();
     let mut offsets = [0u64; 2];
     let mut now_ns = 0;
     let mut rest = data;
-    while let Some((&[what, head, tail], after)) = rest.split_first_chunk() {
+    while let Some((&[what, head, size], after)) = rest.split_first_chunk() {
         let direction = if what & 1 == 0 { Direction::Requests } else { Direction::Responses };
         let (head, after) = after.split_at(after.len().min(usize::from(head)));
-        let (tail, after) = after.split_at(after.len().min(usize::from(tail) % 9));
+        let (tail, after) = after.split_at(after.len().min(usize::from(size) % 9));
         rest = after;
         let (mut parts, mut same) = (Vec::new(), Vec::new());
         let offset = &mut offsets[usize::from(what & 1)];
@@ -45,11 +40,12 @@ fn check_one(protocol: &dyn Protocol, data: &[u8]) {
                     head,
                     spare: 0,
                     tail,
+                    begins: size >= 252,
                     sent: what & 16 == 0,
                     times_ns: [now_ns, now_ns + i64::from(what >> 4)],
                 };
                 plain.call(direction, call, &mut Memory::default(), &mut parts);
-                remembering.call(direction, call, &mut memory, &mut same);
+                remembering.call(direction, call, &mut memory[direction as usize], &mut same);
                 *offset += length;
             }
         }

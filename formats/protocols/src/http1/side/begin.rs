@@ -6,7 +6,7 @@ use super::super::head::Head;
 use super::super::preamble::{self, Preamble};
 use super::super::start_line::Line;
 use super::{Memory, Side, StartLine, State, push_head};
-use crate::parts::{Direction, Part, What};
+use crate::parts::{Direction, Part, What, push};
 
 impl Side {
     pub(super) fn between(
@@ -28,6 +28,9 @@ impl Side {
         }
         if requests && memory.exchanges.switching {
             return self.not_understood(bytes, memory.exchanges, parts);
+        }
+        if let Some(length) = self.whole_head(bytes, memory, parts) {
+            return length;
         }
         let (parts_before, offset) = (parts.len(), self.offset);
         self.line = StartLine { offset, when: self.when, certain: true };
@@ -67,6 +70,25 @@ impl Side {
         head.read_start_line(bytes, |read| push_head(&mut self.offset, read, parts));
         self.head = Some(head);
         bytes.len()
+    }
+
+    /// A head that is there from its first byte to its last, which costs less than one in pieces. Returns its length.
+    fn whole_head(&mut self, bytes: &[u8], memory: &mut Memory<'_>, parts: &mut Vec<Part>) -> Option<usize> {
+        let familiar = memory.familiar.as_deref_mut().filter(|_| !self.sparing)?;
+        let whole = familiar.heads.read(self.direction, bytes, &mut familiar.lines)?;
+        let offset = self.offset;
+        self.head.clone_from(&whole.head);
+        self.line = StartLine { offset, when: self.when, certain: true };
+        push(&mut self.offset, What::Begin, 0, parts);
+        // None of them lengthens the one before.
+        for &(keep, length) in &whole.runs {
+            let what = if keep { What::Head } else { What::Secret };
+            parts.push(Part { offset: self.offset, length: length as u64, what });
+            self.offset += length as u64;
+        }
+        self.begin(State::Head, memory.exchanges);
+        self.head_end(memory.exchanges, parts);
+        Some((self.offset - offset) as usize)
     }
 
     pub(super) fn new_head(&self) -> Head {

@@ -11,9 +11,10 @@ use crate::parts::{Direction, HeadInfo, Part, What};
 
 impl Side {
     pub(super) fn head(&mut self, bytes: &[u8], memory: &mut Memory<'_>, parts: &mut Vec<Part>) -> usize {
+        let mut lines = memory.familiar.as_deref_mut().map(|familiar| &mut familiar.lines);
         let mut used = 0;
         while let (Some(head), false) = (&mut self.head, used == bytes.len()) {
-            let read = head.read(&bytes[used..], memory.familiar.as_deref_mut());
+            let read = head.read(&bytes[used..], lines.as_deref_mut());
             push_head(&mut self.offset, read, parts);
             used += read.length();
             match read.then {

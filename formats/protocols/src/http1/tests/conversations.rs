@@ -186,7 +186,15 @@ const DIRECTIONS: [Direction; 2] = [Requests, Responses];
 /// A call at this time.
 fn call<'a>(piece: &Piece<'_>, head: &'a [u8], tail: &'a [u8], now_ns: i64) -> Call<'a> {
     let times_ns = [now_ns, now_ns + 1];
-    Call { spare: 0, length: piece.bytes.len() as u64, head, tail, sent: piece.way == 0, times_ns }
+    Call {
+        spare: 0,
+        begins: false,
+        length: piece.bytes.len() as u64,
+        head,
+        tail,
+        sent: piece.way == 0,
+        times_ns,
+    }
 }
 
 /// What is left of some bytes after redaction; they begin at this offset.
@@ -243,7 +251,7 @@ proptest! {
     ) {
         let (mut framing, mut found) = (Connection::new(), Found::default());
         let (mut again, mut found_again) = (Connection::new(), Found::default());
-        let mut familiar = FamiliarLines::default();
+        let mut familiar = Familiar::default();
         let mut at = [0, 0];
         for (now, (piece, &(short, most, fate))) in
             pieces(&exchanges, &lengths).iter().zip(cuts.iter().cycle()).enumerate()

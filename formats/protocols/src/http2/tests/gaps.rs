@@ -178,3 +178,22 @@ fn streams_that_never_end_are_bounded() {
     };
     assert!(answer(19_999) && !answer(1));
 }
+
+/// Two threads of a client may be reported so.
+#[test]
+fn an_answer_may_come_before_its_request() {
+    let mut talk = Talk::default();
+    talk.begin();
+    let mut reader = testing::read(&Http2, &talk.conversation, &[]);
+    let (first, second) = (talk.request(1, END_STREAM, &GET), talk.request(3, 0, &GET));
+    let (head, other) = (talk.response(3, 0, &OK), talk.response(1, END_STREAM, &OK));
+    reader.call(Direction::Responses, &head, 10);
+    reader.call(Direction::Requests, &first, 11);
+    reader.call(Direction::Requests, &second, 12);
+    reader.call(Direction::Responses, &other, 13);
+    reader.call(Direction::Requests, &data(3, END_STREAM, b"content"), 14);
+    reader.call(Direction::Responses, &data(3, END_STREAM, b"content"), 15);
+    // This reader pairs no answer with a request that comes later.
+    let seen: Vec<_> = reader.exchanges().iter().map(|e| (e.key, target(e), e.asked, e.end)).collect();
+    assert_eq!(seen, [(Some(1), "/a", Some(11), Some(13)), (Some(3), "/a", Some(14), None)]);
+}

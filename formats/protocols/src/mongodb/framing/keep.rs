@@ -17,7 +17,10 @@ pub(super) fn preamble(header: &Header, head: &[u8], runs: &mut Runs) {
     let mut at = strings.0;
     for _ in 0..strings.1 {
         let Read::Got(text) = bson::cstring(head, at, messages::MAX_NAMESPACE) else { return };
-        if messages::plain(text).is_some() {
+        let is_command = header.opcode == Opcode::Command && at > HEADER;
+        let may_keep =
+            if is_command { commands::of(text).is_some() } else { messages::plain(text).is_some() };
+        if may_keep {
             runs.keep(text.len());
         } else {
             runs.blank(text.len());
@@ -34,7 +37,7 @@ pub(super) fn element(inside: &Inside, element: &Element<'_>, head: &[u8], runs:
     let wanted = inside.wants(element);
     runs.keep(1);
     let first = inside.is_request() && inside.asked.is_first();
-    if wanted || inside.descends(element) || (first && commands::may_be(element.name)) {
+    if wanted || inside.descends(element) || (first && commands::of(element.name).is_some()) {
         runs.keep(element.name.len());
     } else {
         runs.blank(element.name.len());

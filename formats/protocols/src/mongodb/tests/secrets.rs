@@ -77,3 +77,17 @@ fn no_secret_is_kept_whatever_is_cut_or_missing() {
         testing::check_any_cut(&MongoDb, std::slice::from_ref(call));
     }
 }
+
+/// It may be a password in the wrong place.
+#[test]
+fn a_command_that_nobody_knows_has_no_name() {
+    for call in [
+        asks(1, &[("hunter2", text("x")), ("$db", text("shop"))]),
+        query(1, "shop.$cmd", &document(&[("hunter2", text("x"))])),
+        (Requests, message(1, 0, 2010, &[b"shop\0hunter2\0", &document(&[])[..], &document(&[])].concat())),
+    ] {
+        let reader = testing::read(&MongoDb, &[call], &[]);
+        assert_eq!(reader.exchanges()[0].operation.name, None);
+        assert!(!reader.kept()[0].1.windows(7).any(|bytes| bytes == b"hunter2"));
+    }
+}

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use retrospan_formats::marks;
+
 use super::*;
 
 /// A connection as it is seen from its client.
@@ -56,7 +58,7 @@ impl Both {
         let data = if by_client { data } else { data.mirrored() };
         let mut out = Vec::new();
         let bits = self.redactor.keep(Payload::Heads, &mut self.stream, &data, true, &mut out);
-        (out, bits)
+        (out, bits & !marks::MARKS)
     }
 }
 
@@ -85,6 +87,21 @@ fn a_call_that_goes_beyond_keeps_what_is_new() {
     assert_eq!(kept, [&vec![b'*'; get.len()][..], get].concat());
     assert_eq!(bits, flags::PAYLOAD_AT_PEER);
     assert_eq!(both.call(true, true, get.len(), get).1, flags::PAYLOAD_AT_PEER | flags::PAYLOAD_CUT);
+}
+
+#[test]
+fn the_end_of_a_call_that_goes_beyond_is_kept_by_it() {
+    let mut both = Both::new();
+    both.call(true, true, 0, b"GET / HTTP/1.1\r\n\r\n");
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n";
+    let length = head.len() as u64 + 0xfff + 2 + 5;
+    let first = Data { tcp_seq: Some(FIRST), done_bytes: 100, head, ..DATA };
+    assert!(!both.keep(false, true, first).0.is_empty());
+    let whole = Data { tcp_seq: Some(FIRST), done_bytes: length, head, tail: b"\r\n0\r\n\r\n", ..DATA };
+    let (kept, bits) = both.keep(false, false, whole);
+    assert!(kept.ends_with(b"0\r\n\r\n"), "{kept:?}");
+    let both = flags::PAYLOAD_TAIL | flags::PAYLOAD_AT_PEER;
+    assert_eq!(bits & both, both);
 }
 
 #[test]
