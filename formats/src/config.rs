@@ -2,9 +2,15 @@
 //!
 //! The verifier knows the values of read-only globals, so a switched-off feature costs nothing.
 
+mod filters;
+
 use bytemuck::{Pod, Zeroable};
 
-/// Most `--port` ranges.
+pub use filters::{
+    Filters, MAX_NETNS, MAX_NETS, Namespaces, Net, Nets, PortRange, Ranges, SocketRules, side, watched,
+};
+
+/// Most ranges of ports of one filter.
 pub const MAX_PORT_RANGES: usize = 16;
 /// Sockets that have a place of their own in the kernel programs, at most; a power of two.
 pub const SOCKET_PLACES: u32 = 65_536;
@@ -98,17 +104,36 @@ pub struct Offsets {
     /// ... and how many there are.
     pub iter_count: u32,
     pub reserved: u32,
+    pub sk_type: u32,
+    pub msg_name: u32,
+    pub unix_peer: u32,
+    pub unix_addr: u32,
+    pub unix_address_len: u32,
+    pub unix_address_name: u32,
+    /// `f_count`, since Linux 6.13 `f_ref`.
+    pub file_count: u32,
+    pub sk_receive_queue_qlen: u32,
+    /// `thread.fsbase`.
+    pub task_fsbase: u32,
+    pub reserved2: u32,
 }
 
-/// A closed range of ports in host byte order; `first > last` never matches.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Zeroable, Pod)]
-pub struct PortRange {
-    /// Lowest port.
-    pub first: u16,
-    /// Highest port.
-    pub last: u16,
+/// Kinds of sockets, as bits (`--sockets`).
+pub mod kinds {
+    /// TCP and MPTCP.
+    pub const TCP: u32 = 1 << 0;
+    /// UDP from or to one of [`super::DNS_PORTS`].
+    pub const DNS: u32 = 1 << 1;
+    /// All of UDP.
+    pub const UDP: u32 = 1 << 2;
+    /// Unix stream sockets with a path.
+    pub const UNIX: u32 = 1 << 3;
+    /// Those without: pairs.
+    pub const PAIRS: u32 = 1 << 4;
 }
+
+/// Ports at which questions of DNS are answered: servers, and hosts of a local network (mDNS).
+pub const DNS_PORTS: [u16; 2] = [53, 5353];
 
 /// How much is kept of data that begins so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +190,6 @@ pub struct Config {
     pub snap_bytes: u32,
     /// Bytes kept of data that begins neither a message nor a turn.
     pub short_head_bytes: u32,
-    /// Ranges of `ports` that are used; 0: no filter by port.
-    pub port_ranges: u32,
     /// Names of `comms` that are used; 0: no filter by name.
     pub comm_count: u32,
     /// 1: only processes in the map of watched processes.
@@ -204,12 +227,22 @@ pub struct Config {
     pub iter_iovec: u32,
     /// How many arguments `inet_accept` has: 4, since Linux 6.10 3.
     pub accept_arguments: u32,
+    /// 1: the map `SHED` may say that something is left out.
+    pub sheds: u32,
     /// How many of `signatures` are used.
     pub used_signatures: u64,
     /// How messages of the protocols begin that are read.
     pub signatures: [Signature; MAX_SIGNATURES],
-    /// `--port`.
-    pub ports: [PortRange; MAX_PORT_RANGES],
     /// `--comm`, NUL-padded.
     pub comms: [[u8; 16]; MAX_COMMS],
+    /// Which sockets are recorded: bits of [`kinds`].
+    pub kinds: u32,
+    /// What stands at `file_count` where one thing leads to the file.
+    pub one_file: u32,
+    /// 1: what TLS libraries encrypt and decrypt is recorded.
+    pub tls: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// What else is asked of sockets and processes.
+    pub filters: Filters,
 }

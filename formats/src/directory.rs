@@ -97,6 +97,11 @@ impl Directory {
         Ok(fs::renameat(&self.handle, one_name(from)?, &self.handle, one_name(to)?)?)
     }
 
+    /// Gives a file another name, in another directory of the same file system. Fails where there is something of that name.
+    pub fn share(&self, name: &OsStr, with: &Directory) -> io::Result<()> {
+        Ok(fs::linkat(&self.handle, one_name(name)?, &with.handle, name, AtFlags::empty())?)
+    }
+
     /// Removes a file; of a link, the link.
     pub fn remove_file(&self, name: &OsStr) -> io::Result<()> {
         Ok(fs::unlinkat(&self.handle, one_name(name)?, AtFlags::empty())?)
@@ -138,6 +143,12 @@ impl Directory {
     /// Waits until its names are on the disk.
     pub fn sync(&self) -> io::Result<()> {
         Ok(fs::fsync(self.handle.as_fd())?)
+    }
+
+    /// Bytes that are free on its file system for those who are not root.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let disk = fs::fstatvfs(&self.handle)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Another handle on the same directory.

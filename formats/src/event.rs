@@ -34,7 +34,7 @@ pub enum Record {
     Call = 1,
     /// [`State`].
     State = 2,
-    /// [`Socket`].
+    /// [`Socket`]; of a Unix socket then [`UnixEnds`] and `path_bytes` of its path, of a TLS session [`TlsEnds`].
     Socket = 3,
     /// [`Process`], then `exe_bytes` and `argv_bytes`.
     Process = 4,
@@ -48,11 +48,13 @@ pub enum Record {
     Flow = 8,
     /// [`Wake`].
     Wake = 9,
+    /// [`Call`] that moved a datagram, then [`Ends`], then `head_bytes` of payload.
+    Datagram = 11,
 }
 
 impl Record {
     /// The highest number given out.
-    pub const LAST: u8 = Record::Wake as u8;
+    pub const LAST: u8 = Record::Datagram as u8;
 }
 
 /// Bits of [`Call::flags`] and column `events.flags`.
@@ -138,6 +140,23 @@ pub struct Call {
 }
 const _: () = assert!(size_of::<Call>() == 56);
 
+/// Who a datagram went from and to, as its socket sees it. Addresses that the socket was not bound to are unspecified.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Zeroable, Pod)]
+pub struct Ends {
+    /// Local address; IPv4 as v4-mapped IPv6.
+    pub local_addr: [u8; 16],
+    /// Remote address; IPv4 as v4-mapped IPv6. All zero where it is not known: a receive that did not ask for it.
+    pub remote_addr: [u8; 16],
+    /// Host byte order.
+    pub local_port: u16,
+    /// Host byte order; 0 where it is not known.
+    pub remote_port: u16,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<Ends>() == 40);
+
 /// What follows [`Call::head_bytes`] of a message head that is longer: up to its end, as far as that was found. Emitted
 /// after the call's own record and with the same time, CPU and thread, but handed over before it: who has the call
 /// has these, too.
@@ -205,9 +224,9 @@ pub struct Socket {
     pub inode: u64,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// `sk_family`: 2 or 10.
+    /// `sk_family`: 1, 2 or 10; 0 of a TLS session.
     pub family: u16,
-    /// `sk_protocol`: 6 for TCP, 262 for MPTCP.
+    /// `sk_protocol`: 6 for TCP, 17 for UDP, 262 for MPTCP; 0 for Unix sockets; [`PROTOCOL_TLS`].
     pub protocol: u16,
     /// Local address; IPv4 as v4-mapped IPv6.
     pub local_addr: [u8; 16],
@@ -223,14 +242,49 @@ pub struct Socket {
     pub discovered: u8,
     /// 1: `first_send_seq` and `first_receive_seq` are the connection's first bytes (not merely the first seen).
     pub seq_from_start: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// 1: user space had not told yet whether the process in the header matches: it is to decide about the socket. 0: it is recorded.
+    pub perhaps: u8,
     /// Sequence number of the first byte sent (discovered: the next to be sent at first sight).
     pub first_send_seq: u32,
     /// Sequence number of the first byte received (discovered: the next to be received at first sight).
     pub first_receive_seq: u32,
 }
 const _: () = assert!(size_of::<Socket>() == 80);
+
+/// Most bytes of the path of a Unix socket.
+pub const PATH_BYTES: usize = 108;
+
+/// Of a Unix socket: follows its [`Socket`] record, and is followed by `path_bytes` of the path that it, or its other end, was
+/// bound to. A first byte of 0 is that of a name that is no path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct UnixEnds {
+    /// `socket_id` of the other end; 0 where that is not known yet.
+    pub peer_id: u64,
+    /// Bytes after this struct.
+    pub path_bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<UnixEnds>() == 16);
+
+/// [`Socket::protocol`] of a session of a TLS library, which is no socket of the kernel's.
+pub const PROTOCOL_TLS: u16 = u16::MAX;
+
+/// Of a TLS session: follows its [`Socket`] record, whose addresses are empty.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Zeroable, Pod)]
+pub struct TlsEnds {
+    /// `socket_id` of the socket that its records travel on, as far as its calls have shown; 0: none, or several.
+    pub carrier_id: u64,
+    /// What the kernel programs know the session by, to be told to them when its process is gone.
+    pub key: u64,
+    /// 1: its calls have moved data on more than one socket, so none is named.
+    pub several: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<TlsEnds>() == 24);
 
 /// [`Process::what`].
 pub mod life {
@@ -242,6 +296,9 @@ pub mod life {
     pub const EXIT: u8 = 3;
     /// task_rename of a thread-group leader: only `start_boot_ns` and `comm` are told.
     pub const RENAME: u8 = 4;
+    /// cgroup_attach_task of a process: `start_boot_ns` and `comm` are told, and instead of the executable the path of the cgroup. Where
+    /// filters ask for it.
+    pub const MOVED: u8 = 5;
 }
 
 /// A process was born, changed its program or name, or ended. `Header::pid` is the process.
@@ -380,6 +437,20 @@ pub struct OnCpu {
 }
 const _: () = assert!(size_of::<OnCpu>() == 24);
 
+/// How much is left out where the recorder is over a limit: levels, each with what those below it leave out.
+pub mod shed {
+    /// Nothing.
+    pub const NOTHING: u32 = 0;
+    /// Bytes of data that begins neither a message nor a turn.
+    pub const CONTINUATIONS: u32 = 1;
+    /// All bytes: data is a length.
+    pub const HEADS: u32 = 2;
+    /// The data of half of the connections, at each level above of half of the rest.
+    pub const CONNECTIONS: u32 = 3;
+    /// No more than that: the data of one connection in 255 is left.
+    pub const MOST: u32 = 9;
+}
+
 /// Index into the per-CPU loss counters of the kernel programs: one per kind of event, then these.
 pub mod loss {
     /// A [`super::Socket`] record found no room in the ring.
@@ -407,7 +478,19 @@ pub mod loss {
     /// The kernel did not run a program at the entry or exit of a socket function, for it was running on that CPU already: a
     /// call may not be recorded. The recorder asks the kernel for it.
     pub const MISSED_CALL: u32 = 30;
+    /// The bytes of data that begins nothing were left out, see [`super::shed`].
+    pub const SHED_CONTINUATION: u32 = 48;
+    /// All bytes of data were left out.
+    pub const SHED_HEAD: u32 = 49;
+    /// Data was left out altogether.
+    pub const SHED_DATA: u32 = 50;
+    /// The calls of a TLS session moved data on another socket than those before: it is tied to none from then on.
+    pub const TLS_CARRIER: u32 = 52;
+    /// A call of a TLS library within another, on another session (TLS in TLS): not recorded.
+    pub const TLS_WITHIN: u32 = 53;
+    /// The map of threads in TLS libraries was full: the call is not recorded.
+    pub const TLS_MAP: u32 = 54;
     /// Number of counters. Index 0 is unused; 1..=8 are [`super::Kind`] numbers, 14..=17 and 28 [`super::TcpKind`] and 18..=21
     /// [`super::SchedKind`]: no room in the ring.
-    pub const COUNTERS: u32 = 32;
+    pub const COUNTERS: u32 = 56;
 }

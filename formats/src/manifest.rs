@@ -22,7 +22,7 @@ const CHECKSUM_DIGITS: usize = 16;
 pub struct Manifest {
     /// Format of the whole capture.
     pub format_version: u32,
-    /// 128 random bits, 32 lower-case hex digits.
+    /// 128 random bits, 32 lower-case hex digits; of an imported one a hash of what was imported.
     pub capture_id: String,
     /// How far the recording came.
     pub state: State,
@@ -30,7 +30,7 @@ pub struct Manifest {
     pub host: Host,
     /// What the recorder was told; COMMAND redacted.
     pub options: serde_json::Map<String, serde_json::Value>,
-    /// `syscalls` or `sockets`; `packets` of an imported one.
+    /// `syscalls` or `sockets`; of an imported one `packets` or `traces`.
     pub probe_set: String,
     /// Why it is `syscalls`, where `sockets` was tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,9 +40,19 @@ pub struct Manifest {
     /// What it was made of, where nothing was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
-    /// CLOCK_BOOTTIME of the start, ns.
+    /// Of a recording that keeps the latest only: what it has let go of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled: Option<Rolled>,
+    /// Of a copy that was made while the recording went on: why, such as `SIGUSR1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+    /// Which limit ended the recording before its time, such as `--max-disk 10g`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// CLOCK_BOOTTIME of the start of what is here, ns. Where parts were let go of, sockets that were opened before it are older
+    /// than the capture.
     pub started_boot_ns: i64,
-    /// CLOCK_REALTIME of the start, ns.
+    /// CLOCK_REALTIME of that moment, ns.
     pub started_wall_ns: i64,
     /// CLOCK_BOOTTIME up to which everything is in finished files, ns.
     pub whole_until_boot_ns: i64,
@@ -50,12 +60,25 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// Sums over the `loss` table.
     pub losses: Vec<Loss>,
+    /// What was found of TLS libraries (`--tls`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// What the recording cost, known at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
 }
 
 impl Manifest {
+    /// [`Manifest::probe_set`] of a capture that was made of packets.
+    pub const PACKETS: &'static str = "packets";
+    /// The same of one that was made of traces.
+    pub const TRACES: &'static str = "traces";
+
+    /// It was made of traces: nobody looked at sockets.
+    pub fn is_of_traces(&self) -> bool {
+        self.imported.is_some() && self.probe_set == Manifest::TRACES
+    }
+
     /// The bytes of `manifest.json`. Their last field `xxh3` is XXH3-64 over all that stands before its comma.
     pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = serde_json::to_string_pretty(self)?;
@@ -99,11 +122,47 @@ impl State {
     }
 }
 
-/// Packet captures that a capture was made of. Nothing is known of the host then, nor of processes.
+/// TLS libraries and their sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Where they were found.
+    pub files: Vec<TlsFile>,
+    /// Sessions that were recorded.
+    pub sessions: u64,
+    /// Those of them of which no socket is known that they are on.
+    pub untied: u64,
+}
+
+/// A file with a TLS library in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFile {
+    /// Its path, as the first process that was found to use it sees it.
+    pub file: String,
+    /// `openssl`, `gnutls` or `go`.
+    pub library: String,
+    /// Functions of it that were attached to.
+    pub functions: u32,
+    /// Why none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Packet captures or traces that a capture was made of. Nothing is known of the host then; nor of processes, if they are packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Their names, without folders.
     pub files: Vec<String>,
+}
+
+/// What a recording that keeps the latest only (`--keep`) has let go of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// CLOCK_REALTIME of the start of the recording, ns.
+    pub recording_started_wall_ns: i64,
+    /// Rows of `events` that are not here any more.
+    pub events: u64,
+    /// Bytes of files that are not here any more.
+    pub bytes: u64,
 }
 
 /// Where a capture was recorded.
@@ -165,6 +224,25 @@ pub struct Loss {
     pub cause: String,
     /// How many.
     pub count: u64,
+}
+
+/// Causes of what was left out on purpose, since a limit was reached: the options' names.
+const LIMITS: [&str; 4] = ["max_rate", "max_cpu", "max_disk", "min_free_disk"];
+
+impl Loss {
+    /// Whether it was left out because a limit was reached, and not lost against the recorder's will.
+    pub fn is_left_out(&self) -> bool {
+        LIMITS.contains(&self.cause.as_str())
+    }
+
+    /// What was left out of so many sends and receives.
+    pub fn left_out(&self) -> &'static str {
+        match self.kind.as_str() {
+            "continuation" => "the bytes of bodies",
+            "bytes" => "all bytes",
+            _ => "everything",
+        }
+    }
 }
 
 /// What a recording cost.

@@ -226,6 +226,18 @@ impl Capture {
         self.files(table.name).into_iter().try_for_each(|file| part::check_times(self, file, table))
     }
 
+    /// Hands out a column of 64-bit numbers that are never null, in file order, by batches, without reading the others.
+    pub fn numbers(
+        &self,
+        table: &'static Table,
+        column: &'static str,
+        mut each: impl FnMut(&[i64]),
+    ) -> Result<(), CaptureError> {
+        self.files(table.name)
+            .into_iter()
+            .try_for_each(|file| part::numbers(self, file, table, column, &mut each))
+    }
+
     /// All events in order of emission. Two parts are merged at a time, because a part may overlap
     /// in time only its neighbours.
     pub fn events(&self) -> impl Iterator<Item = Result<RecordBatch, CaptureError>> + use<> {

@@ -1,11 +1,12 @@
 //! The reference page of the capture format (docs/format.md), made from the definitions.
 
 use crate::event::flags;
+use crate::marks;
 use crate::table::FORMAT_VERSION;
 use crate::tables;
 
 /// Bits of `events.flags` with the names that documentation uses.
-pub const FLAGS: [(u32, &str, &str); 13] = [
+pub const FLAGS: [(u32, &str, &str); 17] = [
     (
         flags::OFFSET_UNCERTAIN,
         "offset_uncertain",
@@ -35,6 +36,23 @@ pub const FLAGS: [(u32, &str, &str); 13] = [
         "payload_at_peer",
         "The first bytes of the data stand with the calls of `sockets.peer_socket_id` that moved them before: those up to the first \
          that no earlier row of it moved; all of them where `payload` is null. In `payload` as many are blank, unless nothing but the last 8 was kept.",
+    ),
+    (
+        marks::READ,
+        "read",
+        "Redaction has looked for the protocol in the data as it was, not as it is stored: `recognised` and `begins` tell what it saw. Absent \
+         where nobody has looked, and in captures of older versions.",
+    ),
+    (
+        marks::BEGINS,
+        "begins",
+        "The first byte of the data begins a message beyond doubt, behind others of which that was not known.",
+    ),
+    (marks::ANSWER, "answer", "The data that told what `recognised` says is an answer."),
+    (
+        marks::RECOGNISED,
+        "recognised",
+        "Eight bits: the number of the protocol that the data told, see protocols.md; 0 where it told none.",
     ),
 ];
 
@@ -75,6 +93,8 @@ needed, and polars 0.20 misreads their wall-clock times.)
   that the manifest lists counts.
 * **States.** `recording`: its recorder lives and holds a lock on `recording.lock`. `complete`: ended cleanly. Anything else is an
   interrupted capture, which is whole up to `whole_until_boot_ns`. Files whose name ends in `.tmp` are not part of it.
+* **Filters.** What filters and `--sample` left out is in no table and no loss: `options` of the manifest has them (docs/filters.md). `processes`,
+  `execs`, `usage` and rows of stopped processes are of the whole host in any case.
 * **Checks.** `xxh3` is XXH3-64 over the file's bytes, 16 hexadecimal digits. Check it before reading: a flipped bit in compressed data
   often reads back without an error. The last field of `manifest.json`, `xxh3` too, is the same over all of that file that stands before
   the comma before it; the first captures have none. `rows` and the time range of a file are those in its Parquet footer.
@@ -90,8 +110,8 @@ needed, and polars 0.20 misreads their wall-clock times.)
   and a u32, its hash. `payload`, and `framing` behind it, show a `*` there and the name before it (`*` too beyond the snap length). Equal values under one name (in
   whatever case) have equal hashes, others differ but for one in 2^32; nothing else can be told without the key, which is random for each recording and never written. A value is hashed as a
   whole (of a header without the space around it) or not at all; the absence of a hash says nothing. They stand with the bytes, so with the other end's row where `payload_at_peer` says so.
-* **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. **Ids** never repeat within a capture.
-* **Dimensions** (`processes`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
+* **Times** are nanoseconds of CLOCK_BOOTTIME of the recorded host; `clock` gives wall time. (Of imported packets the first has 1 s; of imported traces they count from 1970 UTC.) **Ids** never repeat within a capture.
+* **Dimensions** (`processes`, `containers`, `sockets`): in an interrupted capture an id may have a row in several parts, and the last one holds. In a
   complete one each id has one row.
 * **Versions.** In version 1 each row has its own bytes; readers of 2 read it. Columns are added freely, nullable, and a reader takes a missing one for null. A change of meaning or unit is a new
   version; older ones stay readable.

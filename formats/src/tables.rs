@@ -8,8 +8,24 @@ use crate::table;
 use crate::table::Table;
 
 /// Every raw table, dimensions before facts: the order in which a part's files appear on disk.
-pub const ALL: [&Table; 12] =
-    [&PROCESSES, &SOCKETS, &CLOCK, &EVENTS, &TCP, &FLOWS, &SCHED, &WAKES, &EXECS, &USAGE, &RECORDER, &LOSS];
+pub const ALL: [&Table; 16] = [
+    &PROCESSES,
+    &CONTAINERS,
+    &SOCKETS,
+    &IMPORTED_RESOURCES,
+    &CLOCK,
+    &EVENTS,
+    &TCP,
+    &FLOWS,
+    &SCHED,
+    &WAKES,
+    &EXECS,
+    &USAGE,
+    &COUNTERS,
+    &RECORDER,
+    &IMPORTED_SPANS,
+    &LOSS,
+];
 
 /// The raw table of that name.
 pub fn by_name(name: &str) -> Option<&'static Table> {
@@ -20,7 +36,7 @@ table! {
     /// What happened on watched sockets.
     pub const EVENTS: EventRow<'a> = Table {
         name: "events",
-        doc: "One row an event on a watched socket: a system call that returned, or a TCP state change.",
+        doc: "One row an event on a watched socket: a system call that returned, or a change of its TCP state. The ends of Unix sockets are told as those that TCP would make.",
         order: &["boot_ns"],
         time_column: Some("boot_ns"),
         key: None,
@@ -78,25 +94,29 @@ table! {
             process_id: Option<I64>, Dictionary,
                 "Owner: the process that connected, accepted or listened, or that held it when it was discovered.";
             netns: I64, Dictionary, "Inode number of the network namespace.";
-            family: Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised).";
-            protocol: Name, Dictionary, "`tcp` or `mptcp`; in captures that were made of packets also `udp`.";
+            family: Name, Dictionary, "`inet` or `inet6` (of the socket; addresses are normalised), or `unix`.";
+            protocol: Name, Dictionary, "`tcp`, `mptcp`, `udp` (one row a pair of ends), `unix` (a stream) or `tls` (a session of a TLS library: its plaintext, and the addresses of the socket that it is on).";
             role: Name, Dictionary,
                 "`client` (it connected), `server` (it was accepted), `listener`, `unknown`.";
-            local_addr: Text, Dictionary, "Local address; v4-mapped IPv6 is written as IPv4.";
-            local_port: I32, Dictionary, "Local port.";
-            remote_addr: Option<Text>, Dictionary, "Remote address; null for a listener.";
-            remote_port: Option<I32>, Dictionary, "Remote port; null for a listener.";
+            local_addr: Text, Dictionary,
+                "Local address; v4-mapped IPv6 is written as IPv4. Of a Unix socket the path that it, or the listener that accepted it, was bound to: a name that is no path begins with `@`, and where there is none it is empty.";
+            local_port: I32, Dictionary, "Local port; 0 of a Unix socket.";
+            remote_addr: Option<Text>, Dictionary,
+                "Remote address; null for a listener. Of a Unix socket that connected the path that it connected to, else null.";
+            remote_port: Option<I32>, Dictionary, "Remote port; null for a listener and a Unix socket.";
             inode: Option<I64>, Plain, "Inode of the socket's file; null where it never had one.";
             discovered: Bool, Plain, "Existed before the recording.";
             opened_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its opening, ns; null where discovered.";
             closed_boot_ns: Option<I64>, Delta,
-                "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end.";
+                "CLOCK_BOOTTIME of its change to TCP_CLOSE, ns; null where it was open at the end. Of UDP when it was closed, or its last datagram where none came for a minute.";
             first_send_seq: Option<U32>, Plain,
                 "Sequence number of the first byte sent; discovered: of the next one at first sight.";
             first_receive_seq: Option<U32>, Plain,
                 "Sequence number of the first byte received; discovered: of the next one at first sight.";
             peer_socket_id: Option<I64>, Delta,
                 "The connection's other end, where it was recorded too and the recorder knew that: each byte of the connection is kept once, by the end that moved it first. Null elsewhere, and in captures of format version 1.";
+            carrier_socket_id: Option<I64>, Delta,
+                "Of a TLS session (`protocol` is `tls`; recorded with `--tls`) the socket that its records travel on: the one that its calls have moved data on. Null where they moved none (the program moves the records itself), or on several, and of every other socket.";
         ]
     }
 }
@@ -110,7 +130,7 @@ table! {
         time_column: None,
         key: Some("process_id"),
         columns: [
-            process_id: I64, Delta, "Start time in ms since boot, times 2^22, plus pid: never repeats.";
+            process_id: I64, Delta, "Start time in ms since boot, times 2^22, plus pid: never repeats. (Of imported traces: `imported_resources.process_id`.)";
             pid: I32, Dictionary, "Thread group id.";
             parent_process_id: Option<I64>, Dictionary, "The parent when it was born; null where not known.";
             exe: Option<Text>, Dictionary,
@@ -119,13 +139,64 @@ table! {
                 "Name of the thread-group leader; the last it had, where it gave itself others.";
             argv: Option<Text>, Dictionary,
                 "Arguments, shell-quoted. Unless recorded with `--args` argv[0] alone, and of that the first word (some processes write all their arguments there); whole where it is the same as `exe`. The first 16 KiB; of a program started during the recording the first KiB.";
-            cgroup: Option<Text>, Dictionary, "Path of the cgroup (v2, else the first v1 hierarchy).";
+            cgroup: Option<Text>, Dictionary, "Path of the cgroup (v2, else the first v1 hierarchy; one that names a container before one that does not).";
             start_boot_ns: I64, Delta, "CLOCK_BOOTTIME of its start, ns.";
             end_boot_ns: Option<I64>, Delta, "CLOCK_BOOTTIME of its end, ns; null where it lived at the end.";
             exit_code: Option<I32>, Dictionary,
                 "Wait status: exit status * 256, or signal; null where it lived at the end.";
             script: Option<Text>, Dictionary,
                 "Of an interpreter (python, node, java, ruby, perl, php, a shell) the base name of the script or jar that it runs, or the module of `python -m`; null else.";
+            service: Option<Text>, Dictionary,
+                "Name of the service, where something names it: the process's environment, its systemd unit, its container or its pod, in this order (docs/names.md). Null where its program alone does.";
+            service_from: Option<Name>, Dictionary,
+                "What named it: `otel_service_name` (the variable OTEL_SERVICE_NAME), `otel_resource_attributes` (service.name in OTEL_RESOURCE_ATTRIBUTES), `unit`, `container` or `pod`. Null where `service` is.";
+            service_namespace: Option<Text>, Dictionary,
+                "service.namespace in OTEL_RESOURCE_ATTRIBUTES; null where it is not there, or the environment could not be read any more.";
+            service_version: Option<Text>, Dictionary, "service.version there; null likewise.";
+        ]
+    }
+}
+
+table! {
+    /// Cgroups, and who runs in them.
+    pub const CONTAINERS: ContainerRow<'a> = Table {
+        name: "containers",
+        doc: "One row a cgroup that a process in `processes` is in: its container, pod and systemd unit, by its path and by the names of kubelet's logs (/var/log/pods, /var/log/containers). Join `cgroup` with `processes.cgroup`. In an interrupted capture a cgroup may have a row in several parts; the last holds.",
+        order: &[],
+        time_column: None,
+        key: Some("number"),
+        columns: [
+            number: I64, Delta, "Number of the cgroup, given at first sight; counts from 1.";
+            cgroup: Text, Plain, "Path, as in `processes.cgroup`.";
+            container_id: Option<Text>, Plain,
+                "The innermost container: its id, 64 hexadecimal digits; of LXC and systemd-nspawn its name. Null outside of containers.";
+            runtime: Option<Name>, Dictionary,
+                "Who runs it: `docker` `containerd` `cri-o` `podman` `lxc` `systemd-nspawn`; null where the path does not tell.";
+            unit: Option<Text>, Plain,
+                "The innermost systemd service or scope (`billing.service`), without escapes such as `\\x2d`; null where there is none.";
+            pod_uid: Option<Text>, Dictionary, "Uid of the Kubernetes pod, the outermost; null outside of pods.";
+            pod: Option<Text>, Dictionary, "Name of the pod; null where no log tells.";
+            namespace: Option<Text>, Dictionary, "Kubernetes namespace of the pod; null where no log tells.";
+            container: Option<Text>, Dictionary,
+                "Name of the container: in its pod (null where no log tells), or of LXC and systemd-nspawn.";
+        ]
+    }
+}
+
+table! {
+    /// Who made the spans that were imported.
+    pub const IMPORTED_RESOURCES: ImportedResourceRow<'a> = Table {
+        name: "imported_resources",
+        doc: "One row a resource (an instance of a service) of the spans in `imported_spans`. Each has a row in `processes`, too, whose `comm` is the service's name and whose `pid` is 0 where it is not known.",
+        order: &[],
+        time_column: None,
+        key: Some("process_id"),
+        columns: [
+            process_id: I64, Delta, "`processes.process_id`; counts from 1.";
+            service: Option<Text>, Dictionary,
+                "`service.name`, else the first that there is of the names of its program, deployment and container; null where nothing names it.";
+            attributes: Text, Plain,
+                "JSON object of the resource's attributes, as far as they are kept (docs/import.md).";
         ]
     }
 }
@@ -305,6 +376,33 @@ table! {
 }
 
 table! {
+    /// What the kernel counts by itself.
+    pub const COUNTERS: CounterRow<'a> = Table {
+        name: "counters",
+        doc: "What the kernel counts by itself, changes only: one row a counter that rose in an interval of about one second (varied by 30 %). A counter that has no row in an interval did not rise in it, or less than its least change (docs/causes.md says which counters are read, and what is left out). A counter that is seen for the first time, or has fallen, has no row. Recorded with `--evidence counters`.",
+        order: &["boot_ns"],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "When it was read, CLOCK_BOOTTIME ns: the end of the interval.";
+            interval_ns: I64, Delta, "Time since it was read before, ns.";
+            netns: Option<I64>, Dictionary,
+                "Inode number of the network namespace that it is of, as `sockets.netns`; null for those of the host and of cgroups. Namespaces are read in which a process carries traffic.";
+            process_id: Option<I64>, Dictionary,
+                "`cgroup`: `processes.process_id` of a process in that cgroup, or below it, that carries traffic: one row for each of them. Null else.";
+            source: Name, Dictionary,
+                "Where it was read: `snmp` and `netstat` (/proc/net, TCP, UDP, IP and ICMP), `conntrack` (/proc/net/stat/nf_conntrack), `softnet` (/proc/net/softnet_stat), `arp_cache` and `ndisc_cache` (/proc/net/stat, neighbours), `vmstat`, `pressure`, `diskstats` and `stat` (/proc), `cgroup` (the files of its memory controller, and its pressure).";
+            name: Text, Dictionary,
+                "The kernel's own name, for example `TcpExt.ListenOverflows`, `pgscan_direct`, `insert_failed`; of files without names what the kernel's documentation calls it (`time_squeeze`, `io_ticks_ms`, `steal_ms`). The end says the unit where it is one: `_us`, `_ms`; sectors are 512 bytes, `pg` and `nr` pages.";
+            instance: Option<Text>, Dictionary,
+                "Of which one: the disk, the CPU, `cpu`, `io` or `memory` of `pressure`, the cgroup's path; null where there is one alone, or the sum of all.";
+            delta: I64, Plain, "By how much it rose in the interval.";
+            value: I64, Delta, "What it was at the interval's end.";
+        ]
+    }
+}
+
+table! {
     /// What the recorder itself did.
     pub const RECORDER: RecorderRow<'a> = Table {
         name: "recorder",
@@ -324,6 +422,32 @@ table! {
 }
 
 table! {
+    /// Spans that were imported.
+    pub const IMPORTED_SPANS: ImportedSpanRow<'a> = Table {
+        name: "imported_spans",
+        doc: "One row a span of the traces that a capture was made of, as far as the files tell, in their order; `spans` is derived of them. Only in captures that `retrospan import` made of traces. Their clock is the wall clock of whoever made the spans: `boot_ns` counts from 1970 UTC.",
+        order: &[],
+        time_column: Some("boot_ns"),
+        key: None,
+        columns: [
+            boot_ns: I64, Delta, "Begin, ns.";
+            duration_ns: I64, Plain, "Duration, ns.";
+            trace_id: Text, Plain, "Trace, 32 hex digits; shorter ids have zeros before them.";
+            span_id: Text, Plain, "Span, 16 hex digits; once in a trace.";
+            parent_span_id: Option<Text>, Plain,
+                "Parent, 16 hex digits, be it in the files or not; null where the span names none.";
+            kind: Name, Dictionary,
+                "`client` `server` `internal` `producer` `consumer`; `internal` too where none is named.";
+            name: Text, Dictionary, "Name of the span; what may be a secret in it is `*`.";
+            status: Option<Name>, Dictionary, "`ok` or `error`; null where it is not set.";
+            process_id: I64, Delta, "`imported_resources.process_id` of who made it.";
+            attributes: Text, Dictionary,
+                "JSON object of its attributes, as far as they are kept (docs/import.md).";
+        ]
+    }
+}
+
+table! {
     /// What was lost.
     pub const LOSS: LossRow<'a> = Table {
         name: "loss",
@@ -336,9 +460,9 @@ table! {
             to_boot_ns: I64, Plain, "End of the interval, CLOCK_BOOTTIME ns.";
             cpu: U16, Dictionary, "CPU that lost them.";
             kind: Name, Dictionary,
-                "Kind of `events`, `tcp` or `sched`; `flow` or `wake` (rows of `flows` and `wakes`); `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type); with `damaged_part` the table that rows are missing of.";
+                "Kind of `events`, `tcp` or `sched`; `flow` or `wake` (rows of `flows` and `wakes`); `socket` or `process` (their records); `head` (bytes of a head that is longer than its call's record: it is cut there); `call` (of any kind); `sched` (of any kind); `usage`; `record` (of any type); with `damaged_part` the table that rows are missing of. What was left out because a limit was reached: `continuation` (sends and receives that begin no message and have no bytes), `bytes` (any that have none), `data` (those that are in no row).";
             cause: Name, Dictionary,
-                "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `program_skipped` (the kernel did not run a program of the probe set `sockets` because it was running on that CPU already: at most as many calls), `unexplained` (numbers given out that are neither stored nor counted), `malformed`, `file_cut` (a packet capture that was imported ends within a packet; the interval is behind its last event); `damaged_part` is in no file: an opening with `--salvage` adds it for files that are damaged or missing.";
+                "`ring_full` (the recorder did not keep up), `late` (it came after its part was finished), `socket_map_full`, `call_map_full` (a thread whose call and waits are not recorded), `stop_map_full` (a `stopped` without its `continued`), `usage_map_full` (a slice of CPU time that is in no row), `compat_call` (32-bit system call), `entered_before` (a call that was entered before the recording, and of which it is not certain what it did), `program_skipped` (the kernel did not run a program of the probe set `sockets` because it was running on that CPU already: at most as many calls), `unexplained` (numbers given out that are neither stored nor counted), `malformed`, `file_cut` (a file that was imported ends within a packet, or a message of spans; the interval is behind all that was read); `max_rate`, `max_cpu`, `max_disk` or `min_free_disk` (the option whose limit was reached, or nearly); `damaged_part` is in no file: an opening with `--salvage` adds it for files that are damaged or missing.";
             count: I64, Plain, "How many.";
         ]
     }

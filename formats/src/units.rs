@@ -14,8 +14,11 @@ const TIMES: [(&str, u64); 9] = [
     ("d", 86_400_000_000_000),
 ];
 /// Bytes of each unit of size.
-const SIZES: [(&str, u64); 7] = [
+const SIZES: [(&str, u64); 10] = [
     ("b", 1),
+    ("kb", 1 << 10),
+    ("mb", 1 << 20),
+    ("gb", 1 << 30),
     ("k", 1 << 10),
     ("kib", 1 << 10),
     ("m", 1 << 20),

@@ -7,6 +7,7 @@
 //! The recorder is root and the folder it writes into may be anybody's. So the capture and its tables' folders are held open, every file is
 //! made new under a name that nothing had, and no link is followed: whoever renames the capture meanwhile moves it and nothing else.
 
+mod freeze;
 mod part;
 mod splice;
 
@@ -83,6 +84,41 @@ impl CaptureWriter {
     /// The manifest as it stands.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Says when what is here began: where that was not known before all was read, or the first parts were let go of. For the next
+    /// manifest.
+    pub fn began(&mut self, boot_ns: i64, wall_ns: i64) {
+        (self.manifest.started_boot_ns, self.manifest.started_wall_ns) = (boot_ns, wall_ns);
+    }
+
+    /// Says what was found of TLS libraries so far; for the next manifest.
+    pub fn tls(&mut self, tls: manifest::Tls) {
+        self.manifest.tls = Some(tls);
+    }
+
+    /// Says which limit ended the recording; for the next manifest.
+    pub fn ended_by(&mut self, limit: String) {
+        self.manifest.ended_by = Some(limit);
+    }
+
+    /// Removes files of old parts. `rolled`: what has been let go of, these included; `losses`: sums of the parts that stay.
+    pub fn let_go(
+        &mut self,
+        old: &[manifest::File],
+        rolled: manifest::Rolled,
+        losses: Vec<manifest::Loss>,
+    ) -> Result<(), CaptureError> {
+        self.manifest.rolled = Some(rolled);
+        self.manifest.losses = losses;
+        self.manifest.files.retain(|file| !old.contains(file));
+        self.write_manifest()?;
+        self.remove(old)
+    }
+
+    /// Bytes that are free where it is written.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.directory.free_bytes()
     }
 
     /// Bytes of finished files so far.
@@ -169,8 +205,14 @@ impl CaptureWriter {
         self.manifest.files.retain(|f| !old.contains(f));
         self.manifest.files.insert(index, file);
         self.write_manifest()?;
-        let folder = self.folder(table)?;
-        for name in old.iter().filter_map(|file| Path::new(&file.path).file_name()) {
+        self.remove(old)
+    }
+
+    /// Removes files that the manifest does not name any more.
+    fn remove(&self, old: &[manifest::File]) -> Result<(), CaptureError> {
+        for file in old {
+            let Some(folder) = self.folders.get(file.table.as_str()) else { continue };
+            let Some(name) = Path::new(&file.path).file_name() else { continue };
             folder.remove_file(name).map_err(io(&folder.path().join(name)))?;
         }
         Ok(())
@@ -230,18 +272,23 @@ impl CaptureWriter {
     }
 
     fn write_manifest(&self) -> Result<(), CaptureError> {
-        let path = self.directory.path().join(MANIFEST);
-        let temporary = OsString::from(format!("{MANIFEST}{TEMPORARY}"));
-        let text = self.manifest.to_bytes().map_err(table_error(&path))?;
-        let write = || {
-            let mut file = new_temporary(&self.directory, &temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            self.directory.rename(&temporary, OsStr::new(MANIFEST))?;
-            self.directory.sync()
-        };
-        write().map_err(io(&path))
+        write_manifest(&self.directory, &self.manifest)
     }
+}
+
+/// Crash-safe: under a temporary name first.
+fn write_manifest(directory: &Directory, manifest: &Manifest) -> Result<(), CaptureError> {
+    let path = directory.path().join(MANIFEST);
+    let temporary = OsString::from(format!("{MANIFEST}{TEMPORARY}"));
+    let text = manifest.to_bytes().map_err(table_error(&path))?;
+    let write = || {
+        let mut file = new_temporary(directory, &temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        directory.rename(&temporary, OsStr::new(MANIFEST))?;
+        directory.sync()
+    };
+    write().map_err(io(&path))
 }
 
 /// Makes the directory and holds what was made, whatever its name leads to by then.

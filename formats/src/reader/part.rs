@@ -134,6 +134,27 @@ pub(super) fn check_times(
     guarded(check).map_err(panicked(&path))?.map_err(|reason| damaged(&path, &reason))
 }
 
+/// The numbers of one column of a file alone, by batches; what is null may be any.
+pub(super) fn numbers(
+    capture: &Capture,
+    file: &manifest::File,
+    table: &'static Table,
+    column: &'static str,
+    each: &mut dyn FnMut(&[i64]),
+) -> Result<(), CaptureError> {
+    let path = capture.directory.join(&file.path);
+    let bytes = PartBytes::new(capture.open_file(file).map_err(io(&path))?, file.bytes);
+    let read = || {
+        for batch in batches(bytes, table, |of_table| of_table.name == column)? {
+            let batch = batch.map_err(|e| e.to_string())?;
+            let numbers = batch.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
+            each(numbers.ok_or_else(|| format!("column {column} has no numbers"))?.values());
+        }
+        Ok::<(), String>(())
+    };
+    guarded(read).map_err(panicked(&path))?.map_err(|reason| damaged(&path, &reason))
+}
+
 /// What the times of a table may be: in order where the table has one, and within reason. Sums and differences of times that pass are far
 /// from overflowing, and no interval is longer than what the recorded host lived.
 struct Times {
@@ -206,7 +227,7 @@ fn panicked(path: &Path) -> impl Fn(String) -> CaptureError {
 fn batches(
     bytes: PartBytes,
     table: &Table,
-    wanted: fn(&Column) -> bool,
+    wanted: impl Fn(&Column) -> bool,
 ) -> Result<ParquetRecordBatchReader, String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| e.to_string())?;
     for column in table.columns.iter().filter(|c| !c.nullable) {

@@ -91,6 +91,10 @@ fn interval(file: &manifest::File, manifest: &Manifest) -> (i64, i64) {
     let ended = manifest.whole_until_boot_ns.max(started);
     let own = file.first_boot_ns.zip(file.last_boot_ns);
     let Some(table) = tables::by_name(&file.table) else { return own.unwrap_or((started, ended)) };
+    // Names of places are of no time.
+    if table.name == tables::CONTAINERS.name {
+        return (ended, ended);
+    }
     if table.key.is_some() {
         return (began(file, manifest).unwrap_or(started), ended);
     }

@@ -7,7 +7,7 @@ use crate::support::*;
 use arrow::array::Array;
 use proptest::prelude::*;
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{Cost, MANIFEST, State};
+use retrospan_formats::manifest::{Cost, MANIFEST, Rolled, State};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
@@ -56,6 +56,47 @@ fn a_recording_that_lives_is_read_up_to_its_last_part() {
     let capture = written.open().unwrap();
     assert_eq!(capture.state, State::Interrupted);
     assert_eq!(numbers(capture.events()), [1, 2, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_frozen_capture_stays_whole_whatever_the_recording_lets_go_of() {
+    let written = Written::empty();
+    let mut writer = written.write();
+    let place = written.path.with_extension("frozen");
+    writer.freeze(&place, "SIGUSR1", Cost::default()).unwrap();
+    let frozen = Capture::open(&place).unwrap();
+    assert_eq!((frozen.state, frozen.manifest.frozen.as_deref()), (State::Complete, Some("SIGUSR1")));
+    let first: Vec<_> = writer.manifest().files.iter().filter(|f| f.part == 0).cloned().collect();
+    assert!(!first.is_empty());
+    let rolled = Rolled { events: 3, ..Rolled::default() };
+    writer.began(6, 1_000);
+    writer.let_go(&first, rolled.clone(), Vec::new()).unwrap();
+    drop(writer);
+    let capture = written.open().unwrap();
+    assert_eq!((&capture.manifest.rolled, capture.manifest.started_boot_ns), (&Some(rolled), 6));
+    let kept = numbers(capture.events());
+    assert!(!kept.is_empty() && kept.len() < 6, "{kept:?}");
+    assert!(first.iter().all(|f| !written.path.join(&f.path).exists()), "removed");
+    assert_eq!(numbers(Capture::open(&place).unwrap().events()), [1, 2, 4, 5, 6, 7]);
+    for (file, _) in tree(&place) {
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    fs::remove_dir_all(&place).unwrap();
+}
+
+#[test]
+fn a_copy_that_cannot_be_made_leaves_no_capture() {
+    let written = Written::empty();
+    let writer = written.write();
+    let place = written.path.with_extension("cut");
+    fs::remove_file(written.path.join(&writer.manifest().files[1].path)).unwrap();
+    assert!(writer.freeze(&place, "SIGUSR1", Cost::default()).is_err());
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    fs::remove_dir_all(&place).unwrap();
+    assert!(matches!(
+        writer.freeze(&written.path, "SIGUSR1", Cost::default()),
+        Err(CaptureError::NotEmpty(_))
+    ));
 }
 
 #[test]
