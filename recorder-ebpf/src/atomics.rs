@@ -18,6 +18,20 @@ pub unsafe fn fetch_increment(value: *mut u64) -> u64 {
     one
 }
 
+/// Adds to 32 bits atomically and returns what was there before.
+///
+/// # Safety
+/// As for [`fetch_increment`], of a u32.
+#[inline(always)]
+pub unsafe fn fetch_add(value: *mut u32, amount: u32) -> u32 {
+    let mut before = u64::from(amount);
+    // SAFETY: promised by the caller.
+    unsafe {
+        asm!("w0 = atomic_fetch_add((u32 *)({value} + 0), w0)", inlateout("r0") before, value = in(reg) value);
+    }
+    before as u32
+}
+
 /// Adds atomically.
 ///
 /// # Safety

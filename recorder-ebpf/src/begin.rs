@@ -2,14 +2,15 @@
 //! Everything about the socket is settled here, since at the end of a system call the descriptor may lead elsewhere.
 
 use crate::{
+    datagrams,
     filter::{decide_in, process_matches},
     kernel::{OpenSocket, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, config, current_task, file_of},
-    maps::{CLOSED, Entry, IGNORED, IS_TCP, InCall, RECORDED, Thread},
+    maps::{CLOSED, DATAGRAMS, Entry, IGNORED, IS_TCP, InCall, Thread, UNIX, WITHIN_TLS, nature},
     request::{MSG_ERRQUEUE, MSG_FASTOPEN, MSG_PEEK, MSG_TRUNC, Request},
     ring::{count_loss, now_ns},
-    sockets::{Origin, announce, first_sight, forget, is_supported, known},
+    sockets::{Origin, announce, first_sight, forget, is_supported, known, other_kind},
     task_id::TaskId,
-    threads,
+    threads, tls_within, unix, unix_close,
     within::{is_within, may_move_between_files},
 };
 use retrospan_formats::event::{Kind, flags, loss, role};
@@ -27,10 +28,31 @@ pub fn begin(
     let task_id = TaskId::of(task);
     let sk = Sk(socket.sk);
     let found = known(socket.sk);
+    let other = match &found {
+        Some(entry) => entry.kind & (DATAGRAMS | UNIX),
+        None => other_kind(sk),
+    };
+    if other == DATAGRAMS {
+        return datagrams::begin(&socket, number, &request);
+    }
+    let moves = matches!(request.kind, Kind::Send | Kind::Receive);
+    if other != 0 {
+        let call = unix::begin(&socket, number, &request);
+        let within = moves && known(socket.sk).is_some_and(|entry| tls_within::touches(entry));
+        let call = call?;
+        if within {
+            call.recorded |= WITHIN_TLS;
+        }
+        unix_close::leaves(call);
+        return Some(call);
+    }
     if let Some(entry) = &found
         && entry.verdict == IGNORED
         && !matches!(request.kind, Kind::Accept | Kind::Connect)
     {
+        if moves {
+            tls_within::touches(entry);
+        }
         if request.kind == Kind::Close && entry.flags & CLOSED != 0 {
             forget(socket.sk);
         }
@@ -45,10 +67,11 @@ pub fn begin(
     if !matches!(request.kind, Kind::Connect | Kind::Listen) {
         announce(entry, sk, false);
     }
+    let within = if moves && tls_within::touches(entry) { WITHIN_TLS } else { 0 };
     if entry.verdict == IGNORED && request.kind != Kind::Accept {
         return None;
     }
-    let (socket_id, recorded) = (entry.socket_id, entry.verdict == RECORDED);
+    let (socket_id, recorded) = (entry.socket_id, entry.is_recorded());
     let established = entry.state == TCP_ESTABLISHED;
     let is_tcp = entry.flags & IS_TCP != 0;
     let seq = if is_tcp { position(request.kind) } else { 0 };
@@ -79,8 +102,8 @@ pub fn begin(
     call.kind = request.kind as u8;
     call.form = request.form;
     call.length_only = u8::from(request.kind == Kind::Receive && request.options & MSG_TRUNC != 0);
-    call.recorded = u8::from(recorded);
-    call.established = u8::from(established);
+    call.recorded = if recorded { 1 | within } else { 0 };
+    call.nature = if established { nature::ESTABLISHED } else { nature::OTHER };
     call.task_id = task_id;
     call.active = 1;
     Some(call)
@@ -118,6 +141,6 @@ fn entry_for(
         _ => role::UNKNOWN,
     };
     let file = if socket.file == 0 { file_of(sk) } else { socket.file };
-    let origin = Origin { role, discovered: state != TCP_CLOSE, file, process: task_id.pid };
+    let origin = Origin { role, discovered: state != TCP_CLOSE, file, process: task_id.pid, kind: 0 };
     first_sight(sk, origin, Some(process_matches(current_task(), task_id.pid)))
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     heads,
     kernel::config,
-    maps::{Data, Entry, InCall, RECORDED, form},
+    maps::{Data, Entry, InCall, WITHIN_TLS, form, nature},
     ring::{BODY, HEADER, Reservation, bounded, reserve},
     rules::{
         head_end::place,
@@ -19,6 +19,7 @@ use crate::{
         request_line::LATER_WORDS,
         signature::Match,
     },
+    shed,
     sockets::known,
     task_id::TaskId,
     tcp, wakes,
@@ -80,6 +81,9 @@ pub extern "C" fn emit_data(
 /// The event of data of which no more than its length is known: [`emit_data`] without what that needs for the bytes.
 #[inline(always)]
 pub fn emit_length(call: &InCall, done: u64, seq_and_flags: u64, errno: u64) {
+    if call.nature == nature::DATAGRAMS {
+        return;
+    }
     let mut event = event_of(call, done, seq_and_flags, errno);
     event.flags |= flags::SPLICED;
     call.data.place.set(place::OUTSIDE);
@@ -113,11 +117,15 @@ fn settle(call: &InCall, event: &mut Call, done: u64, readable: bool) -> Option<
     let nothing = Kept { head: 0, tail: 0 };
     match known(call.sk) {
         Some(entry) if entry.socket_id == call.socket_id => {
-            if entry.verdict != RECORDED {
+            if !entry.is_recorded() {
                 return None;
             }
             if done == 0 {
                 return Some(nothing);
+            }
+            if shed::leaves_out_data(entry, call.sk) {
+                entry.head_place = [0; 2];
+                return None;
             }
             let kept = plan(entry, call.kind, &call.data, done, readable, &mut event.flags);
             tcp::sample(entry, call.sk, call.enter_ns);
@@ -138,7 +146,7 @@ fn settle(call: &InCall, event: &mut Call, done: u64, readable: bool) -> Option<
 
 /// Finds the buffers of a vector or message, and in them the place where the tail begins.
 #[inline(always)]
-fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
+pub fn find_buffers(data: &Data, call: &InCall, address: u64, done: u64) {
     let vector = if call.form == form::VECTOR {
         Buffer { address, bytes: call.length }
     } else if config!(sockets) != 0 && call.form == form::ITERATOR {
@@ -207,16 +215,28 @@ fn plan(entry: &mut Entry, kind: u8, data: &Data, done: u64, readable: bool, eve
     } else if snap == 0 {
         *event_flags |= flags::PAYLOAD_CUT;
         nothing
+    } else if shed::leaves_out_heads() {
+        *event_flags |= flags::PAYLOAD_CUT;
+        data.place.set(place::OUTSIDE);
+        nothing
     } else {
         // After a turn, which most heads come with, there is nothing to find out.
+        let mut begins = turned;
         if !turned {
             let first = data.first_bytes.get();
             let available = if first < done { first } else { done };
-            if begins_message(data, data.first_address.get(), available, in_head) {
+            begins = begins_message(data, data.first_address.get(), available, in_head);
+            if begins {
                 budget = snap;
             }
         }
-        keep(done, u64::from(budget), u64::from(config!(short_head_bytes)))
+        if !begins && !in_head && shed::leaves_out_continuations() {
+            *event_flags |= flags::PAYLOAD_CUT;
+            budget = 0;
+            nothing
+        } else {
+            keep(done, u64::from(budget), u64::from(config!(short_head_bytes)))
+        }
     };
     budget = if done < u64::from(budget) { budget - done as u32 } else { 0 };
     if side == 0 {
@@ -339,14 +359,17 @@ fn reserve_for<const CAP: u64, const MORE: u64>(kind: u8, task_id: TaskId) -> Op
     }
 }
 
-/// Copies `bytes` of the caller's memory to `at` in the record.
+/// Copies `bytes` of the caller's memory to `at` behind the call in the record.
 #[inline(always)]
 fn copy(reservation: &Reservation, at: u64, bytes: u64, address: u64) -> bool {
+    copy_at(reservation, BODY + at as usize, bytes, address)
+}
+
+/// Copies `bytes` of the caller's memory to `at` in the record.
+#[inline(always)]
+pub fn copy_at(reservation: &Reservation, at: usize, bytes: u64, address: u64) -> bool {
     // SAFETY: the verifier checks that the bytes lie within the record.
-    unsafe {
-        bpf_probe_read_user(reservation.at.add(BODY + at as usize).cast(), bytes as u32, address as *const _)
-            == 0
-    }
+    unsafe { bpf_probe_read_user(reservation.at.add(at).cast(), bytes as u32, address as *const _) == 0 }
 }
 
 /// A number of which the verifier knows no more than that it is at most `most`. Those before 6.2 follow paths on which what
@@ -426,7 +449,7 @@ fn finish(reservation: Reservation, call: &InCall, mut event: Call, copied: Kept
     if config!(wakes) != 0 && event.done_bytes != 0 {
         if call.kind == Kind::Receive as u8 {
             wakes::received(call.task_id.tid, reservation.boot_ns);
-        } else {
+        } else if call.recorded & WITHIN_TLS == 0 {
             wakes::tell(call.task_id, reservation.boot_ns);
         }
     }

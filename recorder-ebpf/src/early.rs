@@ -11,14 +11,14 @@ use crate::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_SENT, current_task, is_compat,
         open_socket,
     },
-    maps::{EARLY, Early, InCall, RECORDED, form, source},
+    maps::{EARLY, Early, InCall, UNIX, form, nature, source},
     regs::{self, Regs},
     request::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Request, of_system_call},
     ring::{count_loss, now_ns},
     rules::sequence::is_exact,
-    sockets::{Origin, announce, first_sight, is_supported, known},
+    sockets::{Origin, announce, first_sight, is_supported, known, other_kind},
     task_id::TaskId,
-    threads,
+    threads, unix,
 };
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use retrospan_formats::event::{Kind, flags, loss, role};
@@ -44,7 +44,11 @@ pub fn visit(task: *const u8) {
     let fd = regs.arg0() as u32;
     let socket = open_socket(task, fd);
     let sk = Sk(socket.sk);
-    if !waits || socket.sk == 0 || !is_supported(sk) {
+    if !waits || socket.sk == 0 {
+        return;
+    }
+    let is_unix = other_kind(sk) == UNIX;
+    if !is_unix && !is_supported(sk) {
         return;
     }
     let state = sk.state();
@@ -63,16 +67,25 @@ pub fn visit(task: *const u8) {
         Kind::Connect => role::CLIENT,
         _ => role::UNKNOWN,
     };
-    let origin = Origin { role, discovered: true, file: socket.file, process: task_id.pid };
+    let origin = Origin {
+        role,
+        discovered: true,
+        file: socket.file,
+        process: task_id.pid,
+        kind: if is_unix { UNIX } else { 0 },
+    };
     let found = match known(socket.sk) {
         Some(entry) => Some(entry),
         None => first_sight(sk, origin, Some(matches)),
     };
     let Some(entry) = found else { return };
+    if is_unix {
+        unix::found(entry, sk, state);
+    }
     decide(entry, sk, Some(matches));
     announce(entry, sk, false);
     // A listener that is not recorded may return a connection that is.
-    if entry.verdict != RECORDED && request.kind != Kind::Accept {
+    if !entry.is_recorded() && request.kind != Kind::Accept {
         return;
     }
     note(task_id.tid, number, fd, sk, entry.socket_id, request);
@@ -135,8 +148,17 @@ pub fn recall(call: &mut InCall, task_id: TaskId, regs: Regs, number: u64) {
     call.kind = request.kind as u8;
     call.form = request.form;
     call.length_only = u8::from(request.kind == Kind::Receive && request.options & MSG_TRUNC != 0);
-    call.recorded = u8::from(entry.verdict == RECORDED);
-    call.established = u8::from(entry.state == TCP_ESTABLISHED);
+    call.recorded = u8::from(entry.is_recorded());
+    call.nature = if entry.kind & UNIX != 0 {
+        nature::UNIX
+    } else if entry.state == TCP_ESTABLISHED {
+        nature::ESTABLISHED
+    } else {
+        nature::OTHER
+    };
+    if call.nature == nature::UNIX && call.form != form::NONE {
+        unix::rejoin(call, entry);
+    }
     call.fd = early.fd;
     call.task_id = task_id;
     call.active = 1;

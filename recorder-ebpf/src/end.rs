@@ -1,19 +1,17 @@
 //! The end of a call that was noted at its beginning: what came of it becomes events.
 
 use crate::{
-    data, early,
+    data, datagrams, early,
+    emit::{MMSGHDR_BYTES, MOST_MESSAGES, MSGHDR_BYTES, bytes_of_messages, emit, errno, user_u32},
     filter::{decide_in, process_matches},
     kernel::{IPPROTO_TCP, OpenSocket, Sk, TCP_SYN_RECV, current_task, socket_inode},
-    maps::{Entry, FROM_START, InCall, RECORDED, form},
-    ring::{HEADER, reserve},
+    maps::{Entry, FROM_START, InCall, form, nature},
     rules::sequence::is_exact,
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     task_id::TaskId,
-    tcp,
+    tcp, unix,
 };
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use core::mem::size_of;
-use retrospan_formats::event::{Call, Kind, Record, flags, role};
+use retrospan_formats::event::{Kind, flags, role};
 
 pub const EAGAIN: i64 = -11;
 /// First and last of the results that say "will be restarted".
@@ -25,14 +23,13 @@ pub fn is_restart(result: i64) -> bool {
     result >= RESTARTS.0 && result <= RESTARTS.1
 }
 
-#[inline(always)]
-fn errno(result: i64) -> u32 {
-    if result < 0 { (-result) as u32 } else { 0 }
-}
-
 /// connect, listen, close, shutdown.
 #[inline(always)]
 pub fn plain(call: &InCall, task_id: TaskId, result: i64) {
+    if call.nature == nature::UNIX {
+        unix::unix_plain(call, result);
+        return;
+    }
     let sk = Sk(call.sk);
     // A close may have ended the socket, and a refused connection retired it: then what was known at
     // entry holds. It was recorded at entry, or it is undecided and will be now or never.
@@ -45,7 +42,7 @@ pub fn plain(call: &InCall, task_id: TaskId, result: i64) {
                 let connects = call.kind == Kind::Connect as u8 && sk.remote_port() != 0;
                 announce(entry, sk, is_listener || (connects && entry.flags & FROM_START == 0));
             }
-            entry.verdict == RECORDED
+            entry.is_recorded()
         }
         None => call.recorded != 0,
     };
@@ -64,7 +61,7 @@ fn entry_of(call: &InCall) -> Option<&'static mut Entry> {
 #[inline(always)]
 pub fn was_accepted(call: &InCall, task_id: TaskId, result: i64) -> bool {
     if let Some(listener) = entry_of(call)
-        && listener.verdict == RECORDED
+        && listener.is_recorded()
     {
         tcp::listens(listener, call.sk);
     }
@@ -78,6 +75,10 @@ pub fn was_accepted(call: &InCall, task_id: TaskId, result: i64) -> bool {
 #[inline(always)]
 pub fn accepted(call: &InCall, task_id: TaskId, socket: OpenSocket) {
     let sk = Sk(socket.sk);
+    if call.nature == nature::UNIX && socket.sk != 0 {
+        unix::unix_accepted(call, socket.sk, socket.file);
+        return;
+    }
     if socket.sk == 0 || sk.protocol() != IPPROTO_TCP {
         return;
     }
@@ -86,7 +87,8 @@ pub fn accepted(call: &InCall, task_id: TaskId, socket: OpenSocket) {
     if opening && known(socket.sk).is_some_and(|entry| entry.state != TCP_SYN_RECV) {
         forget(socket.sk);
     }
-    let origin = Origin { role: role::SERVER, discovered: !opening, file: socket.file, process: task_id.pid };
+    let origin =
+        Origin { role: role::SERVER, discovered: !opening, file: socket.file, process: task_id.pid, kind: 0 };
     let found = match known(socket.sk) {
         Some(entry) => Some(entry),
         None if is_supported(sk) => {
@@ -105,40 +107,17 @@ pub fn accepted(call: &InCall, task_id: TaskId, socket: OpenSocket) {
     }
     decide_in(entry, sk, task_id.pid);
     announce(entry, sk, true);
-    if entry.verdict == RECORDED {
+    if entry.is_recorded() {
         emit(call, task_id, entry.socket_id, call.flags, 0);
     }
 }
 
-/// An event without data.
+/// How far the call's socket has come now, with what the call moved if that was `result`.
 #[inline(always)]
-fn emit(call: &InCall, task_id: TaskId, socket_id: u64, flags: u32, errno: u32) {
-    const BYTES: u64 = (HEADER + size_of::<Call>()) as u64;
-    let Some(reservation) = reserve::<BYTES>(Record::Call, call.kind, u32::from(call.kind), task_id) else {
-        return;
-    };
-    let body = Call {
-        socket_id,
-        duration_ns: reservation.boot_ns - call.enter_ns,
-        asked_bytes: 0,
-        done_bytes: 0,
-        arrived_wall_ns: 0,
-        tcp_seq: 0,
-        flags,
-        errno: errno as u16,
-        more_records: 0,
-        head_bytes: 0,
-        tail_bytes: 0,
-    };
-    // SAFETY: BYTES is the sum of both.
-    unsafe { reservation.put(HEADER, body) };
-    reservation.submit(BYTES as u32);
-}
-
-/// How far the call's socket has come now.
-#[inline(always)]
-pub fn position(call: &InCall) -> u32 {
-    if call.flags & flags::NO_SEQ != 0 {
+pub fn position(call: &InCall, result: i64) -> u32 {
+    if call.nature == nature::UNIX {
+        unix::unix_position(call, result) as u32
+    } else if call.flags & flags::NO_SEQ != 0 {
         call.seq
     } else if call.kind == Kind::Receive as u8 {
         Sk(call.sk).copied_seq()
@@ -179,7 +158,17 @@ pub fn moved(call: &mut InCall, result: i64, after: u32) {
     let done = if result > 0 { result as u64 } else { 0 };
     let (seq, flags) = first_position(call, after, done, call.kind == Kind::Receive as u8);
     let address = call.address;
-    data::emit_data(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+    emit_moved(call, address, done, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+}
+
+/// Writes the event of data, or of a datagram.
+#[inline(always)]
+fn emit_moved(call: &mut InCall, address: u64, done: u64, seq_and_flags: u64, errno: u64) {
+    if call.nature == nature::DATAGRAMS {
+        datagrams::emit_datagram(call, address, done, errno);
+    } else {
+        data::emit_data(call, address, done, seq_and_flags, errno);
+    }
 }
 
 /// Where the data of the whole call begins, and whether that is certain.
@@ -187,7 +176,7 @@ pub fn moved(call: &mut InCall, result: i64, after: u32) {
 fn first_position(call: &InCall, after: u32, done: u64, receives: bool) -> (u32, u32) {
     if call.flags & flags::NO_SEQ != 0 || is_exact(call.seq, after, done, receives) {
         (call.seq, call.flags)
-    } else if !receives && call.established == 0 && is_first(call, after, done) {
+    } else if !receives && call.nature == nature::OTHER && is_first(call, after, done) {
         (after.wrapping_sub(done as u32), call.flags)
     } else {
         (after.wrapping_sub(done as u32), call.flags | flags::OFFSET_UNCERTAIN)
@@ -202,20 +191,18 @@ fn is_first(call: &InCall, after: u32, done: u64) -> bool {
     client && done != 0 && Sk(call.sk).first_sent_seq(true).wrapping_add(done as u32) == after
 }
 
-/// `struct mmsghdr`: a `struct msghdr` of 56 bytes, then the bytes moved.
-const MMSGHDR_BYTES: u64 = 64;
-const MSGHDR_BYTES: u64 = 56;
-/// The kernel takes no more messages in one call.
-const MOST_MESSAGES: u64 = 1024;
-
 /// One event for each message of sendmmsg or recvmmsg.
 #[inline(always)]
 fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
     call.flags |= flags::MULTI_MESSAGE;
     let first = call.address;
+    if call.nature == nature::DATAGRAMS && result > 0 {
+        datagrams::emit_datagrams(call, first, result as u64);
+        return;
+    }
     if result <= 0 {
         let (seq, flags) = first_position(call, after, 0, receives);
-        data::emit_data(call, first, 0, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
+        emit_moved(call, first, 0, u64::from(seq) << 32 | u64::from(flags), u64::from(errno(result)));
         return;
     }
     let count = result as u64;
@@ -232,27 +219,4 @@ fn messages(call: &mut InCall, result: i64, after: u32, receives: bool) {
         seq = seq.wrapping_add(done);
         index += 1;
     }
-}
-
-/// Sum of the bytes moved by `count` messages. A function of its own for the verifier, which would else walk
-/// the loop after it once for each of this one's ends.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn bytes_of_messages(first: u64, count: u64) -> u64 {
-    let mut total = 0;
-    let mut index = 0;
-    while index < MOST_MESSAGES && index < count {
-        total += u64::from(user_u32(first + index * MMSGHDR_BYTES + MSGHDR_BYTES));
-        index += 1;
-    }
-    total
-}
-
-/// A number in the caller's memory; 0 where it cannot be read.
-#[inline(always)]
-fn user_u32(address: u64) -> u32 {
-    let mut value = 0_u32;
-    // SAFETY: the helper writes four bytes or zeroes them, whatever the address.
-    unsafe { bpf_probe_read_user((&raw mut value).cast(), 4, address as *const _) };
-    value
 }

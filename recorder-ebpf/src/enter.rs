@@ -2,9 +2,8 @@
 
 use crate::{
     begin::begin,
-    filter::process_matches,
+    filter::{Matches, process_matches},
     kernel::{Sk, current_task, is_compat, open_socket},
-    maps::RECORDED,
     regs::{self, Regs},
     request::of_system_call,
     ring::count_loss,
@@ -50,10 +49,10 @@ pub fn call(regs: Regs, number: u64) {
 #[inline(always)]
 fn compat(task: *const u8, regs: Regs, number: u64) {
     let watched = if regs::is_socket_call_compat(number) {
-        process_matches(task, TaskId::of(task).pid)
+        process_matches(task, TaskId::of(task).pid) != Matches::No
     } else {
         let socket = open_socket(task, regs.compat_arg0() as u32);
-        socket.sk != 0 && known(socket.sk).is_some_and(|entry| entry.verdict == RECORDED)
+        socket.sk != 0 && known(socket.sk).is_some_and(|entry| entry.is_recorded())
     };
     if watched {
         count_loss(loss::COMPAT_CALL);

@@ -6,7 +6,7 @@ use crate::{
     maps::{InCall, Thread},
     regs::{self, Regs},
     task_id::TaskId,
-    threads,
+    threads, unix,
 };
 use retrospan_formats::event::Kind;
 
@@ -31,11 +31,12 @@ pub fn call(regs: Regs, result: i64) {
         return;
     }
     call.active = 0;
+    unix::ends(call);
     if end::is_restart(result) {
         return;
     }
     if call.kind == Kind::Send as u8 || call.kind == Kind::Receive as u8 {
-        let after = end::position(call);
+        let after = end::position(call, result);
         end::data(call, result, after);
     } else if call.kind == Kind::Accept as u8 {
         accepted(call, task_id, result);

@@ -105,6 +105,37 @@ programs! {
     "fentry/inet_shutdown" inet_shutdown_enter(c)
         functions::asks(pointer(c, 0), function::SHUTDOWN, Request::shutdown(arg(c, 1) as u32));
     "fexit/inet_shutdown" inet_shutdown_exit(c) functions::has_asked(pointer(c, 0), function::SHUTDOWN, int(c, 2));
+"fentry/unix_stream_sendmsg" unix_stream_sendmsg_enter(c) functions::sends(pointer(c, 0), pointer(c, 1), arg(c, 2));
+    // Not as those above go on: a prototype with other names is another to newer kernels.
+    "fexit/unix_stream_sendmsg" unix_stream_sendmsg_exit(c)
+        functions::has_moved(pointer(c, 0), function::SEND, Kind::Send, int(c, 3));
+    "fentry/unix_stream_recvmsg" unix_stream_recvmsg_enter(c)
+        functions::receives(pointer(c, 0), pointer(c, 1), arg(c, 2), arg(c, 3) as u32 as u64);
+    "fexit/unix_stream_recvmsg" unix_stream_recvmsg_exit(c)
+        functions::has_moved(pointer(c, 0), function::RECEIVE, Kind::Receive, int(c, 4));
+    "fentry/unix_stream_splice_read" unix_stream_splice_read_enter(c)
+        functions::splices_from(pointer(c, 0), arg(c, 3));
+    "fexit/unix_stream_splice_read" unix_stream_splice_read_exit(c)
+        functions::has_moved_length(pointer(c, 0), function::SPLICE_FROM, Kind::Receive, arg(c, 5) as i64);
+    "fentry/unix_stream_sendpage" unix_stream_sendpage_enter(c) functions::sends_page(pointer(c, 0), arg(c, 3));
+    "fexit/unix_stream_sendpage" unix_stream_sendpage_exit(c)
+        functions::has_moved_length(pointer(c, 0), function::SEND_PAGE, Kind::Send, arg(c, 5) as i64);
+    "fentry/unix_stream_connect" unix_stream_connect_enter(c)
+        functions::asks(pointer(c, 0), function::CONNECT, Request::plain(Kind::Connect));
+    "fexit/unix_stream_connect" unix_stream_connect_exit(c)
+        functions::has_asked(pointer(c, 0), function::CONNECT, int(c, 4));
+    "fentry/unix_accept" unix_accept_enter(c)
+        functions::asks(pointer(c, 0), function::ACCEPT, Request::plain(Kind::Accept));
+    "fexit/unix_accept" unix_accept_exit(c)
+        functions::has_accepted(pointer(c, 0), pointer(c, 1), accept_result(c));
+    "fentry/unix_listen" unix_listen_enter(c)
+        functions::asks(pointer(c, 0), function::LISTEN, Request::plain(Kind::Listen));
+    "fexit/unix_listen" unix_listen_exit(c) functions::has_asked(pointer(c, 0), function::LISTEN, int(c, 2));
+    "fentry/unix_shutdown" unix_shutdown_enter(c)
+        functions::asks(pointer(c, 0), function::SHUTDOWN, Request::shutdown(arg(c, 1) as u32));
+    "fexit/unix_shutdown" unix_shutdown_exit(c) functions::has_asked(pointer(c, 0), function::SHUTDOWN, int(c, 2));
+    "fentry/unix_release" unix_release_enter(c) functions::closes_unix(pointer(c, 0));
+    "fexit/unix_release" unix_release_exit(c) functions::has_closed(int(c, 1));
     "fentry/inet_release" inet_release_enter(c) functions::closes(pointer(c, 0));
     "fexit/inet_release" inet_release_exit(c) functions::has_closed(int(c, 1));
 }

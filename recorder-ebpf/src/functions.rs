@@ -7,11 +7,11 @@ use crate::{
     begin::begin,
     early, end,
     kernel::{OpenSocket, Sk, config, current_task, field, number, socket_of_file},
-    maps::{CLOSED, InCall, Thread, form, source},
+    maps::{CLOSED, InCall, Thread, form, nature, source},
     request::{MSG_ERRQUEUE, MSG_PEEK, Request},
     sockets::{forget, known},
     task_id::TaskId,
-    threads,
+    threads, unix, unix_close, unix_names,
     within::{function, is_tried},
 };
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
@@ -60,7 +60,7 @@ fn begins(socket: *const u8, function: u32, request: Request) -> Option<&'static
 pub fn sends(socket: *const u8, message: *const u8, bytes: u64) {
     // SAFETY: an argument of the hook, which the verifier can follow.
     let options: u32 = unsafe { field(message, config!(offsets.msg_flags)) };
-    let request = Request::data(Kind::Send, form::BUFFER, 0, bytes, options.into());
+    let request = Request::data(Kind::Send, form::BUFFER, 0, bytes, options.into()).named(name_in(message));
     if let Some(call) = begins(socket, function::SEND, request) {
         note_data(call, message);
     }
@@ -72,10 +72,17 @@ pub fn receives(socket: *const u8, message: *const u8, bytes: u64, options: u64)
     if options & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
-    let request = Request::data(Kind::Receive, form::BUFFER, 0, bytes, options);
+    let request = Request::data(Kind::Receive, form::BUFFER, 0, bytes, options).named(name_in(message));
     if let Some(call) = begins(socket, function::RECEIVE, request) {
         note_data(call, message);
     }
+}
+
+/// Where a message has the address of its other end, in the kernel's memory; 0 where it has none.
+#[inline(always)]
+fn name_in(message: *const u8) -> u64 {
+    // SAFETY: an argument of the hook, which the verifier can follow.
+    unsafe { field(message, config!(offsets.msg_name)) }
 }
 
 /// Notes where the data is: the iterator over it is moved on by the call.
@@ -148,6 +155,20 @@ pub fn closes(socket: *const u8) {
     }
 }
 
+/// `unix_release(socket)`. Who left it open is not asked: nothing else tells of its end.
+#[inline(always)]
+pub fn closes_unix(socket: *const u8) {
+    // SAFETY: a pointer that the verifier can follow.
+    let task_flags: u32 = unsafe { field(current_task(), config!(offsets.task_flags)) };
+    if task_flags & PF_EXITING == 0 {
+        return asks(socket, function::CLOSE, Request::plain(Kind::Close));
+    }
+    let sk = Sk(number(sock_of(socket)));
+    if sk.0 != 0 && unix_names::is_stream(sk) {
+        unix_close::unix_over(sk.0);
+    }
+}
+
 /// The call that this thread has begun in this function, now at its end.
 #[inline(always)]
 fn ended(task_id: TaskId, function: u32) -> Option<&'static mut InCall> {
@@ -156,6 +177,7 @@ fn ended(task_id: TaskId, function: u32) -> Option<&'static mut InCall> {
         return None;
     }
     call.active = 0;
+    unix::ends(call);
     early::forget_seen(call, task_id.tid);
     Some(call)
 }
@@ -195,7 +217,13 @@ fn moved(socket: *const u8, function: u32, kind: Kind, result: i64) -> Option<(&
         return None;
     }
     let sk = sock_of(socket);
-    let after = if call.flags & flags::NO_SEQ != 0 { call.seq } else { position(sk, kind) };
+    let after = if call.nature == nature::UNIX {
+        unix::unix_position(call, result) as u32
+    } else if call.flags & flags::NO_SEQ != 0 {
+        call.seq
+    } else {
+        position(sk, kind)
+    };
     Some((call, after))
 }
 
@@ -204,7 +232,7 @@ fn moved(socket: *const u8, function: u32, kind: Kind, result: i64) -> Option<(&
 pub fn has_spliced_to(function: u32, result: i64) {
     let Some(call) = ended(TaskId::current(), function) else { return };
     if !is_nothing(Kind::Send, result) {
-        let after = end::position(call);
+        let after = end::position(call, result);
         end::moved_length(call, result, after);
     }
 }

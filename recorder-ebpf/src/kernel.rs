@@ -4,6 +4,7 @@
 //! a plain load; [`probe`] is for every other address: a load that yields zero where nothing can be read, or
 //! before Linux 6.2 a helper call that does.
 
+use crate::rules::nets::MAPPED;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 use core::{
     arch::asm,
@@ -135,25 +136,28 @@ pub struct OpenSocket {
     pub file: u64,
 }
 
+/// How many descriptors this task may have, and where they are.
+#[inline(always)]
+pub fn descriptors(task: *const u8) -> (u32, u64) {
+    // SAFETY: each pointer is one the verifier got from the task and checks itself.
+    unsafe {
+        let files: *const u8 = field(task, config!(offsets.task_files));
+        if files.is_null() {
+            return (0, 0);
+        }
+        let table: *const u8 = field(files, config!(offsets.files_fdt));
+        if table.is_null() {
+            return (0, 0);
+        }
+        (field(table, config!(offsets.fdtable_max_fds)), field(table, config!(offsets.fdtable_fd)))
+    }
+}
+
 /// What a descriptor of this task leads to, if that is a socket: `sk` is 0 otherwise.
 #[inline(always)]
 pub fn open_socket(task: *const u8, fd: u32) -> OpenSocket {
     const NONE: OpenSocket = OpenSocket { sk: 0, file: 0 };
-    // SAFETY: each pointer is one the verifier got from the task and checks itself.
-    let (most, slots) = unsafe {
-        let files: *const u8 = field(task, config!(offsets.task_files));
-        if files.is_null() {
-            return NONE;
-        }
-        let table: *const u8 = field(files, config!(offsets.files_fdt));
-        if table.is_null() {
-            return NONE;
-        }
-        (
-            field::<u32>(table, config!(offsets.fdtable_max_fds)),
-            field::<u64>(table, config!(offsets.fdtable_fd)),
-        )
-    };
+    let (most, slots) = descriptors(task);
     if fd >= most {
         return NONE;
     }
@@ -188,6 +192,12 @@ pub fn file_of(sk: Sk) -> u64 {
     if socket == 0 { 0 } else { probe(socket, config!(offsets.socket_file)) }
 }
 
+/// Whether the descriptor that is being closed is all that leads to the file. In a socket's own function nothing does any more.
+#[inline(always)]
+pub fn is_last_file(file: u64) -> bool {
+    config!(sockets) != 0 || probe::<u64>(file, config!(offsets.file_count)) == u64::from(config!(one_file))
+}
+
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
@@ -202,16 +212,23 @@ pub fn socket_inode(file: u64) -> u64 {
     probe(inode, config!(offsets.inode_i_ino))
 }
 
+pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 pub const IPPROTO_TCP: u16 = 6;
+pub const IPPROTO_UDP: u16 = 17;
 pub const IPPROTO_MPTCP: u16 = 262;
+
+pub const SOCK_STREAM: u16 = 1;
+pub const SOCK_DGRAM: u16 = 2;
 
 pub const TCP_ESTABLISHED: u8 = 1;
 pub const TCP_SYN_SENT: u8 = 2;
 pub const TCP_SYN_RECV: u8 = 3;
 pub const TCP_FIN_WAIT1: u8 = 4;
+pub const TCP_FIN_WAIT2: u8 = 5;
 pub const TCP_CLOSE: u8 = 7;
+pub const TCP_CLOSE_WAIT: u8 = 8;
 pub const TCP_LAST_ACK: u8 = 9;
 pub const TCP_LISTEN: u8 = 10;
 
@@ -228,6 +245,11 @@ impl Sk {
     pub fn protocol(self) -> u16 {
         probe(self.0, config!(offsets.sk_protocol))
     }
+    /// `SOCK_STREAM`, `SOCK_DGRAM` ...
+    #[inline(always)]
+    pub fn kind(self) -> u16 {
+        probe(self.0, config!(offsets.sk_type))
+    }
     #[inline(always)]
     pub fn state(self) -> u8 {
         probe(self.0, config!(offsets.sk_state))
@@ -239,6 +261,20 @@ impl Sk {
     #[inline(always)]
     pub fn remote_port(self) -> u16 {
         u16::from_be(probe(self.0, config!(offsets.sk_dport)))
+    }
+    /// Its own address, as words in network byte order; IPv4 is mapped into IPv6.
+    #[inline(always)]
+    pub fn local_address(self) -> [u32; 4] {
+        self.address(config!(offsets.sk_rcv_saddr), config!(offsets.sk_v6_rcv_saddr))
+    }
+    /// The same of the other end.
+    #[inline(always)]
+    pub fn remote_address(self) -> [u32; 4] {
+        self.address(config!(offsets.sk_daddr), config!(offsets.sk_v6_daddr))
+    }
+    #[inline(always)]
+    fn address(self, v4: u32, v6: u32) -> [u32; 4] {
+        if self.family() == AF_INET { [0, 0, MAPPED, probe(self.0, v4)] } else { probe(self.0, v6) }
     }
     #[inline(always)]
     pub fn has_file(self) -> bool {

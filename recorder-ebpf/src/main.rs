@@ -15,7 +15,11 @@ mod begin;
 #[cfg(target_arch = "bpf")]
 mod data;
 #[cfg(target_arch = "bpf")]
+mod datagrams;
+#[cfg(target_arch = "bpf")]
 mod early;
+#[cfg(target_arch = "bpf")]
+mod emit;
 #[cfg(target_arch = "bpf")]
 mod end;
 #[cfg(target_arch = "bpf")]
@@ -30,6 +34,8 @@ mod function_programs;
 mod functions;
 #[cfg(target_arch = "bpf")]
 mod gather;
+#[cfg(target_arch = "bpf")]
+mod go;
 #[cfg(target_arch = "bpf")]
 mod heads;
 #[cfg(target_arch = "bpf")]
@@ -51,6 +57,8 @@ mod rules;
 #[cfg(target_arch = "bpf")]
 mod sched;
 #[cfg(target_arch = "bpf")]
+mod shed;
+#[cfg(target_arch = "bpf")]
 mod snapshot;
 #[cfg(target_arch = "bpf")]
 mod sockets;
@@ -62,6 +70,20 @@ mod task_id;
 mod tcp;
 #[cfg(target_arch = "bpf")]
 mod threads;
+#[cfg(target_arch = "bpf")]
+mod tls;
+#[cfg(target_arch = "bpf")]
+mod tls_programs;
+#[cfg(target_arch = "bpf")]
+mod tls_sessions;
+#[cfg(target_arch = "bpf")]
+mod tls_within;
+#[cfg(target_arch = "bpf")]
+mod unix;
+#[cfg(target_arch = "bpf")]
+mod unix_close;
+#[cfg(target_arch = "bpf")]
+mod unix_names;
 #[cfg(target_arch = "bpf")]
 mod wakes;
 #[cfg(target_arch = "bpf")]

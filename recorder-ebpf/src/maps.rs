@@ -24,8 +24,16 @@ pub const THREAD_PLACES: usize = 16_384;
 const MOST_OVERFLOW_THREADS: usize = 32_768;
 /// Most calls under way when the recording begins.
 const MOST_EARLY: usize = 16_384;
+/// Most threads that have called a TLS library.
+const MOST_TLS_THREADS: usize = 32_768;
+/// Most goroutines in calls of Go's TLS at one time.
+const MOST_ROUTINES: usize = 32_768;
+/// Most processes that call Go's TLS.
+const MOST_GO_PROCESSES: usize = 4_096;
 /// Most processes that a filter by process can name and follow.
 const MOST_PROCESSES: usize = 32_768;
+/// Most ports that something listens on.
+const MOST_LISTENING: usize = 16_384;
 /// Most processes that are stopped at one time.
 const MOST_STOPPED: usize = 4_096;
 
@@ -47,6 +55,10 @@ pub static LOSSES: PerCpuArray<u64, { loss::COUNTERS as usize }> = PerCpuArray::
 /// The last socket id given.
 #[btf_map]
 pub static IDS: Array<u64, 1> = Array::new();
+
+/// 1 as soon as the sockets that are open when the recording begins are known.
+#[btf_map]
+pub static SNAPSHOT: Array<u64, 1> = Array::new();
 
 /// Sockets, by a hash of the address of their `struct sock`.
 #[btf_map]
@@ -89,9 +101,37 @@ pub static SEND_END: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 pub static RECEIVE_END: ProgramArray<1> = ProgramArray::new();
 
-/// Watched processes, where there is a filter by process.
+/// 1 while what TLS libraries do is recorded: taking programs off them takes long.
+#[btf_map]
+pub static TLS_ON: Array<u64, 1> = Array::new();
+
+/// Goroutines in a call of Go's TLS, until it returns.
+#[btf_map]
+pub static GO_ROUTINES: HashMap<Routine, TlsThread, MOST_ROUTINES> = HashMap::new();
+
+/// Processes that have called Go's TLS: 1.
+#[btf_map]
+pub static GO_PROCESSES: HashMap<u32, u32, MOST_GO_PROCESSES> = HashMap::new();
+
+/// Threads that have called a TLS library, by thread id, until they end.
+#[btf_map]
+pub static TLS_THREADS: HashMap<u32, TlsThread, MOST_TLS_THREADS> = HashMap::new();
+
+/// Processes that a filter by process names, and those that descend from them: bits of `watched`.
 #[btf_map]
 pub static WATCHED: HashMap<u32, u8, MOST_PROCESSES> = HashMap::new();
+
+/// When each process began the program that it runs, or was moved to another cgroup, where user space judges processes. Of one that was there before there is none.
+#[btf_map]
+pub static PROGRAMS: HashMap<u32, u64, MOST_PROCESSES> = HashMap::new();
+
+/// What user space says of processes.
+#[btf_map]
+pub static JUDGEMENTS: HashMap<u32, Judgement, MOST_PROCESSES> = HashMap::new();
+
+/// Ports that something listened on when the recording began, with the network namespace (inode number) above their 16 bits.
+#[btf_map]
+pub static LISTENING: HashMap<u64, u8, MOST_LISTENING> = HashMap::new();
 
 /// Stopped processes, and since when.
 #[btf_map]
@@ -104,6 +144,10 @@ pub static STOPS: Array<u64, 1> = Array::new();
 /// CPU time by process, ns. User space removes those that have ended.
 #[btf_map]
 pub static USAGE: HashMap<u32, u64, MOST_PROCESSES> = HashMap::new();
+
+/// How much is left out, a level of [`retrospan_formats::event::shed`].
+#[btf_map]
+pub static SHED: Array<u32, 1> = Array::new();
 
 /// What each CPU runs, and since when.
 #[btf_map]
@@ -121,6 +165,37 @@ const _: () = assert!(size_of::<Thread>() == 256);
 
 /// What a new thread's entry is made from.
 pub static NEW_THREAD: Thread = Thread { owner: 0, wait: Wait::NONE, call: NO_CALL };
+
+/// A goroutine: the address of its `g`, and its process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Routine {
+    pub g: u64,
+    pub tgid: u64,
+}
+
+/// A thread's call into a TLS library, or a goroutine's.
+#[repr(C)]
+pub struct TlsThread {
+    /// The stack pointer at its entry, behind which that at its return is known; 0: the thread is in none. Of a goroutine how deep
+    /// its stack is: it may be moved.
+    pub stack: u64,
+    /// Where the library writes how many bytes it moved, or the session that it made; 0: nowhere. Of a goroutine the upper end of its
+    /// stack at the entry.
+    pub moved_at: u64,
+    /// `socket_id` of the socket that a system call within it was on; 0: none.
+    pub carrier: u64,
+    /// Verdict of that socket.
+    pub carrier_verdict: u32,
+    /// 1: there were several.
+    pub several: u32,
+    /// The session is in [`InCall::sk`].
+    pub call: InCall,
+}
+
+/// What a new thread's entry is made from.
+pub static NEW_TLS_THREAD: TlsThread =
+    TlsThread { stack: 0, moved_at: 0, carrier: 0, carrier_verdict: 0, several: 0, call: NO_CALL };
 
 /// Since when a thread waits; 0: it does not.
 #[repr(C)]
@@ -166,10 +241,14 @@ pub struct Source {
 
 /// [`Entry::verdict`]: a fact that the filters need is not known yet.
 pub const UNDECIDED: u8 = 0;
-/// [`Entry::verdict`]: recorded.
-pub const RECORDED: u8 = 1;
 /// [`Entry::verdict`]: not recorded.
-pub const IGNORED: u8 = 2;
+pub const IGNORED: u8 = 1;
+/// [`Entry::verdict`]: recorded until user space tells whether its process matches.
+pub const PERHAPS: u8 = 2;
+/// [`Entry::verdict`]: recorded.
+pub const RECORDED: u8 = 3;
+/// A bit of every verdict that stays.
+const DECIDED: u8 = 1;
 
 /// [`Entry::flags`]: the filters by process said yes.
 pub const PROCESS_MATCHES: u8 = 1 << 0;
@@ -177,12 +256,21 @@ pub const PROCESS_MATCHES: u8 = 1 << 0;
 pub const ANNOUNCED: u8 = 1 << 1;
 /// [`Entry::flags`]: reached TCP_CLOSE; the address may be another socket's when it is next seen.
 pub const CLOSED: u8 = 1 << 2;
+/// [`Entry::flags`]: user space had not told yet whether the process that said yes matches.
+pub const MAYBE: u8 = 1 << 3;
 /// [`Entry::flags`]: existed before the recording.
 pub const DISCOVERED: u8 = 1 << 4;
 /// [`Entry::flags`]: the sequence numbers are those of the connection's first bytes.
 pub const FROM_START: u8 = 1 << 5;
 /// [`Entry::flags`]: its `struct sock` is a `struct tcp_sock`, which has sequence numbers.
 pub const IS_TCP: u8 = 1 << 6;
+
+/// [`Entry::kind`]: a Unix stream socket.
+pub const UNIX: u8 = 1 << 0;
+/// [`Entry::kind`]: it moves datagrams (UDP).
+pub const DATAGRAMS: u8 = 1 << 1;
+/// [`Entry::kind`]: a session of a TLS library, see `tls_sessions`.
+pub const TLS: u8 = 1 << 2;
 
 /// What is remembered about a socket. Written without locks: two threads that use one socket at the
 /// same moment may at worst keep some payload bytes too many or too few.
@@ -191,10 +279,13 @@ pub const IS_TCP: u8 = 1 << 6;
 pub struct Entry {
     pub socket_id: u64,
     pub opened_ns: u64,
+    /// Of a TLS session its address in its process.
     pub inode: u64,
     /// Thread group id of the process that opened or first used it; 0: not known.
     pub owner: u32,
+    /// Of a TLS session the lower half of its carrier's `socket_id` ...
     pub first_send_seq: u32,
+    /// ... and the upper one.
     pub first_receive_seq: u32,
     /// Payload bytes still to be kept of the data sent (0) and received (1) since the last turn.
     pub budget: [u32; 2],
@@ -205,16 +296,48 @@ pub struct Entry {
     pub direction: u8,
     /// TCP state after the last change that was handled, 0 before any.
     pub state: u8,
-    pub reserved: [u8; 3],
+    /// The connection's number as `rules::share` says it; 0: not asked for yet.
+    pub share: u8,
+    /// 1: of a Unix socket it is not known how its positions and those of its other end go together. Of a TLS session bits of
+    /// `tls_sessions`.
+    pub uncounted: u8,
+    /// What it is: [`UNIX`], [`DATAGRAMS`], [`TLS`], or 0 of TCP.
+    pub kind: u8,
     /// Of the message head that is being sent (0) or received (1): where its next byte stands (`head_end::place`) ...
     pub head_place: [u16; 2],
     /// ... and how many of its bytes may still be read.
     pub head_left: [u16; 2],
     /// When the round-trip time, or of a listener what it dropped, was looked at last, in units of 2^20 ns; 0: never.
+    /// Of a Unix socket or TLS session the position of the next byte sent.
     pub sampled: u32,
     /// When the former was written down last, in the same units, and what it was, us. Of a listener, what it had dropped.
+    /// Of a Unix socket or TLS session the position of the next byte received, and of the former how many sends and, in the upper half, receives are under way.
     pub written: u32,
     pub rtt_us: u32,
+}
+
+impl Entry {
+    /// Whether nothing changes the verdict any more.
+    #[inline(always)]
+    pub fn is_decided(&self) -> bool {
+        self.verdict & DECIDED != 0
+    }
+
+    /// Whether what happens on the socket is recorded.
+    #[inline(always)]
+    pub fn is_recorded(&self) -> bool {
+        self.verdict >= PERHAPS
+    }
+}
+
+/// What user space says of a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Judgement {
+    /// Of the program that began then ([`PROGRAMS`]).
+    pub began_ns: u64,
+    /// 1: it is recorded.
+    pub matches: u64,
 }
 
 /// A socket's place; so long that neighbours do not write to each other's cache lines.
@@ -245,6 +368,19 @@ pub mod form {
     pub const ITERATOR: u8 = 6;
 }
 
+/// What the socket of a call is.
+pub mod nature {
+    pub const OTHER: u8 = 0;
+    /// TCP, known to be established at entry.
+    pub const ESTABLISHED: u8 = 1;
+    /// UDP. Of its data, `left` is where the address of the other end stands.
+    pub const DATAGRAMS: u8 = 2;
+    /// A Unix stream socket.
+    pub const UNIX: u8 = 3;
+    /// A session of a TLS library.
+    pub const TLS: u8 = 4;
+}
+
 /// Whose memory the array lies in that says where the buffers are.
 pub mod source {
     pub const PROCESS: u32 = 0;
@@ -265,6 +401,9 @@ pub struct Early {
     pub fd: u32,
     pub reserved: u32,
 }
+
+/// [`InCall::recorded`]: a call of a TLS library makes it, which tells by itself who woke its thread.
+pub const WITHIN_TLS: u8 = 1 << 1;
 
 /// A socket call in progress, from its entry to its exit.
 #[repr(C)]
@@ -288,10 +427,10 @@ pub struct InCall {
     pub active: u8,
     /// 1: the bytes received are not copied to the caller (MSG_TRUNC).
     pub length_only: u8,
-    /// 1: the socket was recorded at entry.
+    /// 1: the socket was recorded at entry; and [`WITHIN_TLS`].
     pub recorded: u8,
-    /// 1: the connection was known to be established at entry.
-    pub established: u8,
+    /// [`nature`].
+    pub nature: u8,
     /// 1: the next exit may be that of a call in [`EARLY`].
     pub early: u8,
     /// 1: the system call that the thread is in was seen to end in a socket's function, as long as calls are in [`EARLY`].
@@ -317,7 +456,7 @@ const NO_CALL: InCall = InCall {
     active: 0,
     length_only: 0,
     recorded: 0,
-    established: 0,
+    nature: nature::OTHER,
     early: 0,
     seen: 0,
     fd: 0,

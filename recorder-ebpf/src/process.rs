@@ -1,16 +1,18 @@
 //! Processes: born, changed, ended. For all processes of the host, since names and causes need them.
 
 use crate::{
+    filter::{Matches, owner_answer},
     kernel::{config, current_task, field, probe},
-    maps::WATCHED,
-    ring::{HEADER, Reservation, bounded, reserve},
+    maps::{JUDGEMENTS, Judgement, PROGRAMS, WATCHED},
+    ring::{HEADER, Reservation, bounded, now_ns, reserve},
     task_id::TaskId,
-    threads, wakes,
+    threads, tls, unix_close, wakes,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use core::mem::size_of;
+use retrospan_formats::config::watched;
 use retrospan_formats::event::{ARGV_BYTES, EXE_BYTES, Process, Record, life, loss};
 
 const BODY: usize = HEADER + size_of::<Process>();
@@ -55,11 +57,42 @@ pub fn forked(parent: *const u8, child: *const u8) {
         return;
     }
     let parent_pid = TaskId::of(parent).pid;
-    if config!(filter_pids) != 0 && WATCHED.get_ptr(parent_pid).is_some() {
-        let _ = WATCHED.insert(pid, 1, 0);
-    }
     let process = Process { parent_pid, ..describe(child, life::FORK) };
+    inherit(parent_pid, pid, process.start_boot_ns);
     emit(process, TaskId { pid, tid: pid });
+}
+
+/// What the filters by process say of a new process: what they say of its parent.
+#[inline(always)]
+fn inherit(parent_pid: u32, pid: u32, began_ns: u64) {
+    if config!(filters.by_process) == 0 {
+        return;
+    }
+    if let Some(bits) = WATCHED.get_ptr(parent_pid) {
+        // SAFETY: values of a preallocated map stay readable memory.
+        let bits = unsafe { *bits } & !watched::ALONE;
+        if bits != 0 {
+            let _ = WATCHED.insert(pid, bits, 0);
+        }
+    }
+    if config!(filters.judged) == 0 {
+        return;
+    }
+    let _ = PROGRAMS.insert(pid, began_ns, 0);
+    let matches = owner_answer(u64::from(parent_pid), u64::MAX);
+    if matches == Matches::Perhaps as u64 {
+        let _ = JUDGEMENTS.remove(pid);
+    } else {
+        let _ = JUDGEMENTS.insert(pid, Judgement { began_ns, matches }, 0);
+    }
+}
+
+/// What user space said of a process was said of another program, or of another place.
+#[inline(always)]
+fn changes_program(pid: u32, began_ns: u64) {
+    if config!(filters.judged) != 0 {
+        let _ = PROGRAMS.insert(pid, began_ns, 0);
+    }
 }
 
 /// `sched_process_exec(task, old tid, binprm)`, in the process that changed.
@@ -70,9 +103,14 @@ pub fn executed(old_tid: u32, program: *const u8) {
     // A thread that is not the leader takes the leader's id, and nobody ends under its own.
     if old_tid != task_id.tid {
         threads::forget(old_tid);
+        tls::forget_thread(old_tid);
     }
     const BYTES: u64 = (BODY + EXE_BYTES + ARGV_BYTES) as u64;
-    let Some(reservation) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, task_id) else { return };
+    let Some(reservation) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, task_id) else {
+        changes_program(task_id.pid, now_ns());
+        return;
+    };
+    changes_program(task_id.pid, reservation.boot_ns);
     let mut process = describe(task, life::EXEC);
     // SAFETY: both pointers are ones the verifier can follow.
     let (filename, mm): (u64, u64) =
@@ -124,20 +162,49 @@ pub fn renamed(task: *const u8, name: u64) {
     emit(Process { comm, ..describe(task, life::RENAME) }, TaskId { pid, tid });
 }
 
+/// `cgroup_attach_task(cgroup, path, task)`, in whoever moves the process.
+#[inline(always)]
+pub fn moved(path: u64, task: *const u8) {
+    let TaskId { pid, .. } = TaskId::of(task);
+    let task_id = TaskId { pid, tid: pid };
+    const BYTES: u64 = (BODY + EXE_BYTES) as u64;
+    let Some(reservation) = reserve::<BYTES>(Record::Process, 0, loss::PROCESS, task_id) else {
+        changes_program(pid, now_ns());
+        return;
+    };
+    changes_program(pid, reservation.boot_ns);
+    // SAFETY: the helper writes at most EXE_BYTES bytes into the record.
+    let read = unsafe {
+        bpf_probe_read_kernel_str(reservation.at.add(BODY).cast(), EXE_BYTES as u32, path as *const _)
+    };
+    let read = bounded(if read > 0 { read as u64 } else { 0 }, EXE_BYTES as u64);
+    // The current process is in another cgroup.
+    let process = Process { cgroup_id: 0, exe_bytes: read as u16, ..describe(task, life::MOVED) };
+    // SAFETY: the room is as long as both.
+    unsafe { reservation.put(HEADER, process) };
+    reservation.submit((BODY as u64 + read) as u32);
+}
+
 /// `sched_process_exit(task)`, in the thread that ends.
 #[inline(always)]
 pub fn exited() {
     let task = current_task();
     let task_id = TaskId::of(task);
     threads::forget(task_id.tid);
+    tls::forget_thread(task_id.tid);
     // SAFETY: `task` is a pointer the verifier can follow.
     let signal: u64 = unsafe { field(task, config!(offsets.task_signal)) };
     let alive: u32 = probe(signal, config!(offsets.signal_live));
     if alive != 0 {
         return;
     }
-    if config!(filter_pids) != 0 {
+    unix_close::process_ends(task);
+    if config!(filters.by_process) != 0 {
         let _ = WATCHED.remove(task_id.pid);
+    }
+    if config!(filters.judged) != 0 {
+        let _ = PROGRAMS.remove(task_id.pid);
+        let _ = JUDGEMENTS.remove(task_id.pid);
     }
     emit(describe(task, life::EXIT), TaskId { pid: task_id.pid, tid: task_id.pid });
 }

@@ -85,6 +85,13 @@ fn task_rename(context: *mut c_void) -> i32 {
 }
 
 #[unsafe(no_mangle)]
+#[unsafe(link_section = "tp_btf/cgroup_attach_task")]
+fn cgroup_attach_task(context: *mut c_void) -> i32 {
+    process::moved(number(arg(context, 1) as *const u8), arg(context, 2) as *const u8);
+    0
+}
+
+#[unsafe(no_mangle)]
 #[unsafe(link_section = "tp_btf/tcp_retransmit_skb")]
 fn tcp_retransmit_skb(context: *mut c_void) -> i32 {
     // Where the kernel tells the result, it also calls for segments that it could not send.

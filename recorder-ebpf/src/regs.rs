@@ -12,6 +12,10 @@ const RSI: u32 = 104;
 const RDX: u32 = 96;
 const R10: u32 = 56;
 const R8: u32 = 72;
+const R14: usize = 8;
+const RAX: usize = 80;
+const RCX: usize = 88;
+const RSP: usize = 152;
 const ORIG_RAX: u32 = 120;
 
 /// `THREAD_SIZE`: a thread's stack in the kernel, bytes.
@@ -78,6 +82,68 @@ impl Regs {
     pub fn arg4(self) -> u64 {
         // SAFETY: as in `number`.
         unsafe { field(self.0, R8) }
+    }
+}
+
+/// Registers of a thread at a probe in its own code: what such a program gets.
+#[derive(Clone, Copy)]
+pub struct UserRegs(pub *const u8);
+
+impl UserRegs {
+    #[inline(always)]
+    fn register(self, offset: usize) -> u64 {
+        // SAFETY: the verifier knows the register file and checks the offset.
+        unsafe { self.0.add(offset).cast::<u64>().read_volatile() }
+    }
+    /// First argument of a function, by the System V ABI.
+    #[inline(always)]
+    pub fn arg0(self) -> u64 {
+        self.register(RDI as usize)
+    }
+    /// Second argument.
+    #[inline(always)]
+    pub fn arg1(self) -> u64 {
+        self.register(RSI as usize)
+    }
+    /// Third argument.
+    #[inline(always)]
+    pub fn arg2(self) -> u64 {
+        self.register(RDX as usize)
+    }
+    /// Fourth argument.
+    #[inline(always)]
+    pub fn arg3(self) -> u64 {
+        self.register(RCX)
+    }
+    /// What the function results in.
+    #[inline(always)]
+    pub fn result(self) -> u64 {
+        self.register(RAX)
+    }
+    /// The first argument of a function of Go, and its first result.
+    #[inline(always)]
+    pub fn go0(self) -> u64 {
+        self.register(RAX)
+    }
+    /// The second one.
+    #[inline(always)]
+    pub fn go1(self) -> u64 {
+        self.register(RBX as usize)
+    }
+    /// The third one.
+    #[inline(always)]
+    pub fn go2(self) -> u64 {
+        self.register(RCX)
+    }
+    /// Address of the goroutine's `g`.
+    #[inline(always)]
+    pub fn g(self) -> u64 {
+        self.register(R14)
+    }
+    /// The stack pointer.
+    #[inline(always)]
+    pub fn stack(self) -> u64 {
+        self.register(RSP)
     }
 }
 

@@ -21,16 +21,23 @@ pub struct Request {
     /// `MSG_` flags.
     pub options: u64,
     pub flags: u32,
+    /// Where the address of a datagram's other end stands, if the arguments say so themselves.
+    pub name: u64,
 }
 
 impl Request {
     #[inline(always)]
     pub const fn plain(kind: Kind) -> Request {
-        Request { kind, form: form::NONE, address: 0, length: 0, options: 0, flags: flags::NO_SEQ }
+        Request { kind, form: form::NONE, address: 0, length: 0, options: 0, flags: flags::NO_SEQ, name: 0 }
     }
     #[inline(always)]
     pub const fn data(kind: Kind, form: u8, address: u64, length: u64, options: u64) -> Request {
-        Request { kind, form, address, length, options, flags: 0 }
+        Request { kind, form, address, length, options, flags: 0, name: 0 }
+    }
+    /// The same, with such an address.
+    #[inline(always)]
+    pub const fn named(self, name: u64) -> Request {
+        Request { name, ..self }
     }
     /// shutdown with this `how`.
     #[inline(always)]
@@ -55,8 +62,8 @@ pub fn of_system_call(regs: Regs, number: u64) -> Option<Request> {
         regs::WRITE => Request::data(Send, form::BUFFER, first, second, 0),
         regs::READV => Request::data(Receive, form::VECTOR, first, second, 0),
         regs::WRITEV => Request::data(Send, form::VECTOR, first, second, 0),
-        regs::RECVFROM => Request::data(Receive, form::BUFFER, first, second, third),
-        regs::SENDTO => Request::data(Send, form::BUFFER, first, second, third),
+        regs::RECVFROM => Request::data(Receive, form::BUFFER, first, second, third).named(regs.arg4()),
+        regs::SENDTO => Request::data(Send, form::BUFFER, first, second, third).named(regs.arg4()),
         regs::RECVMSG => Request::data(Receive, form::MESSAGE, first, 0, second),
         regs::SENDMSG => Request::data(Send, form::MESSAGE, first, 0, second),
         regs::RECVMMSG => Request::data(Receive, form::MESSAGES, first, second, third),

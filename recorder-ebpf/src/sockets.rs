@@ -2,20 +2,24 @@
 
 use crate::{
     atomics::{add_to, exchange, fetch_increment, is_zero},
-    filter::decide,
+    filter::{Matches, decide, decide_other, has_socket_filter},
     kernel::{
-        AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sk, TCP_LISTEN, TCP_SYN_SENT, config, probe,
-        socket_inode,
+        AF_INET, AF_INET6, AF_UNIX, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM, Sk,
+        TCP_LISTEN, TCP_SYN_SENT, config, socket_inode,
     },
     maps::{
-        ANNOUNCED, DISCOVERED, Entry, FROM_START, IDS, IS_TCP, NO_EXIST, OVERFLOW_SOCKETS,
-        OVERFLOW_SOCKETS_COUNT, Place, RECORDED, SOCKETS, UNDECIDED,
+        ANNOUNCED, DATAGRAMS, DISCOVERED, Entry, FROM_START, IDS, IS_TCP, NO_EXIST, OVERFLOW_SOCKETS,
+        OVERFLOW_SOCKETS_COUNT, PERHAPS, Place, SOCKETS, UNDECIDED, UNIX,
     },
     ring::{HEADER, count_loss, now_ns, reserve},
     task_id::TaskId,
+    unix_names,
 };
-use core::mem::size_of;
-use retrospan_formats::event::{Record, Socket, loss, role};
+use core::mem::{offset_of, size_of};
+use retrospan_formats::{
+    config::kinds,
+    event::{Record, Socket, loss, role},
+};
 
 const EEXIST: i32 = -17;
 /// Added to [`Place::sk`] while the entry is being written.
@@ -33,6 +37,8 @@ pub struct Origin {
     pub file: u64,
     /// The process that uses it; 0 in a soft interrupt.
     pub process: u32,
+    /// [`Entry::kind`] of what is no TCP socket: the process that uses it decides about it.
+    pub kind: u8,
 }
 
 /// The socket's place in the array, whoever has it. As for threads (see `threads`), a look-up there is a few instructions,
@@ -118,6 +124,24 @@ fn enter(sk: u64, entry: &Entry) -> Option<&'static mut Entry> {
     overflow(sk)
 }
 
+/// Enters what is no socket of the kernel's beyond the array, by a number of which nothing is known yet.
+#[inline(always)]
+pub fn enter_beyond(key: u64, entry: &Entry) -> Option<&'static mut Entry> {
+    add_to(&OVERFLOW_SOCKETS_COUNT, 1);
+    if OVERFLOW_SOCKETS.insert(key, entry, NO_EXIST).is_err() {
+        add_to(&OVERFLOW_SOCKETS_COUNT, u64::MAX);
+        count_loss(loss::SOCKET_MAP);
+        return None;
+    }
+    overflow(key)
+}
+
+/// What has this number is gone.
+#[inline(always)]
+pub fn forget_beyond(key: u64) {
+    leave_crowd(key);
+}
+
 /// Whether it is a socket of a kind that is recorded.
 #[inline(always)]
 pub fn is_supported(sk: Sk) -> bool {
@@ -126,13 +150,35 @@ pub fn is_supported(sk: Sk) -> bool {
         return false;
     }
     let protocol = sk.protocol();
-    protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP
+    config!(kinds) & kinds::TCP != 0 && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP)
+}
+
+/// What else it is that is recorded: [`DATAGRAMS`], [`UNIX`], or 0.
+#[inline(always)]
+pub fn other_kind(sk: Sk) -> u8 {
+    let family = sk.family();
+    if family == AF_UNIX {
+        // Without ports and addresses none passes a filter by these.
+        let wanted = config!(kinds) & (kinds::UNIX | kinds::PAIRS) != 0 && !has_socket_filter();
+        if wanted && sk.kind() == SOCK_STREAM && unix_names::is_wanted(sk) { UNIX } else { 0 }
+    } else if config!(kinds) & (kinds::DNS | kinds::UDP) != 0 && is_udp(sk) {
+        DATAGRAMS
+    } else {
+        0
+    }
+}
+
+/// Whether it is a UDP socket, and no raw one.
+#[inline(always)]
+pub fn is_udp(sk: Sk) -> bool {
+    let family = sk.family();
+    (family == AF_INET || family == AF_INET6) && sk.protocol() == IPPROTO_UDP && sk.kind() == SOCK_DGRAM
 }
 
 /// Enters a socket into the map and decides about it as far as that can be done; `matches` is what
 /// the filters by process say, if it is known.
 #[inline(always)]
-pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'static mut Entry> {
+pub fn first_sight(sk: Sk, origin: Origin, matches: Option<Matches>) -> Option<&'static mut Entry> {
     let id = IDS.get_ptr_mut(0)?;
     // SAFETY: a map value that only atomic additions write.
     let socket_id = unsafe { fetch_increment(id) } + 1;
@@ -149,7 +195,9 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
         flags: if origin.discovered { DISCOVERED } else { 0 },
         direction: 0,
         state: 0,
-        reserved: [0; 3],
+        share: 0,
+        uncounted: 0,
+        kind: origin.kind,
         head_place: [0; 2],
         head_left: [0; 2],
         sampled: 0,
@@ -163,7 +211,11 @@ pub fn first_sight(sk: Sk, origin: Origin, matches: Option<bool>) -> Option<&'st
             entry.first_receive_seq = sk.copied_seq();
         }
     }
-    decide(&mut entry, sk, matches);
+    if origin.kind != 0 {
+        decide_other(&mut entry, sk, matches);
+    } else {
+        decide(&mut entry, sk, matches);
+    }
     enter(sk.0, &entry)
 }
 
@@ -188,8 +240,36 @@ pub fn note_first_seqs(entry: &mut Entry, sk: Sk, old: u8) {
 /// something about it became known.
 #[inline(always)]
 pub fn announce(entry: &mut Entry, sk: Sk, again: bool) {
-    if entry.verdict == RECORDED && (entry.flags & ANNOUNCED == 0 || again) {
+    if entry.is_recorded() && (entry.flags & ANNOUNCED == 0 || again) {
+        if entry.kind & UNIX != 0 {
+            return unix_names::describe(entry, sk, peer_id(sk));
+        }
         describe(entry, sk);
+    }
+}
+
+/// The same for what is known to be a Unix socket.
+#[inline(always)]
+pub fn announce_unix(entry: &mut Entry, sk: Sk, again: bool) {
+    if entry.is_recorded() && (entry.flags & ANNOUNCED == 0 || again) {
+        unix_names::describe(entry, sk, peer_id(sk));
+    }
+}
+
+/// The same for what is known to be none.
+#[inline(always)]
+pub fn announce_other(entry: &mut Entry, sk: Sk) {
+    if entry.is_recorded() && entry.flags & ANNOUNCED == 0 {
+        describe(entry, sk);
+    }
+}
+
+/// Id of a Unix socket's other end, 0 where that is not known or not recorded.
+#[inline(always)]
+fn peer_id(sk: Sk) -> u64 {
+    match known(unix_names::peer(sk)) {
+        Some(other) if other.kind & UNIX != 0 && other.is_recorded() => other.socket_id,
+        _ => 0,
     }
 }
 
@@ -204,35 +284,38 @@ fn describe(entry: &mut Entry, sk: Sk) {
     let family = sk.family();
     let role =
         if entry.role == role::UNKNOWN && sk.state() == TCP_LISTEN { role::LISTENER } else { entry.role };
-    let socket = Socket {
+    // Field by field into the record: a copy on the stack would be more than callers leave.
+    macro_rules! put {
+        ($($field:ident: $value:expr,)+) => {$(
+            // SAFETY: BYTES is the sum of header and struct, and all of its fields are written.
+            unsafe { reservation.put(HEADER + offset_of!(Socket, $field), $value) };
+        )+};
+    }
+    put! {
         socket_id: entry.socket_id,
         opened_boot_ns: entry.opened_ns,
         inode: entry.inode,
         netns: sk.netns(),
-        family,
+        family: family,
         protocol: sk.protocol(),
-        local_addr: address(sk, family, config!(offsets.sk_rcv_saddr), config!(offsets.sk_v6_rcv_saddr)),
-        remote_addr: address(sk, family, config!(offsets.sk_daddr), config!(offsets.sk_v6_daddr)),
+        local_addr: bytes(sk.local_address()),
+        remote_addr: bytes(sk.remote_address()),
         local_port: sk.local_port(),
         remote_port: sk.remote_port(),
-        role,
+        role: role,
         discovered: u8::from(entry.flags & DISCOVERED != 0),
         seq_from_start: u8::from(entry.flags & FROM_START != 0),
-        reserved: 0,
+        perhaps: u8::from(entry.verdict == PERHAPS),
         first_send_seq: entry.first_send_seq,
         first_receive_seq: entry.first_receive_seq,
-    };
-    // SAFETY: BYTES is the sum of both.
-    unsafe { reservation.put(HEADER, socket) };
+    }
     reservation.submit(BYTES as u32);
     entry.flags |= ANNOUNCED;
 }
 
-/// An address as IPv6, IPv4 mapped into it.
+/// The words of an address in memory.
 #[inline(always)]
-fn address(sk: Sk, family: u16, v4: u32, v6: u32) -> [u8; 16] {
-    let words: [u32; 4] =
-        if family == AF_INET { [0, 0, 0xffff_u32.to_be(), probe(sk.0, v4)] } else { probe(sk.0, v6) };
+pub fn bytes(words: [u32; 4]) -> [u8; 16] {
     // SAFETY: same size, no invalid values.
     unsafe { core::mem::transmute(words) }
 }

@@ -6,7 +6,7 @@ use crate::{
         IPPROTO_TCP, Sk, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_LAST_ACK, TCP_LISTEN, TCP_SYN_RECV,
         TCP_SYN_SENT, config,
     },
-    maps::{CLOSED, Entry, IS_TCP, RECORDED, Thread},
+    maps::{CLOSED, Entry, IS_TCP, Thread},
     ring::{HEADER, reserve},
     sockets::{Origin, announce, first_sight, forget, is_supported, known, note_first_seqs},
     task_id::TaskId,
@@ -27,7 +27,11 @@ pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
     if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
         forget_predecessor(sk);
         if known(sk.0).is_none() && is_supported(sk) {
-            first_sight(sk, Origin { role: role::SERVER, discovered: false, file: 0, process: 0 }, None);
+            first_sight(
+                sk,
+                Origin { role: role::SERVER, discovered: false, file: 0, process: 0, kind: 0 },
+                None,
+            );
         }
     }
     let Some(entry) = known(sk.0) else { return };
@@ -40,7 +44,7 @@ pub fn changed<const AGAIN: bool>(sk: Sk, old: u8, new: u8) {
     if old != new {
         decide(entry, sk, None);
         announce(entry, sk, new == TCP_ESTABLISHED);
-        if entry.verdict == RECORDED {
+        if entry.is_recorded() {
             emit(entry, sk, old, new);
             if new == TCP_CLOSE && old != TCP_LISTEN && entry.flags & IS_TCP != 0 && config!(tcp) != 0 {
                 tcp::flow(entry.socket_id, sk, true);
@@ -108,6 +112,32 @@ fn emit(entry: &Entry, sk: Sk, old: u8, new: u8) {
         rcv_nxt: if is_tcp { sk.received_seq() } else { 0 },
         old_state: old,
         new_state: new,
+        reserved: 0,
+    };
+    // SAFETY: BYTES is the sum of both.
+    unsafe { reservation.put(HEADER, state) };
+    reservation.submit(BYTES as u32);
+}
+
+/// A change of a socket that TCP knows nothing of; `counts`: the position after what was sent, which is all the other end's, what
+/// was taken, and what has arrived.
+#[inline(always)]
+pub fn emit_counted(socket_id: u64, sk: Sk, states: [u8; 2], counts: &[u32; 3]) {
+    const BYTES: u64 = (HEADER + size_of::<State>()) as u64;
+    let Some(reservation) =
+        reserve::<BYTES>(Record::State, Kind::State as u8, Kind::State as u32, task_id(sk, states[1]))
+    else {
+        return;
+    };
+    let state = State {
+        socket_id,
+        sk_err: sk.error(),
+        write_seq: counts[0],
+        snd_una: counts[0],
+        copied_seq: counts[1],
+        rcv_nxt: counts[2],
+        old_state: states[0],
+        new_state: states[1],
         reserved: 0,
     };
     // SAFETY: BYTES is the sum of both.

@@ -3,7 +3,7 @@
 
 use crate::{
     kernel::{Sk, config, probe},
-    maps::{CLOSED, Entry, IS_TCP, RECORDED},
+    maps::{CLOSED, Entry, IS_TCP},
     ring::{HEADER, now_ns, reserve},
     sockets::known,
     task_id::TaskId,
@@ -26,7 +26,7 @@ const NOTHING: Tcp =
 #[inline(always)]
 pub fn sent_again(sk: Sk, skb: u64) {
     let Some(entry) = known(sk.0) else { return };
-    if entry.verdict != RECORDED || entry.flags & CLOSED != 0 {
+    if !entry.is_recorded() || entry.flags & CLOSED != 0 {
         return;
     }
     let seq: u32 = probe(skb, config!(offsets.skb_seq));
@@ -42,7 +42,7 @@ pub fn reset(kind: TcpKind, sk: Sk) {
         return;
     }
     if let Some(entry) = known(sk.0)
-        && entry.verdict == RECORDED
+        && entry.is_recorded()
     {
         emit(kind, entry.socket_id, sk, NOTHING);
     }

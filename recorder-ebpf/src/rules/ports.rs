@@ -1,44 +1,50 @@
-//! Whether a socket is recorded, as far as its ports tell.
+//! What filters by port say of a socket.
 
-use retrospan_formats::config::{MAX_PORT_RANGES, PortRange};
+use super::answer::Answer;
+use retrospan_formats::config::{DNS_PORTS, MAX_PORT_RANGES, PortRange};
 
-/// What a filter says about a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is recorded.
-    Yes,
-    /// It is not.
-    No,
-    /// A fact that could still make it match is not known yet.
-    NotYet,
+/// Whether questions of DNS are answered there.
+#[inline(always)]
+pub fn is_dns(port: u16) -> bool {
+    port == DNS_PORTS[0] || port == DNS_PORTS[1]
 }
 
-/// Whether either port lies in one of the first `used` ranges. A port of 0 is one that is not known
-/// yet; `listens` says that there will never be a remote port.
+/// Whether a port lies in one of the first `used` ranges.
 #[inline(always)]
-pub fn match_ports(
-    range_at: impl Fn(usize) -> PortRange,
-    used: usize,
-    local: u16,
-    remote: u16,
-    listens: bool,
-) -> Answer {
-    if used == 0 {
-        return Answer::Yes;
-    }
+fn is_in(range_at: impl Fn(usize) -> PortRange, used: u32, port: u16) -> bool {
     let mut index = 0;
     while index < MAX_PORT_RANGES {
-        if index < used {
+        if index < used as usize {
             let range = range_at(index);
-            if (local != 0 && range.first <= local && local <= range.last)
-                || (remote != 0 && range.first <= remote && remote <= range.last)
-            {
-                return Answer::Yes;
+            if range.first <= port && port <= range.last {
+                return true;
             }
         }
         index += 1;
     }
-    if local == 0 || (remote == 0 && !listens) { Answer::NotYet } else { Answer::No }
+    false
+}
+
+/// Whether the port of an end lies in one of the first `used` ranges. A port of 0 is one that is not known yet; `never` says that it
+/// will not be.
+#[inline(always)]
+pub fn match_port(range_at: impl Fn(usize) -> PortRange, used: u32, port: u16, never: bool) -> Answer {
+    if port == 0 {
+        return if never { Answer::No } else { Answer::NotYet };
+    }
+    if is_in(range_at, used, port) { Answer::Yes } else { Answer::No }
+}
+
+/// Whether either port does; `listens` says that there will never be a remote port.
+#[inline(always)]
+pub fn match_either(
+    range_at: impl Fn(usize) -> PortRange,
+    used: u32,
+    local: u16,
+    remote: u16,
+    listens: bool,
+) -> Answer {
+    match_port(&range_at, used, local, false).or(match_port(&range_at, used, remote, listens))
 }
 
 #[cfg(test)]
@@ -53,19 +59,27 @@ mod tests {
 
     #[test]
     fn ports_match_at_either_end_and_only_in_ranges_in_use() {
-        assert_eq!(match_ports(|index| RANGES[index], 0, 0, 0, false), Answer::Yes);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 80, 40_000, false), Answer::Yes);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 40_000, 9000, false), Answer::Yes);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 40_000, 9001, false), Answer::No);
-        assert_eq!(match_ports(|index| RANGES[index], 1, 40_000, 8500, false), Answer::No);
+        let either = |used, local, remote| match_either(|index| RANGES[index], used, local, remote, false);
+        assert_eq!(either(2, 80, 40_000), Answer::Yes);
+        assert_eq!(either(2, 40_000, 9000), Answer::Yes);
+        assert_eq!(either(2, 40_000, 9001), Answer::No);
+        assert_eq!(either(1, 40_000, 8500), Answer::No);
     }
 
     #[test]
     fn an_unknown_port_postpones_a_no_but_not_a_yes() {
-        assert_eq!(match_ports(|index| RANGES[index], 2, 0, 8000, false), Answer::Yes);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 0, 7999, false), Answer::NotYet);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 7999, 0, false), Answer::NotYet);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 7999, 0, true), Answer::No);
-        assert_eq!(match_ports(|index| RANGES[index], 2, 0, 0, true), Answer::NotYet);
+        let either = |local, remote, listens| match_either(|index| RANGES[index], 2, local, remote, listens);
+        assert_eq!(either(0, 8000, false), Answer::Yes);
+        assert_eq!(either(0, 7999, false), Answer::NotYet);
+        assert_eq!(either(7999, 0, false), Answer::NotYet);
+        assert_eq!(either(7999, 0, true), Answer::No);
+        assert_eq!(either(0, 0, true), Answer::NotYet);
+    }
+
+    #[test]
+    fn one_end_is_asked_for_itself() {
+        let one = |port, never| match_port(|index| RANGES[index], 1, port, never);
+        assert_eq!((one(80, false), one(81, false)), (Answer::Yes, Answer::No));
+        assert_eq!((one(0, false), one(0, true)), (Answer::NotYet, Answer::No));
     }
 }
