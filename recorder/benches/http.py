@@ -4,9 +4,13 @@
     recorder/benches/http.py throughput [OPTION...]   wrk with and without the recorder in turns: requests a second, and the
                                                       CPU time that one takes in nginx, wrk and the recorder
     recorder/benches/http.py loss [OPTION...]         a minute of wrk ($LOSS_S), every request recorded, nothing lost
+    recorder/benches/http.py short [OPTION...]        a connection for every request ($LOSS_S): none missing, nothing lost
     recorder/benches/http.py size [OPTION...]         bytes on disk against tcpdump | zstd, same traffic
     recorder/benches/http.py ordinary [OPTION...]     the recorder's CPU time at 1,500 events a second, with programs that
                                                       start and end ($DURATION_S, default 120)
+    recorder/benches/http.py steady [OPTION...]       memory in the last quarter against the second, with new connections for
+                                                      every request, programs that start and end, about 5,000 events a
+                                                      second ($DURATION_S, default 3600)
 
 OPTIONs go to retrospan-record ($RECORDER, default target/debug/retrospan-record). $TURNS and $CONNECTIONS change how
 often and with how many connections wrk runs (default 5 and 16). Needs nginx, wrk, tcpdump, zstd and root. Every request has a path and an id of its own. Ends with 1 where a floor is missed.
@@ -23,13 +27,15 @@ import threading
 import time
 from pathlib import Path
 
-from traffic import (CONNECTIONS, LIGHT, ORDINARY, PORT, Recording, events_of, fail, load,
+from traffic import (CLOSING, CONNECTIONS, LIGHT, ORDINARY, PORT, Recording, events_of, fail, load,
                      measured_load, nginx, run_measure, verdict)
 
 TURNS = int(os.environ.get("TURNS", "5"))
 TURN_S = 5
 LOSS_S = int(os.environ.get("LOSS_S", "60"))
 ORDINARY_S = int(os.environ.get("DURATION_S", "120"))
+STEADY_S = int(os.environ.get("DURATION_S", "3600"))
+STEADY_CONNECTIONS_PER_S = 350
 ORDINARY_REQUESTS_PER_S = 375
 ORDINARY_STARTS_PER_S = 5
 SIZE_S = 10
@@ -77,6 +83,23 @@ def loss(folder, options):
     # Both ends of each request's send and receive; wrk leaves some in flight that it does not count.
     whole = verdict("data events for each request", f"{events / requests:.3f}", ">= 4", events >= 4 * requests)
     return verdict(f"events lost in {LOSS_S} s", lost, "0", lost == 0) and whole
+
+
+def short(folder, options):
+    with nginx(folder, CLOSING):
+        _, bare = load(5)
+        recording = Recording(folder / "short.cap", ["--port", str(PORT), *options])
+        requests, rate = load(LOSS_S)
+        manifest = recording.stop()
+    lost = sum(loss["count"] for loss in manifest["losses"])
+    sockets = sum(f["rows"] for f in manifest["files"] if f["table"] == "sockets")
+    print(f"{requests} requests, {events_of(manifest)} events; {bare:.0f} connections/s without the recorder; "
+          f"{manifest['cost']['peak_rss_bytes'] >> 20} MiB peak; losses "
+          + ", ".join(f"{loss['kind']} {loss['cause']} {loss['count']}" for loss in manifest["losses"]))
+    passed = verdict("connections a second", f"{rate:.0f}", ">= 10000", rate >= 10_000)
+    # Both ends of each; wrk leaves some in flight that it does not count.
+    passed &= verdict("sockets for each request", f"{sockets / requests:.4f}", ">= 2", sockets >= 2 * requests)
+    return verdict(f"lost in {LOSS_S} s", lost, "0", lost == 0) and passed
 
 
 def pace(seconds, rate_per_s):
@@ -135,6 +158,33 @@ def ordinary(folder, options):
     return verdict("CPU of the recorder, % of a core", f"{share:.2f}", "<= 0.3", share <= 0.3)
 
 
+def rss_kib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def steady(folder, options):
+    with nginx(folder):
+        recording = Recording(folder / "steady.cap", ["--port", str(PORT), *options])
+        programs = threading.Thread(target=start_programs, args=(STEADY_S,))
+        programs.start()
+        seen = []
+        for number in pace(STEADY_S, STEADY_CONNECTIONS_PER_S):
+            with socket.create_connection(("127.0.0.1", PORT)) as connection:
+                ask(connection, number)
+            if number % (10 * STEADY_CONNECTIONS_PER_S) == 0:
+                seen.append(rss_kib(recording.process.pid))
+        programs.join()
+        manifest = recording.stop()
+    quarter = len(seen) // 4
+    early, late = statistics.median(seen[quarter:2 * quarter]), statistics.median(seen[-quarter:])
+    lost = sum(loss["count"] for loss in manifest["losses"])
+    print(f"{events_of(manifest)} events in {STEADY_S} s, {lost} lost; memory by quarters "
+          f"{[round(statistics.median(seen[n * quarter:(n + 1) * quarter]) / 1024, 1) for n in range(4)]} MiB, "
+          f"{manifest['cost']['peak_rss_bytes'] >> 20} MiB peak; CPU {manifest['cost']}")
+    flat = verdict("memory in the last quarter / in the second", f"{late / early:.3f}", "<= 1.1", late <= 1.1 * early)
+    return verdict("lost", lost, 0, lost == 0) and flat
+
+
 def size(folder, options):
     passed = True
     for name, more in [("the server's end, as where clients are elsewhere", ["--comm", "nginx"]), ("both ends", [])]:
@@ -175,4 +225,4 @@ def against_tcpdump(folder, options):
 
 
 if __name__ == "__main__":
-    run_measure({"throughput": throughput, "loss": loss, "size": size, "ordinary": ordinary}, __doc__)
+    run_measure({"throughput": throughput, "loss": loss, "short": short, "size": size, "ordinary": ordinary, "steady": steady}, __doc__)

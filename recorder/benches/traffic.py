@@ -37,6 +37,7 @@ def run_measure(measures, usage):
 
 # What nginx does for a request: as little as it can, or what it does as Debian configures it.
 LIGHT = ("1", "access_log off;", f"return 200 '{'x' * 1024}';")
+CLOSING = ("1", "access_log off; keepalive_timeout 0;", LIGHT[2])
 ORDINARY = ("auto", "sendfile on; tcp_nopush on; access_log {folder}/access.log;", "try_files /page =404;")
 
 

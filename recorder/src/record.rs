@@ -1,32 +1,37 @@
 //! One recording from start to end. The order of the start is the promise: nothing is written before
 //! the probes are attached, and nobody is told `recording` before the snapshot is taken.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod begin;
+mod error;
+
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{Manifest, State};
+use retrospan_formats::manifest;
 use retrospan_formats::rows::{Row, batch};
-use retrospan_formats::table::FORMAT_VERSION;
 use retrospan_formats::tables::{self, ClockRow, LossRow, RecorderRow, UsageRow};
 use retrospan_formats::writer::{CaptureWriter, check_unused};
 use retrospan_protocols::redact::Hashes;
 
+use crate::dumps::{self, Dumps};
 use crate::host;
 use crate::host::cgroups::Cgroups;
-use crate::host::command::{self, Gated};
+use crate::host::command;
+use crate::host::counters::Counters;
 use crate::host::jitter::Jitter;
+use crate::host::listeners;
 use crate::host::signals::Signals;
 use crate::host::throttles::{self, Throttles};
-use crate::kernel::{self, ProbeError, Probes};
-use crate::options::{OptionError, Options};
+use crate::kernel::{self, Judgements, Probes};
+use crate::options::Options;
 use crate::pipeline::Pipeline;
 use crate::pipeline::losses::{Losses, without_room};
 use crate::pipeline::processes::Processes;
 use crate::pipeline::usage::Usage;
+use crate::pipeline::watch::Watch;
 use crate::progress::{Progress, Starting};
+use crate::record::begin::{begin_judging, begin_tls, manifest, start_command};
+use crate::record::error::{command_error, system};
 use crate::rings::drain::{Drain, DrainPass, IssuedSeqs};
 use crate::rings::filling::Filling;
 use crate::rings::merge::Merge;
@@ -36,58 +41,17 @@ use crate::rows::RowsError;
 use crate::rows::compact;
 use crate::rows::files::Files;
 use crate::rows::self_activity::{SelfActivity, WorkKind};
+use crate::shed::{Shedding, Taken};
 use crate::silence::{Came, Silence};
 use crate::summary::{self, CommandEnd, Recorded};
 use crate::text;
+use crate::tls::Tls;
+use crate::triggers::DumpOn;
+
+pub use crate::record::error::RecordError;
 
 /// Length of a sampling interval, about: losses, CPU times, throttled cgroups, the recorder's own work.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// Why there is no recording, or no whole one.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// An option cannot be honoured.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-    /// Times could not be told.
-    #[error("{0}")]
-    Clock(&'static str),
-    /// The kernel programs do not run.
-    #[error(transparent)]
-    Probes(#[from] ProbeError),
-    /// The capture cannot be written.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
-    /// Rows do not get to the disk.
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    /// COMMAND cannot be run.
-    #[error("{}: cannot be run: {reason}", .command.to_string_lossy())]
-    Command {
-        /// Its first word.
-        command: OsString,
-        /// Why.
-        reason: String,
-    },
-    /// The recording ended before its time: most often the disk is full.
-    #[error("{source}; {} {whole}", .output.display())]
-    CutShort {
-        /// Why.
-        source: Box<RecordError>,
-        /// The capture.
-        output: PathBuf,
-        /// How much of it there is.
-        whole: String,
-    },
-    /// The operating system refused.
-    #[error("{what}: {source}")]
-    System {
-        /// What was asked for.
-        what: &'static str,
-        /// Its reason.
-        source: std::io::Error,
-    },
-}
 
 /// Records until the duration, a signal or the command's end.
 pub fn run(options: &Options) -> Result<Recorded, RecordError> {
@@ -104,7 +68,8 @@ pub fn run(options: &Options) -> Result<Recorded, RecordError> {
 }
 
 async fn record(options: &Options) -> Result<Recorded, RecordError> {
-    let mut signals = Signals::listen().map_err(system("signals"))?;
+    let asked = options.dump_on.contains(&DumpOn::Signal);
+    let mut signals = Signals::listen(asked).map_err(system("signals"))?;
     let starting = Starting::begin();
     starting.step("loading and attaching the kernel programs");
     let mut probes = kernel::start(&options.probes())?;
@@ -114,6 +79,9 @@ async fn record(options: &Options) -> Result<Recorded, RecordError> {
     let (finished, begun) = (recording.files.finished().clone(), recording.begun);
     text::line(&format!("recording to {}", options.output.display()));
     for warning in probes.warnings() {
+        text::line(&format!("retrospan-record: {warning}"));
+    }
+    for warning in recording.tls.iter().flat_map(Tls::warnings) {
         text::line(&format!("retrospan-record: {warning}"));
     }
     let mut command = start_command(options, &mut probes)?;
@@ -155,8 +123,15 @@ struct Recording {
     interval: Duration,
     usage: Usage,
     throttles: Throttles,
+    counters: Option<Counters>,
+    judgements: Option<Judgements>,
+    tls: Option<Tls>,
     self_activity: SelfActivity,
     silence: Silence,
+    dumps: Dumps,
+    shedding: Shedding,
+    /// Records made and CPU time taken until the last sampling interval ended, s.
+    taken: (u64, f64),
     lost: u64,
     starting_cpu_s: f64,
 }
@@ -170,9 +145,14 @@ impl Recording {
         let mut merge = Merge::default();
         let self_activity = SelfActivity::default();
         let writer = CaptureWriter::create(&options.output, manifest)?;
-        let files = Files::start(writer, self_activity.clone()).map_err(system("writer"))?;
-        let found = snapshot::take(probes, &mut drain, &mut merge)?;
+        let files = Files::start(writer, options.space, self_activity.clone()).map_err(system("writer"))?;
         let mut processes = Processes::new(options.args, Cgroups::of_host());
+        if options.filters.side.is_some() {
+            probes.note_listening(&listeners::ports())?;
+        }
+        let judging = begin_judging(options, probes, &mut processes)?;
+        let tls = begin_tls(options, probes)?;
+        let found = snapshot::take(probes, &mut drain, &mut merge)?;
         processes.snapshot(found.processes);
         let owners = found.socket_owners.into_iter();
         let owners = owners.filter_map(|(inode, pid)| Some((inode, processes.id_of(pid)?))).collect();
@@ -185,6 +165,13 @@ impl Recording {
             let key = host::random_bytes().map_err(system("random bits"))?;
             pipeline.hash_secrets(Hashes::with_key(key));
         }
+        pipeline.follow(options.rules()?);
+        pipeline.watch = Watch::of(&options.dump_on);
+        if options.tls {
+            pipeline.note_programs();
+        }
+        let (judge, judgements) = judging.unzip();
+        pipeline.judge = judge;
         pipeline.sockets.set_owners(owners);
         let clock = batch::<ClockRow>([ClockRow { boot_ns, wall_ns }]).map_err(RowsError::from)?;
         files.rows(&tables::CLOCK, clock)?;
@@ -205,8 +192,17 @@ impl Recording {
             interval_began: now,
             usage: Usage::new(boot_ns as u64),
             throttles: Throttles::of_host(),
+            counters: probes
+                .evidence()
+                .counters
+                .then(|| Counters::start(host::boot_ns(), options.counter_interval)),
+            judgements,
+            tls,
             self_activity,
             silence: Silence::new(options),
+            dumps: Dumps::new(&options.output, options.space.keep),
+            shedding: Shedding::new(options.limits),
+            taken: (probes.next_seqs()?.iter().sum(), host::cpu_s(&host::own_cost())),
             lost: 0,
             starting_cpu_s: host::cpu_s(&host::own_cost()),
         })
@@ -223,14 +219,22 @@ impl Recording {
         loop {
             let round = self.round(probes)?;
             if self.interval_began.elapsed() >= self.interval {
-                self.end_interval(probes)?;
+                self.end_interval(probes, progress)?;
             }
-            if self.rotation.is_due(self.pipeline.part_size()) {
-                self.poll_losses(probes)?;
-                self.end_part(round.watermark_ns)?;
+            if self.counters.as_ref().is_some_and(|counters| counters.left().is_zero()) {
+                self.sample_counters()?;
+            }
+            if signals.was_asked() {
+                self.dumps.ask(DumpOn::Signal.to_string(), host::boot_ns());
+            }
+            self.end_part_or_copy(probes, round.watermark_ns)?;
+            self.files.frozen().for_each(|frozen| progress.say(&text::one_line(&dumps::line(&frozen))));
+            if let Some(limit) = self.files.finished().limit() {
+                progress.say(&format!("retrospan-record: {limit} is reached: the recording ends"));
+                return Ok(());
             }
             progress.update(self.pipeline.events(), self.files.finished().bytes(), self.lost);
-            let came = Came { sockets: self.pipeline.sockets.seen(), events: self.pipeline.events() };
+            let came = Came { sockets: self.pipeline.sockets_seen(), events: self.pipeline.events() };
             if let Some(line) = self.silence.line(self.started.elapsed(), came) {
                 progress.say(&text::one_line(&line));
             }
@@ -253,15 +257,29 @@ impl Recording {
         }
     }
 
-    /// Until the next round, but not beyond the end, the sampling interval or the part.
+    /// Ends the part where that is due, or where a copy is, which is made of finished parts.
+    fn end_part_or_copy(&mut self, probes: &Probes, watermark_ns: u64) -> Result<(), RecordError> {
+        let copy = self.dumps.due(watermark_ns);
+        if copy.is_some() || self.rotation.is_due(self.pipeline.part_size()) {
+            self.poll_losses(probes)?;
+            self.end_part(watermark_ns)?;
+        }
+        match copy {
+            Some((directory, reason)) => Ok(self.files.freeze(directory, reason)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Until the next round, but not beyond the end, the sampling intervals or the part.
     fn pause(&mut self) -> Duration {
         let interval = self.interval.saturating_sub(self.interval_began.elapsed());
-        let pause = self.drain.pause().min(interval).min(self.rotation.left());
+        let counters = self.counters.as_ref().map_or(Duration::MAX, Counters::left);
+        let pause = self.drain.pause().min(interval).min(counters).min(self.rotation.left());
         let left = self.duration.map(|d| d.saturating_sub(self.started.elapsed()));
         left.map_or(pause, |left| pause.min(left))
     }
 
-    fn round(&mut self, probes: &Probes) -> Result<DrainPass, RecordError> {
+    fn round(&mut self, probes: &mut Probes) -> Result<DrainPass, RecordError> {
         let since = Instant::now();
         // The moment first: numbers given out after it do no harm, for their records are of later times.
         let at_ns = host::boot_ns();
@@ -270,6 +288,8 @@ impl Recording {
         self.pipeline.set_wall_ahead(wall_ns - boot_ns);
         let round = self.drain.round(&issued, &mut self.merge);
         self.release(round.watermark_ns)?;
+        self.tell_judgements();
+        self.follow_tls(probes)?;
         self.self_activity.note(WorkKind::Drain, since, round.records, round.bytes);
         let usage = self.usage.take_rows(round.watermark_ns, &mut self.pipeline.processes);
         self.write::<UsageRow>(&usage)?;
@@ -287,14 +307,61 @@ impl Recording {
         result
     }
 
+    /// Attaches to what was found of TLS libraries, and forgets sessions that are gone.
+    fn follow_tls(&mut self, probes: &mut Probes) -> Result<(), RecordError> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        self.pipeline.take_begun().into_iter().for_each(|pid| tls.began(pid));
+        tls.attach_found(probes);
+        let (gone, pids) = self.pipeline.sockets.take_gone_tls();
+        if !gone.is_empty() {
+            probes.forget_tls(&gone)?;
+            probes.forget_go(&pids)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel programs whose sockets are not to be recorded.
+    fn tell_judgements(&mut self) {
+        if let (Some(judge), Some(judgements)) = (&mut self.pipeline.judge, &mut self.judgements) {
+            judge.take_news().into_iter().for_each(|news| judgements.tell(news));
+        }
+    }
+
     /// Ends a sampling interval.
-    fn end_interval(&mut self, probes: &mut Probes) -> Result<(), RecordError> {
+    fn end_interval(&mut self, probes: &mut Probes, progress: &mut Progress) -> Result<(), RecordError> {
+        let elapsed = self.interval_began.elapsed();
         self.interval_began = Instant::now();
         self.interval = self.jitter.around(INTERVAL);
         self.poll_losses(probes)?;
+        self.shed(probes, elapsed, progress)?;
         self.sample(probes)?;
+        let noticed = self.pipeline.watch.as_mut().map(Watch::second).unwrap_or_default();
+        noticed.into_iter().for_each(|reason| self.dumps.notice(reason, host::boot_ns()));
         probes.let_go_of_early()?;
         self.self_activity.end_interval();
+        Ok(())
+    }
+
+    /// Leaves out more or less, where an interval's cost says so.
+    fn shed(
+        &mut self,
+        probes: &mut Probes,
+        elapsed: Duration,
+        progress: &mut Progress,
+    ) -> Result<(), RecordError> {
+        let taken = (probes.next_seqs()?.iter().sum(), host::cpu_s(&host::own_cost()));
+        let before = std::mem::replace(&mut self.taken, taken);
+        let step = self.shedding.interval(Taken {
+            elapsed,
+            records: taken.0 - before.0,
+            cpu_s: taken.1 - before.1,
+            room: self.files.finished().used(),
+        });
+        if let Some(step) = step {
+            self.pipeline.losses.shed_by(step.cause);
+            probes.shed(step.level)?;
+            progress.say(&format!("retrospan-record: {}", step.line));
+        }
         Ok(())
     }
 
@@ -316,6 +383,16 @@ impl Recording {
             }
         }
         Ok(())
+    }
+
+    /// Reads what the kernel counts, and hands on what has risen.
+    fn sample_counters(&mut self) -> Result<(), RecordError> {
+        let Some(counters) = &mut self.counters else { return Ok(()) };
+        let pids: Vec<u32> = self.pipeline.traffic().collect();
+        let boot_ns = host::boot_ns();
+        let changes = counters.sample(boot_ns, &pids);
+        let files = &self.files;
+        Ok(self.pipeline.counters(boot_ns, &changes, &mut |table, batch| files.rows(table, batch))?)
     }
 
     fn poll_losses(&mut self, probes: &Probes) -> Result<(), RecordError> {
@@ -344,7 +421,12 @@ impl Recording {
         self.write::<RecorderRow>(&self.self_activity.take())?;
         let (pipeline, files) = (&mut self.pipeline, &self.files);
         pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
-        files.end_part(whole_until_ns, pipeline.losses.sums())?;
+        if let Some(tls) = &self.tls {
+            let (sessions, untied) = pipeline.sockets.tls_sessions();
+            files.tls(manifest::Tls { files: tls.files().to_vec(), sessions, untied })?;
+        }
+        let whole_until = (whole_until_ns as i64, whole_until_ns as i64 + (wall_ns - boot_ns));
+        files.end_part(whole_until, pipeline.losses.sums())?;
         self.rotation.restart(&mut self.jitter);
         let mut result = Ok(());
         self.merge.next_part(|row| {
@@ -362,6 +444,7 @@ impl Recording {
         let ended_ns = host::boot_ns();
         while self.round(probes)?.records > 0 {}
         self.sample(probes)?;
+        self.sample_counters()?;
         self.release(u64::MAX)?;
         let usage = self.usage.take_rows(u64::MAX, &mut self.pipeline.processes);
         self.write::<UsageRow>(&usage)?;
@@ -383,8 +466,13 @@ impl Recording {
         command: Option<CommandEnd>,
     ) -> Result<Recorded, RecordError> {
         let events = self.pipeline.events();
+        let limit = self.files.finished().limit().map(str::to_owned);
         let mut writer = self.files.finish()?;
-        compact::finish(&mut writer)?;
+        match limit {
+            Some(limit) => writer.ended_by(limit),
+            // Which takes room for a while.
+            None => compact::finish(&mut writer)?,
+        }
         let programs_s = probes.run_costs().map(|costs| costs.iter().map(|c| c.run_ns).sum::<u64>())?;
         let mut cost = host::own_cost();
         cost.elapsed_s = elapsed_s;
@@ -415,56 +503,9 @@ impl Recording {
     }
 }
 
-fn start_command(options: &Options, probes: &mut Probes) -> Result<Option<Child>, RecordError> {
-    if options.command.is_empty() {
-        return Ok(None);
-    }
-    let failed = |e: std::io::Error| command_error(options, &e.to_string());
-    let gated = Gated::fork(&options.command).map_err(failed)?;
-    probes.watch_pid(gated.pid)?;
-    Ok(Some(gated.open().map_err(failed)?))
-}
-
 fn command_end(child: &mut Child) -> CommandEnd {
     match child.try_wait() {
         Ok(Some(status)) => CommandEnd::Ended(status),
         _ => CommandEnd::Runs(child.id()),
     }
-}
-
-fn manifest(
-    options: &Options,
-    probes: &Probes,
-    boot_ns: i64,
-    wall_ns: i64,
-    cpus: u32,
-) -> Result<Manifest, RecordError> {
-    Ok(Manifest {
-        format_version: FORMAT_VERSION,
-        capture_id: host::random_id().map_err(system("random bits"))?,
-        state: State::Recording,
-        host: host::describe(wall_ns, cpus),
-        options: options.manifest(probes.evidence()),
-        probe_set: probes.probe_set().name().to_owned(),
-        probe_set_reason: probes.refusal().map(str::to_owned),
-        recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
-        imported: None,
-        started_boot_ns: boot_ns,
-        started_wall_ns: wall_ns,
-        whole_until_boot_ns: boot_ns,
-        files: Vec::new(),
-        losses: Vec::new(),
-        cost: None,
-    })
-}
-
-fn command_error(options: &Options, reason: &str) -> RecordError {
-    RecordError::Command {
-        command: options.command.first().cloned().unwrap_or_default(),
-        reason: reason.to_owned(),
-    }
-}
-
-fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RecordError {
-    move |source| RecordError::System { what, source }
 }

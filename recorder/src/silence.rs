@@ -100,13 +100,16 @@ fn sentence(options: &Options, came: Came, tense: Tense) -> Option<String> {
         0 if has_filter => {
             let matches = if so_far { "matches" } else { "matched" };
             let filters = options.filters();
-            format!("nothing {matches} {filters}{yet}; {}", listening(&listeners::named(&options.ports)))
+            format!(
+                "nothing {matches} {filters}{yet}; {}",
+                listening(&listeners::named(&options.filters.ports()))
+            )
         }
         0 if !options.command.is_empty() => {
             let opened = if so_far { "have opened" } else { "opened" };
-            format!("the command and its children {opened} no TCP socket{yet}")
+            format!("the command and its children {opened} no socket{yet}")
         }
-        0 => format!("{happened}: no TCP socket was open here or was opened"),
+        0 => format!("{happened}: no socket was open here or was opened"),
         sockets => {
             let matching =
                 if has_filter { format!(" matching {}", options.filters()) } else { String::new() };
@@ -189,8 +192,8 @@ mod tests {
             said(&port, quiet).starts_with("nothing happened on 3 open sockets matching --port 8000-9000: ")
         );
         assert!(said(&[], quiet).starts_with("nothing happened on 3 open sockets: "));
-        assert_eq!(said(&[], NOTHING), "nothing happened: no TCP socket was open here or was opened");
-        assert_eq!(said(&["--", "true"], NOTHING), "the command and its children opened no TCP socket");
+        assert_eq!(said(&[], NOTHING), "nothing happened: no socket was open here or was opened");
+        assert_eq!(said(&["--", "true"], NOTHING), "the command and its children opened no socket");
         assert!(
             said(&["--port", "1", "--", "true"], NOTHING).starts_with("nothing matched --port 1 -- true; ")
         );

@@ -51,11 +51,18 @@ pub fn summary(recorded: &Recorded) -> String {
         bytes as f64 / 1e6,
         counted(manifest.files.len() as u64, "file"),
     );
-    if manifest.losses.is_empty() {
+    text.extend(kept(manifest));
+    let (left_out, lost): (Vec<_>, Vec<_>) = manifest.losses.iter().partition(|loss| loss.is_left_out());
+    if lost.is_empty() {
         text.push_str("lost nothing\n");
     }
-    for loss in &manifest.losses {
+    for loss in lost {
         let _ = writeln!(text, "lost {} ({})", counted(loss.count, &lost_thing(&loss.kind)), loss.cause);
+    }
+    for loss in left_out {
+        let calls = counted(loss.count, "call");
+        let _ =
+            writeln!(text, "left out {} of {calls} (--{})", loss.left_out(), loss.cause.replace('_', "-"));
     }
     let (all_s, starting_s) = (cpu_s(&cost), recorded.starting_cpu_s);
     let share = 100.0 * (all_s - starting_s) / cost.elapsed_s.max(1e-3);
@@ -77,6 +84,14 @@ pub fn summary(recorded: &Recorded) -> String {
         None => {}
     }
     text
+}
+
+/// What is left of a recording that kept the latest only.
+fn kept(manifest: &Manifest) -> Option<String> {
+    let rolled = manifest.rolled.as_ref()?;
+    let held_ns = manifest.whole_until_boot_ns.saturating_sub(manifest.started_boot_ns);
+    let gone = counted(rolled.events, "event");
+    Some(format!("kept the last {:.1} s, let go of {gone} before\n", held_ns as f64 / 1e9))
 }
 
 /// How much there is of a capture that was cut short. `begun`: boot and wall time of the begin, ns.

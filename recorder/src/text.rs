@@ -25,6 +25,13 @@ pub fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// Bytes as they are written on the command line.
+pub fn size(bytes: u64) -> String {
+    let units = [(30, "g"), (20, "m"), (10, "k")];
+    let unit = units.into_iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes}b"), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
 /// Hours, minutes and seconds.
 pub fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -66,6 +73,7 @@ mod tests {
         assert_eq!(time_of_day(86_399_999_000_000, 0), "23:59:59.999+00:00");
         assert_eq!(time_of_day(0, -12_600), "20:30:00.000-03:30");
         assert_eq!(time_of_day(5_000_000, 7200), "02:00:00.005+02:00");
+        assert_eq!([0, 1 << 10, 5 << 20, 3 << 29].map(size), ["0b", "1k", "5m", "1536m"]);
         assert_eq!(clock(Duration::from_secs(59)), "0:59");
         assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
     }

@@ -35,6 +35,7 @@ use retrospan_recorder::rings::merge::Merge;
 use retrospan_recorder::rows::RowsError;
 use retrospan_recorder::rows::compact;
 use retrospan_recorder::rows::files::Files;
+use retrospan_recorder::rows::room::Space;
 use retrospan_recorder::rows::self_activity::SelfActivity;
 
 use traffic::{START_NS, Traffic};
@@ -81,7 +82,7 @@ fn make(
     hashes: bool,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let writer = CaptureWriter::create(directory, manifest())?;
-    let files = Files::start(writer, SelfActivity::default())?;
+    let files = Files::start(writer, Space::default(), SelfActivity::default())?;
     let mut processes = Processes::new(false, Cgroups::below(None));
     processes.snapshot(traffic::processes());
     let own_pid = std::process::id();
@@ -163,7 +164,7 @@ fn end_part(pipeline: &mut Pipeline, files: &Files, now_ns: u64) -> Result<(), B
     let wall_ns = WALL_NS + (now_ns - START_NS) as i64;
     files.rows(&tables::CLOCK, clock(now_ns, wall_ns)?)?;
     pipeline.end_part(&mut |table, batch| files.rows(table, batch))?;
-    files.end_part(now_ns, Vec::new())?;
+    files.end_part((now_ns as i64, now_ns as i64), Vec::new())?;
     Ok(())
 }
 
@@ -179,6 +180,10 @@ fn manifest() -> Manifest {
         probe_set_reason: None,
         recorder_version: env!("CARGO_PKG_VERSION").into(),
         imported: None,
+        rolled: None,
+        frozen: None,
+        ended_by: None,
+        tls: None,
         started_boot_ns: START_NS as i64,
         started_wall_ns: WALL_NS,
         whole_until_boot_ns: START_NS as i64,

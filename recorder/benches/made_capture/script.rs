@@ -235,7 +235,7 @@ impl Chain {
             role: end.role,
             discovered: 0,
             seq_from_start: 1,
-            reserved: 0,
+            perhaps: 0,
             first_send_seq: end.write_seq,
             first_receive_seq: end.copied_seq,
         };

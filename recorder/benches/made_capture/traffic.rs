@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use bytemuck::bytes_of;
 use retrospan_formats::event::{self, Call, Header, Kind, Record, Socket};
 use retrospan_random::Random;
+use retrospan_recorder::host::environment::Service;
 use retrospan_recorder::host::procfs::Found;
 
 use crate::script::{Chain, Step, What};
@@ -40,6 +41,7 @@ pub fn processes() -> Vec<Found> {
         exe: Some(format!("/usr/bin/{name}")),
         argv: format!("{name}\0").into_bytes(),
         cgroup: Some(format!("/system.slice/{name}.service")),
+        service: Service::default(),
     };
     let clients = (0..CLIENTS).map(|i| found(CLIENT_PID + i, "shopper"));
     let proxies = (0..PROXIES).map(|i| found(PROXY_PID + i, "edge-proxy"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::host::procfs;
 
@@ -25,6 +26,19 @@ pub fn named(wanted: &[(u16, u16)]) -> String {
         }
     }
     text(found.into_iter().collect(), wanted)
+}
+
+/// Every port that something listens on, with the network namespace's inode number before it.
+pub fn ports() -> BTreeSet<(u32, u16)> {
+    let mut found = BTreeSet::new();
+    for pid in procfs::one_of_each_network() {
+        let Ok(namespace) = fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
+        for file in ["tcp", "tcp6"] {
+            let table = fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+            found.extend(listening(&table).into_iter().map(|(port, _)| (namespace.ino() as u32, port)));
+        }
+    }
+    found
 }
 
 /// The nearest of them, by port.
@@ -78,6 +92,8 @@ mod tests {
         let own = procfs::comm(std::process::id()).unwrap();
         let named = named(&[(port, port)]);
         assert!(named.split(", ").any(|one| one == format!("{port} {own}")), "{named}");
+        let netns = fs::metadata("/proc/self/ns/net").unwrap().ino() as u32;
+        assert!(ports().contains(&(netns, port)));
     }
 
     #[test]

@@ -3,8 +3,12 @@
 
 pub mod cgroups;
 pub mod command;
+pub mod counters;
+pub mod environment;
+pub mod hierarchies;
 pub mod jitter;
 pub mod listeners;
+pub mod pod_logs;
 pub mod procfs;
 pub mod shell;
 pub mod signals;
@@ -125,6 +129,17 @@ pub fn utc_offset_s(wall_ns: i64) -> i32 {
     // SAFETY: both pointers are valid for the call.
     let known = unsafe { !libc::localtime_r(&seconds, &mut local).is_null() };
     if known { local.tm_gmtoff as i32 } else { 0 }
+}
+
+/// A moment in UTC as names of files have it, ISO 8601 without separators: `20260306T093005Z`.
+pub fn utc_name(wall_ns: i64) -> String {
+    let seconds: libc::time_t = wall_ns.div_euclid(1_000_000_000);
+    // SAFETY: tm is plain integers and a pointer that is not read; all zeros is a valid value.
+    let mut utc: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    unsafe { libc::gmtime_r(&seconds, &mut utc) };
+    let (year, month) = (utc.tm_year + 1900, utc.tm_mon + 1);
+    format!("{year:04}{month:02}{:02}T{:02}{:02}{:02}Z", utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec)
 }
 
 /// Whether this process was started with that signal ignored.

@@ -9,6 +9,7 @@ use retrospan_formats::table::MOST_TEXT_BYTES;
 
 use crate::fast_map::FastMap;
 use crate::host::cgroups;
+use crate::host::environment::Service;
 
 /// Length of a clock tick of /proc/PID/stat, in ns (USER_HZ is 100 on every architecture we run on).
 const TICK_NS: u64 = 10_000_000;
@@ -30,6 +31,8 @@ pub struct Found {
     pub argv: Vec<u8>,
     /// Path of the cgroup.
     pub cgroup: Option<String>,
+    /// What its environment says of its service.
+    pub service: Service,
 }
 
 /// Every process of the host.
@@ -41,13 +44,24 @@ pub fn processes() -> Vec<Found> {
 pub fn process(pid: u32) -> Option<Found> {
     let folder = format!("/proc/{pid}");
     let folder = Path::new(&folder);
-    let stat = fs::read(folder.join("stat")).ok()?;
-    let mut found = parse_stat(&stat)?;
-    found.start_boot_ns = found.start_boot_ns.saturating_add_signed(-crate::host::boot_offset_ns());
+    let mut found = stat(folder)?;
     found.exe = fs::read_link(folder.join("exe")).ok().map(|p| p.to_string_lossy().into_owned());
     found.argv = beginning(&folder.join("cmdline"), MOST_TEXT_BYTES).unwrap_or_default();
-    found.cgroup =
-        fs::read_to_string(folder.join("cgroup")).ok().as_deref().and_then(cgroups::path_of_process);
+    found.cgroup = cgroups::of_process(pid);
+    found.service = Service::of_process(pid).unwrap_or_default();
+    Some(found)
+}
+
+/// What the environment of a process says that began then; `None` where it has ended, be it that its pid is another process's.
+pub fn service(pid: u32, start_boot_ns: u64) -> Option<Service> {
+    let service = Service::of_process(pid)?;
+    let now = stat(Path::new(&format!("/proc/{pid}")))?;
+    (now.start_boot_ns.abs_diff(start_boot_ns) <= TICK_NS).then_some(service)
+}
+
+fn stat(folder: &Path) -> Option<Found> {
+    let mut found = parse_stat(&fs::read(folder.join("stat")).ok()?)?;
+    found.start_boot_ns = found.start_boot_ns.saturating_add_signed(-crate::host::boot_offset_ns());
     Some(found)
 }
 
@@ -90,7 +104,8 @@ pub fn one_of_each_network() -> Vec<u32> {
     std::iter::once(std::process::id()).chain(pids()).filter(|pid| is_new(pid)).collect()
 }
 
-fn pids() -> Vec<u32> {
+/// Ids of every process.
+pub fn pids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }

@@ -15,13 +15,17 @@ pub struct Signals {
     hang_up: Option<Signal>,
     /// COMMAND ended, perhaps.
     child: Signal,
+    /// SIGUSR1 where it means something: else it ends the recorder, as it does any program.
+    user: Option<Signal>,
+    /// It came.
+    asked: bool,
     /// The one that came, if COMMAND has to be told.
     arrived: Option<process::Signal>,
 }
 
 impl Signals {
-    /// Listens from now on.
-    pub fn listen() -> std::io::Result<Signals> {
+    /// Listens from now on. `user`: to SIGUSR1, too.
+    pub fn listen(user: bool) -> std::io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -31,6 +35,8 @@ impl Signals {
                 Some(signal(SignalKind::hangup())?)
             },
             child: signal(SignalKind::child())?,
+            user: user.then(|| signal(SignalKind::user_defined1())).transpose()?,
+            asked: false,
             arrived: None,
         })
     }
@@ -43,15 +49,27 @@ impl Signals {
                 None => std::future::pending().await,
             }
         };
+        let user = async {
+            match &mut self.user {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             // The terminal sends Ctrl-C to COMMAND itself.
             _ = self.interrupt.recv() => true,
             _ = self.terminate.recv() => { self.arrived = Some(process::Signal::TERM); true }
             _ = hang_up => { self.arrived = Some(process::Signal::HUP); true }
+            _ = user => { self.asked = true; false }
             _ = self.child.recv() => false,
             () = pause => false,
         }
+    }
+
+    /// Whether SIGUSR1 came since this was asked last.
+    pub fn was_asked(&mut self) -> bool {
+        std::mem::take(&mut self.asked)
     }
 
     /// Tells COMMAND, where the one that arrived was not sent to it too.

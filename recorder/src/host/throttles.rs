@@ -11,6 +11,7 @@ use bytemuck::{Zeroable, bytes_of};
 use retrospan_formats::event::{Header, Record, Sched, SchedKind};
 
 use crate::fast_map::FastMap;
+use crate::host::hierarchies::Hierarchies;
 
 /// Samples after which a process's cgroup is looked up again.
 const LOOK_AGAIN: u32 = 10;
@@ -18,7 +19,7 @@ const LOOK_AGAIN: u32 = 10;
 /// Throttled times so far.
 #[derive(Debug)]
 pub struct Throttles {
-    mounts: Mounts,
+    hierarchies: Hierarchies,
     /// `cpu.stat` files that concern a process, and when they were found.
     files: FastMap<u32, (u32, Vec<PathBuf>)>,
     /// Throttled time of each file at the last sample, ns.
@@ -26,21 +27,14 @@ pub struct Throttles {
     samples: u32,
 }
 
-/// Where the hierarchies with a cpu controller are mounted.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Mounts {
-    v1: Option<PathBuf>,
-    v2: Option<PathBuf>,
-}
-
 impl Throttles {
     /// Of the hierarchies mounted on this host.
     pub fn of_host() -> Throttles {
-        Throttles::below(mounts(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()))
+        Throttles::below(Hierarchies::of_host("cpu"))
     }
 
-    fn below(mounts: Mounts) -> Throttles {
-        Throttles { mounts, files: FastMap::default(), totals: HashMap::new(), samples: 0 }
+    fn below(hierarchies: Hierarchies) -> Throttles {
+        Throttles { hierarchies, files: FastMap::default(), totals: HashMap::new(), samples: 0 }
     }
 
     /// Which of the processes were throttled since the sample before, and for how long, ns. A cgroup seen for the first
@@ -63,7 +57,8 @@ impl Throttles {
                 Some(found) if self.samples - found.0 < LOOK_AGAIN => found,
                 _ => {
                     let text = cgroups_of(pid).unwrap_or_default();
-                    (self.samples, self.mounts.stat_files(&text))
+                    let groups = self.hierarchies.groups(&text).into_iter();
+                    (self.samples, groups.map(|group| group.folder.join("cpu.stat")).collect())
                 }
             };
             let mut longest = 0;
@@ -121,66 +116,9 @@ fn throttled_ns(stat: &str) -> Option<u64> {
     })
 }
 
-fn mounts(text: &str) -> Mounts {
-    let mut mounts = Mounts::default();
-    for line in text.lines() {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let [_, path, kind, options, ..] = fields[..] else { continue };
-        if kind == "cgroup2" {
-            mounts.v2.get_or_insert_with(|| path.into());
-        } else if kind == "cgroup" && options.split(',').any(|option| option == "cpu") {
-            mounts.v1.get_or_insert_with(|| path.into());
-        }
-    }
-    mounts
-}
-
-impl Mounts {
-    /// The `cpu.stat` files at and above the cgroups that the text of /proc/PID/cgroup names, without the roots.
-    fn stat_files(&self, text: &str) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        for line in text.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (Some(number), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let is_cpu = controllers.split(',').any(|name| name == "cpu");
-            let root = if number == "0" {
-                &self.v2
-            } else if is_cpu {
-                &self.v1
-            } else {
-                &None
-            };
-            let Some(root) = root else { continue };
-            let below = Path::new(path.trim_start_matches('/'));
-            let levels = below.ancestors().filter(|level| !level.as_os_str().is_empty());
-            files.extend(levels.map(|level| root.join(level).join("cpu.stat")));
-        }
-        files
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hierarchies_are_found_by_their_controller() {
-        let text = "cgroup /c/mem cgroup rw,memory 0 0\ncgroup /c/cpu cgroup rw,cpu,cpuacct 0 0\ncgroup2 /c/u cgroup2 rw 0 0\n";
-        assert_eq!(mounts(text), Mounts { v1: Some("/c/cpu".into()), v2: Some("/c/u".into()) });
-        assert_eq!(mounts(""), Mounts::default());
-    }
-
-    #[test]
-    fn every_level_but_the_root_has_a_file() {
-        let mounts = Mounts { v1: Some("/c/cpu".into()), v2: Some("/c/u".into()) };
-        let files = mounts.stat_files("5:cpu,cpuacct:/pod/box\n4:cpuset:/x\n0::/a\n");
-        let expected = ["/c/cpu/pod/box/cpu.stat", "/c/cpu/pod/cpu.stat", "/c/u/a/cpu.stat"];
-        assert_eq!(files, expected.map(PathBuf::from));
-        assert!(mounts.stat_files("5:cpu:/\n0::/\n").is_empty());
-    }
 
     #[test]
     fn growth_counts_from_the_second_sample_on() {
@@ -190,7 +128,7 @@ mod tests {
             |below: &str, text: &str| fs::write(root.path().join(below).join("cpu.stat"), text).unwrap();
         put("pod", "nr_periods 1\nthrottled_usec 5\n");
         put("pod/box", "nr_throttled 2\nthrottled_time 1000\n");
-        let mut throttles = Throttles::below(Mounts { v1: None, v2: Some(root.path().to_owned()) });
+        let mut throttles = Throttles::below(Hierarchies::below("cpu", root.path()));
         let mut sample = || {
             throttles.sample_with([1, 2, 3].into_iter(), |pid| (pid != 3).then(|| "0::/pod/box\n".to_owned()))
         };

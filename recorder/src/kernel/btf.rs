@@ -289,6 +289,7 @@ impl Btf {
             sk_net: at("sock", "__sk_common.skc_net.net")?,
             net_ns_inum: at("net", "ns.inum")?,
             sk_protocol: at("sock", "sk_protocol")?,
+            sk_type: at("sock", "sk_type")?,
             sk_err: at("sock", "sk_err")?,
             sk_socket: at("sock", "sk_socket")?,
             tcp_write_seq: at("tcp_sock", "write_seq")?,

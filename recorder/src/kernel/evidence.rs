@@ -26,15 +26,31 @@ pub struct Evidence {
     pub arrivals: bool,
     /// Who woke the threads that send.
     pub wakes: bool,
+    /// What the kernel counts by itself.
+    pub counters: bool,
 }
 
 impl Evidence {
     /// None of it.
-    pub const NONE: Evidence =
-        Evidence { tcp: false, sched: false, usage: false, execs: false, arrivals: false, wakes: false };
+    pub const NONE: Evidence = Evidence {
+        tcp: false,
+        sched: false,
+        usage: false,
+        execs: false,
+        arrivals: false,
+        wakes: false,
+        counters: false,
+    };
     /// All of it.
-    pub const ALL: Evidence =
-        Evidence { tcp: true, sched: true, usage: true, execs: true, arrivals: true, wakes: true };
+    pub const ALL: Evidence = Evidence {
+        tcp: true,
+        sched: true,
+        usage: true,
+        execs: true,
+        arrivals: true,
+        wakes: true,
+        counters: true,
+    };
     /// What is recorded where nothing else is asked for.
     pub const DEFAULT: Evidence = Evidence { wakes: false, ..Evidence::ALL };
 
@@ -55,9 +71,10 @@ impl Evidence {
                 "execs" => evidence.execs = true,
                 "arrivals" => evidence.arrivals = true,
                 "wakes" => evidence.wakes = true,
+                "counters" => evidence.counters = true,
                 other => {
                     return Err(format!(
-                        "{other:?} is not one of tcp, sched, usage, execs, arrivals and wakes (or none or all, alone)"
+                        "{other:?} is not one of tcp, sched, usage, execs, arrivals, wakes and counters (or none or all, alone)"
                     ));
                 }
             }
@@ -74,6 +91,7 @@ impl Evidence {
             (self.execs, "execs"),
             (self.arrivals, "arrivals"),
             (self.wakes, "wakes"),
+            (self.counters, "counters"),
         ];
         all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
     }
@@ -87,6 +105,7 @@ impl Evidence {
             execs: self.execs && !other.execs,
             arrivals: self.arrivals && !other.arrivals,
             wakes: self.wakes && !other.wakes,
+            counters: self.counters && !other.counters,
         }
     }
 }
@@ -138,6 +157,8 @@ pub fn configure(
     on.wakes = wanted.wakes && settle("wakes", waking(types, config));
     // The programs that processes are known by see them anyway.
     on.execs = wanted.execs;
+    // Read in /proc, without a program.
+    on.counters = wanted.counters;
     config.tcp = u32::from(on.tcp);
     config.sched = u32::from(on.sched);
     config.usage = u32::from(on.usage);
@@ -275,8 +296,8 @@ mod tests {
 
     #[test]
     fn a_list_says_what_is_wanted() {
-        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals,wakes"), Ok(Evidence::ALL));
-        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals"), Ok(Evidence::DEFAULT));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals,wakes,counters"), Ok(Evidence::ALL));
+        assert_eq!(Evidence::parse("tcp,sched,usage,execs,arrivals,counters"), Ok(Evidence::DEFAULT));
         assert_eq!(Evidence::parse("all"), Ok(Evidence::ALL));
         assert_eq!(Evidence::parse("none"), Ok(Evidence::NONE));
         assert_eq!(Evidence::parse("usage, tcp").unwrap().names(), ["tcp", "usage"]);
@@ -288,20 +309,29 @@ mod tests {
     #[test]
     fn what_is_left() {
         let tcp = Evidence { tcp: true, ..Evidence::NONE };
-        assert_eq!(Evidence::ALL.without(tcp).names(), ["sched", "usage", "execs", "arrivals", "wakes"]);
+        assert_eq!(
+            Evidence::ALL.without(tcp).names(),
+            ["sched", "usage", "execs", "arrivals", "wakes", "counters"]
+        );
         assert_eq!(Evidence::NONE.without(tcp), Evidence::NONE);
     }
 
     #[test]
     fn a_refused_program_takes_only_its_own_evidence_with_it() {
         let (on, warnings) = failing("tcp_send_reset");
-        assert_eq!(on.names(), ["sched", "usage", "execs", "arrivals", "wakes"]);
+        assert_eq!(on.names(), ["sched", "usage", "execs", "arrivals", "wakes", "counters"]);
         assert_eq!(warnings, ["recording goes on without --evidence tcp: no ... really"]);
-        assert_eq!(failing("sched_wakeup").0.names(), ["tcp", "usage", "execs", "arrivals", "wakes"]);
+        assert_eq!(
+            failing("sched_wakeup").0.names(),
+            ["tcp", "usage", "execs", "arrivals", "wakes", "counters"]
+        );
         assert_eq!(failing("sched_waking").0, Evidence::DEFAULT);
-        assert_eq!(failing("skb_copy_datagram_iovec").0.names(), ["tcp", "sched", "usage", "execs", "wakes"]);
+        assert_eq!(
+            failing("skb_copy_datagram_iovec").0.names(),
+            ["tcp", "sched", "usage", "execs", "wakes", "counters"]
+        );
         let (on, warnings) = failing("sched_switch");
-        assert_eq!(on.names(), ["tcp", "execs", "arrivals", "wakes"]);
+        assert_eq!(on.names(), ["tcp", "execs", "arrivals", "wakes", "counters"]);
         assert_eq!(warnings, ["recording goes on without --evidence sched,usage: no ... really"]);
         assert_eq!(failing("").0, Evidence::ALL);
     }

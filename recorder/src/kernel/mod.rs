@@ -9,22 +9,29 @@ mod descendants;
 mod error;
 mod evidence;
 mod hooks;
+mod judgements;
+mod kinds;
 mod preemption;
 mod probe_sets;
 mod requirements;
 mod stamps;
 mod syscall;
+mod tls;
 mod usage;
 
 pub use error::ProbeError;
 pub use evidence::Evidence;
+pub use judgements::{Judgement, Judgements};
+pub use kinds::SocketKinds;
 pub use probe_sets::ProbeSet;
+pub use requirements::missing_privileges;
+pub use tls::{At, RETURN};
 pub use usage::CpuTimes;
 
 use crate::text::one_line;
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{Iter, Program, links::FdLink},
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
@@ -33,7 +40,7 @@ use error::{explain, missing_map};
 use hooks::{Hooked, program};
 use probe_sets::SYSCALL_EXIT;
 use retrospan_formats::{
-    config::{Config, MAX_COMMS, MAX_PORT_RANGES, MAX_SIGNATURES, PortRange, SOCKET_PLACES, Signature},
+    config::{Config, Filters, MAX_COMMS, MAX_SIGNATURES, SOCKET_PLACES, Signature, watched},
     event::{MAX_SNAP_BYTES, SHORT_HEAD_BYTES, loss},
 };
 use retrospan_protocols::PROTOCOLS;
@@ -68,13 +75,19 @@ pub struct Options {
     pub snap_bytes: u32,
     /// Size of each CPU's ring, rounded up to a power of two and to a page; 0: 8 MiB.
     pub ring_bytes: u32,
-    /// Closed port ranges that match either end; empty: every port.
-    pub ports: Vec<(u16, u16)>,
     /// Names of thread-group leaders; empty: every name. At most 15 bytes of each count.
     pub comms: Vec<String>,
     /// Only these processes, their present and future descendants, and what [`Probes::watch_pid`] adds;
     /// `None`: every process.
     pub pids: Option<Vec<u32>>,
+    /// Only these processes and what `pids` lets through; `None`: no such filter.
+    pub only_pids: Option<Vec<u32>>,
+    /// Neither these processes nor their descendants.
+    pub excluded_pids: Vec<u32>,
+    /// Names of thread-group leaders that are left out, as `comms`.
+    pub excluded_comms: Vec<String>,
+    /// Every other filter; what it says of names and `by_process` is filled in here.
+    pub filters: Filters,
     /// The recorder's own process, which is never recorded.
     pub own_pid: u32,
     /// Whether argument vectors are read at all.
@@ -85,12 +98,21 @@ pub struct Options {
     pub evidence: Evidence,
     /// Shorter waits of threads are no evidence, us.
     pub sched_threshold_us: u32,
+    /// Whether [`Probes::shed`] will be called.
+    pub sheds: bool,
     /// The probe set; `None`: sockets, or syscalls where the kernel does not take those.
     pub probe_set: Option<ProbeSet>,
+    /// Kinds of sockets.
+    pub kinds: SocketKinds,
+    /// Whether [`Probes::attach_tls`] will be called.
+    pub tls: bool,
 }
 
 /// Losses of one CPU since the start: index is a [`retrospan_formats::event::Kind`] number or a constant of [`loss`].
 pub type LossCounters = [u64; loss::COUNTERS as usize];
+
+/// Counters of which none has counted.
+pub const NOTHING_LOST: LossCounters = [0; loss::COUNTERS as usize];
 
 /// What one kernel program cost since the start (`kernel.bpf_stats_enabled`).
 #[derive(Clone, Debug)]
@@ -112,6 +134,8 @@ pub struct Probes {
     /// Programs of the set that are loaded.
     hooks: Vec<Hooked>,
     links: Vec<FdLink>,
+    tls_links: Vec<FdLink>,
+    with_tls: bool,
     /// Where calls end that were under way at the begin, while there are any.
     early: Option<FdLink>,
     rings: Vec<RingBuf<MapData>>,
@@ -165,8 +189,12 @@ fn start_set(
     let cast = Cast::find(types).map_err(refused)?;
     let words_type = cast.map_or(0, |cast| cast.words_type);
     let mut config = Config { offsets, rings: cpus as u32, words_type, ..config };
-    let hooks = probe_sets::configure(set, types, &mut config).map_err(refused)?;
     let mut warnings = Vec::new();
+    kinds::configure(types, &mut config, &mut warnings);
+    if config.tls != 0 {
+        config.offsets.task_fsbase = types.offset("task_struct", "thread.fsbase").map_err(refused)?;
+    }
+    let hooks = probe_sets::configure(set, types, &mut config).map_err(refused)?;
     let threshold_us = options.sched_threshold_us;
     let possible = evidence::configure(types, options.evidence, threshold_us, &mut config, &mut warnings);
     let wanted = Wanted { set, hooks, evidence: possible };
@@ -181,20 +209,19 @@ fn start_set(
     };
     let mut probes = loaded?;
     probes.rings = make_rings(&mut probes.ebpf, options.ring_bytes, cpus as u32)?;
-    for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
-        probes.watch_pid(pid)?;
-    }
+    probes.watch_all(options)?;
     for hooked in PROGRAMS.into_iter().chain(wanted.hooks) {
         probes.attach(hooked)?;
+    }
+    if config.filters.judged != 0 {
+        probes.attach(judgements::MOVED)?;
     }
     if set == ProbeSet::Sockets {
         probes.early = Some(SYSCALL_EXIT.attach(&mut probes.ebpf)?);
     }
     evidence::attach(&mut probes);
     // Forks are followed now; those that came before the hook and after the first look are here.
-    for pid in descendants::of(options.pids.as_deref().unwrap_or_default()) {
-        probes.watch_pid(pid)?;
-    }
+    probes.watch_all(options)?;
     Ok(probes)
 }
 
@@ -207,10 +234,7 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
             options.snap_bytes
         ));
     }
-    if options.ports.len() > MAX_PORT_RANGES {
-        return refuse(format!("too many port ranges: at most {MAX_PORT_RANGES}"));
-    }
-    if options.comms.len() > MAX_COMMS {
+    if options.comms.len().max(options.excluded_comms.len()) > MAX_COMMS {
         return refuse(format!("too many process names: at most {MAX_COMMS}"));
     }
     // A quarter of all at most, so that what was asked for is little less than what there is room for.
@@ -219,24 +243,33 @@ fn configure(options: &Options) -> Result<Config, ProbeError> {
         socket_places: places.clamp(1, SOCKET_PLACES),
         snap_bytes: options.snap_bytes,
         short_head_bytes: (SHORT_HEAD_BYTES as u32).min(options.snap_bytes),
-        port_ranges: options.ports.len() as u32,
         comm_count: options.comms.len() as u32,
-        filter_pids: u32::from(options.pids.is_some()),
+        filter_pids: u32::from(options.pids.is_some() || options.only_pids.is_some()),
         own_pid: options.own_pid,
         read_argv: u32::from(options.read_argv),
+        sheds: u32::from(options.sheds),
+        filters: options.filters,
+        kinds: options.kinds.bits(),
+        tls: u32::from(options.tls),
         ..Config::default()
     };
+    let excludes = !(options.excluded_pids.is_empty() && options.excluded_comms.is_empty());
+    let asks = config.filter_pids != 0 || config.comm_count != 0 || excludes || config.filters.judged != 0;
+    config.filters.by_process = u32::from(asks);
+    config.filters.excluded_comm_count = options.excluded_comms.len() as u32;
     use_signatures(&mut config);
-    for (range, &(first, last)) in config.ports.iter_mut().zip(&options.ports) {
-        *range = PortRange { first, last };
-    }
-    for (name, wanted) in config.comms.iter_mut().zip(&options.comms) {
-        // The kernel keeps 15 bytes of a name and a NUL.
-        let bytes = wanted.as_bytes();
-        let used = bytes.len().min(name.len() - 1);
-        name[..used].copy_from_slice(&bytes[..used]);
-    }
+    put_names(&mut config.comms, &options.comms);
+    put_names(&mut config.filters.excluded_comms, &options.excluded_comms);
     Ok(config)
+}
+
+fn put_names(places: &mut [[u8; 16]], names: &[String]) {
+    for (place, name) in places.iter_mut().zip(names) {
+        // The kernel keeps 15 bytes of a name and a NUL.
+        let bytes = name.as_bytes();
+        let used = bytes.len().min(place.len() - 1);
+        place[..used].copy_from_slice(&bytes[..used]);
+    }
 }
 
 /// Tells the kernel programs how messages of each protocol begin, as far as there is room: of protocols further down in
@@ -283,6 +316,12 @@ fn load(
         ("STOPPED", wanted.evidence.sched),
         ("USAGE", wanted.evidence.usage),
         ("CAUSES", wanted.evidence.wakes),
+        ("PROGRAMS", config.filters.judged != 0),
+        ("JUDGEMENTS", config.filters.judged != 0),
+        ("LISTENING", config.filters.side != 0),
+        ("TLS_THREADS", config.tls != 0),
+        ("GO_ROUTINES", config.tls != 0),
+        ("GO_PROCESSES", config.tls != 0),
     ];
     for (map, used) in used {
         if !used {
@@ -301,6 +340,12 @@ fn load(
         let iterator: &mut Iter = program(&mut ebpf, name)?;
         iterator.load(name, &kernel_types).map_err(|error| explain(&format!("program {name}"), &error))?;
     }
+    if config.filters.judged != 0 {
+        judgements::MOVED.load(&mut ebpf, &kernel_types)?;
+    }
+    if config.tls != 0 {
+        tls::load(&mut ebpf)?;
+    }
     let evidence = evidence::load(&mut ebpf, &kernel_types, wanted.evidence, &mut warnings);
     Ok(Probes {
         ebpf,
@@ -308,6 +353,8 @@ fn load(
         refusal: None,
         hooks: wanted.hooks.clone(),
         links: Vec::new(),
+        tls_links: Vec::new(),
+        with_tls: config.tls != 0,
         early: None,
         rings: Vec::new(),
         evidence,
@@ -418,7 +465,7 @@ impl Probes {
         let mut losses = Vec::new();
         for counter in 0..loss::COUNTERS {
             let values = self.per_cpu("LOSSES", counter)?;
-            losses.resize(values.len(), [0; loss::COUNTERS as usize]);
+            losses.resize(values.len(), NOTHING_LOST);
             for (cpu, value) in values.into_iter().enumerate() {
                 losses[cpu][counter as usize] = value;
             }
@@ -460,12 +507,14 @@ impl Probes {
     /// The kernel refused to describe a program.
     pub fn run_costs(&self) -> Result<Vec<RunCost>, ProbeError> {
         let mut costs = Vec::new();
-        for hooked in PROGRAMS.iter().chain(&self.hooks).chain(&evidence::ALL) {
-            let name = hooked.program;
+        let tls = if self.with_tls { &tls::PROGRAMS[..] } else { &[] };
+        let hooked = PROGRAMS.iter().chain(&self.hooks).chain(&evidence::ALL).map(|hooked| hooked.program);
+        for name in hooked.chain(tls.iter().copied()) {
             let info = match self.ebpf.program(name) {
                 Some(Program::BtfTracePoint(program)) => program.info(),
                 Some(Program::FEntry(program)) => program.info(),
                 Some(Program::FExit(program)) => program.info(),
+                Some(Program::UProbe(program)) => program.info(),
                 _ => continue,
             };
             // Evidence that was not asked for is not loaded.
@@ -484,9 +533,14 @@ impl Probes {
     /// # Errors
     /// The map of watched processes is full.
     pub fn watch_pid(&mut self, tgid: u32) -> Result<(), ProbeError> {
-        let map = self.ebpf.map_mut("WATCHED").ok_or_else(|| missing_map("WATCHED"))?;
-        let mut map = HashMap::<_, u32, u8>::try_from(map).map_err(|error| explain("map WATCHED", &error))?;
-        map.insert(tgid, 1, 0).map_err(|error| explain("the map of watched processes", &error))
+        self.watch(&[tgid], watched::WITH_CHILDREN, false)
+    }
+
+    /// The processes that the options name, and their descendants that are there now.
+    fn watch_all(&mut self, options: &Options) -> Result<(), ProbeError> {
+        self.watch(options.pids.as_deref().unwrap_or_default(), watched::WITH_CHILDREN, true)?;
+        self.watch(options.only_pids.as_deref().unwrap_or_default(), watched::ALONE, false)?;
+        self.watch(&options.excluded_pids, watched::EXCLUDED, true)
     }
 
     /// Puts a `Socket` record into the rings for every socket that is open now and passes the filters, and notes the calls
@@ -505,13 +559,26 @@ impl Probes {
             let mut nothing = Vec::new();
             file.read_to_end(&mut nothing).map_err(|error| explain(what, &error))?;
         }
-        Ok(())
+        let map = self.ebpf.map_mut("SNAPSHOT").ok_or_else(|| missing_map("SNAPSHOT"))?;
+        let mut map = Array::<_, u64>::try_from(map).map_err(|error| explain("map SNAPSHOT", &error))?;
+        map.set(0, 1, 0).map_err(|error| explain("map SNAPSHOT", &error))
+    }
+
+    /// Leaves out as much as that level of [`retrospan_formats::event::shed`] says, from now on (needs `Options::sheds`).
+    ///
+    /// # Errors
+    /// The kernel refused to write the map.
+    pub fn shed(&mut self, level: u32) -> Result<(), ProbeError> {
+        let map = self.ebpf.map_mut("SHED").ok_or_else(|| missing_map("SHED"))?;
+        let mut map = Array::<_, u32>::try_from(map).map_err(|error| explain("map SHED", &error))?;
+        map.set(0, level, 0).map_err(|error| explain("map SHED", &error))
     }
 
     /// Stops recording; what the rings hold can still be drained, the counters stand still.
     pub fn detach(&mut self) {
         // Last attached first. A program that runs on another CPU at this moment may still finish its record.
         self.early = None;
+        self.detach_tls();
         while self.links.pop().is_some() {}
         self.stamps = None;
         // SAFETY: membarrier takes no memory. It returns after every CPU has left such a program.

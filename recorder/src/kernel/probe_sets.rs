@@ -3,6 +3,7 @@
 use super::btf::{Btf, BtfError};
 use super::error::{ProbeError, explain, missing_map};
 use super::hooks::{Hooked, Place, program};
+use super::kinds::ANY_UNIX;
 use super::syscall;
 use aya::Ebpf;
 use aya::maps::ProgramArray;
@@ -45,6 +46,12 @@ struct Function {
     optional: bool,
 }
 
+impl Function {
+    fn is_unix(&self) -> bool {
+        self.name.starts_with("unix_")
+    }
+}
+
 const fn function(name: &'static str, exit: &'static str, entry: &'static str) -> Function {
     Function { name, exit, entry, optional: false }
 }
@@ -54,7 +61,7 @@ const fn optional(name: &'static str, exit: &'static str, entry: &'static str) -
 }
 
 /// In the order of attaching.
-const FUNCTIONS: [Function; 16] = [
+const FUNCTIONS: [Function; 25] = [
     function("inet_shutdown", "inet_shutdown_exit", "inet_shutdown_enter"),
     function("inet_listen", "inet_listen_exit", "inet_listen_enter"),
     optional("mptcp_listen", "mptcp_listen_exit", "mptcp_listen_enter"),
@@ -63,6 +70,15 @@ const FUNCTIONS: [Function; 16] = [
     optional("mptcp_stream_accept", "mptcp_stream_accept_exit", "mptcp_stream_accept_enter"),
     function("inet_release", "inet_release_exit", "inet_release_enter"),
     function("tcp_splice_read", "tcp_splice_read_exit", "tcp_splice_read_enter"),
+    optional("unix_shutdown", "unix_shutdown_exit", "unix_shutdown_enter"),
+    optional("unix_listen", "unix_listen_exit", "unix_listen_enter"),
+    optional("unix_stream_connect", "unix_stream_connect_exit", "unix_stream_connect_enter"),
+    optional("unix_accept", "unix_accept_exit", "unix_accept_enter"),
+    optional("unix_release", "unix_release_exit", "unix_release_enter"),
+    optional("unix_stream_splice_read", "unix_stream_splice_read_exit", "unix_stream_splice_read_enter"),
+    optional("unix_stream_sendpage", "unix_stream_sendpage_exit", "unix_stream_sendpage_enter"),
+    optional("unix_stream_recvmsg", "unix_stream_recvmsg_exit", "unix_stream_recvmsg_enter"),
+    optional("unix_stream_sendmsg", "unix_stream_sendmsg_exit", "unix_stream_sendmsg_enter"),
     // Until Linux 6.4 ...
     optional("generic_splice_sendpage", "splice_to_socket_exit", "splice_to_socket_enter"),
     optional("inet_sendpage", "inet_sendpage_exit", "inet_sendpage_enter"),
@@ -85,6 +101,7 @@ pub fn configure(set: ProbeSet, types: &Btf, config: &mut Config) -> Result<Vec<
     config.offsets = Offsets {
         task_flags: types.offset("task_struct", "flags")?,
         msg_flags: types.offset("msghdr", "msg_flags")?,
+        msg_name: types.offset("msghdr", "msg_name")?,
         iter_type: types.offset("msghdr", "msg_iter.iter_type")?,
         iter_offset: types.offset("msghdr", "msg_iter.iov_offset")?,
         iter_pieces: types.offset("msghdr", "msg_iter.kvec")?,
@@ -97,7 +114,8 @@ pub fn configure(set: ProbeSet, types: &Btf, config: &mut Config) -> Result<Vec<
     config.iter_iovec = over("ITER_IOVEC")?;
     config.accept_arguments = types.parameters("inet_accept")?.len() as u32;
     let mut hooks = Vec::new();
-    for function in FUNCTIONS {
+    let with_unix = config.kinds & ANY_UNIX != 0;
+    for function in FUNCTIONS.iter().filter(|function| with_unix || !function.is_unix()) {
         if types.function(function.name)?.is_none() {
             if function.optional {
                 continue;
@@ -144,6 +162,7 @@ pub fn try_function(types: &Btf) -> Result<(), ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use retrospan_formats::config::kinds;
 
     #[test]
     fn the_running_kernel_has_the_functions() {
@@ -152,7 +171,7 @@ mod tests {
             return;
         }
         let types = Btf::of_running_kernel().expect("readable");
-        let mut config = Config::default();
+        let mut config = Config { kinds: kinds::TCP | kinds::UNIX, ..Config::default() };
         let hooks = configure(ProbeSet::Sockets, &types, &mut config).expect("every function");
         assert_eq!(config.sockets, 1);
         assert_ne!(config.iter_iovec, config.iter_ubuf);
@@ -167,6 +186,10 @@ mod tests {
         }
         let splices = hooks.iter().filter(|hooked| hooked.program == "splice_to_socket_exit");
         assert_eq!(splices.count(), 1, "one of two names");
+        assert!(hooks.iter().any(|hooked| hooked.program == "unix_release_exit"));
+        config.kinds = kinds::TCP;
+        let fewer = configure(ProbeSet::Sockets, &types, &mut config).expect("every function");
+        assert!(fewer.iter().all(|hooked| !hooked.program.starts_with("unix_")));
         assert_eq!(configure(ProbeSet::Syscalls, &types, &mut config).expect("both"), SYSCALLS);
         assert_eq!(config.sockets, 0);
     }

@@ -6,6 +6,8 @@ use super::error::ProbeError;
 const OLDEST_KERNEL: (u32, u32) = (5, 15);
 
 /// Capability numbers of include/uapi/linux/capability.h.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
@@ -21,12 +23,33 @@ pub fn check() -> Result<(), ProbeError> {
     check_kernel(release.trim())
 }
 
+/// What this process may not do of what a recording does, and what that leads to; `None`: it may do everything.
+pub fn missing_privileges() -> Option<String> {
+    missing(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+fn missing(status: &str) -> Option<String> {
+    if let Err(error) = check_capabilities(status) {
+        return Some(error.to_string());
+    }
+    let effective = effective(status);
+    let wanted = [(CAP_SYS_PTRACE, "CAP_SYS_PTRACE"), (CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH")];
+    let lacks = |capability: u32| effective >> capability & 1 == 0;
+    let missing: Vec<&str> =
+        wanted.into_iter().filter(|&(number, _)| lacks(number)).map(|(_, name)| name).collect();
+    (!missing.is_empty()).then(|| {
+        let names = missing.join(" and ");
+        format!("without {names} the programs and sockets of other users that were there before are not known by name")
+    })
+}
+
+fn effective(status: &str) -> u64 {
+    let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
+}
+
 fn check_capabilities(status: &str) -> Result<(), ProbeError> {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = effective(status);
     let has = |capability: u32| effective >> capability & 1 != 0;
     if has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON)) {
         return Ok(());
@@ -67,6 +90,17 @@ mod tests {
         assert!(text.starts_with("loading kernel programs needs CAP_PERFMON: run as root"), "{text}");
         let text = check_capabilities("").expect_err("nothing").to_string();
         assert!(text.contains("CAP_BPF and CAP_PERFMON:"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_without_a_capability_is_told() {
+        let with = |mask: u64| missing(&format!("CapEff:\t{mask:016x}\n"));
+        let (needed, both) =
+            (1 << CAP_BPF | 1 << CAP_PERFMON, 1 << CAP_SYS_PTRACE | 1 << CAP_DAC_READ_SEARCH);
+        assert_eq!(with(needed | both), None);
+        assert!(with(needed | 1 << CAP_SYS_PTRACE).unwrap().starts_with("without CAP_DAC_READ_SEARCH the"));
+        assert!(with(needed).unwrap().contains("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"));
+        assert!(with(both).unwrap().contains("loading kernel programs needs"));
     }
 
     #[test]

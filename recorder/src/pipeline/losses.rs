@@ -6,7 +6,7 @@ use retrospan_formats::event::{Kind, SchedKind, TcpKind, loss};
 use retrospan_formats::manifest;
 use retrospan_formats::tables::LossRow;
 
-use crate::kernel::LossCounters;
+use crate::kernel::{LossCounters, NOTHING_LOST};
 
 /// Counts losses and turns them into rows.
 #[derive(Debug)]
@@ -16,12 +16,25 @@ pub struct Losses {
     /// Own losses of this interval by CPU, kind and cause.
     own: BTreeMap<(u16, &'static str, &'static str), u64>,
     sums: BTreeMap<(&'static str, &'static str), u64>,
+    /// Why something is left out, if it is.
+    shed_by: &'static str,
 }
 
 impl Losses {
     /// Nothing lost yet; the first interval starts here.
     pub fn new(boot_ns: u64) -> Losses {
-        Losses { from_boot_ns: boot_ns, kernel: Vec::new(), own: BTreeMap::new(), sums: BTreeMap::new() }
+        Losses {
+            from_boot_ns: boot_ns,
+            kernel: Vec::new(),
+            own: BTreeMap::new(),
+            sums: BTreeMap::new(),
+            shed_by: "shed",
+        }
+    }
+
+    /// What is left out from now on is so because of this limit, a cause in rows of `loss`.
+    pub fn shed_by(&mut self, cause: &'static str) {
+        self.shed_by = cause;
     }
 
     /// An event was lost by us.
@@ -32,10 +45,13 @@ impl Losses {
     /// Ends an interval: the rows of what was lost in it. `kernel`: the counters now, per CPU.
     pub fn interval(&mut self, boot_ns: u64, kernel: Vec<LossCounters>) -> Vec<LossRow<'static>> {
         for (cpu, now) in kernel.iter().enumerate() {
-            let before = self.kernel.get(cpu).copied().unwrap_or_default();
+            let before = self.kernel.get(cpu).copied().unwrap_or(NOTHING_LOST);
             for (index, count) in now.iter().zip(before).map(|(now, before)| now - before).enumerate() {
                 if count > 0 {
-                    let (kind, cause) = meaning(index as u32);
+                    let (kind, cause) = match shed_kind(index as u32) {
+                        Some(kind) => (kind, self.shed_by),
+                        None => meaning(index as u32),
+                    };
                     *self.own.entry((cpu as u16, kind, cause)).or_default() += count;
                 }
             }
@@ -69,9 +85,9 @@ impl Losses {
         sums.map(loss).collect()
     }
 
-    /// Everything lost in all intervals that ended.
+    /// Everything lost in all intervals that ended, without what was left out on purpose.
     pub fn total(&self) -> u64 {
-        self.sums.values().sum()
+        self.sums().iter().filter(|loss| !loss.is_left_out()).map(|loss| loss.count).sum()
     }
 }
 
@@ -83,6 +99,16 @@ pub fn without_room(counters: &LossCounters) -> u64 {
     let tcp = TcpKind::ALL.map(|kind| kind as usize);
     let sched = SchedKind::RunQueue as usize..=SchedKind::Continued as usize;
     kinds.chain(records).chain(tcp).chain(sched).map(|index| counters[index]).sum()
+}
+
+/// What was left out of data on purpose, by a counter of it.
+fn shed_kind(index: u32) -> Option<&'static str> {
+    match index {
+        loss::SHED_CONTINUATION => Some("continuation"),
+        loss::SHED_HEAD => Some("bytes"),
+        loss::SHED_DATA => Some("data"),
+        _ => None,
+    }
 }
 
 /// Kind and cause that a counter of the kernel programs stands for.
@@ -99,6 +125,9 @@ fn meaning(index: u32) -> (&'static str, &'static str) {
         loss::MORE => ("head", "ring_full"),
         loss::FLOW => ("flow", "ring_full"),
         loss::WAKE => ("wake", "ring_full"),
+        loss::TLS_CARRIER => ("tls session", "several_sockets"),
+        loss::TLS_WITHIN => ("tls call", "tls_in_tls"),
+        loss::TLS_MAP => ("tls call", "call_map_full"),
         loss::USAGE_MAP => ("usage", "usage_map_full"),
         _ => (kind_name(index as u8), "ring_full"),
     }
@@ -117,7 +146,7 @@ mod tests {
     use super::*;
 
     fn counters(counts: &[(u32, u64)]) -> LossCounters {
-        let mut counters = LossCounters::default();
+        let mut counters = NOTHING_LOST;
         for &(index, count) in counts {
             counters[index as usize] = count;
         }
@@ -150,6 +179,17 @@ mod tests {
         assert_eq!(losses.interval(400, Vec::new()), []);
         assert_eq!(losses.total(), 7);
         assert_eq!(losses.sums().len(), 3);
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_limit_for_its_cause() {
+        let mut losses = Losses::new(100);
+        losses.shed_by("max_rate");
+        let kernel = vec![counters(&[(loss::SHED_CONTINUATION, 5), (loss::SHED_DATA, 2)])];
+        let rows = losses.interval(200, kernel);
+        let rows: Vec<_> = rows.iter().map(|row| (row.kind, row.cause, row.count)).collect();
+        assert_eq!(rows, [("continuation", "max_rate", 5), ("data", "max_rate", 2)]);
+        assert_eq!(losses.total(), 0);
     }
 
     #[test]

@@ -2,26 +2,39 @@
 //!
 //! In: records in order of emission. Out: batches, handed to a sink that writes them.
 
+pub mod containers;
+pub mod counters;
+mod datagram;
+pub mod datagrams;
 pub mod flows;
+pub mod judge;
 pub mod long_heads;
 pub mod losses;
 pub mod processes;
 pub mod script;
 pub mod sockets;
+pub mod tls;
+mod unix;
 pub mod usage;
+pub mod watch;
 
 use bytemuck::pod_read_unaligned;
-use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags};
+use retrospan_formats::event::{self, Header, Kind, Record, SchedKind, TcpKind, flags, life};
+use retrospan_formats::marks;
 use retrospan_formats::rows::batch;
-use retrospan_formats::tables::{self, ExecRow, ProcessRow, SchedRow, TcpRow, WakeRow};
-use retrospan_protocols::redact::{Data, Hashes, Payload, Redactor, Stream};
+use retrospan_formats::tables::{self, ContainerRow, ExecRow, ProcessRow, SchedRow, TcpRow, WakeRow};
+use retrospan_protocols::redact::{Data, Hashes, Payload, Redactor, Rules, Stream};
 
 use crate::fast_map::FastMap;
+use crate::pipeline::containers::KnownCgroup;
+use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::flows::Flows;
+use crate::pipeline::judge::Judge;
 use crate::pipeline::long_heads::{Held, Long};
 use crate::pipeline::losses::{Losses, kind_name};
 use crate::pipeline::processes::{KnownProcess, Processes};
 use crate::pipeline::sockets::Sockets;
+use crate::pipeline::watch::{Call, Watch};
 use crate::rings::merge::{Arrival, Row};
 use crate::rows::events::{Event, EventColumns};
 use crate::rows::pending::{EvidenceRows, Exec};
@@ -33,8 +46,14 @@ pub struct Pipeline {
     pub processes: Processes,
     /// What is open.
     pub sockets: Sockets,
+    /// UDP sockets.
+    datagrams: Datagrams,
     /// What was lost.
     pub losses: Losses,
+    /// Looks for what a copy is to be made on.
+    pub watch: Option<Watch>,
+    /// Says whose sockets are left out, where the kernel programs do not know.
+    pub judge: Option<Judge>,
     payload: Payload,
     own_pid: u32,
     redactor: Redactor,
@@ -44,6 +63,8 @@ pub struct Pipeline {
     evidence: EvidenceRows,
     flows: Flows,
     keeps_execs: bool,
+    notes_programs: bool,
+    begun: Vec<u32>,
     /// Wall clock less boot time, ns.
     wall_ahead_ns: Option<i64>,
     /// Processes that carry traffic: those of recorded calls.
@@ -61,7 +82,10 @@ impl Pipeline {
             processes,
             // Payload that is not read is not known to be at the other end.
             sockets: Sockets::new(payload == Payload::Heads),
+            datagrams: Datagrams::default(),
             losses,
+            watch: None,
+            judge: None,
             payload,
             own_pid,
             redactor: Redactor::default(),
@@ -70,6 +94,8 @@ impl Pipeline {
             evidence: EvidenceRows::default(),
             flows: Flows::default(),
             keeps_execs: true,
+            notes_programs: false,
+            begun: Vec::new(),
             wall_ahead_ns: None,
             traffic: FastMap::default(),
             traffic_last: 0,
@@ -82,6 +108,11 @@ impl Pipeline {
     /// Tells how far the wall clock is ahead of boot time, ns, for the records that come from now on.
     pub fn set_wall_ahead(&mut self, ns: i64) {
         self.wall_ahead_ns = Some(ns);
+    }
+
+    /// Keeps and blanks what these rules say, too.
+    pub fn follow(&mut self, rules: Rules) {
+        self.redactor.follow(rules);
     }
 
     /// Tells hashes of the secrets of requests, too, where payload is redacted.
@@ -121,12 +152,22 @@ impl Pipeline {
             self.losses.count(header.cpu, kind_name(header.kind), "late", 1);
             return Ok(());
         }
+        if let Some(judge) = &mut self.judge
+            && judge.leaves_out(&header, body, &self.sockets)
+        {
+            return Ok(());
+        }
         if header.record == Record::Process as u8 {
             self.process(&header, body);
+            if let Some(judge) = &mut self.judge {
+                judge.process(&header, body, &self.processes);
+            }
         } else if header.record == Record::Socket as u8 {
             self.socket(&header, body);
         } else if header.record == Record::Call as u8 {
             self.begin_call(&header, body, arrival);
+        } else if header.record == Record::Datagram as u8 {
+            self.datagram(&header, body);
         } else if header.record == Record::State as u8 {
             self.state(&header, body);
         } else if header.record == Record::Tcp as u8 {
@@ -176,7 +217,15 @@ impl Pipeline {
         (self.part_rows, self.part_payload_bytes) = (0, 0);
         let processes = self.processes.take_changed();
         sink(&tables::PROCESSES, batch::<ProcessRow>(processes.iter().map(KnownProcess::row))?)?;
-        sink(&tables::SOCKETS, sockets::batch(&self.sockets.take_changed())?)
+        if let Some(judge) = &mut self.judge {
+            judge.end_part(&self.processes);
+        }
+        let cgroups = self.processes.containers.take_changed();
+        sink(&tables::CONTAINERS, batch::<ContainerRow>(cgroups.iter().map(KnownCgroup::row))?)?;
+        let mut sockets = self.sockets.take_changed();
+        sockets.extend(self.datagrams.take_changed());
+        sockets.sort_by_key(|socket| socket.row.socket_id);
+        sink(&tables::SOCKETS, sockets::batch(&sockets)?)
     }
 
     fn socket(&mut self, header: &Header, body: &[u8]) {
@@ -184,11 +233,32 @@ impl Pipeline {
         // The start snapshot runs in our own name.
         let pid = if header.pid == self.own_pid { 0 } else { header.pid };
         let process_id = self.processes.id_of(pid);
-        self.sockets.record(pod_read_unaligned(bytes), process_id);
+        let socket: event::Socket = pod_read_unaligned(bytes);
+        if i32::from(socket.protocol) == libc::IPPROTO_UDP {
+            return self.datagrams.record(socket, process_id);
+        }
+        if i32::from(socket.family) == libc::AF_UNIX {
+            return self.sockets.record_unix(socket, &body[size_of::<event::Socket>()..], process_id);
+        }
+        if socket.protocol == event::PROTOCOL_TLS {
+            return self.sockets.record_tls(
+                socket,
+                &body[size_of::<event::Socket>()..],
+                header.pid,
+                process_id,
+            );
+        }
+        self.sockets.record(socket, process_id);
     }
 
     fn process(&mut self, header: &Header, body: &[u8]) {
-        let Some(program) = self.processes.record(header, body) else { return };
+        let lived = self.processes.lives(header.pid);
+        self.sessions(header, body);
+        let Some(program) = self.processes.record(header, body) else {
+            return if lived {
+                self.watch_end(header.pid)
+            };
+        };
         if !self.keeps_execs {
             return;
         }
@@ -207,6 +277,37 @@ impl Pipeline {
             argv: program.argv.clone(),
             comm: program.comm.clone(),
         });
+    }
+
+    /// With its program a process leaves its TLS sessions.
+    fn sessions(&mut self, header: &Header, body: &[u8]) {
+        let Some(bytes) = body.get(..size_of::<event::Process>()) else { return };
+        let what = pod_read_unaligned::<event::Process>(bytes).what;
+        if matches!(what, life::EXEC | life::EXIT) {
+            self.sockets.end_tls(header.pid, header.boot_ns);
+        }
+        if what == life::EXEC && self.notes_programs {
+            self.begun.push(header.pid);
+        }
+    }
+
+    /// Notes which processes begin a program, for [`Pipeline::take_begun`].
+    pub fn note_programs(&mut self) {
+        self.notes_programs = true;
+    }
+
+    /// Processes that have begun a program since the last call.
+    pub fn take_begun(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// A process that lived may have ended.
+    fn watch_end(&mut self, pid: u32) {
+        if !self.processes.lives(pid)
+            && let (Some(watch), Some(comm)) = (&mut self.watch, self.processes.comm(pid))
+        {
+            watch.ended(comm);
+        }
     }
 
     fn tcp(&mut self, header: &Header, body: &[u8]) {
@@ -310,17 +411,23 @@ impl Pipeline {
     /// `more`: bytes of its head behind those in `body`.
     fn call(&mut self, header: &Header, call: &event::Call, body: &[u8], more: &[u8], arrival: Arrival) {
         let Some(kind) = Kind::from_number(header.kind) else { return };
+        if kind == Kind::Close && self.datagrams.closes(call.socket_id, header.boot_ns) {
+            return;
+        }
         let data = &body[size_of::<event::Call>()..];
         let (head, rest) = data.split_at(data.len().min(call.head_bytes.into()));
         let tail = &rest[..rest.len().min(call.tail_bytes.into())];
         let process_id = self.processes.id_of(header.pid);
-        if header.pid != self.traffic_last && header.pid != 0 {
-            self.traffic_last = header.pid;
-            self.traffic.insert(header.pid, ());
-        }
+        self.carries_traffic(header.pid);
         let socket = self.sockets.get(call.socket_id);
         socket.called(kind, process_id);
+        socket.closed_tls(kind, header.boot_ns);
         let (role, owner) = (socket.role(), socket.owner());
+        if let Some(watch) = &mut self.watch {
+            let times_ns = [header.boot_ns.saturating_sub(call.duration_ns), header.boot_ns];
+            let (socket_id, done_bytes) = (call.socket_id, call.done_bytes);
+            watch.call(Call { kind, socket_id, role, local_port: socket.local_port(), done_bytes, times_ns });
+        }
         let tcp_seq = (call.flags & flags::NO_SEQ == 0).then_some(call.tcp_seq);
         let mut kept_flags = call.flags;
         if matches!(kind, Kind::Send | Kind::Receive) {
@@ -346,6 +453,7 @@ impl Pipeline {
                 tail: long.map_or(tail, |long| long.tail_beyond()),
                 times_ns,
                 discovered: false,
+                ports: [0, 0],
             };
             let before = self.columns.payload().len();
             kept_flags = self.keep(call.socket_id, data, arrival == Arrival::InOrder);
@@ -383,13 +491,30 @@ impl Pipeline {
         self.push(header, &event);
     }
 
-    /// Keeps what may be kept of a call's data; returns its flags.
+    fn carries_traffic(&mut self, pid: u32) {
+        if pid != self.traffic_last && pid != 0 {
+            self.traffic_last = pid;
+            self.traffic.insert(pid, ());
+        }
+    }
+
+    /// Sockets recorded so far.
+    pub fn sockets_seen(&self) -> u64 {
+        self.sockets.seen() + self.datagrams.seen()
+    }
+
+    /// Keeps what may be kept of a call's data; returns its flags. What redaction saw of the protocol is not told: calls of both ends, in
+    /// another order than their bytes, would tell of each other's.
     fn keep(&mut self, socket_id: u64, data: Data<'_>, in_order: bool) -> u32 {
+        self.keep_marked(socket_id, data, in_order) & !marks::MARKS
+    }
+
+    fn keep_marked(&mut self, socket_id: u64, data: Data<'_>, in_order: bool) -> u32 {
         let (redactor, out) = (&mut self.redactor, self.columns.payload());
         let Some(of) = self.sockets.stream(socket_id) else {
             return redactor.keep(self.payload, &mut Stream::default(), &data, false, out);
         };
-        let data = Data { shared: of.shared, discovered: of.discovered, ..data };
+        let data = Data { shared: of.shared, discovered: of.discovered, ports: of.ports, ..data };
         let data = if of.mirrored { data.mirrored() } else { data };
         redactor.keep(self.payload, of.stream, &data, in_order, out)
     }
@@ -405,6 +530,9 @@ impl Pipeline {
     fn state(&mut self, header: &Header, body: &[u8]) {
         let Some(bytes) = body.get(..size_of::<event::State>()) else { return };
         let state: event::State = pod_read_unaligned(bytes);
+        if let Some(watch) = &mut self.watch {
+            watch.state(&state);
+        }
         let socket = self.sockets.state(state.socket_id, state.new_state, header.boot_ns);
         let event = Event {
             kind: Kind::State,

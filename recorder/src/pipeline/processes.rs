@@ -4,16 +4,20 @@
 //! by its pid and start time, so a pid that is used again is another process.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytemuck::pod_read_unaligned;
-use retrospan_formats::event::{Header, Process, life};
+use retrospan_formats::event::{EXE_BYTES, Header, Process, life};
 use retrospan_formats::table::MOST_TEXT_BYTES;
 use retrospan_formats::tables::ProcessRow;
 
 use crate::fast_map::FastMap;
-use crate::host::cgroups::Cgroups;
+use crate::host::cgroups::{self, Cgroups};
+use crate::host::environment::Service;
+use crate::host::pod_logs::PodLogs;
 use crate::host::procfs::{self, Found};
 use crate::host::shell;
+use crate::pipeline::containers::Containers;
 use crate::pipeline::script::script;
 
 /// /proc gives start times in ticks of 10 ms, records in ns.
@@ -38,6 +42,8 @@ pub struct KnownProcess {
     pub script: Option<Rc<str>>,
     /// Path of the cgroup.
     pub cgroup: Option<Rc<str>>,
+    /// The service that it is: by its environment, and in rows else by its cgroup.
+    pub service: Service,
     /// CLOCK_BOOTTIME of the start, ns.
     pub start_boot_ns: u64,
     /// CLOCK_BOOTTIME of the end, ns.
@@ -61,6 +67,10 @@ impl KnownProcess {
             end_boot_ns: self.end_boot_ns.map(|ns| ns as i64),
             exit_code: self.exit_code,
             script: self.script.as_deref(),
+            service: self.service.name.as_ref().map(|(name, _)| &**name),
+            service_from: self.service.name.as_ref().map(|&(_, from)| from),
+            service_namespace: self.service.namespace.as_deref(),
+            service_version: self.service.version.as_deref(),
         }
     }
 }
@@ -84,6 +94,8 @@ pub struct Processes {
     /// Ended, and their pid is in use again.
     replaced: Vec<Entry>,
     cgroups: Cgroups,
+    /// Who runs in the cgroups that processes are in.
+    pub containers: Containers,
     /// The pid asked for last and its id: calls come in runs of one process.
     last: Option<(u32, Option<i64>)>,
 }
@@ -96,7 +108,13 @@ pub fn process_id(pid: u32, start_boot_ns: u64) -> i64 {
 impl Processes {
     /// An empty table. `args`: keep whole argument vectors.
     pub fn new(args: bool, cgroups: Cgroups) -> Processes {
-        Processes { args, live: FastMap::default(), replaced: Vec::new(), cgroups, last: None }
+        let containers = Containers::new(PodLogs::of_host());
+        Processes { args, live: FastMap::default(), replaced: Vec::new(), cgroups, containers, last: None }
+    }
+
+    /// Takes the names of pods from there.
+    pub fn with_pod_logs(self, logs: PodLogs) -> Processes {
+        Processes { containers: Containers::new(logs), ..self }
     }
 
     /// Takes the processes that were found at the start.
@@ -140,6 +158,7 @@ impl Processes {
             life::EXEC => self.exec(header.pid, &process, exe, argv),
             life::EXIT => self.exit(header, &process),
             life::RENAME => self.rename(header.pid, &process),
+            life::MOVED => self.moved(header.pid, &process, exe),
             _ => {}
         }
         if process.what != life::EXEC {
@@ -153,6 +172,21 @@ impl Processes {
         self.live.get(&pid).is_some_and(|entry| entry.known.end_boot_ns.is_none())
     }
 
+    /// What is known of the process that has this pid, or had it last.
+    pub fn known(&self, pid: u32) -> Option<&KnownProcess> {
+        self.live.get(&pid).map(|entry| &entry.known)
+    }
+
+    /// Every pid of which something is known.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.live.keys().copied()
+    }
+
+    /// The name of the process that has this pid, or had it last.
+    pub fn comm(&self, pid: u32) -> Option<&str> {
+        self.live.get(&pid).map(|entry| &*entry.known.comm)
+    }
+
     fn fork(&mut self, header: &Header, process: &Process) {
         let parent = self.live.get(&process.parent_pid).map(|e| (e.known.clone(), e.cgroup_id));
         self.update(header.pid, process, |entry, is_new| {
@@ -163,6 +197,7 @@ impl Processes {
                 entry.known.exe = parent.exe;
                 entry.known.argv = parent.argv;
                 entry.known.script = parent.script;
+                entry.known.service = parent.service;
                 if entry.cgroup_id == cgroup_id || entry.known.cgroup.is_none() {
                     entry.known.cgroup = parent.cgroup;
                 }
@@ -174,7 +209,19 @@ impl Processes {
         let exe = text(exe);
         let script = script(argv).map(Rc::from);
         let argv = kept_argv(argv, exe.as_deref(), self.args);
+        let service = procfs::service(pid, process.start_boot_ns);
+        let cgroup = self.cgroups.path_of_program(process.cgroup_id, pid);
+        if let Some(path) = &cgroup {
+            self.containers.see(path);
+        }
         self.update(pid, process, |entry, _| {
+            // A program gets the environment of what ran it, unless it is given another.
+            if let Some(service) = service {
+                entry.known.service = service;
+            }
+            if cgroup.is_some() {
+                entry.known.cgroup = cgroup;
+            }
             entry.known.comm = comm(&process.comm);
             entry.known.exe = exe;
             entry.known.argv = argv;
@@ -187,6 +234,23 @@ impl Processes {
         let name = comm(&process.comm);
         if entry.known.start_boot_ns.abs_diff(process.start_boot_ns) <= TICK_NS && entry.known.comm != name {
             entry.known.comm = name;
+            entry.changed = true;
+        }
+    }
+
+    /// It is in another cgroup: as /proc has it, or where it has ended the one that it was moved to.
+    fn moved(&mut self, pid: u32, process: &Process, to: &[u8]) {
+        let Some(entry) = self.live.get_mut(&pid) else { return };
+        if entry.known.start_boot_ns.abs_diff(process.start_boot_ns) > TICK_NS {
+            return;
+        }
+        let is_whole = to.len() < EXE_BYTES;
+        let moved_to = || text(to).filter(|_| is_whole);
+        // Of one that has ended and was not waited for yet, /proc has roots alone.
+        let found = cgroups::of_process(pid).filter(|path| path != "/").map(Rc::from);
+        if let Some(path) = found.or_else(moved_to) {
+            self.containers.see(&path);
+            entry.known.cgroup = Some(path);
             entry.changed = true;
         }
     }
@@ -212,7 +276,11 @@ impl Processes {
         };
         if entry.cgroup_id != process.cgroup_id {
             entry.cgroup_id = process.cgroup_id;
-            if let Some(path) = self.cgroups.path(process.cgroup_id) {
+            // Of v1 an id tells nothing.
+            if (entry.known.cgroup.is_none() || !self.cgroups.has_v1())
+                && let Some(path) = self.cgroups.path(process.cgroup_id)
+            {
+                self.containers.see(&path);
                 entry.known.cgroup = Some(path);
             }
         }
@@ -231,6 +299,7 @@ impl Processes {
             argv: None,
             script: None,
             cgroup: None,
+            service: Service::default(),
             start_boot_ns: process.start_boot_ns,
             end_boot_ns: None,
             exit_code: None,
@@ -251,10 +320,14 @@ impl Processes {
             exe: found.exe.map(Rc::from),
             comm: Rc::from(found.comm),
             cgroup: found.cgroup.map(Rc::from),
+            service: found.service,
             start_boot_ns: found.start_boot_ns,
             end_boot_ns: None,
             exit_code: None,
         };
+        if let Some(path) = &known.cgroup {
+            self.containers.see(path);
+        }
         let entry = Entry { known, cgroup_id: 0, changed: true, just_written: false };
         self.live.insert(found.pid, entry);
     }
@@ -263,16 +336,32 @@ impl Processes {
     /// are forgotten: what is told of one may come a little after its end.
     pub fn take_changed(&mut self) -> Vec<KnownProcess> {
         let mut rows = Vec::new();
+        self.take_names();
         for entry in self.replaced.iter_mut().chain(self.live.values_mut()).filter(|e| e.changed) {
             entry.changed = false;
             entry.just_written = true;
-            rows.push(entry.known.clone());
+            let mut known = entry.known.clone();
+            let by_cgroup = known.cgroup.as_deref().and_then(|path| self.containers.service(path));
+            let by_cgroup = by_cgroup.map(|(name, from)| (Arc::from(name), from));
+            known.service.name = known.service.name.or(by_cgroup);
+            rows.push(known);
         }
         self.replaced.clear();
         self.live.retain(|_, e| std::mem::take(&mut e.just_written) || e.known.end_boot_ns.is_none());
         self.last = None;
         rows.sort_by_key(|row| row.process_id);
         rows
+    }
+
+    /// Where names of containers have come to be known, they name processes that were written already.
+    fn take_names(&mut self) {
+        if !self.containers.look_again() {
+            return;
+        }
+        for entry in self.live.values_mut().filter(|entry| entry.known.service.name.is_none()) {
+            let path = entry.known.cgroup.as_deref();
+            entry.changed |= path.is_some_and(|path| self.containers.is_changed(path));
+        }
     }
 }
 

@@ -34,12 +34,21 @@ pub struct KnownSocket {
     pub local: (IpAddr, u16),
     /// Remote address and port; `None` for a listener.
     pub remote: Option<(IpAddr, u16)>,
+    /// Of a Unix socket instead of both: its path, or its other end's.
+    pub path: Option<Box<str>>,
 }
 
 /// Sockets as rows of `sockets`.
 pub fn batch(sockets: &[KnownSocket]) -> Result<RecordBatch, ArrowError> {
     let mut writer = Writer::<SocketRow>::new();
-    for KnownSocket { row, local, remote } in sockets {
+    for KnownSocket { row, local, remote, path } in sockets {
+        if let Some(path) = path {
+            let is_own = row.role != "client";
+            let (local_addr, remote_addr) =
+                if is_own { (&**path, None) } else { ("", Some(&**path).filter(|path| !path.is_empty())) };
+            writer.push(&SocketRow { local_addr, remote_addr, ..*row });
+            continue;
+        }
         let (local_addr, remote_addr) = (local.0.to_string(), remote.map(|(address, _)| address.to_string()));
         writer.push(&SocketRow {
             local_addr: &local_addr,
@@ -56,26 +65,30 @@ pub fn batch(sockets: &[KnownSocket]) -> Result<RecordBatch, ArrowError> {
 #[derive(Debug, Default)]
 pub struct Entry {
     /// The latest record; `None` where it was lost.
-    record: Option<event::Socket>,
+    pub(super) record: Option<event::Socket>,
     owner: Option<i64>,
     /// The owner is told by a call, not guessed from who was seen with the socket.
     owner_is_sure: bool,
-    closed_boot_ns: Option<u64>,
-    changed: bool,
+    pub(super) closed_boot_ns: Option<u64>,
+    pub(super) changed: bool,
     /// Something happened on it since the last part.
     touched: bool,
     /// Number of the part that something happened on it in last.
     last_part: u32,
     /// What redaction knows of its data, from the first data on until a while after the socket closed.
-    stream: Option<Box<Stream>>,
+    pub(super) stream: Option<Box<Stream>>,
     /// The connection's other end.
-    peer: Option<u64>,
+    pub(super) peer: Option<u64>,
     /// That is where the stream is.
-    stream_at_peer: bool,
+    pub(super) stream_at_peer: bool,
     /// The stream is as the other end sees it.
-    mirrored: bool,
+    pub(super) mirrored: bool,
     /// It closed a while ago: nothing is known of its data any more.
     ended: bool,
+    /// Of a Unix socket: its path, or its other end's.
+    pub(super) path: Option<Box<str>>,
+    /// Of a TLS session: the socket that it is on.
+    pub(super) carrier: Option<u64>,
 }
 
 /// What redaction knows of the data of a connection, as one of its ends sees it.
@@ -88,27 +101,41 @@ pub struct StreamOf<'a> {
     pub shared: bool,
     /// The connection existed before the recording, or may have.
     pub discovered: bool,
+    /// Its ports.
+    pub ports: [u16; 2],
 }
 
 /// Address and port of both ends of a connection, the own one first.
 type Ends = ([u8; 16], u16, [u8; 16], u16);
 
+/// TLS sessions by process (id and key), those whose process is gone, and how many there were.
+#[derive(Debug, Default)]
+pub(super) struct TlsSessions {
+    pub(super) of_process: FastMap<u32, Vec<(u64, u64)>>,
+    pub(super) gone: Vec<u64>,
+    pub(super) gone_pids: Vec<u32>,
+    pub(super) sessions: u64,
+    pub(super) untied: u64,
+}
+
 /// All sockets that are open, and those that closed since the last part.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    entries: FastMap<u64, Entry>,
+    pub(super) entries: FastMap<u64, Entry>,
     /// Owners found at the start, by inode.
     owners: FastMap<u64, i64>,
     /// Sockets that closed, and when, in that order: their streams are kept a little.
-    closed: VecDeque<(u64, u64)>,
+    pub(super) closed: VecDeque<(u64, u64)>,
     /// Number of the current part.
     part: u32,
     /// Sockets that a record came of.
     seen: u64,
     /// The two ends of a connection share a stream.
-    pairs: bool,
+    pub(super) pairs: bool,
     /// The last socket with these addresses.
     by_ends: HashMap<Ends, u64>,
+    /// TLS sessions of processes.
+    pub(super) tls: TlsSessions,
 }
 
 impl Entry {
@@ -120,6 +147,11 @@ impl Entry {
     /// [`role`].
     pub fn role(&self) -> u8 {
         self.record.map_or(role::UNKNOWN, |r| r.role)
+    }
+
+    /// Its own port; 0 where it is not known.
+    pub fn local_port(&self) -> u16 {
+        self.record.map_or(0, |r| r.local_port)
     }
 
     /// It existed before the recording, or may have.
@@ -136,6 +168,11 @@ impl Entry {
             self.changed = true;
         }
         self.owner_is_sure |= sure && process_id.is_some();
+    }
+
+    /// Its ports; 0 where its record was lost.
+    fn ports(&self) -> [u16; 2] {
+        self.record.as_ref().map_or([0, 0], |record| [record.local_port, record.remote_port])
     }
 
     /// Addresses and ports, of a TCP socket that is connected.
@@ -178,13 +215,19 @@ impl Entry {
     fn known(&self, socket_id: u64) -> Option<KnownSocket> {
         let record = self.record.as_ref()?;
         let is_listener = record.role == role::LISTENER;
+        let is_unix = i32::from(record.family) == libc::AF_UNIX;
         let has_seqs = !is_listener && (record.first_send_seq, record.first_receive_seq) != (0, 0);
         let row = SocketRow {
             socket_id: socket_id as i64,
             process_id: self.owner,
             netns: i64::from(record.netns),
-            family: if i32::from(record.family) == libc::AF_INET6 { "inet6" } else { "inet" },
-            protocol: if i32::from(record.protocol) == libc::IPPROTO_MPTCP { "mptcp" } else { "tcp" },
+            family: family_name(record.family),
+            protocol: match i32::from(record.protocol) {
+                _ if is_unix => "unix",
+                _ if record.protocol == event::PROTOCOL_TLS => "tls",
+                libc::IPPROTO_MPTCP => "mptcp",
+                _ => "tcp",
+            },
             role: role_name(record.role),
             inode: (record.inode != 0).then_some(record.inode as i64),
             discovered: record.discovered != 0,
@@ -193,11 +236,13 @@ impl Entry {
             first_send_seq: has_seqs.then_some(record.first_send_seq),
             first_receive_seq: has_seqs.then_some(record.first_receive_seq),
             peer_socket_id: self.peer.map(|id| id as i64),
+            carrier_socket_id: self.carrier.map(|id| id as i64),
             ..SocketRow::default()
         };
         let local = (address(record.local_addr), record.local_port);
         let remote = (!is_listener).then(|| (address(record.remote_addr), record.remote_port));
-        Some(KnownSocket { row, local, remote })
+        let path = is_unix.then(|| self.path.clone().unwrap_or_default());
+        Some(KnownSocket { row, local, remote, path })
     }
 }
 
@@ -254,7 +299,14 @@ impl Sockets {
         let home = if at_peer { entry.peer? } else { id };
         let home = self.entries.get_mut(&home)?;
         let discovered = home.discovered();
-        Some(StreamOf { stream: home.stream.get_or_insert_default(), mirrored, shared, discovered })
+        let ports = home.ports();
+        let stream = home.stream.get_or_insert_default();
+        Some(StreamOf { stream, mirrored, shared, discovered, ports })
+    }
+
+    /// Whether a record of this socket came.
+    pub fn is_known(&self, socket_id: u64) -> bool {
+        self.entries.get(&socket_id).is_some_and(|entry| entry.record.is_some())
     }
 
     /// The socket of this id; an empty one where its record was lost.
@@ -357,6 +409,14 @@ impl Sockets {
 
 fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
+}
+
+fn family_name(number: u16) -> &'static str {
+    match i32::from(number) {
+        libc::AF_UNIX => "unix",
+        libc::AF_INET6 => "inet6",
+        _ => "inet",
+    }
 }
 
 fn role_name(number: u8) -> &'static str {

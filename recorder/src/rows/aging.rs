@@ -14,12 +14,14 @@ const CARRY: usize = 8;
 /// Neighbouring files of a table that are to become one, in order of their parts.
 pub type Run = (&'static Table, Vec<File>);
 
-/// What to put together next while recording; `None` where nothing is due.
-pub fn due(manifest: &Manifest) -> Option<Run> {
+/// What to put together next while recording, of files of `most_parts` parts at most; `None` where nothing is due.
+pub fn due(manifest: &Manifest, most_parts: u64) -> Option<Run> {
     tables::ALL.into_iter().find_map(|table| {
         let files = files(manifest, table);
         let alike = |run: &[&File]| size(run[0]).is_some() && run.iter().all(|f| size(f) == size(run[0]));
-        let first = files.windows(CARRY).position(alike)?;
+        // Rows of a table with a key are let go of one by one.
+        let small = |run: &[&File]| table.key.is_some() || parts(run[0]) * CARRY as u64 <= most_parts;
+        let first = files.windows(CARRY).position(|run| small(run) && alike(run))?;
         Some((table, files[first..first + CARRY].iter().map(|&f| f.clone()).collect()))
     })
 }
@@ -44,8 +46,11 @@ pub fn rest(manifest: &Manifest) -> Vec<Run> {
 
 /// How many parts it holds, in powers of [`CARRY`]; `None` where it is large enough.
 fn size(file: &File) -> Option<u32> {
-    let parts = (file.part - file.first_part()).saturating_add(1);
-    (file.rows < GROWN_ROWS).then(|| parts.ilog(CARRY as u32))
+    (file.rows < GROWN_ROWS).then(|| parts(file).ilog(CARRY as u64))
+}
+
+fn parts(file: &File) -> u64 {
+    u64::from(file.part - file.first_part()) + 1
 }
 
 fn files<'a>(manifest: &'a Manifest, table: &Table) -> Vec<&'a File> {

@@ -35,15 +35,25 @@ pub fn join(writer: &mut CaptureWriter, table: &'static Table, files: &[File]) -
     let Some(key) = table.key.and_then(|name| table.index_of(name)) else {
         return writer.replace(table, files, capture.in_order(table));
     };
-    let path = capture.directory.join(table.name);
-    let failed = |error: ArrowError| CaptureError::Table { path: path.clone(), reason: error.to_string() };
-    let last = Last::read(&capture, table, key, failed)?;
-    let mut replaced = HashSet::new();
-    let rows = capture.read(table).map(|batch| {
-        let batch = batch?;
-        last.replace(&batch, &mut replaced).map_err(failed)
-    });
+    let rows = last_rows(&capture, table, key)?;
     writer.replace(table, files, rows)
+}
+
+/// The rows of a table with a key (the column of that index), of each id its last one.
+pub fn last_rows(
+    capture: &Capture,
+    table: &'static Table,
+    key: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, CaptureError>> + use<>, CaptureError> {
+    let path = capture.directory.join(table.name);
+    let failed =
+        move |error: ArrowError| CaptureError::Table { path: path.clone(), reason: error.to_string() };
+    let last = Last::read(capture, table, key, &failed)?;
+    let mut replaced = HashSet::new();
+    Ok(capture.read(table).map(move |batch| {
+        let batch = batch?;
+        last.replace(&batch, &mut replaced).map_err(&failed)
+    }))
 }
 
 /// Whether the rows of files one behind the other are in the table's order.

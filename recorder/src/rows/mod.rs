@@ -5,7 +5,10 @@ pub mod compact;
 pub mod events;
 pub mod files;
 pub mod pending;
+pub mod rolling;
+pub mod room;
 pub mod self_activity;
+pub mod trim;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;

@@ -1,4 +1,4 @@
-//! The rows of `tcp`, `flows`, `sched`, `wakes` and `execs` that wait for a full batch or the end of their part.
+//! The rows of `tcp`, `flows`, `sched`, `wakes`, `counters` and `execs` that wait for a full batch or the end of their part.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use retrospan_formats::rows::{Writer, batch};
 use retrospan_formats::table::Table;
-use retrospan_formats::tables::{self, ExecRow, FlowRow, SchedRow, TcpRow, WakeRow};
+use retrospan_formats::tables::{self, CounterRow, ExecRow, FlowRow, SchedRow, TcpRow, WakeRow};
 
 /// A row of `execs` with its own texts.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ pub struct EvidenceRows {
     flows: Writer<FlowRow<'static>>,
     sched: Writer<SchedRow<'static>>,
     wakes: Writer<WakeRow>,
+    counters: Writer<CounterRow<'static>>,
     execs: Vec<Exec>,
 }
 
@@ -58,6 +59,11 @@ impl EvidenceRows {
         self.wakes.push(row);
     }
 
+    /// Adds a row of `counters`; rows come in order.
+    pub fn counter(&mut self, row: &CounterRow<'_>) {
+        self.counters.push(row);
+    }
+
     /// Adds a row of `execs`. They come as processes do, which late is as good as never, so that they are sorted
     /// when the part ends.
     pub fn exec(&mut self, row: Exec) {
@@ -66,10 +72,9 @@ impl EvidenceRows {
 
     /// Batches that are full.
     pub fn take_full(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
-        if !self.tcp.is_full() && !self.flows.is_full() && !self.sched.is_full() && !self.wakes.is_full() {
-            return Ok(Vec::new());
-        }
-        self.take_sorted()
+        let network = self.tcp.is_full() || self.flows.is_full();
+        let is_full = network || self.sched.is_full() || self.wakes.is_full() || self.counters.is_full();
+        if is_full { self.take_sorted() } else { Ok(Vec::new()) }
     }
 
     fn take_sorted(&mut self) -> Result<Vec<(&'static Table, RecordBatch)>, ArrowError> {
@@ -78,6 +83,7 @@ impl EvidenceRows {
             (&tables::FLOWS, self.flows.take()?),
             (&tables::SCHED, self.sched.take()?),
             (&tables::WAKES, self.wakes.take()?),
+            (&tables::COUNTERS, self.counters.take()?),
         ])
     }
 

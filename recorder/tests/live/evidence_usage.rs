@@ -118,7 +118,7 @@ fn without_evidence_there_is_none() {
     let capture = recorder.finish();
     let process = with(&rows(&capture, &tables::PROCESSES), "pid", pid);
     assert_eq!(texts(&process, "exe"), ["/bin/sh"], "processes are known all the same");
-    for table in [&tables::TCP, &tables::SCHED, &tables::USAGE, &tables::EXECS] {
+    for table in [&tables::TCP, &tables::SCHED, &tables::USAGE, &tables::EXECS, &tables::COUNTERS] {
         assert_eq!(capture.files(table.name).len(), 0, "{}", table.name);
     }
     assert_eq!(capture.manifest.options["evidence"], serde_json::json!([]));

@@ -75,7 +75,7 @@ fn a_socket_record_stands_before_the_first_event() {
             Body::Socket(socket) => {
                 seen.insert(socket.socket_id);
             }
-            Body::Call { .. } | Body::State(_) | Body::Tcp(_) => {
+            Body::Call { .. } | Body::Datagram { .. } | Body::State(_) | Body::Tcp(_) => {
                 assert!(seen.contains(&record.socket_id()), "{record:?}")
             }
             Body::Process { .. } | Body::Sched(_) | Body::Wake(_) | Body::More { .. } => {}

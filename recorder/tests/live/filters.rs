@@ -1,12 +1,22 @@
 //! What is recorded and what is not.
 
 use crate::kernel_support::{Body, Ends, Pair, Recorded, Recording, only, own_sockets, states_of, turn};
+use retrospan_formats::config;
 use retrospan_formats::event::Kind;
+use retrospan_recorder::filters::Filters;
+use retrospan_recorder::filters::selection::Selection;
 use retrospan_recorder::kernel::Options;
 use retrospan_testkit::skip;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// Filters of the kernel programs that let through what `selected` says, each as `--exclude` has it.
+fn included(selected: &[String]) -> config::Filters {
+    let mut include = Selection::default();
+    selected.iter().for_each(|text| include.extend(Selection::parse(text).expect("a filter")));
+    Filters { include, ..Filters::default() }.rules()
+}
 
 /// One request and answer; the ports of its ends.
 fn exchange() -> Ends {
@@ -36,7 +46,11 @@ fn a_port_at_either_end_is_enough() {
     let _turn = turn();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
-    let options = Options { pids: None, ports: vec![(1, 1), (port, port)], ..own_sockets() };
+    let options = Options {
+        pids: None,
+        filters: included(&["port=1".into(), format!("port={port}")]),
+        ..own_sockets()
+    };
     let Some(recording) = Recording::start(&options) else { return };
     let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect");
     let (mut server, _) = listener.accept().expect("accept");
@@ -75,7 +89,7 @@ fn a_local_port_that_only_the_kernel_chooses_is_waited_for() {
     let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", low)) else {
         panic!("port {low} is taken: the test needs one outside of the ephemeral range");
     };
-    let options = Options { ports: vec![(first, last)], ..own_sockets() };
+    let options = Options { filters: included(&[format!("port={first}-{last}")]), ..own_sockets() };
     let Some(recording) = Recording::start(&options) else { return };
     let mut client = std::net::TcpStream::connect(("127.0.0.1", low)).expect("connect");
     let (mut server, _) = listener.accept().expect("accept");
@@ -170,7 +184,7 @@ fn different_filters_must_all_match() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
     drop(listener);
-    let options = Options { ports: vec![(port, port)], ..own_sockets() };
+    let options = Options { filters: included(&[format!("port={port}")]), ..own_sockets() };
     let Some(recording) = Recording::start(&options) else { return };
     let ends = exchange();
     assert_ne!(ends.server, port);

@@ -4,12 +4,15 @@
 //! recorder makes of the same records today must hold the rows of the second one. The first one has each byte twice.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::support::{CLIENT, Maker, SERVER, complete, socket, write};
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, Int32Array, RecordBatch};
+use arrow::datatypes::Int32Type;
 use arrow::util::pretty::pretty_format_batches;
 use bytemuck::Zeroable;
 use retrospan_formats::event::{Call, Kind, State, flags, role};
+use retrospan_formats::marks;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
 use retrospan_formats::tables;
@@ -105,6 +108,16 @@ fn rows(capture: &Capture, table: &'static Table) -> Vec<RecordBatch> {
     capture.read(table).collect::<Result<_, _>>().unwrap()
 }
 
+/// The old captures have no bits that tell what redaction saw of the protocol.
+fn without_marks(batch: RecordBatch) -> RecordBatch {
+    let Ok(at) = batch.schema().index_of("flags") else { return batch };
+    let flags: Int32Array =
+        batch.column(at).as_primitive::<Int32Type>().unary(|bits| bits & !(marks::MARKS as i32));
+    let mut columns = batch.columns().to_vec();
+    columns[at] = Arc::new(flags);
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
 /// Every row of every old table as text, with or without the columns that differ.
 fn dump(capture: &Capture, all: bool) -> String {
     let mut text = String::new();
@@ -112,7 +125,8 @@ fn dump(capture: &Capture, all: bool) -> String {
         let columns = table.columns.iter().enumerate();
         let kept = columns.filter(|(_, column)| all || !DIFFERENT.contains(&column.name));
         let kept: Vec<usize> = kept.map(|(index, _)| index).collect();
-        let batches: Vec<_> = rows(capture, table).iter().map(|b| b.project(&kept).unwrap()).collect();
+        let rows = rows(capture, table).into_iter().map(without_marks);
+        let batches: Vec<_> = rows.map(|b| b.project(&kept).unwrap()).collect();
         text += &format!("{}\n{}\n", table.name, pretty_format_batches(&batches).unwrap());
     }
     text

@@ -1,7 +1,7 @@
 //! The committed kernel object: that it is made from the sources beside it, and that it asks no more
 //! of a kernel than is promised.
 
-use aya_obj::Object;
+use aya_obj::{Object, ProgramSection};
 use retrospan_formats::config::CAST_CALL;
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -74,6 +74,49 @@ fn helpers_are_as_old_as_promised() {
             known.unwrap_or_else(|| panic!("helper {number} is not in the list of what may be used"));
         println!("{name}: {count} calls, Linux {}.{}", since.0, since.1);
         assert!(*since <= PROMISED, "{name} needs Linux {}.{}", since.0, since.1);
+    }
+}
+
+/// Helpers that change something outside of the programs' own maps: the memory of a process, packets, results of calls, signals.
+const WRITERS: [(i32, &str); 16] = [
+    (9, "skb_store_bytes"),
+    (13, "clone_redirect"),
+    (23, "redirect"),
+    (36, "probe_write_user"),
+    (49, "setsockopt"),
+    (51, "redirect_map"),
+    (52, "sk_redirect_map"),
+    (58, "override_return"),
+    (60, "msg_redirect_map"),
+    (90, "msg_push_data"),
+    (91, "msg_pop_data"),
+    (103, "sysctl_set_new_value"),
+    (109, "send_signal"),
+    (117, "send_signal_thread"),
+    (142, "store_hdr_opt"),
+    (166, "sys_bpf"),
+];
+
+#[test]
+fn the_programs_can_only_look() {
+    let object = object();
+    assert!(object.programs.len() > 10);
+    for (name, program) in &object.programs {
+        // What runs there has no say in what happens next: its result is not looked at.
+        let looks = matches!(
+            program.section,
+            ProgramSection::BtfTracePoint
+                | ProgramSection::RawTracePoint
+                | ProgramSection::FEntry { sleepable: false }
+                | ProgramSection::FExit { sleepable: false }
+                | ProgramSection::Iter { sleepable: false }
+                | ProgramSection::UProbe { sleepable: false }
+                | ProgramSection::URetProbe { sleepable: false }
+        );
+        assert!(looks, "{name} is a {:?}", program.section);
+    }
+    for (number, name) in WRITERS {
+        assert!(HELPERS.iter().all(|helper| helper.0 != number), "{name} is not to be used");
     }
 }
 

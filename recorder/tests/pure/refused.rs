@@ -58,6 +58,19 @@ fn without_privileges_it_says_which_are_missing() {
 }
 
 #[test]
+fn a_check_says_what_this_host_can_record() {
+    let output = Command::new(BINARY).arg("check").output().unwrap();
+    let said = text(&output.stdout);
+    let of =
+        |name: &str| said.lines().find(|line| line.starts_with(name)).map(|line| line.contains("  yes  "));
+    assert!(of("privileges").is_some() && output.stderr.is_empty(), "{said}");
+    assert_eq!(output.status.code(), Some(i32::from(of("recording  ") != Some(true))), "{said}");
+    if of("recording  ") == Some(true) {
+        assert!(of("--evidence sched").is_some() && of("probe set sockets").is_some(), "{said}");
+    }
+}
+
+#[test]
 fn the_help_shows_how() {
     let output = Command::new(BINARY).arg("--help").output().unwrap();
     let help = text(&output.stdout);

@@ -13,6 +13,10 @@ fn manifest(files: Vec<File>) -> Manifest {
         probe_set_reason: None,
         recorder_version: String::new(),
         imported: None,
+        rolled: None,
+        frozen: None,
+        ended_by: None,
+        tls: None,
         started_boot_ns: 0,
         started_wall_ns: 0,
         whole_until_boot_ns: 0,
@@ -49,7 +53,7 @@ fn recorded(table: &str, parts: u32, rows: u64) -> (usize, f64) {
     for part in 0..parts {
         capture.files.push(file(table, (part, part), rows));
         written += rows;
-        while let Some(run) = due(&capture) {
+        while let Some(run) = due(&capture, u64::MAX) {
             written += run.1.iter().map(|f| f.rows).sum::<u64>();
             join(&mut capture, run);
         }
@@ -73,9 +77,9 @@ fn only_neighbours_of_one_size_are_put_together() {
     files.push(file("events", (7, 7), GROWN_ROWS));
     files.extend((8..15).map(|part| file("events", (part, part), 10)));
     files.extend((0..7).map(|part| file("clock", (part, part), 1)));
-    assert!(due(&manifest(files.clone())).is_none());
+    assert!(due(&manifest(files.clone()), u64::MAX).is_none());
     files.push(file("clock", (7, 7), 1));
-    let (table, run) = due(&manifest(files)).unwrap();
+    let (table, run) = due(&manifest(files), u64::MAX).unwrap();
     assert_eq!((table.name, run.len()), ("clock", 8));
 }
 

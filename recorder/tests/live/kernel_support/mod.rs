@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use aya::maps::{MapData, RingBuf};
-use retrospan_formats::event::{Call, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp, Wake};
+use retrospan_formats::event::{
+    Call, Ends as DatagramEnds, Header, Kind, More, Process, Record, Sched, Socket, State, Tcp, Wake,
+};
 use retrospan_recorder::kernel::{self, LossCounters, Options, Probes};
 use retrospan_testkit::skip;
 pub use retrospan_testkit::turn;
@@ -21,6 +23,7 @@ pub struct Recorded {
 #[derive(Clone, Debug)]
 pub enum Body {
     Call { call: Call, head: Vec<u8>, tail: Vec<u8> },
+    Datagram { call: Call, ends: DatagramEnds, head: Vec<u8> },
     State(State),
     Socket(Socket),
     Process { process: Process, exe: Vec<u8>, argv: Vec<u8> },
@@ -40,6 +43,11 @@ impl Recorded {
             let (head, tail) = data.split_at(call.head_bytes.into());
             assert_eq!(tail.len(), usize::from(call.tail_bytes));
             Body::Call { call, head: head.to_vec(), tail: tail.to_vec() }
+        } else if header.record == Record::Datagram as u8 {
+            let (call, data) = take::<Call>(rest);
+            let (ends, head) = take::<DatagramEnds>(data);
+            assert_eq!(head.len(), usize::from(call.head_bytes));
+            Body::Datagram { call, ends, head: head.to_vec() }
         } else if header.record == Record::State as u8 {
             Body::State(take::<State>(rest).0)
         } else if header.record == Record::Socket as u8 {
@@ -71,7 +79,7 @@ impl Recorded {
 
     pub fn socket_id(&self) -> u64 {
         match &self.body {
-            Body::Call { call, .. } => call.socket_id,
+            Body::Call { call, .. } | Body::Datagram { call, .. } => call.socket_id,
             Body::State(state) => state.socket_id,
             Body::Socket(socket) => socket.socket_id,
             Body::Tcp(tcp) => tcp.socket_id,
