@@ -34,7 +34,7 @@ waits AS (
     FROM spans w
     JOIN opened c ON c.connection_id = w.connection_id
     LEFT JOIN spans r ON r.span_id = w.parent_span_id AND r.trace_id = w.trace_id
-    WHERE w.kind = 'internal' AND w.duration_ns >= $at_least AND ($port IS NULL OR c.dst_port = $port)
+    WHERE w.kind = 'internal' AND w.protocol = 'tcp' AND w.duration_ns >= $at_least AND ($port IS NULL OR c.dst_port = $port)
 ),
 dropped AS (
     SELECT w.span_id, CAST(sum(d.drops) AS BIGINT) AS drops, min(d.time) AS dropped_from, max(d.end_time) AS dropped_until

@@ -34,7 +34,7 @@ running AS (
 )
 SELECT arrow_cast(at_ns / $bucket * $bucket, 'Timestamp(Nanosecond, Some("UTC"))') AS time,
        process,
-       concat(dst_addr, ':', dst_port) AS destination,
+       concat_ws(':', dst_addr, CAST(dst_port AS VARCHAR)) AS destination,
        max(in_flight) AS peak,
        CAST(sum(sum(step)) OVER (PARTITION BY process, dst_addr, dst_port ORDER BY at_ns / $bucket) AS BIGINT) AS at_end,
        sum(CASE WHEN step = 1 THEN 1 ELSE 0 END) AS started,

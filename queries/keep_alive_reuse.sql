@@ -19,7 +19,7 @@ WITH by_connection AS (
 )
 SELECT process,
        kind,
-       concat(dst_addr, ':', dst_port) AS destination,
+       concat_ws(':', dst_addr, CAST(dst_port AS VARCHAR)) AS destination,
        count(*) AS connections,
        sum(requests) AS requests,
        CAST(sum(requests) AS DOUBLE) / count(*) AS requests_per_connection,

@@ -46,7 +46,7 @@ FROM (
     FROM (
         SELECT kind,
                process,
-               CASE WHEN kind = 'server' THEN src_addr ELSE concat(dst_addr, ':', dst_port) END AS peer,
+               CASE WHEN kind IN ('server', 'consumer') THEN src_addr ELSE concat_ws(':', dst_addr, CAST(dst_port AS VARCHAR)) END AS peer,
                operation AS method,
                CASE WHEN $by_path = 'yes' THEN coalesce(route, target) END AS path,
                outcome,

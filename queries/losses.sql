@@ -1,7 +1,8 @@
 -- What the recording could not keep: when, what and why.
 --
 -- No rows mean that nothing was lost. `ring_full`: record with a larger `--ring-size`, or less with `--port` or `--pid`. Requests
--- around a loss end as `lost` in `spans` rather than as a guess.
+-- around a loss end as `lost` in `spans` rather than as a guess. `max_rate`, `max_cpu`, `max_disk`, `min_free_disk`: left out on purpose, since that limit was
+-- reached; of kind `continuation` and `bytes` only bytes are missing.
 --
 -- @column from_time time  Start of the interval.
 -- @column to_time time  End of the interval.

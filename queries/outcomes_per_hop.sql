@@ -4,6 +4,8 @@
 -- answers that were written after the requesting side had gone. `unsure` are requests of which the recording
 -- does not hold enough: `unparsed`, `timeout_cut` (it ended before the answer) and `lost`.
 --
+-- Of a recording of one connection in so many (`--sample`) the numbers are scaled to all.
+--
 -- @param kind text:client|server = null  Only this side.
 -- @column kind text  `client` or `server`.
 -- @column process text  Process of this side.
@@ -18,14 +20,15 @@
 -- @column late integer  Answers written after the requesting side had gone.
 -- @column bad ratio  Share that ended neither `ok` nor unsure.
 WITH counts AS (
-    SELECT kind, process, dst_addr, dst_port, outcome, count(*) AS requests, count(late_status) AS late
+    SELECT kind, process, dst_addr, dst_port, outcome, sum(sampled_one_in) AS requests,
+           coalesce(sum(sampled_one_in) FILTER (WHERE late_status IS NOT NULL), 0) AS late
     FROM spans
     WHERE kind <> 'internal' AND ($kind IS NULL OR kind = $kind)
     GROUP BY kind, process, dst_addr, dst_port, outcome
 )
 SELECT kind,
        process,
-       concat(dst_addr, ':', dst_port) AS destination,
+       concat_ws(':', dst_addr, CAST(dst_port AS VARCHAR)) AS destination,
        CAST(sum(requests) AS BIGINT) AS requests,
        CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'ok'), 0) AS BIGINT) AS ok,
        CAST(coalesce(sum(requests) FILTER (WHERE outcome = 'error'), 0) AS BIGINT) AS error,

@@ -1,12 +1,12 @@
 -- Which hop the time of the traces goes to.
 --
 -- Own time is what a span's recorded children do not account for: for a server span its own work, for a client span network and
--- queueing, for an `internal` span a wait for a connection. In a chain the own times of a trace add up to the duration of its root. With `--trace-id` it is
+-- queueing, for an `internal` span a wait for a connection (of imported traces: what a process did itself). In a chain the own times of a trace add up to the duration of its root. With `--trace-id` it is
 -- one trace; with `--min-duration` only the slow ones, to be compared with all.
 --
 -- @param trace_id text = null  Only this trace.
 -- @param min_duration duration = 0ns  Only traces whose root took at least this.
--- @column kind text  `client` (network and queueing before the server), `server` (its own work) or `internal` (waits for connections).
+-- @column kind text  `client` (network and queueing before the server), `server` (its own work) or `internal` (waits for connections; of imported traces work within a process).
 -- @column process text  Process.
 -- @column destination text  Address and port of the answering side.
 -- @column spans integer  Spans.
@@ -33,7 +33,7 @@ WITH hops AS (
 )
 SELECT kind,
        process,
-       concat(dst_addr, ':', dst_port) AS destination,
+       concat_ws(':', dst_addr, CAST(dst_port AS VARCHAR)) AS destination,
        spans,
        traces,
        own[CAST(ceil(0.5 * array_length(own)) AS BIGINT)] AS own_p50_ns,

@@ -3,6 +3,8 @@
 -- One row for each pair of processes and port of the answering side; where a side was not recorded its address stands for it.
 -- Works for every protocol; `requests` counts those of protocols that are parsed.
 --
+-- Of a recording of one connection in so many (`--sample`) the numbers are scaled to all.
+--
 -- @column client text  Process of the requesting side, or its address.
 -- @column server text  Process of the answering side, or its address.
 -- @column server_port integer  Port of the answering side.
@@ -16,11 +18,11 @@
 SELECT coalesce(client.name, c.src_addr, '?') AS client,
        coalesce(server.name, c.dst_addr, '?') AS server,
        c.dst_port AS server_port,
-       count(*) AS connections,
-       count(*) FILTER (WHERE c.discovered) AS discovered,
-       sum(c.requests) AS requests,
-       sum(c.bytes_to_server) AS bytes_to_server,
-       sum(c.bytes_to_client) AS bytes_to_client,
+       sum(c.sampled_one_in) AS connections,
+       coalesce(sum(c.sampled_one_in) FILTER (WHERE c.discovered), 0) AS discovered,
+       sum(c.requests * c.sampled_one_in) AS requests,
+       sum(c.bytes_to_server * c.sampled_one_in) AS bytes_to_server,
+       sum(c.bytes_to_client * c.sampled_one_in) AS bytes_to_client,
        min(c.first_time) AS first_time,
        max(c.last_time) AS last_time
 FROM connections c

@@ -21,7 +21,7 @@ use std::time::Instant;
 use futures::{StreamExt, TryStreamExt};
 use opentelemetry_sdk::trace::SpanExporter;
 use otlp_support::{receiver, sdk};
-use retrospan_analyzer::cli::{CaptureArgs, ExportArgs};
+use retrospan_analyzer::cli::{CaptureArgs, ExportArgs, LinkArgs};
 use retrospan_analyzer::commands;
 use retrospan_analyzer::otlp::endpoint::Protocol;
 use retrospan_analyzer::otlp::resource::Resources;
@@ -133,6 +133,7 @@ fn measure(way: &str, capture: &Path, grpc: &str, http: &str) -> Outcome<()> {
 fn send_ours(capture: &Path, url: &str, protocol: Protocol) -> Outcome<()> {
     let arguments = ExportArgs {
         capture: CaptureArgs { path: capture.to_owned(), salvage: false },
+        links: LinkArgs { min_confidence: 0.0 },
         otlp: Some(url.to_owned()),
         protocol: Some(protocol),
         filter: None,

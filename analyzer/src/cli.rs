@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use retrospan_formats::units::duration_ns;
 use retrospan_protocols::redact::Payload;
 
+use crate::assembly::Options;
 use crate::findings::Metric;
 use crate::findings::groups::By;
 use crate::otlp::endpoint::Protocol;
@@ -41,7 +42,7 @@ pub enum Command {
     /// Records a capture: runs `retrospan-record` with the same arguments.
     #[command(disable_help_flag = true)]
     Record(RecordArgs),
-    /// Makes a capture of packet captures (pcap, pcapng), so that every other command works on them.
+    /// Makes a capture of packet captures (pcap, pcapng) or of traces (Jaeger, OTLP), so that every other command works on them.
     Import(ImportArgs),
     /// One screen: findings, traffic, hops, what to type next. `retrospan CAPTURE` shows it too.
     Overview(OverviewArgs),
@@ -62,6 +63,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Sends spans to an OTLP receiver.
     Export(ExportArgs),
+    /// Measures how well calls are linked by times and names alone, on traces whose parents are known.
+    EvalLinks(EvalLinksArgs),
     /// Shows within a minute that recording and analysis work on this host.
     Selftest(SelftestArgs),
 }
@@ -75,6 +78,26 @@ pub struct CaptureArgs {
     /// Open what is left of a damaged capture; what is missing counts as lost.
     #[arg(long)]
     pub salvage: bool,
+}
+
+/// Which links between spans are made.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LinkArgs {
+    /// Make no link between spans that is less sure than this, from 0 to 1: see column link_confidence.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    pub min_confidence: f64,
+}
+
+impl LinkArgs {
+    /// How spans are made then.
+    pub fn options(self) -> Options {
+        Options { min_confidence: self.min_confidence, ..Options::default() }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("not between 0 and 1".to_owned()) }
 }
 
 /// Arguments of `record`.
@@ -92,12 +115,19 @@ EXAMPLES
   retrospan import friday.pcap -o friday.cap
   retrospan import ring.pcap.0 ring.pcap.1 ring.pcap.2 -o friday.cap
   ssh host tcpdump -i any -w - -U tcp port 8080 | retrospan import - -o live.cap
+  curl -s 'http://jaeger:16686/api/traces?service=shop&limit=10000&lookback=1h' | retrospan import - -o shop.cap
+  retrospan import collector-1.jsonl collector-2.jsonl.gz -o friday.cap
 
-Reads pcap and pcapng, also compressed (gzip, zstd). Connections are seen from their clients' side; who sent or received
-on either host, and when a process took its data, no packet says.
+Reads pcap and pcapng, or Jaeger's JSON and OTLP as JSON or protobuf (also as the OpenTelemetry collector's file exporter
+writes it), also compressed (gzip, zstd). What a file holds is told by its content; one capture is made of packets or of
+traces.
+
+Of packets connections are seen from their clients' side; who sent or received on either host, and when a process took
+its data, no packet says. Of traces spans are what their tracers say; what they cannot know, and which attributes are
+kept, is in docs/import.md.
 ")]
 pub struct ImportArgs {
-    /// Packet captures, read together in the order of time; - is standard input.
+    /// Packet captures, or traces, read together; - is standard input.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The capture directory to make: new or empty.
@@ -111,11 +141,12 @@ pub struct ImportArgs {
 /// How much of the data of packets is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ImportPayload {
-    /// Message heads of protocols that are parsed, with their secrets blanked.
+    /// Message heads of protocols that are parsed, with their secrets blanked. Of traces attributes of the semantic
+    /// conventions, likewise.
     Heads,
     /// Everything, as it is.
     Full,
-    /// Nothing: lengths and times only.
+    /// Nothing: lengths and times only. Of traces names, too.
     None,
 }
 
@@ -127,6 +158,29 @@ impl From<ImportPayload> for Payload {
             ImportPayload::None => Payload::None,
         }
     }
+}
+
+/// Arguments of `eval-links`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES
+  retrospan eval-links traces.json
+  retrospan eval-links friday.cap hotel.ndjson.zst --format json | jq '.datasets[].said.precision'
+
+Hides the parents of all spans, links each to the request that caused it by times and names alone (evidence assignment),
+and compares: right, wrong and missing links, traces that are entirely right, whether links are as sure as they say, and
+what it took. Reads captures that were made by `retrospan import`, and what that reads of traces: Jaeger and OTLP.
+")]
+pub struct EvalLinksArgs {
+    /// Captures, or files of traces; each is a data set of its own.
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// A link is said where the next best is so much less probable, nats.
+    #[arg(long, value_name = "NATS", default_value_t = 5.0)]
+    pub margin: f64,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
 }
 
 /// Arguments of `overview`.
@@ -207,6 +261,9 @@ pub struct SqlArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// The query; read from standard input where neither it nor --file is given.
     #[arg(conflicts_with = "file")]
     pub query: Option<String>,
@@ -287,6 +344,9 @@ pub struct SpansArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// Only spans for which this SQL condition over the columns of `spans` holds.
     #[arg(long = "where", value_name = "SQL")]
     pub filter: Option<String>,
@@ -318,6 +378,9 @@ pub struct TraceArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// The trace: its id, 32 hex digits, or the begin of it; without it the slowest.
     pub trace_id: Option<String>,
     /// Print the evidence that links each span to its parent.
@@ -343,6 +406,9 @@ pub struct ReportArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// The file to write: .html, with --plot .svg or .png.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -372,6 +438,9 @@ pub struct ExportArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// Where to send them; without it where OTEL_EXPORTER_OTLP_ENDPOINT says.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
@@ -434,6 +503,9 @@ pub struct SpikesArgs {
     /// Which capture.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Which links.
+    #[command(flatten)]
+    pub links: LinkArgs,
     /// What is looked for.
     #[command(flatten)]
     pub search: SearchArgs,

@@ -4,6 +4,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 use retrospan_formats::reader::Capture;
 
+use crate::assembly::Options;
 use crate::error::{Error, Result};
 use crate::functions::{self, Recording};
 use crate::sql::mistake::Written;
@@ -21,6 +22,11 @@ pub fn open(capture: &Capture) -> Result<SessionContext> {
 
 /// The same with times in a zone so many seconds east of UTC. Texts that are compared with times are in that zone too.
 pub fn open_in(capture: &Capture, offset_s: i32) -> Result<SessionContext> {
+    open_with(capture, offset_s, Options::default())
+}
+
+/// The same with spans that are made otherwise.
+pub fn open_with(capture: &Capture, offset_s: i32, options: Options) -> Result<SessionContext> {
     let offset_ns = dimensions::clock_offset_ns(capture)?;
     let names = Given::of(capture).map_err(DimensionsError::from)?;
     let recording = Recording {
@@ -29,7 +35,7 @@ pub fn open_in(capture: &Capture, offset_s: i32) -> Result<SessionContext> {
     };
     let zone = Zone { offset_s, begin_ns: recording.begin_ns, end_ns: recording.end_ns };
     let context = session::empty_in(zone)?;
-    capture::register(&context, capture, names, (offset_ns, zone))?;
+    capture::register(&context, capture, names, (offset_ns, zone), options)?;
     functions::register(&context, capture, recording);
     views::register(&context)?;
     Ok(context)

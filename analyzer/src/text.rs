@@ -103,6 +103,11 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A count of something: `1 span`, `12 345 spans`.
+pub fn counted(many: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(many), if many == 1 { "" } else { "s" })
+}
+
 fn three_digits(value: f64) -> String {
     match value {
         v if v < 9.995 => format!("{v:.2}"),

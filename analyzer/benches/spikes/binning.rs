@@ -9,6 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use retrospan_analyzer::findings::bins::{Bins, count};
 use retrospan_analyzer::findings::groups::{By, Keys};
+use retrospan_analyzer::tables::spans::Sides;
 
 const SPANS: i64 = 10_000_000;
 const BATCH: i64 = 8192;
@@ -41,7 +42,7 @@ async fn run(threads: usize) -> f64 {
     register(&context, "spans", parts);
     register(&context, "connections", vec![vec![connections()]]);
     register(&context, "processes", vec![vec![processes()]]);
-    let mut keys = Keys::read(&context).await.expect("keys");
+    let mut keys = Keys::read(&context, Sides::default()).await.expect("keys");
     let bins = Bins::new(0, LENGTH_NS, MIN_PERIOD_NS);
     let begin = Instant::now();
     let counted = count(&context, &mut keys, bins, (&By::ALL, MIN_PERIOD_NS), &|_| ()).await;

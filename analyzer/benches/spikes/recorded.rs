@@ -10,6 +10,7 @@ use retrospan_analyzer::findings::bins::{Bins, count};
 use retrospan_analyzer::findings::groups::Keys;
 use retrospan_analyzer::findings::search::{Options, candidates, search};
 use retrospan_analyzer::sql::session;
+use retrospan_analyzer::tables::spans::Sides;
 
 const SPANS: &str = "CREATE VIEW spans AS SELECT CAST(dst_port AS BIGINT) AS connection_id, 'client' AS kind,
     CAST(NULL AS VARCHAR) AS method, CAST(NULL AS VARCHAR) AS path, outcome, arrow_cast(start_time, 'Timestamp(Nanosecond, None)') AS start_time, duration_ns FROM file";
@@ -50,7 +51,7 @@ async fn row(path: &str, asked_s: i64) {
     let options = Options { min_period_ns: asked_s * 1_000_000_000, ..Options::default() };
     let bins = Bins::new(end(0), end(1), options.min_period_ns);
     let begin = Instant::now();
-    let mut keys = Keys::read(&context).await.expect("keys");
+    let mut keys = Keys::read(&context, Sides::default()).await.expect("keys");
     let by = (&options.by[..], options.min_period_ns);
     let counted = count(&context, &mut keys, bins, by, &|_| ()).await.expect("counts");
     let found =

@@ -12,6 +12,9 @@ use rustc_hash::FxBuildHasher;
 
 use crate::assembly::connections::{Endpoint, Sockets};
 
+/// Says what a protocol is spoken over.
+const TRANSPORT: &str = "network.transport";
+
 /// What the attributes of an exchange depend on beside its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -21,6 +24,10 @@ pub struct Told {
     pub client: bool,
     /// The answering side.
     pub server: Option<Endpoint>,
+    /// What the protocol is spoken over, where that is not TCP.
+    pub transport: Option<&'static str>,
+    /// It is spoken within TLS.
+    pub over_tls: bool,
     /// Bytes of request and answer on the wire.
     pub bytes: [Option<u64>; 2],
     /// Bytes of their bodies, where known.
@@ -100,14 +107,32 @@ impl Made {
             operation: &self.operation,
             status: told.status,
             client: told.client,
-            server: told.server.map(|server| (sockets.address(server), server.port)),
+            server: told
+                .server
+                .filter(|server| server.port != 0)
+                .map(|server| (sockets.address(server), server.port)),
             bytes: told.bytes,
             body_bytes: told.body_bytes,
         };
-        self.protocol.attributes(&exchange, &mut |key, value| push(&mut self.json, key, value));
+        let mut is_told = false;
+        self.protocol.attributes(&exchange, &mut |key, value| {
+            is_told |= key == TRANSPORT;
+            push(&mut self.json, key, value);
+        });
+        if let Some(transport) = told.transport.filter(|_| !is_told) {
+            push(&mut self.json, TRANSPORT, ValueRef::Text(transport));
+        }
+        if told.over_tls {
+            let comma = if self.json.len() > 1 { "," } else { "" };
+            self.json.push_str(comma);
+            self.json.push_str(TLS_ESTABLISHED);
+        }
         self.json.push('}');
     }
 }
+
+/// The attribute `tls.established` of the semantic conventions.
+const TLS_ESTABLISHED: &str = r#""tls.established":true"#;
 
 fn push(json: &mut String, key: &str, value: ValueRef<'_>) {
     json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
@@ -161,6 +186,8 @@ mod tests {
                     status: Status::of_code(200 + 100 * (index as u16 % 4) * (round / 2)),
                     client: index % 2 == 0,
                     server: None,
+                    transport: None,
+                    over_tls: index % 11 == 0,
                     bytes: [size(2), size(3)],
                     body_bytes: [size(5), None],
                 };

@@ -6,13 +6,16 @@
 //! byte: within one namespace their lifetimes and positions must fit, and nothing else may. A connect that nobody accepted
 //! has no other end: who listens there is told by the listening socket, or by who answered there else.
 
+mod datagrams;
+mod tls;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use retrospan_formats::error::CaptureError;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::rows::Columns;
-use retrospan_formats::tables::{SocketRow, TCP, TcpRow};
+use retrospan_formats::tables::{EVENTS, SocketRow, TCP, TcpRow};
 use retrospan_formats::tcp::state::SYN_SENT;
 
 use crate::assembly::socket_ids::SocketIds;
@@ -20,8 +23,12 @@ use crate::hashing::IntMap;
 
 pub use crate::assembly::socket_ids::SocketIndex;
 
-/// `sockets.protocol` of datagrams.
+/// `sockets.protocol` of datagrams ...
 const UDP: &str = "udp";
+/// ... of Unix sockets ...
+const UNIX: &str = "unix";
+/// ... and of sessions of TLS libraries.
+const TLS: &str = "tls";
 
 /// Which end of its connection a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +69,10 @@ pub struct Socket {
     pub remote: Option<Endpoint>,
     /// It moves datagrams, not a stream.
     pub datagrams: bool,
+    /// It is a Unix socket: its addresses are paths, and it has no port.
+    pub unix: bool,
+    /// It is a session of a TLS library.
+    pub session: Option<Session>,
     /// Older than the recording.
     pub discovered: bool,
     /// Boot time of its opening, ns.
@@ -82,6 +93,21 @@ pub struct Socket {
     pub handshake: Option<Handshake>,
 }
 
+/// What is known of a session beyond what is of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// `socket_id` of the socket that it is on, where that is known.
+    pub carrier_id: Option<i64>,
+    /// That socket, where it was recorded.
+    pub carrier: Option<SocketIndex>,
+}
+
+impl Session {
+    fn of(row: &SocketRow<'_>) -> Option<Session> {
+        (row.protocol == TLS).then_some(Session { carrier_id: row.carrier_socket_id, carrier: None })
+    }
+}
+
 /// What TCP did by itself while a socket was connecting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handshake {
@@ -99,10 +125,14 @@ pub struct Sockets {
     addresses: Vec<Arc<str>>,
     /// TCP's own doings were recorded.
     with_tcp: bool,
+    /// Sockets that were opened earlier (boot time, ns) are discovered; None where the recording saw to that.
+    began_ns: Option<i64>,
     /// Listening sockets by namespace and port.
     listeners: IntMap<(i64, u16), Vec<SocketIndex>>,
     /// Who answered at an address of a namespace, and since when: processes as they follow each other.
     answering: IntMap<(i64, Endpoint), Vec<(i64, i64)>>,
+    /// TLS sessions by the socket that they are on.
+    sessions: IntMap<SocketIndex, Vec<SocketIndex>>,
 }
 
 /// Reads table `sockets` and joins the ends of connections; adds what `tcp` says of handshakes.
@@ -110,7 +140,9 @@ pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
     let wanted = capture.manifest.options.get("evidence").and_then(|names| names.as_array());
     let with_tcp = wanted.is_some_and(|names| names.iter().any(|name| name == TCP.name))
         || capture.manifest.files.iter().any(|file| file.table == TCP.name);
-    let mut sockets = Sockets { with_tcp, ..Sockets::default() };
+    // What happened on a connection before what was let go of is not there, as if it had been before the recording.
+    let began_ns = capture.manifest.rolled.as_ref().map(|_| capture.manifest.started_boot_ns);
+    let mut sockets = Sockets { with_tcp, began_ns, ..Sockets::default() };
     let (mut known, mut stored_with) = (HashMap::new(), Vec::new());
     for rows in capture.rows::<SocketRow>() {
         sockets.add(&rows?, &mut known, &mut stored_with);
@@ -127,7 +159,11 @@ pub fn read(capture: &Capture) -> Result<Sockets, CaptureError> {
     for rows in capture.rows::<TcpRow>() {
         sockets.add_handshakes(&rows?);
     }
+    capture.numbers(&EVENTS, "socket_id", |ids| sockets.add_unnamed(ids))?;
     sockets.join();
+    sockets.join_unspecified();
+    sockets.join_named();
+    sockets.join_sessions();
     sockets.find_listeners();
     Ok(sockets)
 }
@@ -138,37 +174,14 @@ impl Sockets {
         &self.all[index as usize]
     }
 
-    /// The place of a socket that has a row.
-    pub fn find(&self, socket_id: i64) -> Option<SocketIndex> {
-        self.by_id.get(socket_id)
+    /// Each socket.
+    pub fn all(&self) -> impl Iterator<Item = &Socket> {
+        self.all.iter()
     }
 
-    /// The place of a socket; one whose row was lost gets a row without addresses.
-    pub fn index(&mut self, socket_id: i64) -> SocketIndex {
-        if let Some(index) = self.by_id.get(socket_id) {
-            return index;
-        }
-        let index = self.all.len() as SocketIndex;
-        self.by_id.insert(socket_id, index);
-        self.all.push(Socket {
-            id: socket_id,
-            process_id: 0,
-            netns: 0,
-            role: Role::Unknown,
-            local: None,
-            remote: None,
-            datagrams: false,
-            discovered: true,
-            opened_ns: None,
-            closed_ns: None,
-            first_send_seq: None,
-            first_receive_seq: None,
-            peer: None,
-            stored_with: None,
-            connection_id: socket_id,
-            handshake: self.with_tcp.then(Handshake::default),
-        });
-        index
+    /// The place of a socket: None where neither a row nor an event names it.
+    pub fn find(&self, socket_id: i64) -> Option<SocketIndex> {
+        self.by_id.get(socket_id)
     }
 
     /// The process that listens where this socket connects to, or that answered there last; None where several do.
@@ -204,14 +217,19 @@ impl Sockets {
         stored_with: &mut Vec<(SocketIndex, i64)>,
     ) {
         for row in rows.iter() {
+            let is_unix = row.protocol == UNIX;
             let mut endpoint = |address: Option<&str>, port: Option<i32>| {
+                let address = address.filter(|address| !address.is_empty());
                 // Port 0 is an end that was never chosen, or that a failed connect took away again.
-                let port = port.filter(|&port| port != 0)? as u16;
+                let port = port.or(Some(0)).filter(|&port| is_unix || port != 0)? as u16;
                 Some(Endpoint { address: intern(address?, &mut self.addresses, known), port })
             };
             let local = endpoint(Some(row.local_addr), Some(row.local_port));
             let remote = endpoint(row.remote_addr, row.remote_port);
-            let socket = Socket::of(&row, local, remote, self.with_tcp.then(Handshake::default));
+            let mut socket = Socket::of(&row, local, remote, self.with_tcp.then(Handshake::default));
+            if socket.opened_ns.zip(self.began_ns).is_some_and(|(opened_ns, began_ns)| opened_ns < began_ns) {
+                (socket.discovered, socket.opened_ns) = (true, None);
+            }
             let index = match self.by_id.get(socket.id) {
                 Some(index) => {
                     self.all[index as usize] = socket;
@@ -225,6 +243,18 @@ impl Sockets {
                 }
             };
             stored_with.extend(row.peer_socket_id.map(|peer| (index, peer)));
+        }
+    }
+
+    /// Sockets of events whose own rows were lost have no addresses.
+    fn add_unnamed(&mut self, ids: &[i64]) {
+        for &id in ids {
+            if self.by_id.get(id).is_some() {
+                continue;
+            }
+            self.by_id.insert(id, self.all.len() as SocketIndex);
+            let handshake = self.with_tcp.then(Handshake::default);
+            self.all.push(Socket::unnamed(id, handshake));
         }
     }
 
@@ -269,6 +299,7 @@ impl Sockets {
         for (index, socket) in self.all.iter().enumerate() {
             if let (Some(local), Some(remote)) = (socket.local, socket.remote)
                 && socket.role != Role::Listener
+                && socket.session.is_none()
             {
                 candidates.push((both(local, remote), socket.id, index as SocketIndex));
             }
@@ -338,6 +369,16 @@ impl Sockets {
             && b.opened_ns.unwrap_or(0) <= a.closed_ns.unwrap_or(i64::MAX)
     }
 
+    /// Joins Unix sockets, whose other ends are known.
+    fn join_named(&mut self) {
+        for index in 0..self.all.len() as SocketIndex {
+            let socket = self.get(index);
+            if let Some(other) = socket.stored_with.filter(|_| socket.unix && socket.peer.is_none()) {
+                self.pair(index, other);
+            }
+        }
+    }
+
     fn pair(&mut self, one: SocketIndex, two: SocketIndex) {
         let id = self.get(one).id.min(self.get(two).id);
         for (index, other) in [(one, two), (two, one)] {
@@ -393,6 +434,8 @@ impl Socket {
             local,
             remote,
             datagrams: row.protocol == UDP,
+            unix: row.protocol == UNIX,
+            session: Session::of(row),
             discovered: row.discovered,
             opened_ns: row.opened_boot_ns,
             closed_ns: row.closed_boot_ns,
@@ -401,6 +444,30 @@ impl Socket {
             peer: None,
             stored_with: None,
             connection_id: row.socket_id,
+            handshake,
+        }
+    }
+
+    /// One of which nothing is known.
+    fn unnamed(id: i64, handshake: Option<Handshake>) -> Socket {
+        Socket {
+            id,
+            process_id: 0,
+            netns: 0,
+            role: Role::Unknown,
+            local: None,
+            remote: None,
+            datagrams: false,
+            unix: false,
+            session: None,
+            discovered: true,
+            opened_ns: None,
+            closed_ns: None,
+            first_send_seq: None,
+            first_receive_seq: None,
+            peer: None,
+            stored_with: None,
+            connection_id: id,
             handshake,
         }
     }

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use retrospan_formats::event::Kind;
 use retrospan_formats::tcp::state::{ESTABLISHED, SYN_RECV, SYN_SENT};
 
+use crate::assembly::by_socket::BySocket;
 use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
 use crate::assembly::openings::{Connected, Opening};
@@ -28,12 +29,14 @@ use crate::tables::outcome::Outcome;
 #[derive(Debug, Default)]
 pub struct Connects {
     threads: IntMap<u32, Last>,
+    /// What threads do does not tell: not every connection was recorded.
+    sampled: bool,
     /// By the socket that is opened.
-    opened: IntMap<SocketIndex, Opened>,
+    opened: BySocket<Opened>,
     /// When the handshake of a connection was complete at the answering side, and when it was accepted.
-    queued: IntMap<SocketIndex, Opening>,
+    queued: BySocket<Opening>,
     /// Sockets opened for an accepted one, perhaps.
-    opened_for: IntMap<SocketIndex, Vec<SocketIndex>>,
+    opened_for: BySocket<Vec<SocketIndex>>,
     paths: IntMap<ProxyPath, Shown>,
     /// Sockets of connections that are over, and when their spans are written, ns.
     over: VecDeque<(i64, SocketIndex)>,
@@ -106,18 +109,23 @@ const KEEP_NS: i64 = 35_000_000_000;
 const MAX_REMEMBERED: usize = 1 << 16;
 
 impl Connects {
+    /// None yet. `whole`: every connection was recorded, so that it tells for whom one is opened what its thread did before.
+    pub fn new(whole: bool) -> Connects {
+        Connects { sampled: !whole, ..Connects::default() }
+    }
+
     /// Takes in an event. Must see every one, in order of emission.
     pub fn event(&mut self, socket: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
         match (event.kind, event.state) {
             (Kind::State, Some(change)) => match (change.old, change.new) {
                 (_, SYN_SENT) => self.connecting(socket, event, true, sockets),
-                (SYN_RECV, ESTABLISHED) if !self.opened.contains_key(&socket) => {
-                    self.queued.entry(socket).or_default().event(event);
+                (SYN_RECV, ESTABLISHED) if !self.opened.contains(socket) => {
+                    self.queued.or_default(socket).event(event);
                 }
                 _ => self.of_opened(socket, |opened| opened.opening.event(event)),
             },
             (Kind::Connect, _) => self.connecting(socket, event, false, sockets),
-            (Kind::Accept, _) if event.errno == 0 => self.queued.entry(socket).or_default().event(event),
+            (Kind::Accept, _) if event.errno == 0 => self.queued.or_default(socket).event(event),
             // Half of all events are of accepted sockets: those were not opened here.
             (Kind::Send | Kind::Receive, _)
                 if event.done_bytes > 0 && sockets.get(socket).role != Role::Server =>
@@ -126,13 +134,13 @@ impl Connects {
             }
             _ => {}
         }
-        if event.kind != Kind::State && event.tid != 0 {
+        if event.kind != Kind::State && event.tid != 0 && !self.sampled {
             self.called(socket, event, sockets);
         }
     }
 
     fn of_opened(&mut self, socket: SocketIndex, change: impl FnOnce(&mut Opened)) {
-        if let Some(opened) = self.opened.get_mut(&socket) {
+        if let Some(opened) = self.opened.get_mut(socket) {
             change(opened);
         }
     }
@@ -141,15 +149,15 @@ impl Connects {
     fn connecting(&mut self, socket: SocketIndex, event: &Event<'_>, anew: bool, sockets: &Sockets) {
         let guess = self.guess(event, sockets);
         if anew {
-            let holders = self.opened.get(&socket).map_or(0, |before| before.holders);
+            let holders = self.opened.get(socket).map_or(0, |before| before.holders);
             self.opened.insert(socket, Opened { holders, ..Opened::default() });
         }
-        let opened = self.opened.entry(socket).or_default();
+        let opened = self.opened.or_default(socket);
         // The call that begins it says for whom, and so does the SYN that it sends; later calls ask what came of it.
         if let (Some(Guess { accepted, .. }), None, false) = (guess, opened.guess, opened.called) {
             opened.guess = guess;
             opened.holders += 1;
-            self.opened_for.entry(accepted).or_default().push(socket);
+            self.opened_for.or_default(accepted).push(socket);
         }
         opened.called |= event.kind == Kind::Connect;
         opened.opening.event(event);
@@ -162,7 +170,7 @@ impl Connects {
             Last::Received(accepted) => Guess { accepted, at_once: false },
             // It tries again.
             Last::Closed(before) => {
-                let before = self.opened.get(&before)?;
+                let before = self.opened.get(before)?;
                 before.guess.filter(|_| !before.used)?
             }
             Last::Other | Last::AcceptedMore => return None,
@@ -199,7 +207,7 @@ impl Connects {
         let Some(span) = live.get(index).filter(|span| span.side == Side::Client && span.number == 0) else {
             return;
         };
-        let Some(opened) = self.opened.get_mut(&span.socket).filter(|opened| opened.proven.is_none()) else {
+        let Some(opened) = self.opened.get_mut(span.socket).filter(|opened| opened.proven.is_none()) else {
             return;
         };
         let parent = match span.link.parent {
@@ -209,7 +217,7 @@ impl Connects {
         opened.proven = parent.zip(span.link.evidence);
         let guess = opened.guess;
         if let Some(parent) = parent {
-            let all = self.opened_for.entry(parent).or_default();
+            let all = self.opened_for.or_default(parent);
             if !all.contains(&span.socket) {
                 opened.holders += 1;
                 all.push(span.socket);
@@ -258,8 +266,8 @@ impl Connects {
 
     /// No span of the socket's own connection is left to be written.
     fn forget(&mut self, socket: SocketIndex, now_ns: i64) {
-        self.queued.remove(&socket);
-        for opened in self.opened_for.remove(&socket).unwrap_or_default() {
+        self.queued.remove(socket);
+        for opened in self.opened_for.remove(socket).unwrap_or_default() {
             self.of_opened(opened, |opened| opened.holders = opened.holders.saturating_sub(1));
             if !self.is_held(opened) {
                 self.forget_opened(opened);
@@ -273,13 +281,13 @@ impl Connects {
     }
 
     fn is_held(&self, socket: SocketIndex) -> bool {
-        self.opened.get(&socket).is_some_and(|opened| opened.holders > 0)
+        self.opened.get(socket).is_some_and(|opened| opened.holders > 0)
     }
 
     /// Forgets it, unless it was opened anew.
     fn forget_opened(&mut self, socket: SocketIndex) {
-        if self.opened.get(&socket).is_some_and(|opened| opened.over) {
-            self.opened.remove(&socket);
+        if self.opened.get(socket).is_some_and(|opened| opened.over) {
+            self.opened.remove(socket);
         }
     }
 
@@ -320,10 +328,10 @@ impl Connects {
                 sockets.get(span.socket).peer
             }
         };
-        let opened_for = accepted.and_then(|accepted| Some((accepted, self.opened_for.get(&accepted)?)));
+        let opened_for = accepted.and_then(|accepted| Some((accepted, self.opened_for.get(accepted)?)));
         let Some((accepted, all)) = opened_for else { return waits };
         for &socket in all {
-            if let Some(opened) = self.opened.get(&socket)
+            if let Some(opened) = self.opened.get(socket)
                 && let Some(evidence) = self.believed(socket, opened, accepted, sockets)
                 && let Some(attempt) = opened.opening.attempt()
                 && (attempt.end.is_some() || (may_go_on && !opened.used))
@@ -336,12 +344,12 @@ impl Connects {
 
     /// A request may be sent before its own connection is established, or before it is accepted.
     fn own_connection(&self, socket: SocketIndex, sockets: &Sockets, add: &mut impl FnMut(Wait)) {
-        let attempt = self.opened.get(&socket).and_then(|opened| opened.opening.attempt());
+        let attempt = self.opened.get(socket).and_then(|opened| opened.opening.attempt());
         // It carried the request, so it has an end.
         if let Some(attempt) = attempt.filter(|attempt| attempt.end.is_some()) {
             add(Wait::of(attempt, socket, Evidence::Connection, sockets));
         }
-        let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(&peer));
+        let queued = sockets.get(socket).peer.and_then(|peer| self.queued.get(peer));
         if let Some(arrived_ns) = queued.and_then(Opening::arrived_ns) {
             let end = attempt.and_then(|attempt| attempt.end).or(Some((arrived_ns, Connected::Ok)));
             let from_ns = end.map_or(arrived_ns, |end| end.0);

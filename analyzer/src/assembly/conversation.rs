@@ -1,7 +1,7 @@
 //! What is spoken on one socket: pieces of its streams in, updates of its spans out.
 //!
 //! Messages belong to exchanges that the requesting side asks for or, where the protocol has such, to exchanges that the
-//! answering side asks for. Each kind is paired by itself.
+//! answering side asks for. Each kind is paired by itself. Messages of protocols without exchanges are passed on as they are.
 
 use retrospan_protocols::{Direction, Memory, Protocol, detect};
 
@@ -9,6 +9,7 @@ use crate::assembly::connections::SocketIndex;
 use crate::assembly::exchanges::{Closing, Exchanges, SpanUpdate};
 use crate::assembly::heads::Heads;
 use crate::assembly::messages::{Lane, Messages, Notice};
+use crate::assembly::passing::{Message, Passing};
 use crate::assembly::side::Side;
 use crate::assembly::span::OpenSpans;
 use crate::assembly::streams::Piece;
@@ -20,6 +21,8 @@ pub struct Sink<'a> {
     pub live: &'a mut OpenSpans,
     /// What became of them.
     pub updates: &'a mut Vec<SpanUpdate>,
+    /// Messages that are no exchanges.
+    pub passed: &'a mut Vec<Message>,
     /// When events were lost.
     pub dimensions: &'a Dimensions,
     /// What was read of any pipeline before, by [`Direction`].
@@ -36,6 +39,8 @@ pub struct Conversation {
     levels: Vec<Level>,
     socket: SocketIndex,
     from_start: bool,
+    /// What nobody can read is told elsewhere.
+    mutes_unread: bool,
 }
 
 /// The exchanges of one protocol.
@@ -44,11 +49,17 @@ struct Level {
     exchanges: Exchanges,
     /// Those that the answering side asks for.
     turned: Option<Box<Exchanges>>,
+    /// Where its messages are no exchanges.
+    passing: Option<Box<Passing>>,
 }
 
 impl Level {
     fn new(protocol: &'static dyn Protocol, socket: SocketIndex, side: Side, from_start: bool) -> Level {
-        Level { exchanges: Exchanges::new(protocol, socket, side, from_start), turned: None }
+        Level { exchanges: Exchanges::new(protocol, socket, side, from_start), turned: None, passing: None }
+    }
+
+    fn is_unread(&self) -> bool {
+        *self.exchanges.protocol() == *detect::unread(false)
     }
 
     /// The exchanges of either kind, new where they are the first.
@@ -99,7 +110,12 @@ impl Conversation {
         from_start: bool,
     ) -> Conversation {
         let levels = vec![Level::new(protocol, socket, side, from_start)];
-        Conversation { messages, levels, socket, from_start }
+        Conversation { messages, levels, socket, from_start, mutes_unread: false }
+    }
+
+    /// The same without exchanges of what nobody can read: it is encrypted, and the plaintext was recorded.
+    pub fn without_unread(self) -> Conversation {
+        Conversation { mutes_unread: true, ..self }
     }
 
     /// What is spoken, or was at first.
@@ -128,18 +144,40 @@ impl Conversation {
 
     /// Reads the next piece of either stream.
     pub fn piece(&mut self, piece: Piece<'_>, closing: &Closing<'_>, sink: &mut Sink<'_>) {
-        let Conversation { messages, levels, socket, from_start } = self;
-        let Sink { live, updates, memory, heads, .. } = sink;
+        let Conversation { messages, levels, socket, from_start, mutes_unread } = self;
+        let Sink { live, updates, passed, memory, heads, .. } = sink;
+        let mut taken_up = None;
         messages.piece(piece, memory, &mut |lane: Lane, notice| {
             let at = usize::from(lane.level);
-            if let Notice::Spoken(name) = notice {
-                if let Some(protocol) = detect::named(name).filter(|_| at == levels.len()) {
-                    let side = levels[0].exchanges.side();
-                    levels.push(Level::new(protocol, *socket, side, *from_start));
+            match notice {
+                Notice::TakenUp { key } if at + 1 == levels.len() => {
+                    let goes_on = levels[at].exchanges.hand_over(live);
+                    taken_up = goes_on.map(|index| (index, key));
                 }
-                return;
+                Notice::Spoken(name) => {
+                    if let Some(protocol) = detect::named(name).filter(|_| at == levels.len()) {
+                        let side = levels[0].exchanges.side();
+                        let mut level = Level::new(protocol, *socket, side, *from_start);
+                        if let Some((index, key)) = taken_up.take() {
+                            level.exchanges.take_over(index, key, live);
+                        }
+                        if !protocol.has_exchanges() {
+                            let led_on = levels.last().and_then(|before| before.exchanges.led_on());
+                            level.passing = Some(Box::new(Passing::new(led_on)));
+                        }
+                        levels.push(level);
+                    }
+                    return;
+                }
+                _ => {}
             }
             let Some(level) = levels.get_mut(at) else { return };
+            if *mutes_unread && level.is_unread() {
+                return;
+            }
+            if let Some(passing) = &mut level.passing {
+                return passing.notice(lane.direction, notice, passed);
+            }
             let exchanges = level.of(lane.turned, *socket, *from_start);
             exchanges.notice(lane.direction, notice, live, closing, updates, heads);
         });
@@ -166,12 +204,19 @@ impl Conversation {
 
     /// Nothing more comes: decides what is left.
     pub fn finish(&mut self, closing: &Closing<'_>, had_loss: impl Fn(i64) -> bool, sink: &mut Sink<'_>) {
-        let Conversation { messages, levels, socket, from_start } = self;
+        let Conversation { messages, levels, socket, from_start, mutes_unread } = self;
         messages.finish(&mut |lane: Lane, notice| {
             let Some(level) = levels.get_mut(usize::from(lane.level)) else { return };
+            if *mutes_unread && level.is_unread() {
+                return;
+            }
             let exchanges = level.of(lane.turned, *socket, *from_start);
             exchanges.notice(lane.direction, notice, sink.live, closing, sink.updates, sink.heads);
         });
+        levels
+            .iter_mut()
+            .filter_map(|level| level.passing.as_mut())
+            .for_each(|passing| passing.finish(sink.passed));
         for exchanges in levels.iter_mut().flat_map(Level::each) {
             exchanges.finish(sink.live, closing, &had_loss, sink.updates);
         }

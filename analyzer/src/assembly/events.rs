@@ -1,11 +1,11 @@
 //! Raw rows in, typed events out.
 //!
-//! Batches of table `events` are read in place: an [`Event`] borrows its payload from the batch. Values that
-//! no kernel can report are clamped here, so that no later step needs to fear an overflow.
+//! A batch of table `events` is decoded once, by the thread that reads it; an [`Event`] borrows its payload from the batch. Values
+//! that no kernel can report are clamped here, so that no later step needs to fear an overflow.
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrowPrimitiveType, PrimitiveArray};
+use arrow::array::{Array, ArrowPrimitiveType, BinaryArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Int32Type, Int64Type, UInt32Type};
 use retrospan_formats::error::CaptureError;
@@ -56,6 +56,8 @@ pub struct Event<'a> {
     pub head: &'a [u8],
     /// The last ones beyond them.
     pub tail: &'a [u8],
+    /// Hashes of blanked values ([`retrospan_formats::secrets`]).
+    pub secret_hashes: &'a [u8],
 }
 
 /// What a `state` row says.
@@ -90,51 +92,33 @@ impl<'a> Event<'a> {
 }
 
 /// Divides a payload into first and last bytes.
-fn divide(payload: &[u8], done_bytes: u64, bits: u32) -> (&[u8], &[u8]) {
+fn divide(payload: Range<usize>, done_bytes: u64, bits: u32) -> (Range<usize>, Range<usize>) {
     let known = payload.len().min(done_bytes as usize);
-    let payload = &payload[..known];
-    if bits & flags::PAYLOAD_TAIL != 0 && known >= TAIL_BYTES && (known as u64) < done_bytes {
-        return payload.split_at(known - TAIL_BYTES);
-    }
-    (payload, &[])
+    let end = payload.start + known;
+    let has_tail = bits & flags::PAYLOAD_TAIL != 0 && known >= TAIL_BYTES && (known as u64) < done_bytes;
+    let middle = if has_tail { end - TAIL_BYTES } else { end };
+    (payload.start..middle, middle..end)
 }
 
-/// First bytes that stand in two columns, side by side.
-#[derive(Default)]
-struct LongHeads {
-    bytes: Vec<u8>,
-    /// By row; empty where no row has any.
-    places: Vec<Range<usize>>,
-}
-
-impl LongHeads {
-    fn join(rows: &Columns<EventRow<'static>>) -> LongHeads {
-        let mut long = LongHeads::default();
-        let framing = &rows.arrays.framing;
-        if framing.null_count() == framing.len() {
-            return long;
-        }
-        for row in rows.iter() {
-            let before = long.bytes.len();
-            if let Some(more) = row.framing {
-                let done_bytes = bytes(row.done_bytes);
-                let (head, _) = divide(row.payload.unwrap_or_default(), done_bytes, row.flags as u32);
-                let room = (done_bytes as usize).saturating_sub(head.len());
-                long.bytes.extend_from_slice(head);
-                long.bytes.extend_from_slice(&more[..more.len().min(room)]);
-            }
-            long.places.push(before..long.bytes.len());
-        }
-        long
-    }
-}
-
-/// The rows of a batch of events.
+/// The events of a batch.
 pub struct Events {
-    rows: Columns<EventRow<'static>>,
-    /// What happened, by the position of its name in the batch.
-    kinds: Vec<Option<Kind>>,
-    long_heads: LongHeads,
+    decoded: Vec<Decoded>,
+    payload: BinaryArray,
+    secret_hashes: BinaryArray,
+    /// Heads that stand in two columns, side by side.
+    long_heads: Vec<u8>,
+}
+
+/// An event without its bytes, and where these are.
+struct Decoded {
+    event: Event<'static>,
+    /// In the column's values; of a long head in [`Events::long_heads`].
+    head: Range<usize>,
+    is_long: bool,
+    /// In the column's values.
+    tail: Range<usize>,
+    /// In the values of that column.
+    secret_hashes: Range<usize>,
 }
 
 /// The events of a capture in order of emission, by batches.
@@ -143,33 +127,58 @@ pub fn read(capture: &Capture) -> impl Iterator<Item = Result<Events, CaptureErr
 }
 
 impl Events {
+    /// Kinds that this version does not know are left out.
     fn new(rows: Columns<EventRow<'static>>) -> Events {
         let kind = |name: Option<&str>| Kind::ALL.into_iter().find(|kind| Some(kind.name()) == name);
-        let kinds = rows.arrays.kind.names.iter().map(kind).collect();
-        let long_heads = LongHeads::join(&rows);
-        Events { rows, kinds, long_heads }
-    }
-
-    /// The events in order. Kinds that this version does not know are left out.
-    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        let cells = Cells::of(self);
-        (0..self.rows.rows()).filter_map(move |row| Some(cells.event(row, self.kind(row)?)))
-    }
-
-    fn kind(&self, row: usize) -> Option<Kind> {
-        self.kinds.get(self.rows.arrays.kind.keys.value(row) as usize).copied().flatten()
-    }
-
-    fn head_and_tail(&self, row: usize, done_bytes: u64, flags: u32) -> (&[u8], &[u8]) {
-        let arrays = &self.rows.arrays;
-        let payload = if arrays.payload.is_valid(row) { arrays.payload.value(row) } else { &[] };
-        let (head, tail) = divide(payload, done_bytes, flags);
-        if !arrays.framing.is_valid(row) {
-            return (head, tail);
+        let kinds: Vec<Option<Kind>> = rows.arrays.kind.names.iter().map(kind).collect();
+        let payload = rows.arrays.payload.clone();
+        let secret_hashes = rows.arrays.secret_hashes.clone();
+        let decoded = Vec::with_capacity(rows.rows());
+        let mut events = Events { decoded, payload, secret_hashes, long_heads: Vec::new() };
+        let cells = Cells::of(&rows);
+        for row in 0..rows.rows() {
+            let kind = kinds.get(rows.arrays.kind.keys.value(row) as usize).copied().flatten();
+            if let Some(kind) = kind {
+                events.add(cells.event(row, kind), row, &rows.arrays.framing);
+            }
         }
-        let head = &self.long_heads.bytes[self.long_heads.places[row].clone()];
-        let overlap = (head.len() + tail.len()).saturating_sub(done_bytes as usize);
-        (head, &tail[overlap.min(tail.len())..])
+        events
+    }
+
+    /// Adds the event of a row.
+    fn add(&mut self, event: Event<'static>, row: usize, framing: &BinaryArray) {
+        let range = |array: &BinaryArray| match array.is_valid(row) {
+            true => array.value_offsets()[row] as usize..array.value_offsets()[row + 1] as usize,
+            false => 0..0,
+        };
+        let whole = range(&self.payload);
+        let (head, mut tail) = divide(whole, event.done_bytes, event.flags);
+        let is_long = framing.is_valid(row);
+        let head = if is_long {
+            let (begin, done_bytes) = (self.long_heads.len(), event.done_bytes as usize);
+            let room = done_bytes.saturating_sub(head.len());
+            let more = framing.value(row);
+            self.long_heads.extend_from_slice(&self.payload.value_data()[head]);
+            self.long_heads.extend_from_slice(&more[..more.len().min(room)]);
+            let long = begin..self.long_heads.len();
+            let overlap = (long.len() + tail.len()).saturating_sub(done_bytes);
+            tail.start += overlap.min(tail.len());
+            long
+        } else {
+            head
+        };
+        let secret_hashes = range(&self.secret_hashes);
+        self.decoded.push(Decoded { event, head, is_long, tail, secret_hashes });
+    }
+
+    /// The events in order.
+    pub fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        let (payload, hashes) = (self.payload.value_data(), self.secret_hashes.value_data());
+        self.decoded.iter().map(move |Decoded { event, head, is_long, tail, secret_hashes }| {
+            let heads = if *is_long { &self.long_heads } else { payload };
+            let (head, tail) = (&heads[head.clone()], &payload[tail.clone()]);
+            Event { head, tail, secret_hashes: &hashes[secret_hashes.clone()], ..*event }
+        })
     }
 }
 
@@ -196,7 +205,7 @@ impl<'a, T: ArrowPrimitiveType> Numbers<'a, T> {
 
 /// The columns of a batch that an event is made of.
 struct Cells<'a> {
-    events: &'a Events,
+    rows: &'a Columns<EventRow<'static>>,
     boot_ns: &'a [i64],
     duration_ns: &'a [i64],
     pid: Numbers<'a, Int32Type>,
@@ -213,10 +222,10 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    fn of(events: &'a Events) -> Cells<'a> {
-        let arrays = &events.rows.arrays;
+    fn of(rows: &'a Columns<EventRow<'static>>) -> Cells<'a> {
+        let arrays = &rows.arrays;
         Cells {
-            events,
+            rows,
             boot_ns: arrays.boot_ns.values(),
             duration_ns: arrays.duration_ns.values(),
             pid: Numbers::of(&arrays.pid),
@@ -233,12 +242,9 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Most rows have no state: it is not looked for.
-    fn event(&self, row: usize, kind: Kind) -> Event<'a> {
+    /// Without its bytes. Most rows have no state: it is not looked for.
+    fn event(&self, row: usize, kind: Kind) -> Event<'static> {
         let boot_ns = self.boot_ns[row].clamp(0, MAX_TIME_NS);
-        let flags = self.flags[row] as u32;
-        let done_bytes = bytes(self.done_bytes[row]);
-        let (head, tail) = self.events.head_and_tail(row, done_bytes, flags);
         Event {
             boot_ns,
             duration_ns: self.duration_ns[row].clamp(0, boot_ns),
@@ -249,14 +255,15 @@ impl<'a> Cells<'a> {
             socket_id: self.socket_id[row],
             kind,
             asked_bytes: bytes(self.asked_bytes[row]),
-            done_bytes,
+            done_bytes: bytes(self.done_bytes[row]),
             tcp_seq: self.tcp_seq.get(row),
             errno: self.errno[row].unsigned_abs(),
-            flags,
+            flags: self.flags[row] as u32,
             queued_us: self.queued_us.get(row).filter(|&us| us >= 0),
-            state: (kind == Kind::State).then(|| state(&self.events.rows, row)),
-            head,
-            tail,
+            state: (kind == Kind::State).then(|| state(self.rows, row)),
+            head: &[],
+            tail: &[],
+            secret_hashes: &[],
         }
     }
 }

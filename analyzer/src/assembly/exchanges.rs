@@ -17,9 +17,10 @@ use retrospan_protocols::{Direction, Operation, Protocol};
 use crate::assembly::close_state::CloseState;
 use crate::assembly::connections::SocketIndex;
 use crate::assembly::heads::{self, Heads};
-use crate::assembly::keys::{Keys, Reuse};
+use crate::assembly::keys::{Keys, Reuse, Unplaced};
 use crate::assembly::messages::Notice;
 use crate::assembly::outcomes::{Answer, Exchanged, Other};
+use crate::assembly::passing::Origin;
 use crate::assembly::side::Side;
 use crate::assembly::span::{Link, MessageExtent, OpenSpans, Response, Span, SpanIndex};
 use crate::assembly::streams::CallTiming;
@@ -31,7 +32,7 @@ impl Span {
             side: self.side,
             start_ns: self.start_ns,
             last,
-            damaged: self.damaged,
+            damaged: self.is_damaged(),
             unparsed_ns: self.unparsed_ns,
             answer: self.response.map(|r| Answer {
                 status: r.status,
@@ -100,6 +101,8 @@ pub struct Exchanges {
     /// Answers that came before their requests: two threads of a client may be reported so, and a server may answer before
     /// it reads.
     early: VecDeque<(Option<u64>, Response)>,
+    /// The last of them is being read.
+    reading_early: bool,
     /// The answer that is being read may go on in later messages.
     goes_on: bool,
     keys: Keys,
@@ -119,6 +122,10 @@ pub struct Exchanges {
     pub requests: u32,
     /// The last request's.
     last_operation: Arc<Operation>,
+    /// What was taken up here, and the answer that led here.
+    led_by: Option<(SpanIndex, Response)>,
+    /// That whose answer let something else be spoken.
+    led_on: Option<Origin>,
     /// Decided last, with what tells spans at one place apart.
     decided: VecDeque<(SpanIndex, u64)>,
 }
@@ -148,6 +155,7 @@ impl Exchanges {
             response: None,
             answering: None,
             early: VecDeque::new(),
+            reading_early: false,
             goes_on: false,
             keys: Keys::default(),
             placed: 0,
@@ -158,6 +166,8 @@ impl Exchanges {
             unplaced_ns: i64::MIN,
             requests: 0,
             last_operation: heads::unread(),
+            led_by: None,
+            led_on: None,
             decided: VecDeque::new(),
         }
     }
@@ -170,6 +180,11 @@ impl Exchanges {
     /// Which side of its connection the socket is on.
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// The exchange whose answer let something else be spoken.
+    pub fn led_on(&self) -> Option<Origin> {
+        self.led_on
     }
 
     /// What became of some request is not decided.
@@ -190,11 +205,11 @@ impl Exchanges {
         match (direction, notice) {
             (direction, Notice::Resume { key, position }) => self.resume(direction, key, position, live),
             (_, Notice::Status(status)) => {
-                if let Some(response) = self.answering.and_then(|i| live.get_mut(i)?.response.as_mut()) {
+                if let Some(response) = self.reading(live) {
                     response.status = status;
                 }
             }
-            (_, Notice::Spoken(_)) => {}
+            (_, Notice::TakenUp { .. } | Notice::Spoken(_)) => {}
             (_, Notice::NoAnswer { key }) => self.no_answer(key, live, closing, updates),
             (direction, Notice::Cancelled { key, timing }) => {
                 self.cancelled(direction, key, timing, live, closing, updates);
@@ -252,7 +267,7 @@ impl Exchanges {
             }
             (Direction::Responses, Notice::Begin { position, timing, .. }) => {
                 self.response = Some(MessageExtent::begin(position, timing));
-                self.answering = None;
+                (self.answering, self.reading_early) = (None, false);
             }
             (Direction::Responses, Notice::Head { bytes, info, timing }) => {
                 self.response_head(bytes, info, timing, live, closing, updates);
@@ -261,7 +276,7 @@ impl Exchanges {
                 self.response_extent(live, |extent| extent.progress(position, timing));
             }
             (Direction::Responses, Notice::Unplaced { in_message, position, timing }) => {
-                self.unplaced_from(timing.exit_ns, live, closing, updates);
+                self.unplaced_from(Unplaced::NotUnderstood, timing.exit_ns, live, closing, updates);
                 self.unplaced(in_message, position, timing, live);
             }
             (Direction::Requests, Notice::MayEnd { position, timing }) => {
@@ -332,7 +347,7 @@ impl Exchanges {
         }
         // The next answer may be that of a request which was not understood.
         self.uncertain |= std::mem::take(&mut self.unknown);
-        let span = Span {
+        let span = Box::new(Span {
             protocol: self.protocol,
             socket: self.socket,
             side: self.side,
@@ -344,10 +359,11 @@ impl Exchanges {
             request: MessageExtent::begin(position, timing),
             response: None,
             damaged: self.uncertain && !self.keyed(),
+            torn: false,
             unparsed_ns: None,
             span_end: None,
             link: Link::default(),
-        };
+        });
         let index = live.insert(span);
         if self.open.len() == MAX_OPEN {
             self.give_up_first(live, closing, updates);
@@ -378,7 +394,10 @@ impl Exchanges {
         // A client sends before it takes; its threads may be reported so. A server reads before it answers.
         let sent_ns = span.request.first.enter_ns;
         let before = |(key, early): &(_, Response)| *key == span.key && sent_ns <= early.extent.first.exit_ns;
-        let early = self.early.iter().position(before).and_then(|at| self.early.remove(at));
+        let at = self.early.iter().position(before);
+        let is_read = self.reading_early && at.is_some_and(|at| at + 1 == self.early.len());
+        self.reading_early &= !is_read;
+        let early = at.and_then(|at| self.early.remove(at));
         match self.keys.reuse(index, &self.open, live) {
             Reuse::No => {}
             Reuse::After(ended) => self.answered(ended, live, closing, updates),
@@ -388,7 +407,7 @@ impl Exchanges {
         span.response = Some(early);
         if early.extent.complete {
             self.answered(index, live, closing, updates);
-        } else if !early.extent.may_end {
+        } else if is_read && !early.extent.may_end {
             self.answering = Some(index);
         }
     }

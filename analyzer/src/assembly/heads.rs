@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use retrospan_protocols::detect::{self, Told};
 use retrospan_protocols::{Direction, Operation, Protocol};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -10,6 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Debug, Default)]
 pub struct Heads {
     places: Vec<Option<Known>>,
+    /// The last that told what its connection speaks as its first bytes, and what.
+    first: (Vec<u8>, Option<Told>),
 }
 
 #[derive(Debug)]
@@ -25,6 +28,20 @@ const PLACES: usize = 256;
 const MAX_BYTES: usize = 1024;
 
 impl Heads {
+    /// As [`detect::surely`]. Many connections begin alike.
+    pub fn surely(&mut self, bytes: &[u8], fresh: bool) -> Option<Told> {
+        let (known, told) = &mut self.first;
+        if !fresh || bytes.len() > MAX_BYTES {
+            return detect::surely(bytes, fresh);
+        }
+        if told.is_none() || *known != bytes {
+            known.clear();
+            known.extend_from_slice(bytes);
+            *told = detect::surely(bytes, fresh);
+        }
+        *told
+    }
+
     /// What a request's head says. Texts that are as in `last` are shared with it.
     pub fn read(
         &mut self,
@@ -62,9 +79,27 @@ pub fn unread() -> Arc<Operation> {
 
 #[cfg(test)]
 mod tests {
-    use retrospan_protocols::detect;
-
     use super::*;
+
+    #[test]
+    fn what_first_bytes_told_is_told_again() {
+        let mut heads = Heads::default();
+        let all = [
+            "GET /a HTTP/1.1\r\n",
+            "GET /a HTTP/1.1\r\n",
+            "HTTP/1.1 200 OK\r\n",
+            "x",
+            "x",
+            "",
+            "*1\r\n$4\r\nPING\r\n",
+        ];
+        for (bytes, fresh) in
+            all.into_iter().flat_map(|bytes| [(bytes.as_bytes(), true), (bytes.as_bytes(), false)])
+        {
+            let told = |told: Option<Told>| told.map(|told| (told.protocol.name(), told.direction));
+            assert_eq!(told(heads.surely(bytes, fresh)), told(detect::surely(bytes, fresh)));
+        }
+    }
 
     #[test]
     fn a_head_that_was_read_is_shared_and_says_the_same() {

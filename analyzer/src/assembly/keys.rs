@@ -17,6 +17,15 @@ pub struct Keys {
     unplaced_ns: i64,
 }
 
+/// Why it is not known whose bytes of answers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unplaced {
+    /// Their calls are not in the capture.
+    Missing,
+    /// They were not kept, or their framing could not read them. Framing that tells of an end behind them knows whose it is.
+    NotUnderstood,
+}
+
 /// What the key of a request says of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
@@ -38,6 +47,7 @@ impl Keys {
     /// Answers may have come that nobody saw or understood. Returns requests whose key tells now that theirs was among them.
     pub fn unplaced(
         &mut self,
+        how: Unplaced,
         now_ns: i64,
         open: &VecDeque<SpanIndex>,
         live: &mut OpenSpans,
@@ -46,7 +56,11 @@ impl Keys {
         for &index in open {
             if let Some(span) = live.get_mut(index) {
                 // A part of what was begun is missing.
-                span.damaged |= span.response.is_some();
+                let begun = span.response.is_some();
+                match how {
+                    Unplaced::Missing => span.damaged |= begun,
+                    Unplaced::NotUnderstood => span.torn |= begun,
+                }
             }
         }
         let mut missed = Vec::new();

@@ -2,8 +2,7 @@
 //!
 //! A server span's parent is the client span at the other end of the same byte. A client span's parent is a server
 //! span of the same process: by a byte-level proxy's connections ([`crate::assembly::proxies`]), by an equal trace context, or by the
-//! thread, where that is shown to work on one request after the other ([`crate::assembly::regimes`]). They are tried in that order; no
-//! evidence, no link.
+//! way in which that process is shown to work ([`crate::assembly::regimes`]). They are tried in that order; no evidence, no link.
 
 use std::collections::VecDeque;
 
@@ -13,7 +12,7 @@ use crate::assembly::connections::{SocketIndex, Sockets};
 use crate::assembly::proxies::Proxies;
 use crate::assembly::regimes::Regimes;
 use crate::assembly::side::Side;
-use crate::assembly::span::{Evidence, OpenSpans, Parent, Span, SpanIndex, Written};
+use crate::assembly::span::{Candidate, Evidence, OpenSpans, Parent, Span, SpanIndex, Written};
 use crate::hashing::IntMap;
 
 /// A written client span whose server span may still come: a request may wait long to be accepted.
@@ -28,6 +27,8 @@ pub struct Links {
     written: VecDeque<(i64, (SocketIndex, u32))>,
     /// Unanswered server spans of a process.
     in_flight: IntMap<i64, Vec<SpanIndex>>,
+    /// No link is less sure.
+    min_confidence: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,11 @@ enum At {
 }
 
 impl Links {
+    /// Finds none that is less sure than `min_confidence`, from 0 to 1.
+    pub fn new(min_confidence: f64) -> Links {
+        Links { min_confidence, ..Links::default() }
+    }
+
     /// A span began: looks for its other side, and for what its process was doing.
     /// `had_loss` tells whether events of an interval may be missing: then nothing is known of what else a thread did.
     pub fn began(
@@ -61,6 +67,7 @@ impl Links {
                     span.link.parent = Parent::Written(client);
                     span.link.late = true;
                     span.link.evidence = Some(Evidence::Connection);
+                    span.link.confidence = Evidence::Connection.confidence();
                 }
             }
             _ => {}
@@ -74,23 +81,60 @@ impl Links {
         if caller.process_id == 0 || !unlinked || proxies.lost(socket) {
             return;
         }
-        let in_hand = self.in_flight.get(&caller.process_id).map(Vec::as_slice).unwrap_or_default();
+        let candidate = self
+            .by_thread(index, live, sockets, regimes)
+            .or_else(|| self.by_regime(index, live, sockets, regimes))
+            .filter(|of| of.confidence >= self.min_confidence)
+            .filter(|of| live.get(of.span).is_some_and(|server| !had_loss(server.start_ns, caller.exit_ns)));
+        if let Some(span) = live.get_mut(index) {
+            span.link.candidate = candidate;
+        }
+    }
+
+    /// The only request that the thread has in hand, if it, or its process, works on one after the other.
+    fn by_thread(
+        &self,
+        index: SpanIndex,
+        live: &mut OpenSpans,
+        sockets: &Sockets,
+        regimes: &Regimes<'_>,
+    ) -> Option<Candidate> {
+        let span = live.get(index)?;
+        let (socket, caller) = (span.socket, span.request.first);
+        let in_hand = self.in_flight.get(&caller.process_id)?;
         let mut of_thread = in_hand.iter().copied().filter(|&server| {
             live.get(server).is_some_and(|server| {
                 server.request.first.tid == caller.tid && server.start_ns <= caller.enter_ns
             })
         });
-        let (Some(only), None) = (of_thread.next(), of_thread.next()) else { return };
+        let (Some(only), None) = (of_thread.next(), of_thread.next()) else { return None };
         let alone = in_hand.len() == 1;
-        let Some(server) = live.get_mut(only).filter(|s| !had_loss(s.start_ns, caller.exit_ns)) else {
-            return;
-        };
-        let serial = server.link.serial;
+        let server = live.get_mut(only)?;
+        // Rules that were held against each other know better, also of calls that are nobody's.
         let shown = regimes.is_blocking(caller.process_id, caller.tid, sockets)
-            || (alone && is_regular(server, caller.process_id, socket, sockets, regimes));
-        if let Some(span) = live.get_mut(index).filter(|_| shown) {
-            span.link.candidate = Some((only, serial));
-        }
+            || (alone
+                && !regimes.is_told(caller.process_id, sockets)
+                && is_regular(server, caller.process_id, socket, sockets, regimes));
+        let (serial, evidence) = (server.link.serial, Evidence::Thread);
+        shown.then(|| Candidate { span: only, serial, evidence, confidence: evidence.confidence() })
+    }
+
+    /// The request that the way of working of the process gives the call.
+    fn by_regime(
+        &self,
+        index: SpanIndex,
+        live: &OpenSpans,
+        sockets: &Sockets,
+        regimes: &Regimes<'_>,
+    ) -> Option<Candidate> {
+        let span = live.get(index)?;
+        // Who has nothing in hand asks for nobody; the pass over the capture is only for those who have.
+        self.in_flight.get(&span.request.first.process_id)?;
+        let told = regimes.told(span.socket, span.seq, sockets)?;
+        let At::Open(server) = *self.by_byte.get(&(told.socket, told.seq))? else { return None };
+        let serial = live.get(server).filter(|s| s.side == Side::Server)?.link.serial;
+        let (evidence, confidence) = (told.rule.evidence(), f64::from(told.confidence));
+        Some(Candidate { span: server, serial, evidence, confidence })
     }
 
     /// A request's head is known: looks for a parent by context, then by thread.
@@ -101,7 +145,8 @@ impl Links {
         }
         let process_id = span.request.first.process_id;
         let known = span.operation.context.is_some() || span.operation.request_id.is_some();
-        if known && process_id != 0 {
+        let is_sure = Evidence::Context.confidence() >= self.min_confidence;
+        if known && is_sure && process_id != 0 {
             let servers = self.in_flight.get(&process_id).map(Vec::as_slice).unwrap_or_default();
             let same = servers.iter().copied().filter(|&s| {
                 live.get(s).is_some_and(|s| s.start_ns <= span.start_ns && same_context(s, span))
@@ -111,7 +156,7 @@ impl Links {
                 return attach(index, server, Evidence::Context, live);
             }
         }
-        self.find_by_thread(index, live);
+        take_candidate(index, live);
     }
 
     /// A server span was answered: nothing that its process does from now on is for it.
@@ -131,7 +176,7 @@ impl Links {
         self.answered(index, live);
         if live.get(index).is_some_and(|span| span.side == Side::Client && span.link.evidence.is_none()) {
             self.find_proxied(index, live, sockets, proxies);
-            self.find_by_thread(index, live);
+            take_candidate(index, live);
         }
     }
 
@@ -173,19 +218,20 @@ impl Links {
             attach(index, server, Evidence::ProxyBytes, live);
         }
     }
+}
 
-    fn find_by_thread(&mut self, index: SpanIndex, live: &mut OpenSpans) {
-        let Some(span) = live.get_mut(index) else { return };
-        let Some((server, serial)) = span.link.candidate.take() else { return };
-        let context = span.operation.context;
-        let Some(candidate) = live.get(server).filter(|s| s.link.serial == serial) else { return };
-        let contradicted = matches!(
-            (candidate.operation.context, context),
-            (Some(a), Some(b)) if a.trace_id != b.trace_id
-        );
-        if !contradicted {
-            attach(index, server, Evidence::Thread, live);
-        }
+/// Makes the candidate the parent, unless trace contexts contradict it.
+fn take_candidate(index: SpanIndex, live: &mut OpenSpans) {
+    let Some(span) = live.get_mut(index) else { return };
+    let Some(of) = span.link.candidate.take() else { return };
+    let context = span.operation.context;
+    let Some(candidate) = live.get(of.span).filter(|s| s.link.serial == of.serial) else { return };
+    let contradicted = matches!(
+        (candidate.operation.context, context),
+        (Some(a), Some(b)) if a.trace_id != b.trace_id
+    );
+    if !contradicted {
+        attach_as(index, of.span, (of.evidence, of.confidence), live);
     }
 }
 
@@ -220,6 +266,15 @@ fn same_context(server: &Span, client: &Span) -> bool {
 
 /// Makes `parent` the parent of `child`, unless it has one or is itself above it.
 fn attach(child: SpanIndex, parent: SpanIndex, evidence: Evidence, live: &mut OpenSpans) {
+    attach_as(child, parent, (evidence, evidence.confidence()), live);
+}
+
+fn attach_as(
+    child: SpanIndex,
+    parent: SpanIndex,
+    (evidence, confidence): (Evidence, f64),
+    live: &mut OpenSpans,
+) {
     let mut above = Some(parent);
     while let Some(index) = above {
         if index == child {
@@ -232,7 +287,7 @@ fn attach(child: SpanIndex, parent: SpanIndex, evidence: Evidence, live: &mut Op
     }
     let Some(span) = live.get_mut(child).filter(|span| span.link.evidence.is_none()) else { return };
     span.link.parent = Parent::Open(parent);
-    span.link.evidence = Some(evidence);
+    (span.link.evidence, span.link.confidence) = (Some(evidence), confidence);
     if let Some(parent) = live.get_mut(parent) {
         parent.link.children.push(child);
     }

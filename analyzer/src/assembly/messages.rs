@@ -3,6 +3,7 @@
 //! The framing itself is that of the protocol (`retrospan_protocols`), the same code by which the recorder blanked what
 //! must not be kept. Here its runs of bytes get times and positions.
 
+use retrospan_formats::marks;
 use retrospan_protocols::{Call, Direction, Framing, HeadInfo, Memory, Part, Protocol, Status, What, tunnel};
 
 use crate::assembly::side::Side;
@@ -82,6 +83,11 @@ pub enum Notice<'a> {
         key: u64,
         /// The call that said so.
         timing: CallTiming,
+    },
+    /// The exchange whose answer lets something else be spoken goes on in that, and has this key there.
+    TakenUp {
+        /// Its key.
+        key: u64,
     },
     /// From here on this is spoken in this direction, within what was spoken before. [`Lane::level`] says how deep.
     Spoken(&'static str),
@@ -203,11 +209,12 @@ impl Messages {
     ) {
         let mut parts = std::mem::take(&mut self.parts);
         match piece {
-            Piece::Data { way, position, seq, length, head, tail, timing } => {
+            Piece::Data { way, position, seq, length, head, tail, marks, timing } => {
                 let direction = self.side.direction(way);
                 let (sent, times_ns) = (way == IoDirection::Out, [timing.enter_ns, timing.exit_ns]);
                 let memory = &mut memory[direction as usize];
-                let call = Call { length, head, spare: 0, tail, sent, times_ns };
+                let begins = marks & marks::BEGINS != 0;
+                let call = Call { length, head, spare: 0, tail, begins, sent, times_ns };
                 self.framing.call(direction, call, memory, &mut parts);
                 self.way(direction).data(&Data { position, seq, head, timing }, &parts, out);
             }
@@ -289,6 +296,9 @@ impl OneWay {
                 }
                 What::Begin => {
                     touched = true;
+                    if current.in_message && current.key.is_some() {
+                        tell(Notice::Progress { position: part.offset, timing: data.timing });
+                    }
                     let before = self.may_begin.take().filter(|before| before.position == part.offset);
                     self.park();
                     if before.is_none() {
@@ -326,6 +336,9 @@ impl OneWay {
                 What::Body => current.body_bytes += part.length,
                 What::Resume(key) => {
                     (touched, head_from) = (true, at);
+                    if current.in_message && current.key.is_some() {
+                        tell(Notice::Progress { position: part.offset, timing: data.timing });
+                    }
                     self.may_begin = None;
                     self.resume(*key);
                     tell(Notice::Resume { key: *key, position: part.offset });
@@ -334,6 +347,7 @@ impl OneWay {
                     self.turn(*turned);
                     head_from = at;
                 }
+                What::TakenUp(key) => tell(Notice::TakenUp { key: *key }),
                 What::Spoken(protocol) => {
                     self.within();
                     head_from = at;
@@ -343,7 +357,7 @@ impl OneWay {
                 What::NoAnswer(key) => tell(Notice::NoAnswer { key: *key }),
                 What::Cancelled(key) => tell(Notice::Cancelled { key: *key, timing: data.timing }),
                 What::Head | What::Secret | What::Instead(_) | What::Earlier(_) => {}
-                What::Framing | What::Tunnel => {}
+                What::Framing | What::Tunnel | What::Found => {}
             }
         }
         self.last = data.timing;
@@ -393,6 +407,7 @@ impl OneWay {
                     tell(Notice::Resume { key: *key, position: part.offset });
                 }
                 What::Turned(turned) => self.turn(*turned),
+                What::TakenUp(key) => tell(Notice::TakenUp { key: *key }),
                 What::Spoken(protocol) => {
                     self.within();
                     out(self.lane, Notice::Spoken(protocol));

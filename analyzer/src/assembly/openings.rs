@@ -185,6 +185,7 @@ mod tests {
             state: None,
             head: &[],
             tail: &[],
+            secret_hashes: &[],
         }
     }
 

@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
+use retrospan_formats::marks;
 use retrospan_formats::tcp::state::CLOSE;
 
+use crate::assembly::by_socket::BySocket;
 use crate::assembly::connections::{SocketIndex, Sockets};
 use crate::assembly::events::Event;
-use crate::hashing::IntMap;
 
 /// Bytes that one call moved and the other end's may have to move yet.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ struct Piece {
     head: Vec<u8>,
     /// The last of them that are known.
     tail: Vec<u8>,
+    /// What redaction told of them: bits of [`marks::MARKS`].
+    marks: u32,
 }
 
 /// What one end sent.
@@ -37,11 +40,11 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Payloads {
     /// By the sending socket.
-    streams: IntMap<SocketIndex, Stream>,
+    streams: BySocket<Stream>,
     /// Bytes in them.
     held_bytes: usize,
     /// Sockets that have closed, whose other end has not.
-    closed: IntMap<SocketIndex, ()>,
+    closed: BySocket<()>,
     /// Connections of which something was not taken when both ends had closed, and until when it may be.
     ending: VecDeque<(i64, [SocketIndex; 2])>,
 }
@@ -88,7 +91,7 @@ impl Payloads {
             }
             return take(event);
         }
-        let stream = self.streams.entry(sender).or_default();
+        let stream = self.streams.or_default(sender);
         let own = stream.each(seq, event, take)?;
         self.held_bytes -= stream.taken(seq.wrapping_add(event.done_bytes as u32));
         own.into_iter().for_each(|piece| self.hold(sender, piece));
@@ -96,7 +99,7 @@ impl Payloads {
     }
 
     fn hold(&mut self, sender: SocketIndex, piece: Piece) {
-        if piece.head.is_empty() && piece.tail.is_empty() {
+        if piece.head.is_empty() && piece.tail.is_empty() && piece.marks & !marks::READ == 0 {
             return;
         }
         let bytes = piece.held_bytes();
@@ -105,7 +108,7 @@ impl Payloads {
             self.streams.clear();
             self.held_bytes = 0;
         }
-        let stream = self.streams.entry(sender).or_default();
+        let stream = self.streams.or_default(sender);
         if stream.pieces.len() == MAX_PIECES {
             self.held_bytes -= stream.pieces.pop_front().map_or(0, |piece| piece.held_bytes());
         }
@@ -115,11 +118,11 @@ impl Payloads {
 
     /// A socket has closed: what nobody takes any more is forgotten.
     fn closed(&mut self, now_ns: i64, own: SocketIndex, peer: SocketIndex) {
-        if self.closed.remove(&peer).is_none() {
+        if self.closed.remove(peer).is_none() {
             self.closed.insert(own, ());
             return;
         }
-        let waits = |sender| self.streams.get(&sender).is_some_and(Stream::waits);
+        let waits = |sender| self.streams.get(sender).is_some_and(Stream::waits);
         if waits(own) || waits(peer) {
             self.ending.push_back((now_ns.saturating_add(TAKEN_LATE_NS), [own, peer]));
         } else {
@@ -135,7 +138,7 @@ impl Payloads {
     }
 
     fn forget(&mut self, ends: [SocketIndex; 2]) {
-        for stream in ends.into_iter().filter_map(|sender| self.streams.remove(&sender)) {
+        for stream in ends.into_iter().filter_map(|sender| self.streams.remove(sender)) {
             self.held_bytes -= stream.pieces.iter().map(Piece::held_bytes).sum::<usize>();
         }
     }
@@ -165,6 +168,9 @@ impl Stream {
             match found.filter(|_| parts <= MAX_PARTS) {
                 Some((piece, from)) => take(&piece.part(from, &own))?,
                 None => {
+                    // They are those of the first bytes that nobody moved before.
+                    let marks = if first_here.is_empty() { marks::MARKS } else { marks::READ };
+                    let own = Event { flags: own.flags & (!marks::MARKS | marks), ..own };
                     first_here.push(Piece::of(seq, &own));
                     take(&own)?;
                 }
@@ -198,7 +204,8 @@ impl Stream {
 impl Piece {
     fn of(seq: u32, event: &Event<'_>) -> Piece {
         let (head, tail) = event.head_and_tail();
-        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec() }
+        let marks = event.flags & marks::MARKS;
+        Piece { seq, length: event.done_bytes, head: head.to_vec(), tail: tail.to_vec(), marks }
     }
 
     fn held_bytes(&self) -> usize {
@@ -228,7 +235,8 @@ impl Piece {
         let head = &self.head[known(from)..known(end)];
         let room = (call.done_bytes - head.len() as u64).min(self.tail.len() as u64) as usize;
         let tail = if end == self.length { &self.tail[self.tail.len() - room..] } else { &[] };
-        Event { head, tail, ..*call }
+        let marks = if from == 0 { self.marks } else { self.marks & marks::READ };
+        Event { head, tail, flags: call.flags & !marks::MARKS | marks, ..*call }
     }
 }
 
@@ -249,9 +257,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Both ends of the connection that an event is of, its own first, where they share what was kept.
-pub fn ends(event: &Event<'_>, sockets: &Sockets) -> Option<[SocketIndex; 2]> {
-    let own = sockets.find(event.socket_id)?;
+/// Both ends of a socket's connection, its own first, where they share what was kept.
+pub fn ends(own: SocketIndex, sockets: &Sockets) -> Option<[SocketIndex; 2]> {
     Some([own, sockets.get(own).stored_with?])
 }
 

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags};
 
+use crate::assembly::by_socket::BySocket;
 use crate::assembly::connections::{Role, SocketIndex, Sockets};
 use crate::assembly::events::Event;
 use crate::assembly::streams::IoDirection;
@@ -25,15 +26,15 @@ use header::proxy_header;
 pub struct Proxies {
     threads: IntMap<u32, Thread>,
     /// By the connection that was opened.
-    pairs: IntMap<SocketIndex, Pair>,
+    pairs: BySocket<Pair>,
     /// The connection that was opened for an accepted one.
-    opened_for: IntMap<SocketIndex, SocketIndex>,
+    opened_for: BySocket<SocketIndex>,
     /// What came on accepted connections without a proven partner, as long as nothing went back.
-    fresh: IntMap<SocketIndex, Copying>,
+    fresh: BySocket<Copying>,
     /// Those connections, by process.
     fresh_of: IntMap<i64, Vec<SocketIndex>>,
     /// Lengths of PROXY protocol headers in front of streams that a socket receives and sends.
-    preambles: [IntMap<SocketIndex, u64>; 2],
+    preambles: [BySocket<u64>; 2],
     /// Pairs that were believed and then broke.
     pub broken: u64,
 }
@@ -127,7 +128,7 @@ impl Proxies {
 
     /// The accepted connection whose bytes are sent on this one, and how much further a byte stands there.
     pub fn source(&self, opened: SocketIndex) -> Option<(SocketIndex, i64)> {
-        let pair = self.pairs.get(&opened)?;
+        let pair = self.pairs.get(opened)?;
         let shift = self.preamble(pair.accepted, IoDirection::In) as i64
             - self.preamble(opened, IoDirection::Out) as i64;
         (pair.state == Belief::Believed).then_some((pair.accepted, shift))
@@ -135,33 +136,33 @@ impl Proxies {
 
     /// The connection is a proxy's, but it is not known any more whose bytes it carries: nothing weaker may say so.
     pub fn lost(&self, opened: SocketIndex) -> bool {
-        self.pairs.get(&opened).is_some_and(|pair| pair.state == Belief::Lost)
+        self.pairs.get(opened).is_some_and(|pair| pair.state == Belief::Lost)
     }
 
     /// A socket is gone.
     pub fn closed(&mut self, socket: SocketIndex) {
-        self.pairs.remove(&socket);
-        self.opened_for.remove(&socket);
+        self.pairs.remove(socket);
+        self.opened_for.remove(socket);
         for preambles in &mut self.preambles {
-            preambles.remove(&socket);
+            preambles.remove(socket);
         }
-        self.fresh.remove(&socket);
+        self.fresh.remove(socket);
     }
 
     fn connect(&mut self, opened: SocketIndex, event: &Event<'_>, sockets: &Sockets) {
         let Some(thread) = self.threads.get(&event.tid) else { return };
         let first_taken =
-            thread.last.as_ref().map(|last| last.from).filter(|from| self.fresh.contains_key(from));
+            thread.last.as_ref().map(|last| last.from).filter(|from| self.fresh.contains(*from));
         let only_accepted = (thread.accepts == 1).then_some(thread.accepted);
         let Some(accepted) = first_taken.or(only_accepted) else { return };
-        if self.opened_for.contains_key(&accepted)
-            || self.pairs.contains_key(&opened)
+        if self.opened_for.contains(accepted)
+            || self.pairs.contains(opened)
             || !from_start(accepted, sockets)
             || !from_start(opened, sockets)
         {
             return;
         }
-        let there = self.fresh.get(&accepted).cloned().unwrap_or_default();
+        let there = self.fresh.get(accepted).cloned().unwrap_or_default();
         let back = Copying::default();
         self.pairs.insert(opened, Pair { accepted, state: Belief::Candidate, there, back });
         self.opened_for.insert(accepted, opened);
@@ -169,9 +170,9 @@ impl Proxies {
 
     /// The pair of a socket, and whether it is the accepted end.
     fn pair(&mut self, socket: SocketIndex) -> Option<(&mut Pair, bool)> {
-        match self.opened_for.get(&socket) {
-            Some(opened) => self.pairs.get_mut(opened).map(|pair| (pair, true)),
-            None => self.pairs.get_mut(&socket).map(|pair| (pair, false)),
+        match self.opened_for.get(socket) {
+            Some(&opened) => self.pairs.get_mut(opened).map(|pair| (pair, true)),
+            None => self.pairs.get_mut(socket).map(|pair| (pair, false)),
         }
     }
 
@@ -184,9 +185,9 @@ impl Proxies {
         if let Some((false, _)) = pair {
             self.break_pair(socket);
         }
-        if let Some(copying) = self.fresh.get_mut(&socket) {
+        if let Some(copying) = self.fresh.get_mut(socket) {
             if !copying.receive(&moved) {
-                self.fresh.remove(&socket);
+                self.fresh.remove(socket);
             }
         } else if pair.is_none_or(|(_, candidate)| candidate)
             && event.process_id != 0
@@ -214,7 +215,7 @@ impl Proxies {
         self.sent_elsewhere(socket, event);
         if !self.fresh.is_empty() {
             // Where it was an accepted connection, this is an answer to what was not passed on.
-            self.fresh.remove(&socket);
+            self.fresh.remove(socket);
         }
         let moved = self.moved(socket, event, IoDirection::Out, sockets);
         let Some((pair, accepted)) = self.pair(socket) else {
@@ -245,10 +246,10 @@ impl Proxies {
             && self.take_source(event.tid, from)
             && self.sources(&moved, event.process_id, false) == Sources::None
         {
-            if let Some(pair) = self.pairs.get_mut(&socket) {
+            if let Some(pair) = self.pairs.get_mut(socket) {
                 pair.state = Belief::Believed;
             }
-            self.fresh.remove(&from);
+            self.fresh.remove(from);
             return;
         }
         self.break_candidate(socket);
@@ -268,8 +269,8 @@ impl Proxies {
             return Sources::Several;
         }
         let mut sources = all.iter().copied().filter(|socket| {
-            (candidates || !self.opened_for.contains_key(socket))
-                && self.fresh.get(socket).is_some_and(|copying| {
+            (candidates || !self.opened_for.contains(*socket))
+                && self.fresh.get(*socket).is_some_and(|copying| {
                     copying.received >= moved.length && copying.same_bytes(0, moved.prefix)
                 })
         });
@@ -292,13 +293,13 @@ impl Proxies {
             let prefix = copying.chunks.front().map_or(0, |(_, prefix)| prefix.get().len());
             copying.received == moved.length && prefix >= TELLING_BYTES
         };
-        if !self.fresh.get(&accepted).is_some_and(proves) {
+        if !self.fresh.get(accepted).is_some_and(proves) {
             return;
         }
-        let Some(mut there) = self.fresh.remove(&accepted) else { return };
+        let Some(mut there) = self.fresh.remove(accepted) else { return };
         there.sent = moved.length;
         there.forget_sent();
-        if let Some(&other) = self.opened_for.get(&accepted) {
+        if let Some(&other) = self.opened_for.get(accepted) {
             self.break_candidate(other);
         }
         let back = Copying::default();
@@ -310,7 +311,7 @@ impl Proxies {
         let fresh = &self.fresh;
         let all = self.fresh_of.entry(process_id).or_default();
         if all.len() == all.capacity() {
-            all.retain(|known| fresh.contains_key(known));
+            all.retain(|known| fresh.contains(*known));
         }
         all.push(socket);
         self.fresh.insert(socket, copying);
@@ -349,7 +350,7 @@ impl Proxies {
     /// Length of the PROXY protocol header in front of a stream.
     fn preamble(&self, socket: SocketIndex, way: IoDirection) -> u64 {
         let preambles = &self.preambles[way as usize];
-        if preambles.is_empty() { 0 } else { preambles.get(&socket).copied().unwrap_or_default() }
+        if preambles.is_empty() { 0 } else { preambles.get(socket).copied().unwrap_or_default() }
     }
 
     /// Whether the thread received from `from`, and since then only from connections whose bytes go elsewhere.
@@ -357,9 +358,8 @@ impl Proxies {
         let Some(thread) = self.threads.get_mut(&tid) else { return false };
         let Some(at) = thread.received.iter().rposition(|&socket| socket == from) else { return false };
         let (pairs, opened_for) = (&self.pairs, &self.opened_for);
-        let explained = |socket: &SocketIndex| {
-            *socket == from || opened_for.contains_key(socket) || pairs.contains_key(socket)
-        };
+        let explained =
+            |socket: &SocketIndex| *socket == from || opened_for.contains(*socket) || pairs.contains(*socket);
         let only = thread.received.iter().skip(at).all(explained);
         // Mostly it is there once, and near the end.
         thread.received.remove(at);
@@ -377,10 +377,10 @@ impl Proxies {
         if last.from == socket || last.length != event.done_bytes || !equal(last.prefix.get(), known(event)) {
             return;
         }
-        if let Some(&opened) = self.opened_for.get(&last.from)
+        if let Some(&opened) = self.opened_for.get(last.from)
             && opened != socket
-            && self.pairs.get(&opened).is_some_and(|pair| pair.state == Belief::Candidate)
-            && !self.pairs.contains_key(&socket)
+            && self.pairs.get(opened).is_some_and(|pair| pair.state == Belief::Candidate)
+            && !self.pairs.contains(socket)
         {
             self.break_candidate(opened);
         }
@@ -388,9 +388,9 @@ impl Proxies {
 
     /// This candidate is no pair; its accepted connection may have another partner.
     fn break_candidate(&mut self, opened: SocketIndex) {
-        let Some(accepted) = self.pairs.get(&opened).map(|pair| pair.accepted) else { return };
+        let Some(accepted) = self.pairs.get(opened).map(|pair| pair.accepted) else { return };
         self.break_pair(opened);
-        self.opened_for.remove(&accepted);
+        self.opened_for.remove(accepted);
     }
 
     fn break_pair(&mut self, socket: SocketIndex) {

@@ -1,25 +1,45 @@
-//! A capture in, how its threads work out: what has to be shown before an inner call is said to be for the request that
-//! its thread has in hand.
+//! A capture in, how its processes work out: what has to be shown before an inner call is said to be for a request that its
+//! process has in hand.
 //!
-//! That a request is in hand is no evidence by itself: an event loop's timer fires while a request waits. Two ways of working
-//! are evidence, and both show in the whole recording without a trace context:
+//! That a request is in hand is no evidence by itself: an event loop's timer fires while a request waits. Ways of working are
+//! evidence, and they show in the whole recording without a trace context:
 //!
 //! * A **blocking** thread waits within its receives and answers itself what it received. What it sends in between is for
 //!   that.
 //! * A **regular** process calls each destination equally often for every request that it has alone, at once after it received the
 //!   request or the answer to a call before, and never otherwise.
+//! * Of a process with many requests at once, rules that rest on different events must agree ([`belief`]).
 //!
 //! This is a pass of its own over the calls of a capture, made once, when the first such link is in question. It does not
 //! read messages: on an accepted connection whatever comes after an answer is a request, on an opened one whatever is sent after
 //! an answer is a call.
 
+pub mod assign;
+pub mod belief;
+mod heads;
+pub mod identity;
+pub mod lines;
+pub mod pattern;
+pub mod pool;
+pub mod regime;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+pub mod turns;
+mod veto;
+
 use std::cell::OnceCell;
+use std::collections::HashSet;
 
 use retrospan_formats::event::Kind;
 use retrospan_formats::reader::Capture;
 
-use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
+use crate::assembly::connections::{Endpoint, Role, SocketIndex, Sockets};
 use crate::assembly::events::{self, Event};
+use crate::assembly::regimes::heads::Heads;
+use crate::assembly::regimes::identity::Marks;
+use crate::assembly::regimes::regime::{Regime, Rule};
+use crate::assembly::regimes::turns::Moved;
 use crate::assembly::side::{Side, side_of};
 use crate::hashing::IntMap;
 
@@ -38,6 +58,21 @@ struct Found {
     blocking: IntMap<Thread, Waits>,
     processes: IntMap<i64, Process>,
     calls: IntMap<(i64, Endpoint), Calls>,
+    told: IntMap<(SocketIndex, u32), Told>,
+    regimes: Vec<(i64, Regime)>,
+}
+
+/// For whom a call was made, as its process works.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// The accepted connection.
+    pub socket: SocketIndex,
+    /// The sequence number of the request's first byte there.
+    pub seq: u32,
+    /// What tells it.
+    pub rule: Rule,
+    /// How sure it is, from 0 to 1.
+    pub confidence: f32,
 }
 
 impl<'a> Regimes<'a> {
@@ -58,6 +93,26 @@ impl<'a> Regimes<'a> {
         found.calls.get(&(process_id, to)).map_or(0, |calls| calls.regular(alone))
     }
 
+    /// Whether a rule is believed of the process that tells requests apart which it has in hand at once.
+    pub fn is_told(&self, process_id: i64, sockets: &Sockets) -> bool {
+        let found = self.found(sockets);
+        let first = found.regimes.partition_point(|(id, _)| *id < process_id);
+        let of_process = found.regimes[first..].iter().take_while(|(id, _)| *id == process_id);
+        // These tell of some calls, and nothing of those that are nobody's.
+        let of_some = [Rule::Identity, Rule::Assignment];
+        of_process.into_iter().any(|(_, regime)| regime.is_believed && !of_some.contains(&regime.rule))
+    }
+
+    /// For whom the call was made whose first byte has this sequence number.
+    pub fn told(&self, socket: SocketIndex, seq: u32, sockets: &Sockets) -> Option<Told> {
+        self.found(sockets).told.get(&(socket, seq)).copied()
+    }
+
+    /// What was found of each process with requests and calls, if anything had to be.
+    pub fn all(&self) -> &[(i64, Regime)] {
+        self.found.get().map_or(&[], |found| &found.regimes)
+    }
+
     /// What cannot be read shows nothing; the pass that makes spans will fail on it.
     fn found(&self, sockets: &Sockets) -> &Found {
         self.found.get_or_init(|| {
@@ -66,7 +121,7 @@ impl<'a> Regimes<'a> {
                 let Ok(events) = events else { return Found::default() };
                 events.iter().for_each(|event| pass.event(&event));
             }
-            pass.found
+            pass.finish()
         })
     }
 }
@@ -165,20 +220,54 @@ struct Pass<'a> {
     places: Vec<Place>,
     threads: IntMap<Thread, Last>,
     found: Found,
+    /// Those with connections of both kinds, by process.
+    inner: IntMap<i64, Inner>,
+    inner_sockets: Vec<turns::Socket>,
+    heads: Heads,
+}
+
+/// What a process receives and sends, and what its messages carry.
+#[derive(Debug, Default)]
+struct Inner {
+    process: turns::Process<Endpoint>,
+    marks: Marks,
+}
+
+/// Processes that accept connections and open some.
+fn inner_processes(sockets: &Sockets) -> HashSet<i64> {
+    let of = |side: Side| -> HashSet<i64> {
+        let open = sockets.all().filter(|socket| socket.role != Role::Listener && side_of(socket) == side);
+        open.map(|socket| socket.process_id).filter(|&id| id != 0).collect()
+    };
+    &of(Side::Client) & &of(Side::Server)
 }
 
 impl<'a> Pass<'a> {
     fn new(sockets: &'a Sockets) -> Pass<'a> {
-        Pass { sockets, places: Vec::new(), threads: IntMap::default(), found: Found::default() }
+        let inner = inner_processes(sockets).into_iter().map(|id| (id, Inner::default())).collect();
+        Pass {
+            sockets,
+            places: Vec::new(),
+            threads: IntMap::default(),
+            found: Found::default(),
+            inner,
+            inner_sockets: Vec::new(),
+            heads: Heads::default(),
+        }
     }
 
     fn event(&mut self, event: &Event<'_>) {
         let Some(index) = self.sockets.find(event.socket_id) else { return };
+        // What a TLS session does is told by its own calls; those below it would be requests and calls of their own.
+        if !self.sockets.sessions(index).is_empty() {
+            return;
+        }
         let thread = (event.process_id, event.tid);
         let side = side_of(self.sockets.get(index));
         if index as usize >= self.places.len() {
             self.places.resize(index as usize + 1, Place::Idle);
         }
+        self.inner(index, side, event);
         let moved = event.done_bytes > 0 && event.tid != 0;
         match event.kind {
             Kind::Receive if moved => self.received(index, side, thread, event),
@@ -192,6 +281,65 @@ impl<'a> Pass<'a> {
         {
             last.sent = None;
         }
+    }
+
+    /// Tells a process with connections of both kinds what it did.
+    fn inner(&mut self, index: SocketIndex, side: Side, event: &Event<'_>) {
+        self.heads.sent(index, event, self.sockets, &self.inner);
+        let Some(Inner { process, marks }) = self.inner.get_mut(&event.process_id).filter(|_| event.tid != 0)
+        else {
+            return;
+        };
+        if index as usize >= self.inner_sockets.len() {
+            self.inner_sockets.resize(index as usize + 1, turns::Socket::default());
+        }
+        let socket = &mut self.inner_sockets[index as usize];
+        let moved = Moved {
+            socket: index,
+            seq: event.tcp_seq,
+            thread: event.tid,
+            enter_ns: event.enter_ns(),
+            exit_ns: event.boot_ns,
+        };
+        match (event.kind, side) {
+            (Kind::Receive, Side::Server) if event.done_bytes > 0 => {
+                let begins = process.received(socket, moved);
+                if begins {
+                    marks.request(&self.heads.received(index, event, self.sockets));
+                }
+            }
+            (Kind::Send, Side::Server) if event.done_bytes > 0 => process.answered(socket, moved),
+            (Kind::Receive, Side::Client) if event.done_bytes > 0 => process.back(socket, moved),
+            (Kind::Send, Side::Client) if event.done_bytes > 0 => {
+                if let Some(to) = self.sockets.get(index).remote
+                    && process.called(socket, moved, to)
+                {
+                    marks.call(&heads::marks(event));
+                }
+            }
+            (Kind::Connect, Side::Client) => process.connects(socket, event.tid, event.enter_ns()),
+            (Kind::Close, Side::Server) => process.gone(socket, event.boot_ns),
+            _ => {}
+        }
+    }
+
+    /// After the last event.
+    fn finish(mut self) -> Found {
+        let mut inner: Vec<_> = self.inner.into_iter().collect();
+        inner.sort_unstable_by_key(|(id, _)| *id);
+        for (id, Inner { process, marks }) in inner {
+            let (choices, regimes) = belief::choose(&process, &marks);
+            self.found.regimes.extend(regimes.into_iter().map(|regime| (id, regime)));
+            for (call, choice) in process.calls.iter().zip(choices) {
+                let Some(request) = process.requests.get(choice.parent as usize) else { continue };
+                // Bytes without a position are in no message that could be found by them.
+                let (Some(call_seq), Some(seq)) = (call.seq, request.seq) else { continue };
+                let told =
+                    Told { socket: request.socket, seq, rule: choice.rule, confidence: choice.confidence };
+                self.found.told.insert((call.socket, call_seq), told);
+            }
+        }
+        self.found
     }
 
     fn received(&mut self, index: SocketIndex, side: Side, thread: Thread, event: &Event<'_>) {

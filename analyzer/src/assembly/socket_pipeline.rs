@@ -3,14 +3,17 @@
 //! Holds the state of each step for this socket (streams, messages, exchanges, end) as long as the socket is open and a little
 //! longer, because calls that were under way when it closed are reported afterwards.
 
+use std::hash::Hasher;
+
 use retrospan_formats::event::{Kind, flags};
 use retrospan_formats::tcp::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
 use retrospan_formats::tcp::state::{
     CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_SENT, TIME_WAIT,
 };
 use retrospan_protocols::Protocol;
+use rustc_hash::FxHasher;
 
-use crate::assembly::close_state::CloseState;
+use crate::assembly::close_state::{CloseState, Closed};
 use crate::assembly::connections::{SocketIndex, Sockets};
 use crate::assembly::conversation::Sink;
 use crate::assembly::events::{Event, StateChange};
@@ -45,6 +48,16 @@ pub struct SocketPipeline {
     from_start: bool,
     /// The last change of state: what the kernel had counted by then.
     last_row: Option<StateChange>,
+    /// It moves datagrams.
+    datagrams: bool,
+    /// It is a TLS session.
+    session: bool,
+    /// Of datagrams whose other end was recorded, too: one is known there by its bytes, since some may never have arrived.
+    by_bytes: bool,
+    /// Of datagrams: when the socket was closed, or silent for good. Of a TLS session when it was freed, or its process ended.
+    over_ns: Option<i64>,
+    /// Of datagrams: when a call failed last because nobody is there to ask.
+    refused_ns: Option<i64>,
 }
 
 /// Calls that were under way when the socket was closed are reported within this, ns.
@@ -70,9 +83,14 @@ impl SocketPipeline {
             missing_bytes: 0,
             process_id: 0,
             streams: Streams::new(start(socket.first_send_seq), start(socket.first_receive_seq)),
-            spoken: Spoken::new(index, socket),
+            spoken: Spoken::new(index, sockets),
             from_start: !socket.discovered,
             last_row: None,
+            datagrams: socket.datagrams,
+            by_bytes: socket.datagrams && socket.peer.is_some(),
+            session: socket.session.is_some(),
+            over_ns: socket.closed_ns.filter(|_| socket.datagrams || socket.session.is_some()),
+            refused_ns: None,
         }
     }
 
@@ -84,7 +102,7 @@ impl SocketPipeline {
         change: &StateChange,
     ) -> SocketPipeline {
         let side = if change.new == SYN_SENT { Side::Client } else { Side::Server };
-        let spoken = Spoken::reborn(index, sockets.get(index), side);
+        let spoken = Spoken::reborn(index, sockets, side);
         SocketPipeline { spoken, from_start: true, ..SocketPipeline::new(index, sockets, now_ns) }
     }
 
@@ -107,7 +125,12 @@ impl SocketPipeline {
                     self.state(event.boot_ns, &change, sink);
                 }
             }
-            Kind::Close => self.ending.close_called(event.enter_ns(), event.boot_ns),
+            Kind::Close => {
+                self.ending.close_called(event.enter_ns(), event.boot_ns);
+                if self.session {
+                    self.says_no_more(event.boot_ns, sink);
+                }
+            }
             Kind::Shutdown => {
                 self.ending.deaf |= event.flags & flags::SHUT_READ != 0;
                 if event.flags & (flags::SHUT_READ | flags::SHUT_WRITE) == flags::SHUT_WRITE {
@@ -119,13 +142,49 @@ impl SocketPipeline {
         self.streams.waits()
     }
 
+    /// The state of the socket changed that this session is on. What that counts are not the session's bytes, and what has arrived may
+    /// yet be taken: no more than when which side left is known from it.
+    pub fn carrier_changed(&mut self, now_ns: i64, change: &StateChange, sink: &mut Sink<'_>) {
+        let next = |way| self.streams.next_seq(way).unwrap_or_default();
+        let (sent, taken) = (next(IoDirection::Out), next(IoDirection::In));
+        // Records are no shorter than what is in them.
+        let under_way = change.write_seq.wrapping_sub(change.snd_una).min(self.bytes[0] as u32);
+        let own = StateChange {
+            write_seq: sent,
+            snd_una: sent.wrapping_sub(under_way),
+            copied_seq: taken,
+            rcv_nxt: taken,
+            ..*change
+        };
+        self.last_ns = now_ns;
+        self.ending.change(now_ns, &own);
+        if matches!(change.new, FIN_WAIT1 | LAST_ACK) {
+            self.says_no_more(now_ns, sink);
+        }
+    }
+
+    /// This side of a session sends nothing more.
+    fn says_no_more(&mut self, now_ns: i64, sink: &mut Sink<'_>) {
+        if let Some(sent) = self.streams.next_seq(IoDirection::Out) {
+            self.feed(now_ns, sink, |streams, out| streams.end(IoDirection::Out, sent, now_ns, out));
+        }
+    }
+
     /// When no more calls can be expected, where the socket has ended.
     pub fn gone_ns(&self) -> Option<i64> {
+        if let Some(over_ns) = self.over_ns {
+            return Some(over_ns + LINGER_NS);
+        }
         let closed_ns = self.ending.closed?.ns;
         Some(match self.ending.close_called_ns {
             Some(called_ns) => called_ns.max(closed_ns) + LINGER_NS,
             None => closed_ns + HELD_NS,
         })
+    }
+
+    /// Whether [`SocketPipeline::gone_ns`] may be another than before this event. That of datagrams is known from the first one on.
+    pub fn may_be_gone(&self, event: &Event<'_>) -> bool {
+        self.over_ns.is_none() || self.first_ns == event.boot_ns
     }
 
     /// Lets time pass. Returns whether it must be called again.
@@ -172,11 +231,36 @@ impl SocketPipeline {
                 .next_seq(IoDirection::In)
                 .and_then(|seq| self.streams.position(IoDirection::Out, seq)),
         });
-        let closing =
-            Closing { ending: &self.ending, unread, acknowledged, counted: self.from_start, other, now_ns };
+        let ending = &self.judged_ending();
+        let closing = Closing { ending, unread, acknowledged, counted: self.from_start, other, now_ns };
         // Of an older connection, what is missing before the first byte of a stream leaves no hole.
         let since = |start_ns: i64| if self.from_start { start_ns } else { self.first_ns.min(start_ns) };
         self.spoken.finish(&closing, |start_ns| had_loss(since(start_ns)), sink);
+    }
+
+    /// How the socket ended. One of datagrams has no states: who closes it has given up what was not answered, and who was refused
+    /// is not answered any more.
+    fn judged_ending(&self) -> CloseState {
+        let mut ending = self.ending;
+        if self.session {
+            // Nobody saw the socket that it was on, and who frees a session has left it.
+            if let Some(over_ns) = self.over_ns.filter(|_| ending.closed.is_none())
+                && ending.fin_out_ns.is_none()
+            {
+                (ending.fin_out_ns, ending.closed_by_call) = (Some(over_ns), true);
+            }
+            return ending;
+        }
+        // One that is only silent has ended with its last datagram.
+        if let Some(over_ns) = self.over_ns.filter(|&over_ns| over_ns > self.last_ns)
+            && self.presumed_side() == Side::Client
+        {
+            (ending.fin_out_ns, ending.closed_by_call) = (Some(over_ns), true);
+        }
+        if let Some(ns) = self.refused_ns {
+            ending.closed = Some(Closed { ns, sk_err: ECONNREFUSED, from: ESTABLISHED });
+        }
+        ending
     }
 
     /// Sequence number of the next byte, where nothing on the way to it is missing.
@@ -246,10 +330,17 @@ impl SocketPipeline {
                 self.ending.refused_ns.get_or_insert(event.boot_ns);
             }
         }
+        if self.datagrams && event.errno == ECONNREFUSED {
+            self.refused_ns = Some(event.boot_ns);
+        }
         let nothing =
             way == IoDirection::In && event.done_bytes == 0 && event.asked_bytes > 0 && event.errno == 0;
         if nothing && !self.ending.deaf {
             self.ending.end_taken(event.boot_ns);
+            // The library has handed out all that came.
+            if let Some(taken) = self.streams.next_seq(way).filter(|_| self.session) {
+                self.feed(event.boot_ns, sink, |streams, out| streams.end(way, taken, event.boot_ns, out));
+            }
         }
         self.bytes[way as usize] += event.done_bytes;
         self.feed(event.boot_ns, sink, |streams, out| streams.call(way, event, out));
@@ -294,9 +385,15 @@ impl SocketPipeline {
         step: impl FnOnce(&mut Streams, &mut dyn FnMut(Piece<'_>)),
     ) {
         let SocketPipeline { streams, spoken, ending, missing_bytes, from_start, first_ns, .. } = self;
-        let (counted, first_ns) = (*from_start, *first_ns);
+        let (counted, first_ns, by_bytes) = (*from_start, *first_ns, self.by_bytes);
         let closing = Closing { ending, unread: false, acknowledged: None, counted, other: None, now_ns };
-        step(streams, &mut |piece| {
+        step(streams, &mut |mut piece| {
+            if let Piece::Data { seq, head, .. } = &mut piece
+                && by_bytes
+                && !head.is_empty()
+            {
+                *seq = number_of(head);
+            }
             if let Piece::Gap { length, .. } = piece {
                 *missing_bytes += length;
             }
@@ -304,6 +401,13 @@ impl SocketPipeline {
             spoken.piece(piece, || dimensions.had_loss(first_ns, now_ns), &closing, sink);
         });
     }
+}
+
+/// A number that stands for these bytes.
+fn number_of(bytes: &[u8]) -> u32 {
+    let mut hasher = FxHasher::default();
+    hasher.write(bytes);
+    hasher.finish() as u32
 }
 
 /// Whether the counters of a socket in this state are those of its streams.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use retrospan_protocols::{Operation, Protocol, Status};
 
-use crate::assembly::connections::{Endpoint, SocketIndex};
+use crate::assembly::connections::{Endpoint, SocketIndex, Sockets};
 use crate::assembly::outcomes::{Length, SpanEnd};
 use crate::assembly::side::Side;
 use crate::assembly::streams::CallTiming;
@@ -143,6 +143,8 @@ pub struct Span {
     pub response: Option<Response>,
     /// Events of it are missing.
     pub damaged: bool,
+    /// Bytes that were not understood may be those of its answer: it is damaged unless its protocol tells of its end.
+    pub torn: bool,
     /// Answering bytes that no parser took came last at, ns.
     pub unparsed_ns: Option<i64>,
     /// How it ended.
@@ -155,6 +157,19 @@ impl Span {
     /// The answer is complete; whatever happens later on this thread is not part of answering.
     pub fn answered(&self) -> bool {
         self.response.is_some_and(|r| r.extent.complete)
+    }
+
+    /// Its process: the caller where it is known, else the socket's owner; 0 where neither is.
+    pub fn process_id(&self, sockets: &Sockets) -> i64 {
+        match self.request.first.process_id {
+            0 => sockets.get(self.socket).process_id,
+            caller => caller,
+        }
+    }
+
+    /// Its outcome is not known: a part of it is missing, and nothing told of an end behind that.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged || (self.torn && !self.answered())
     }
 }
 
@@ -169,6 +184,16 @@ pub enum Evidence {
     Context,
     /// The same thread, which works on one request after the other.
     Thread,
+    /// What the thread received right before it sent, or right before it answered.
+    Turn,
+    /// The first to come is the first to be called for.
+    Order,
+    /// The connection that a pool's order gives the request.
+    Pool,
+    /// What it shares with this one only of the requests that its process had in hand.
+    Identity,
+    /// Delays and the order of calls, as the whole recording shows them.
+    Assignment,
 }
 
 impl Evidence {
@@ -179,15 +204,25 @@ impl Evidence {
             Evidence::ProxyBytes => "proxy_bytes",
             Evidence::Context => "context",
             Evidence::Thread => "thread",
+            Evidence::Turn => "turn",
+            Evidence::Order => "order",
+            Evidence::Pool => "pool",
+            Evidence::Identity => "identity",
+            Evidence::Assignment => "assignment",
         }
     }
 
-    /// How sure it is: 1 where bytes prove it.
+    /// How sure it is, where nothing else tells: 1 where bytes prove it.
     pub const fn confidence(self) -> f64 {
         match self {
             Evidence::Connection | Evidence::ProxyBytes => 1.0,
             Evidence::Context => 0.95,
-            Evidence::Thread => 0.9,
+            Evidence::Thread
+            | Evidence::Turn
+            | Evidence::Order
+            | Evidence::Pool
+            | Evidence::Identity
+            | Evidence::Assignment => 0.9,
         }
     }
 }
@@ -215,6 +250,16 @@ pub enum Parent {
     Written(Written),
 }
 
+/// A parent that holds unless there is better evidence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) span: SpanIndex,
+    /// [`Link::serial`] of that span.
+    pub(super) serial: u64,
+    pub(super) evidence: Evidence,
+    pub(super) confidence: f64,
+}
+
 /// A span's place among others.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
@@ -222,12 +267,14 @@ pub struct Link {
     pub parent: Parent,
     /// Why.
     pub evidence: Option<Evidence>,
+    /// How sure that is, from 0 to 1.
+    pub confidence: f64,
     /// Children that are not written yet.
     pub children: Vec<SpanIndex>,
     /// Intervals of children that are written, boot time ns.
     pub covered: Vec<(i64, i64)>,
-    /// The server span that the thread was in, if there is no better evidence.
-    pub(super) candidate: Option<(SpanIndex, u64)>,
+    /// The parent by the way its process works, if there is no better evidence.
+    pub(super) candidate: Option<Candidate>,
     /// How often each destination was called for it, by the way its process works.
     pub(super) called: Vec<(Endpoint, u32)>,
     /// It came when its parent was written already.
@@ -263,16 +310,16 @@ impl OpenSpans {
     }
 
     /// Gives a new span a place.
-    pub fn insert(&mut self, mut span: Span) -> SpanIndex {
+    pub fn insert(&mut self, mut span: Box<Span>) -> SpanIndex {
         self.serial += 1;
         span.link.serial = self.serial;
         match self.free.pop() {
             Some(index) => {
-                self.slots[index as usize] = Some(Box::new(span));
+                self.slots[index as usize] = Some(span);
                 index
             }
             None => {
-                self.slots.push(Some(Box::new(span)));
+                self.slots.push(Some(span));
                 self.slots.len() as SpanIndex - 1
             }
         }

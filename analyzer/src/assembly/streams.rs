@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use retrospan_formats::event::flags;
+use retrospan_formats::marks;
 
 use crate::assembly::events::Event;
 
@@ -55,6 +56,8 @@ pub enum Piece<'a> {
         head: &'a [u8],
         /// The last of them that are known.
         tail: &'a [u8],
+        /// What redaction told of them: bits of [`marks::MARKS`].
+        marks: u32,
         /// When.
         timing: CallTiming,
     },
@@ -108,6 +111,7 @@ struct Held {
     length: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
+    marks: u32,
     timing: CallTiming,
 }
 
@@ -141,6 +145,7 @@ impl Streams {
             return;
         }
         let (head, tail) = event.head_and_tail();
+        let marks = event.flags & marks::MARKS;
         let timing = CallTiming {
             enter_ns: event.enter_ns(),
             exit_ns: event.boot_ns,
@@ -158,11 +163,11 @@ impl Streams {
         let next = *cursor.next.get_or_insert(seq);
         let certain = event.flags & flags::OFFSET_UNCERTAIN == 0;
         if certain && seq == next && self.held.is_empty() {
-            cursor.data(way, event.done_bytes, head, tail, timing, out);
+            cursor.data(way, event.done_bytes, [head, tail], marks, timing, out);
             return cursor.settle_end(way, event.boot_ns, out);
         }
         let (head, tail) = (head.to_vec(), tail.to_vec());
-        self.held.push_back(Held { way, seq, certain, length: event.done_bytes, head, tail, timing });
+        self.held.push_back(Held { way, seq, certain, length: event.done_bytes, head, tail, marks, timing });
         self.settle(event.boot_ns, out);
     }
 
@@ -284,7 +289,8 @@ impl Streams {
         let left = held.length - known;
         let head = held.head.get(known as usize..).unwrap_or_default();
         let tail = if left >= held.tail.len() as u64 { &held.tail[..] } else { &[] };
-        cursor.data(held.way, left, head, tail, held.timing, out);
+        let marks = if known == 0 { held.marks } else { held.marks & marks::READ };
+        cursor.data(held.way, left, [head, tail], marks, held.timing, out);
     }
 }
 
@@ -320,14 +326,14 @@ impl Cursor {
         &mut self,
         way: IoDirection,
         length: u64,
-        head: &[u8],
-        tail: &[u8],
+        [head, tail]: [&[u8]; 2],
+        marks: u32,
         timing: CallTiming,
         out: Out<'_>,
     ) {
         let (position, seq) = (self.position, self.next.unwrap_or_default());
         self.advance(length);
-        out(Piece::Data { way, position, seq, length, head, tail, timing });
+        out(Piece::Data { way, position, seq, length, head, tail, marks, timing });
     }
 
     fn gap(&mut self, way: IoDirection, length: u64, out: Out<'_>) {

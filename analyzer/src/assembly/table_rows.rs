@@ -1,18 +1,21 @@
 //! Spans, messages, traces and connections in, rows of the derived tables out, with times as wall time.
 
 use retrospan_formats::rows::Writer;
-use retrospan_protocols::{Operation, Status, Title, Value};
+use retrospan_protocols::{Direction, Operation, Status, Value};
 
 use crate::assembly::attributes::{Attributes, Told};
 use crate::assembly::connections::{Endpoint, Socket, Sockets};
 use crate::assembly::hex;
+use crate::assembly::passing::{Message, Origin};
+use crate::assembly::regimes::regime::Regime;
+use crate::assembly::settling::Finished;
 use crate::assembly::side::Side;
 use crate::assembly::socket_pipeline::SocketPipeline;
 use crate::assembly::span::{MessageExtent, Span};
-use crate::assembly::traces::{Finished, Labels, Trace};
+use crate::assembly::traces::Trace;
 use crate::tables::dimensions::{Clock, Dimensions, Process};
 use crate::tables::outcome::Outcome;
-use crate::tables::{ConnectionRow, MessageRow, SpanRow, TraceRow};
+use crate::tables::{ConnectionRow, LinkRegimeRow, MessageRow, SpanRow, TraceRow};
 
 /// What every row may need.
 #[derive(Clone, Copy)]
@@ -23,16 +26,16 @@ pub struct RowContext<'a> {
     pub dimensions: &'a Dimensions,
 }
 
-/// Adds a row to `spans` and returns how the span is called.
-pub fn span<'k>(
+/// Adds a row to `spans`.
+pub fn span(
     rows: &mut Writer<SpanRow<'static>>,
     attributes: &mut Attributes,
-    finished: &Finished<'_>,
-    context: RowContext<'k>,
-) -> Labels<'k> {
-    let (span, span_end) = (finished.span, &finished.span_end);
+    finished: &Finished,
+    context: RowContext<'_>,
+) {
+    let (span, span_end) = (&*finished.span, &finished.span_end);
     let socket = context.sockets.get(span.socket);
-    let process_id = process_of(span, socket);
+    let process_id = span.process_id(context.sockets);
     let process = context.dimensions.process(process_id);
     let operation = &*span.operation;
     let name = operation.title.as_deref().unwrap_or(span.protocol.title());
@@ -56,6 +59,8 @@ pub fn span<'k>(
         status: span_end.status,
         client: span.side == Side::Client,
         server,
+        transport: transport(socket),
+        over_tls: socket.session.is_some(),
         bytes: [Some(span.request.bytes()), response.map(|r| r.extent.bytes())],
         body_bytes: [span.request.body_bytes, response.and_then(|r| r.extent.body_bytes)],
     };
@@ -73,21 +78,21 @@ pub fn span<'k>(
         end_time: clock.wall_ns(span_end.end_ns),
         duration_ns: span_end.end_ns - span.start_ns,
         own_ns: finished.own_ns,
-        protocol: operation.protocol.unwrap_or(span.protocol.name()),
+        protocol: Some(operation.protocol.unwrap_or(span.protocol.name())),
         method: http.method,
         path: http.path,
         status: span_end.status.code.map(i32::from),
         outcome: span_end.outcome.name(),
         late_status: span_end.late_status.code.map(i32::from),
         late_ns: span_end.late_at_ns.map(|at| at - span_end.end_ns),
-        request_bytes: span.request.bytes() as i64,
+        request_bytes: Some(span.request.bytes() as i64),
         response_bytes: response.map(|r| r.extent.bytes() as i64),
         request_body_bytes: span.request.body_bytes.map(|bytes| bytes as i64),
         response_body_bytes: response.and_then(|r| r.extent.body_bytes).map(|bytes| bytes as i64),
         src_addr: ends.src.map(|e| e.0),
-        src_port: ends.src.map(|e| e.1.into()),
+        src_port: ends.src.and_then(|e| e.1).map(i32::from),
         dst_addr: ends.dst.map(|e| e.0),
-        dst_port: ends.dst.map(|e| e.1.into()),
+        dst_port: ends.dst.and_then(|e| e.1).map(i32::from),
         pid: pid.map(|pid| pid as i32),
         tid: has_tid.then_some(first.tid as i32),
         cpu: has_tid.then_some(first.cpu.into()),
@@ -95,7 +100,7 @@ pub fn span<'k>(
         process_id: (process_id != 0).then_some(process_id),
         connection_id: socket.connection_id,
         link_evidence: span.link.evidence.map(|e| e.name()),
-        link_confidence: span.link.evidence.map(|e| e.confidence()),
+        link_confidence: span.link.evidence.map(|_| span.link.confidence),
         query: http.query,
         host: http.host,
         user_agent: http.user_agent,
@@ -103,7 +108,7 @@ pub fn span<'k>(
         request_id: operation.request_id.as_deref(),
         traceparent: traceparent.as_deref(),
         first_byte_ns: span.response.map(|r| first_byte_ns(span, &r.extent)),
-        request_number: span.number as i32,
+        request_number: Some(span.number as i32),
         socket_id: socket.id,
         netns: (socket.netns != 0).then_some(socket.netns),
         path_cut: operation.target.as_ref().map(|_| operation.target_cut),
@@ -118,9 +123,8 @@ pub fn span<'k>(
         attributes: Some(attributes),
         queued_ns: first.queued_us.filter(|_| span.side == Side::Server).map(|us| 1_000 * i64::from(us)),
         accept_wait_ns: in_queue_ns.filter(|&ns| ns > 0),
+        sampled_one_in: context.dimensions.sampled_one_in(),
     });
-    let name = operation.title.clone().unwrap_or(Title::Defined(span.protocol.title()));
-    Labels { service: process.map_or("", |p| &*p.service), name }
 }
 
 /// Every request of HTTP has it, and no other.
@@ -158,18 +162,52 @@ impl<'a> Http<'a> {
 }
 
 /// Adds the rows of a span's request and answer to `messages`.
-pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>, context: RowContext<'_>) {
-    let span = finished.span;
-    let span_id = hex::span_id(finished.span_id);
-    let socket = context.sockets.get(span.socket);
+pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished, context: RowContext<'_>) {
+    let (span, span_id) = (&*finished.span, hex::span_id(finished.span_id));
+    let row =
+        |direction, extent: &MessageExtent| message(Origin::of(span), &span_id, direction, extent, context);
+    let is_http = span.operation.attributes.iter().any(|(key, _)| *key == HTTP_METHOD);
+    let method = span.operation.name.as_deref().filter(|_| is_http);
+    rows.push(&MessageRow { method, ..row(REQUEST, &span.request) });
+    if let Some(response) = &span.response {
+        let status = response.status.code.map(i32::from);
+        rows.push(&MessageRow { status, ..row(RESPONSE, &response.extent) });
+    }
+}
+
+/// Adds the row of a message that is no exchange to `messages`.
+pub fn passed(
+    rows: &mut Writer<MessageRow<'static>>,
+    passed: &Message,
+    span_id: u64,
+    context: RowContext<'_>,
+) {
+    let direction = if passed.direction == Direction::Requests { REQUEST } else { RESPONSE };
+    let span_id = hex::span_id(span_id);
+    let row = message(passed.origin, &span_id, direction, &passed.extent, context);
+    rows.push(&MessageRow { kind: passed.name.as_deref(), ..row });
+}
+
+/// Column `direction` of `messages`.
+const REQUEST: &str = "request";
+const RESPONSE: &str = "response";
+
+fn message<'a>(
+    origin: Origin,
+    span_id: &'a str,
+    direction: &'static str,
+    extent: &MessageExtent,
+    context: RowContext<'_>,
+) -> MessageRow<'a> {
+    let socket = context.sockets.get(origin.socket);
     let time = |boot_ns| context.dimensions.clock.wall_ns(boot_ns);
-    let row = |direction, extent: &MessageExtent| MessageRow {
+    MessageRow {
         connection_id: socket.connection_id,
         socket_id: socket.id,
-        span_id: &span_id,
-        side: span.side.name(),
+        span_id,
+        side: origin.side.name(),
         direction,
-        request_number: span.number as i32,
+        request_number: origin.number as i32,
         position: extent.begin as i64,
         bytes: extent.bytes() as i64,
         head_bytes: (extent.head_bytes > 0).then_some(extent.head_bytes as i64),
@@ -181,23 +219,40 @@ pub fn messages(rows: &mut Writer<MessageRow<'static>>, finished: &Finished<'_>,
         complete: extent.complete,
         method: None,
         status: None,
-    };
-    let is_http = span.operation.attributes.iter().any(|(key, _)| *key == HTTP_METHOD);
-    let method = span.operation.name.as_deref().filter(|_| is_http);
-    rows.push(&MessageRow { method, ..row("request", &span.request) });
-    if let Some(response) = &span.response {
-        let status = response.status.code.map(i32::from);
-        rows.push(&MessageRow { status, ..row("response", &response.extent) });
+        kind: None,
     }
 }
 
+/// Adds the row of a rule in a process.
+pub fn regime(
+    rows: &mut Writer<LinkRegimeRow<'static>>,
+    process_id: i64,
+    regime: &Regime,
+    context: RowContext<'_>,
+) {
+    let service = context.dimensions.process(process_id).map(|process| &*process.service);
+    rows.push(&LinkRegimeRow {
+        process_id,
+        service,
+        rule: regime.rule.name(),
+        variant: regime.rule.variant(),
+        link_evidence: regime.rule.evidence().name(),
+        calls: regime.calls.into(),
+        checked: regime.checked.into(),
+        agreed: regime.agreed.into(),
+        believed: regime.is_believed,
+    });
+}
+
 /// Adds a row to `traces`.
-pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace, clock: &Clock) {
-    let services: Vec<&str> = trace.services.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+pub fn trace(rows: &mut Writer<TraceRow<'static>>, trace: &Trace<'_>, clock: &Clock) {
+    let mut services = trace.services.clone();
+    services.retain(|service| !service.is_empty());
+    services.sort_unstable();
     rows.push(&TraceRow {
         trace_id: &hex::trace_id(trace.trace_id),
         root_span_id: &hex::span_id(trace.root_span_id),
-        root_service: &trace.root_service,
+        root_service: trace.root_service,
         root_name: &trace.root_name,
         root_path: trace.root_path.as_deref(),
         root_status: trace.root_status.map(i32::from),
@@ -264,9 +319,9 @@ pub fn connection(
             .find_map(|pipeline| pipeline.protocol())
             .map_or("unknown", |spoken| spoken.name()),
         src_addr: end.src.map(|e| e.0),
-        src_port: end.src.map(|e| e.1.into()),
+        src_port: end.src.and_then(|e| e.1).map(i32::from),
         dst_addr: end.dst.map(|e| e.0),
-        dst_port: end.dst.map(|e| e.1.into()),
+        dst_port: end.dst.and_then(|e| e.1).map(i32::from),
         client_netns: netns(client),
         server_netns: netns(server),
         client_process_id: client_id,
@@ -278,8 +333,8 @@ pub fn connection(
         closed_time: closed.map(time),
         first_time: ends.iter().map(|pipeline| pipeline.first_ns).min().map_or(0, time),
         last_time: ends.iter().map(|pipeline| pipeline.last_ns).max().map_or(0, time),
-        bytes_to_server: moved(Side::Client),
-        bytes_to_client: moved(Side::Server),
+        bytes_to_server: Some(moved(Side::Client)),
+        bytes_to_client: Some(moved(Side::Server)),
         requests: ends.iter().map(|pipeline| pipeline.requests()).max().unwrap_or_default().into(),
         closed_by: leaving.and_then(|(_, side, _)| side).map(Side::name),
         close_kind: leaving.map(|(_, _, kind)| kind),
@@ -289,6 +344,7 @@ pub fn connection(
         connect_outcome: attempt.and_then(|attempt| Some(attempt.end?.1.name())),
         syn_retransmits: handshake.map(|seen| seen.again as i32),
         accept_wait_ns: queued_ns,
+        sampled_one_in: context.dimensions.sampled_one_in(),
     });
 }
 
@@ -300,13 +356,14 @@ fn hop(client: Option<&Process>, server: Option<&Process>, ends: &Ends<'_>) -> S
     hop.push_str(called(server, ends.dst));
     hop.push(':');
     match ends.dst {
-        Some((_, port)) => hop.push_str(itoa::Buffer::new().format(port)),
+        Some((_, Some(port))) => hop.push_str(itoa::Buffer::new().format(port)),
+        Some((path, None)) => hop.push_str(path),
         None => hop.push('?'),
     }
     hop
 }
 
-fn called<'a>(process: Option<&'a Process>, end: Option<(&'a str, u16)>) -> &'a str {
+fn called<'a>(process: Option<&'a Process>, end: Option<(&'a str, Option<u16>)>) -> &'a str {
     match (process, end) {
         (Some(process), _) => &process.name,
         (None, Some((address, _))) => address,
@@ -317,13 +374,14 @@ fn called<'a>(process: Option<&'a Process>, end: Option<(&'a str, u16)>) -> &'a 
 /// Address and port that a socket is connected to, as one text.
 pub(super) fn listener(socket: &Socket, sockets: &Sockets) -> Option<String> {
     let (address, port) = text_of(socket.remote?, sockets);
+    let Some(port) = port else { return Some(address.to_owned()) };
     Some(if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") })
 }
 
 /// Text address and port of both ends, the requesting side first.
 pub(super) struct Ends<'a> {
-    pub(super) src: Option<(&'a str, u16)>,
-    pub(super) dst: Option<(&'a str, u16)>,
+    pub(super) src: Option<(&'a str, Option<u16>)>,
+    pub(super) dst: Option<(&'a str, Option<u16>)>,
 }
 
 impl<'a> Ends<'a> {
@@ -337,16 +395,14 @@ impl<'a> Ends<'a> {
     }
 }
 
-fn text_of(endpoint: Endpoint, sockets: &Sockets) -> (&str, u16) {
-    (sockets.address(endpoint), endpoint.port)
+/// What the protocol is spoken over, where that is not TCP.
+fn transport(socket: &Socket) -> Option<&'static str> {
+    if socket.unix { Some("unix") } else { socket.datagrams.then_some("udp") }
 }
 
-/// The process of a span: the caller where it is known, else the socket's owner.
-fn process_of(span: &Span, socket: &Socket) -> i64 {
-    match span.request.first.process_id {
-        0 => socket.process_id,
-        caller => caller,
-    }
+/// A path has no port.
+fn text_of(endpoint: Endpoint, sockets: &Sockets) -> (&str, Option<u16>) {
+    (sockets.address(endpoint), Some(endpoint.port).filter(|&port| port != 0))
 }
 
 fn first_byte_ns(span: &Span, response: &MessageExtent) -> i64 {

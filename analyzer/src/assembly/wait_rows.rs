@@ -5,25 +5,24 @@ use retrospan_formats::rows::Writer;
 use crate::assembly::connections::Socket;
 use crate::assembly::hex;
 use crate::assembly::openings::Connected;
+use crate::assembly::settling::{Finished, wait_span_id};
 use crate::assembly::side::Side;
 use crate::assembly::table_rows::{Ends, RowContext, listener};
-use crate::assembly::traces::{Finished, wait_span_id};
 use crate::assembly::waits::Wait;
 use crate::tables::outcome::Outcome;
-use crate::tables::{SYN_RETRANSMITS, SpanRow, WAIT};
+use crate::tables::{SPOKEN_BY_WAITS, SYN_RETRANSMITS, SpanRow, WAIT};
 
-/// Adds the rows of a span's waits and returns how many there are.
-pub fn add(rows: &mut Writer<SpanRow<'static>>, finished: &Finished<'_>, context: RowContext<'_>) -> u64 {
-    let Some(waited) = &finished.waited else { return 0 };
+/// Adds the rows of a span's waits.
+pub fn add(rows: &mut Writer<SpanRow<'static>>, finished: &Finished, context: RowContext<'_>) {
+    let Some(waited) = &finished.waited else { return };
     for (number, wait) in waited.parts.iter().enumerate() {
         row(rows, finished, number, wait, context);
     }
-    waited.parts.len() as u64
 }
 
 fn row(
     rows: &mut Writer<SpanRow<'static>>,
-    finished: &Finished<'_>,
+    finished: &Finished,
     number: usize,
     wait: &Wait,
     context: RowContext<'_>,
@@ -48,21 +47,21 @@ fn row(
         end_time: wall_ns(wait.to_ns),
         duration_ns,
         own_ns: duration_ns,
-        protocol: "tcp",
+        protocol: Some(SPOKEN_BY_WAITS),
         method: None,
         path: None,
         status: None,
         outcome: outcome.name(),
         late_status: None,
         late_ns: None,
-        request_bytes: 0,
+        request_bytes: Some(0),
         response_bytes: None,
         request_body_bytes: None,
         response_body_bytes: None,
         src_addr: ends.src.map(|end| end.0),
-        src_port: ends.src.map(|end| end.1.into()),
+        src_port: ends.src.and_then(|end| end.1).map(i32::from),
         dst_addr: ends.dst.map(|end| end.0),
-        dst_port: ends.dst.map(|end| end.1.into()),
+        dst_port: ends.dst.and_then(|end| end.1).map(i32::from),
         pid: process.map(|process| process.pid as i32),
         tid: None,
         cpu: None,
@@ -78,7 +77,7 @@ fn row(
         request_id: None,
         traceparent: None,
         first_byte_ns: None,
-        request_number: 0,
+        request_number: Some(0),
         socket_id: socket.id,
         netns: (socket.netns != 0).then_some(socket.netns),
         path_cut: None,
@@ -93,6 +92,7 @@ fn row(
         attributes: Some(&attributes(socket, failure)),
         queued_ns: None,
         accept_wait_ns: None,
+        sampled_one_in: context.dimensions.sampled_one_in(),
     });
 }
 

@@ -19,7 +19,12 @@ use crate::session;
 use crate::tables::spans::SpanBatch;
 
 /// What resources are made of.
-const PROCESSES: &str = "SELECT process_id, pid, exe, comm, argv, cgroup FROM processes";
+const PROCESSES: &str =
+    "SELECT p.process_id, p.pid, p.exe, p.comm, p.argv, p.cgroup, p.service_namespace, p.service_version,
+        c.pod, c.namespace, c.container, r.attributes AS resource
+    FROM processes p
+    LEFT JOIN containers c ON c.cgroup = p.cgroup
+    LEFT JOIN imported_resources r ON r.process_id = p.process_id";
 
 /// Sends what was asked for; exit code 1 where the receiver refused some of it.
 pub fn run(args: ExportArgs) -> Result<ExitCode> {
@@ -29,7 +34,7 @@ pub fn run(args: ExportArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
     let url = settings.endpoint.url();
     let (delivered, orphans) = block_on(async {
-        let context = session::open_in(&capture, capture.manifest.host.utc_offset_s)?;
+        let context = session::open_with(&capture, capture.manifest.host.utc_offset_s, args.links.options())?;
         check_where(&context, args.filter.as_deref()).await?;
         let spans = session::plan(&context, &spans).await?;
         let processes = session::plan(&context, PROCESSES).await?.collect().await?;

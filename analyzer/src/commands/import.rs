@@ -1,4 +1,4 @@
-//! `retrospan import`: packet captures become a capture directory.
+//! `retrospan import`: packet captures or traces become a capture directory.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,18 +18,18 @@ pub fn run(args: ImportArgs) -> Result<ExitCode> {
     let ImportArgs { files, output, payload } = args;
     let options = Options { files, output, payload: payload.into() };
     let stopped = listen()?;
-    let progress = Progress::begin("reading packets");
+    let progress = Progress::begin("reading");
     let watch = Watch {
-        progress: &|packets| progress.say(format!("reading packets: {}", count(packets))),
+        progress: &|what, so_far| progress.say(format!("reading {what}: {}", count(so_far))),
         interrupted: &|| stopped.load(Ordering::Relaxed),
     };
     let imported = import::import(&options, &watch);
     drop(progress);
-    let summary = imported?;
-    for file in &summary.cut {
-        print::note(&format!("retrospan: {}: ends within a packet; read up to there", file.display()));
+    let said = imported?;
+    for file in &said.cut {
+        print::note(&format!("retrospan: {}: ends within {}; read up to there", file.display(), said.within));
     }
-    print::note(&summary.text());
+    print::note(&said.text);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use retrospan_formats::manifest::{File, Manifest, State};
+use retrospan_formats::manifest::{File, Manifest, State, Tls, TlsFile};
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables;
 use serde_json::{Map, Value, json};
@@ -74,15 +74,22 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
     if let Some(reason) = &manifest.probe_set_reason {
         lines.push(("probes", format!("not of the set sockets: {reason}")));
     }
+    lines.extend(let_go(manifest, zone));
     if let (Some(cost), None) = (&manifest.cost, &manifest.imported) {
         lines.push(("cost", cost_text(cost)));
     }
-    if manifest.losses.iter().all(|loss| loss.count == 0) {
+    if manifest.losses.iter().all(|loss| loss.count == 0 || loss.is_left_out()) {
         lines.push(("losses", "none".to_owned()));
     }
     for loss in manifest.losses.iter().filter(|loss| loss.count > 0) {
-        lines.push(("losses", format!("{} {}: {}", count(loss.count), loss.kind, loss.cause)));
+        lines.push(match loss.is_left_out() {
+            true => {
+                ("left out", format!("{} of {} calls: {}", loss.left_out(), count(loss.count), loss.cause))
+            }
+            false => ("losses", format!("{} {}: {}", count(loss.count), loss.kind, loss.cause)),
+        });
     }
+    lines.extend(manifest.tls.iter().flat_map(tls).map(|text| ("tls", text)));
     for step in &clock.steps {
         let at = text::time(clock.wall_ns(step.boot_ns), zone, 3);
         lines.push(("clock", format!("the wall clock was set by {} before {at}", duration(step.step_ns))));
@@ -95,14 +102,44 @@ fn as_text(capture: &Capture, clock: &Clock, zone: i32) -> String {
         let line = if is_bad { terminal.paint(Paint::Red, &line) } else { line };
         let _ = writeln!(page, "{line}");
     }
-    page.push_str(&held_text(&held(capture)));
+    page.push_str(&held_text(&held(capture), manifest.is_of_traces()));
     page
+}
+
+/// Where TLS libraries were found, and what of their sessions is not known.
+fn tls(tls: &Tls) -> Vec<String> {
+    let file = |file: &TlsFile| match &file.problem {
+        Some(problem) => format!("{} ({}): not recorded: {problem}", file.file, file.library),
+        None => format!("{} ({}), {} functions", file.file, file.library, file.functions),
+    };
+    let mut lines: Vec<String> = tls.files.iter().map(file).collect();
+    if tls.untied > 0 {
+        let (untied, sessions) = (count(tls.untied), count(tls.sessions));
+        lines.push(format!("{untied} of {sessions} sessions are on no socket that is known (docs/tls.md)"));
+    }
+    lines
+}
+
+/// What is not in it, or why it ends: of a recording that kept the latest only, of a copy, at a limit.
+fn let_go(manifest: &Manifest, zone: i32) -> Vec<(&'static str, String)> {
+    let rolled = manifest.rolled.as_ref().map(|rolled| {
+        let began = text::time(rolled.recording_started_wall_ns, zone, 3);
+        let events = count(rolled.events);
+        ("let go", format!("{events} events since {began}, as the recording keeps the latest only"))
+    });
+    let frozen = manifest
+        .frozen
+        .as_ref()
+        .map(|reason| ("copied", format!("on {reason}, while the recording went on")));
+    let ended = manifest.ended_by.as_ref().map(|limit| ("ended", format!("by {limit}")));
+    [rolled, frozen, ended].into_iter().flatten().collect()
 }
 
 /// Where it comes from.
 fn origin(manifest: &Manifest) -> (&'static str, String) {
     let host = &manifest.host;
     match &manifest.imported {
+        Some(imported) if manifest.is_of_traces() => ("traces", imported.files.join(", ")),
         Some(imported) => ("packets", imported.files.join(", ")),
         None => {
             ("host", format!("{}, Linux {} {}, {} CPUs", host.name, host.kernel, host.machine, host.cpus))
@@ -122,17 +159,22 @@ fn made_by(manifest: &Manifest) -> (&'static str, String) {
 fn zone_text(zone: i32, manifest: &Manifest) -> String {
     let (name, of_host) = (text::zone(zone), manifest.host.utc_offset_s);
     match zone == of_host {
+        true if manifest.is_of_traces() => format!("{name}; traces do not tell the hosts'"),
         true if manifest.imported.is_some() => format!("{name}; packets do not tell the host's"),
         true => format!("{name}, of the host; also of times in SQL (--utc: UTC)"),
         false => format!("{name}; the host's is {}", text::zone(of_host)),
     }
 }
 
-fn held_text(held: &[Held]) -> String {
-    let mut text = format!("\n{:<10} {:>14} {:>10} {:>6}\n", "table", "rows", "size", "files");
-    for table in held {
+fn held_text(held: &[Held], of_traces: bool) -> String {
+    // Traces fill few tables, and nothing else fills these; older recorders know no containers.
+    let is_seldom = |name: &str| name.starts_with("imported_") || name == tables::CONTAINERS.name;
+    let is_shown = |table: &&Held| table.files > 0 || !(of_traces || is_seldom(table.table));
+    let widest = held.iter().filter(is_shown).map(|table| table.table.len()).max().unwrap_or(0).max(10);
+    let mut text = format!("\n{:<widest$} {:>14} {:>10} {:>6}\n", "table", "rows", "size", "files");
+    for table in held.iter().filter(is_shown) {
         let (rows, bytes) = (count(table.rows), size(table.bytes));
-        let _ = writeln!(text, "{:<10} {rows:>14} {bytes:>10} {:>6}", table.table, table.files);
+        let _ = writeln!(text, "{:<widest$} {rows:>14} {bytes:>10} {:>6}", table.table, table.files);
     }
     text
 }
@@ -198,6 +240,10 @@ fn as_json(capture: &Capture, clock: &Clock) -> Value {
         "options": manifest.options,
         "tables": tables,
         "losses": losses,
+        "tls": manifest.tls,
+        "rolled": manifest.rolled,
+        "frozen": manifest.frozen,
+        "ended_by": manifest.ended_by,
         "cost": manifest.cost,
         "clock_steps": steps,
     })

@@ -1,5 +1,6 @@
 //! One file a command: plain options in, results on stdout, an exit code out.
 
+pub mod eval_links;
 pub mod export;
 pub mod import;
 pub mod info;
@@ -39,6 +40,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Spikes(args) => spikes::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
+        Command::EvalLinks(args) => eval_links::run(args),
         Command::Selftest(args) => selftest::run(args),
     }
 }

@@ -19,6 +19,7 @@ use crate::session;
 use crate::tables::columns::{numbers, texts};
 use crate::tables::dimensions;
 use crate::tables::outcome::Outcome;
+use crate::tables::spans::Sides;
 use crate::terminal::{self, Paint, Terminal, width};
 use crate::text::{count, duration, escape_controls, shell_word, time};
 
@@ -52,7 +53,7 @@ pub fn run(args: OverviewArgs) -> Result<ExitCode> {
         };
         let buckets = page.buckets();
         let strip = strip(&context, page.begin_ns, page.bucket_ns(), buckets).await?;
-        let hops = hops(&context).await?;
+        let hops = hops(&context, Sides::of(&capture.manifest)).await?;
         let mut text = page.head(&capture);
         page.findings(&findings, &mut text);
         page.strips(&strip, &findings, &mut text);
@@ -81,14 +82,14 @@ async fn strip(
     let query = format!(
         "WITH roots AS (
              SELECT CAST(start_time AS BIGINT) AS at, duration_ns, outcome, coalesce(process, '') AS process,
-                    coalesce(dst_port, 0) AS port
+                    coalesce(dst_port, 0) AS port, sampled_one_in AS one_in
              FROM spans WHERE parent_span_id IS NULL
          ), usual AS (
              SELECT process, port, approx_percentile_cont(duration_ns, 0.5) AS usual_ns
              FROM roots WHERE outcome = 'ok' GROUP BY process, port
          )
-         SELECT (at - {begin_ns}) / {bucket_ns} AS bucket, count(*) AS requests,
-                count(*) FILTER (WHERE {} OR duration_ns > {SLOW} * usual_ns) AS bad
+         SELECT (at - {begin_ns}) / {bucket_ns} AS bucket, sum(one_in) AS requests,
+                coalesce(sum(one_in) FILTER (WHERE {} OR duration_ns > {SLOW} * usual_ns), 0) AS bad
          FROM roots LEFT JOIN usual USING (process, port)
          GROUP BY 1",
         Outcome::failed_condition()
@@ -117,19 +118,18 @@ struct Hop {
 
 /// The hops with the most requests. A request that was recorded at both ends counts once, by what its client
 /// saw.
-async fn hops(context: &SessionContext) -> Result<Vec<Hop>> {
+async fn hops(context: &SessionContext, sides: Sides) -> Result<Vec<Hop>> {
+    let Sides { asking, answering, .. } = sides;
     let query = format!(
-        "SELECT concat(coalesce(client.name, s.src_addr, '?'), ' -> ', coalesce(server.name, s.dst_addr, '?'), ':',
-                       s.dst_port) AS hop,
-                count(*) AS requests,
-                count(*) FILTER (WHERE {}) AS failed,
+        "SELECT coalesce(c.hop, concat(coalesce(s.src_addr, '?'), ' -> ', coalesce(s.dst_addr, '?'), ':', s.dst_port)) AS hop,
+                sum(s.sampled_one_in) AS requests,
+                coalesce(sum(s.sampled_one_in) FILTER (WHERE {}), 0) AS failed,
                 CAST(approx_percentile_cont(duration_ns, 0.5) FILTER (WHERE outcome IN ('ok', 'error')) AS BIGINT) AS p50_ns,
                 CAST(approx_percentile_cont(duration_ns, 0.99) FILTER (WHERE outcome IN ('ok', 'error')) AS BIGINT) AS p99_ns
          FROM spans s
          LEFT JOIN connections c ON c.connection_id = s.connection_id
-         LEFT JOIN processes client ON client.process_id = c.client_process_id
-         LEFT JOIN processes server ON server.process_id = c.server_process_id
-         WHERE s.kind = 'client' OR s.kind = 'server' AND s.link_evidence IS DISTINCT FROM 'connection'
+         WHERE {asking} OR {answering} AND coalesce(s.link_evidence, '') <> 'connection'
+               AND NOT (coalesce(s.link_evidence, '') = 'context' AND c.client_socket_id IS NOT NULL)
          GROUP BY 1 ORDER BY requests DESC, hop LIMIT {}",
         Outcome::failed_condition(),
         MOST_HOPS + 1
@@ -200,11 +200,19 @@ impl Page {
             0 => "nothing was lost".to_owned(),
             n => self.terminal.paint(Paint::Yellow, &format!("{} events were lost", count(n))),
         };
+        let sampled = match dimensions::sampled_one_in(manifest) {
+            1 => String::new(),
+            n => format!(", one connection in {}", count(n)),
+        };
+        let origin = match &manifest.imported {
+            Some(imported) => format!("{} of {}", manifest.probe_set, imported.files.join(", ")),
+            None => manifest.host.name.clone(),
+        };
         let mut text = String::new();
         let line = format!(
-            "{}  {}, {}, {}{state}; {lost}",
+            "{}  {}, {}, {}{sampled}{state}; {lost}",
             self.terminal.paint(Paint::Bold, &escape_controls(&self.name)),
-            escape_controls(&manifest.host.name),
+            escape_controls(&origin),
             time(self.begin_ns, self.offset_s, 0),
             duration(self.end_ns - self.begin_ns),
         );

@@ -22,7 +22,7 @@ pub fn run(args: ReportArgs) -> Result<ExitCode> {
     let options = spikes::options(&args.search)?;
     let capture = args.capture.open()?;
     let report = block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_with(&capture, 0, args.links.options())?;
         let findings = spikes::look(&context, &capture, &options).await?;
         load::report(&context, &capture, findings).await
     })?;

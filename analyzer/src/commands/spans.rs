@@ -35,7 +35,7 @@ pub fn run(args: SpansArgs) -> Result<ExitCode> {
     let capture = args.capture.open()?;
     let offset_s = args.zone.offset_s(capture.manifest.host.utc_offset_s);
     block_on(async {
-        let context = session::open_in(&capture, offset_s)?;
+        let context = session::open_with(&capture, offset_s, args.links.options())?;
         check_where(&context, args.filter.as_deref()).await?;
         if args.rows.format == Format::Table {
             return lines(&context, &with_peers_by(order, &spans, limit), offset_s, &output).await;

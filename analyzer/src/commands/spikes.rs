@@ -29,7 +29,7 @@ pub fn run(args: SpikesArgs) -> Result<ExitCode> {
     let options = options(&args.search)?;
     let terminal = args.format == FindingsFormat::Text && std::io::stdout().is_terminal();
     let (findings, folds) = block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_with(&capture, 0, args.links.options())?;
         let findings = look(&context, &capture, &options).await?;
         let folds = if terminal { load::folds(&context, &capture, &findings).await? } else { Vec::new() };
         Ok((findings, folds))

@@ -27,7 +27,7 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     let offset_s = args.zone.offset_s(capture.manifest.host.utc_offset_s);
     let style = Style { utc_offset_s: offset_s, ..Style::default() };
     block_on(async {
-        let context = session::open_in(&capture, offset_s)?;
+        let context = session::open_with(&capture, offset_s, args.links.options())?;
         let written = Written { place: place.as_deref(), text: &query };
         let frame = session::plan_written(&context, written).await?;
         if args.rows.format == Format::Table && args.rows.output.is_none() && is_plan(&frame) {

@@ -41,7 +41,7 @@ pub fn run(args: TraceArgs) -> Result<ExitCode> {
     }
     let offset_s = args.zone.offset_s(capture.manifest.host.utc_offset_s);
     let found = block_on(async {
-        let context = session::open(&capture)?;
+        let context = session::open_with(&capture, 0, args.links.options())?;
         let trace_id = match &prefix {
             Some(prefix) => with_prefix(&context, prefix).await?,
             None => slowest(&context).await?,

@@ -98,7 +98,7 @@ pub async fn attribute(
     let ranges = ranges(windows);
     let covered_ns: f64 = ranges.iter().map(|(from, to)| (to - from) as f64).sum();
     let sample = (covered_ns * spans_per_ns / MOST_SPANS).ceil().max(1.0) as u64;
-    let asked = query(&ranges);
+    let asked = query(&ranges, keys.sides.imported);
     let (traces, tally) = (HashMap::new(), Tally::default());
     let mut reading = Reading { keys, ordinary, stream, sample, windows, ranges, traces, tally };
     let mut batches = session::plan(context, &asked).await?.execute_stream().await?;
@@ -130,7 +130,11 @@ fn ranges(windows: &[Window]) -> Vec<(i64, i64)> {
 /// Connections by id: one whose end was lost may have several rows.
 const AWAITED: &str = "SELECT connection_id, min(hop) AS hop, min(connect_outcome) AS connect_outcome FROM connections GROUP BY connection_id";
 
-fn query(ranges: &[(i64, i64)]) -> String {
+/// The side of a span that is no request, and where it lies: of imported traces time within a process is that side's, too.
+const SIDE: &str = "CASE WHEN s.kind <> 'internal' THEN s.kind WHEN s.socket_id = own.client_socket_id THEN 'client' ELSE 'server' END";
+const OWN: &str = "LEFT JOIN (SELECT connection_id, client_socket_id FROM connections) own ON own.connection_id = s.connection_id";
+
+fn query(ranges: &[(i64, i64)], imported: bool) -> String {
     let whole: Vec<(i64, i64)>;
     let mut asked = ranges;
     if ranges.len() > MOST_RANGES {
@@ -142,14 +146,16 @@ fn query(ranges: &[(i64, i64)]) -> String {
         format!("(s.start_time >= to_timestamp_nanos({from}) AND s.start_time < to_timestamp_nanos({to}))")
     };
     let asked: Vec<String> = asked.iter().map(range).collect();
+    let (kind, own, requests) =
+        if imported { (SIDE, OWN, "") } else { ("s.kind", "", "s.kind <> 'internal' AND ") };
     format!(
-        "SELECT s.connection_id, s.kind, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
+        "SELECT s.connection_id, {kind} AS kind, s.kind = 'internal' AS within, s.operation, s.route, s.target, s.outcome, CAST(s.start_time AS BIGINT) AS start_ns, s.duration_ns,
                 CASE WHEN awaited.hop IS NULL THEN s.own_ns + coalesce(s.connect_ns, 0) - coalesce(s.accept_wait_ns, 0)
                      ELSE s.own_ns - coalesce(s.accept_wait_ns, 0) END AS own_ns, s.trace_id, s.parent_span_id IS NULL AS root, s.pid, s.cpu, s.connect_ns, awaited.hop AS connect_hop,
                 CASE WHEN s.link_evidence = 'connection' THEN s.queued_ns END AS queued_ns,
                 coalesce(awaited.connect_outcome, 'ok') NOT IN ('ok', 'abandoned') AS connect_failed
-         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id
-         WHERE s.kind <> 'internal' AND ({})",
+         FROM spans s LEFT JOIN ({AWAITED}) awaited ON awaited.connection_id = s.connect_connection_id {own}
+         WHERE {requests}({})",
         if asked.is_empty() { "false".to_owned() } else { asked.join(" OR ") }
     )
 }
@@ -242,7 +248,8 @@ impl Reading<'_> {
         let own_ns = number("own_ns")?;
         let (pids, cpus) = (number("pid")?, number("cpu")?);
         let traces: StringViewArray = typed(batch, "trace_id", &DataType::Utf8View)?.as_string_view().clone();
-        let roots: BooleanArray = typed(batch, "root", &DataType::Boolean)?.as_boolean().clone();
+        let truth = |name| Ok::<_, Error>(typed(batch, name, &DataType::Boolean)?.as_boolean().clone());
+        let (roots, within): (BooleanArray, BooleanArray) = (truth("root")?, truth("within")?);
         let waits = Waits::new(batch)?;
         let queued = number("queued_ns")?;
         for row in (0..rows.len()).filter(|&row| self.covered(rows.start_ns(row))).collect::<Vec<_>>() {
@@ -252,14 +259,15 @@ impl Reading<'_> {
             if !mixed.is_multiple_of(u128::from(self.sample)) {
                 continue;
             }
-            let connection_id = rows.connection_id(row);
-            let code =
-                self.keys.code(connection_id, rows.is_server(row), rows.operation(row), rows.target(row));
+            let (connection_id, within) = (rows.connection_id(row), within.value(row));
+            let what = if within { ("", "") } else { (rows.operation(row), rows.target(row)) };
+            let code = self.keys.code(connection_id, rows.is_server(row), what.0, what.1);
             let Some(coded) = code else { continue };
             let ordinary = self.ordinary.get(coded.class as usize).copied().unwrap_or_default();
             let span = rows.span(row, ordinary);
             let class = &self.keys.classes[coded.class as usize];
-            let of_stream = class.streams.contains(&self.stream) || coded.connection == Some(self.stream);
+            let of_stream =
+                !within && (class.streams.contains(&self.stream) || coded.connection == Some(self.stream));
             let bad = span.slow || span.failed.is_some();
             if of_stream && let Some(place) = self.place(span.start_ns) {
                 let known = |numbers: &Int64Array| numbers.is_valid(row).then(|| numbers.value(row));

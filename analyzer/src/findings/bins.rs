@@ -53,6 +53,10 @@ const COARSEST_NS: i64 = 100_000_000;
 const MOST_BINS: i64 = 1 << 20;
 /// Streams with fewer requests show nothing.
 const FEWEST_REQUESTS: u64 = 20;
+/// The longest waits take this many times what slow requests usually take ...
+const STANDS_OUT: i64 = 8;
+/// ... and there are so many of them, but no more than a quarter of the slow requests.
+const FEWEST_LONGEST: usize = 3;
 /// Most cells (streams times bins) of each thread: 4 bytes each, twice for streams that count completions.
 const MOST_CELLS: usize = 50_000_000;
 
@@ -285,12 +289,30 @@ impl Counts {
         self.bad.extend(span.slow.then(|| bad(Metric::Latency)));
     }
 
-    /// The series of a metric. Completions stand for requests where what is counted is what did not come.
-    pub fn series(&self, metric: Metric, bins: Bins) -> Series {
+    /// The requests that are bad so and took so long at least.
+    pub fn bad_of(&self, metric: Metric, least_ns: i64) -> impl Iterator<Item = &Bad> {
+        self.bad.iter().filter(move |bad| bad.metric == metric && bad.duration_ns >= least_ns)
+    }
+
+    /// How long the slowest of the slow requests take, ns, where those are a few that stand out: long waits would be lost among
+    /// many that are a little late, as on a host whose CPUs are short.
+    pub fn longest_ns(&self) -> Option<i64> {
+        let slow = self.bad.iter().filter(|bad| bad.metric == Metric::Latency);
+        let mut durations: Vec<i64> = slow.map(|bad| bad.duration_ns).collect();
+        let middle = durations.len() / 2;
+        let (_, &mut median_ns, longer) = (middle > 0).then(|| durations.select_nth_unstable(middle))?;
+        let least_ns = median_ns.saturating_mul(STANDS_OUT);
+        let longest = longer.iter().filter(|&&duration| duration >= least_ns).count();
+        (longest >= FEWEST_LONGEST && longest <= middle / 2).then_some(least_ns)
+    }
+
+    /// The series of a metric, of requests that took so long at least. Completions stand for requests where what is counted is what
+    /// did not come.
+    pub fn series(&self, metric: Metric, least_ns: i64, bins: Bins) -> Series {
         let total = if metric == Metric::Missing { self.completed.clone() } else { self.begun.clone() };
         let mut bad = vec![0; total.len()];
         let mut excess_ns = vec![0.0; total.len()];
-        for request in self.bad.iter().filter(|bad| bad.metric == metric) {
+        for request in self.bad_of(metric, least_ns) {
             if let Some(bin) = bins.of(request.start_ns).filter(|&bin| bin < bad.len()) {
                 bad[bin] += 1;
                 excess_ns[bin] += request.excess_ns as f64;

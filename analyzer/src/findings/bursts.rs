@@ -14,6 +14,7 @@ pub struct Counted<'a> {
     /// Those of the suspected hop or processes.
     pub involved: bool,
     processes: &'a BTreeSet<i64>,
+    namespaces: &'a BTreeSet<i64>,
     /// The smallest size that counts.
     pub least: f64,
 }
@@ -21,13 +22,17 @@ pub struct Counted<'a> {
 impl<'a> Counted<'a> {
     /// Of a series that is held against a spike.
     pub fn new(series: &'a EventSeries, involved: bool, subject: &'a Subject<'_>) -> Counted<'a> {
-        let all = Counted { series, involved, processes: subject.processes, least: 0.0 };
+        let (processes, namespaces) = (subject.processes, subject.namespaces);
+        let all = Counted { series, involved, processes, namespaces, least: 0.0 };
         if series.kind.delays() { Counted { least: least(&all, subject), ..all } } else { all }
     }
 
     /// Whether a row is of these processes, whatever its size.
     pub fn is_of_them(&self, row: &Occurrence) -> bool {
-        let suspected = row.process_id.is_some_and(|id| self.processes.contains(&id));
+        let suspected = match self.series.kind.of_namespace() {
+            true => row.netns.is_some_and(|netns| self.namespaces.contains(&netns)),
+            false => row.process_id.is_some_and(|id| self.processes.contains(&id)),
+        };
         self.series.kind.of_hop() || suspected == self.involved
     }
 
@@ -42,6 +47,8 @@ impl<'a> Counted<'a> {
 pub struct Burst {
     /// Begin, ns since 1970 UTC.
     pub from_ns: i64,
+    /// The latest that it may have begun: as `from_ns`, but for what is known to lie in an interval.
+    pub latest_ns: i64,
     /// End.
     pub to_ns: i64,
     /// How much in all.
@@ -50,10 +57,19 @@ pub struct Burst {
     pub longest_ns: i64,
 }
 
+impl Burst {
+    /// When it began, as near to that moment as it may have.
+    pub fn begin_near(&self, at_ns: i64) -> i64 {
+        at_ns.clamp(self.from_ns, self.latest_ns)
+    }
+}
+
 /// Pauses shorter than this are within one burst, if the period is not short.
 const GAP_NS: i64 = 1_000_000_000;
 /// Delays this much shorter than those at the onsets have nothing to do with them.
 const SMALL: f64 = 0.1;
+/// The same of what is counted.
+const LITTLE: f64 = 0.25;
 
 /// How long a pause within a burst can be. An episode's scale, not the period's: ordinary short waits every few seconds
 /// would be one burst of minutes.
@@ -77,14 +93,31 @@ pub fn joined(counted: &Counted<'_>, subject: &Subject<'_>) -> Vec<Burst> {
             _ => {
                 threads.clear();
                 let Occurrence { from_ns, to_ns, size, .. } = *next;
-                bursts.push(Burst { from_ns, to_ns, size, longest_ns: 0 });
+                let latest_ns = if series.kind.within_interval() { to_ns } else { from_ns };
+                bursts.push(Burst { from_ns, latest_ns, to_ns, size, longest_ns: 0 });
             }
         }
         if let Some(last) = bursts.last_mut().filter(|_| series.kind.delays()) {
             last.longest_ns = last.longest_ns.max(overlap(&mut threads, next));
         }
     }
+    if series.kind.within_interval() {
+        leave_out_small(&mut bursts, subject);
+    }
     bursts
+}
+
+/// Leaves out bursts of a counter that are much smaller than those at the onsets: a busy host counts a little all the time.
+fn leave_out_small(bursts: &mut Vec<Burst>, subject: &Subject<'_>) {
+    let at_hit = |&(onset_ns, end_ns, _): &(i64, i64, i64)| {
+        let first = bursts.partition_point(|burst| burst.to_ns < onset_ns);
+        let within = bursts[first..].iter().take_while(|burst| burst.from_ns <= end_ns);
+        within.map(|burst| burst.size).fold(0.0, f64::max)
+    };
+    let mut sizes: Vec<f64> = subject.hits.iter().map(at_hit).collect();
+    sizes.sort_by(f64::total_cmp);
+    let least = LITTLE * sizes.get(sizes.len() / 2).copied().unwrap_or_default();
+    bursts.retain(|burst| burst.size >= least);
 }
 
 /// How long one thread was kept so far.

@@ -124,6 +124,8 @@ struct Matches {
     bursts: Vec<(usize, Burst)>,
     /// How far from the onset the begin may be, before and after.
     reach_ns: (i64, i64),
+    /// So many times as far off as before an onset is what begins after it.
+    after_counts: i64,
 }
 
 /// How far from an onset a begin can be and still have to do with it: a tenth of the period before, and until the end
@@ -131,20 +133,22 @@ struct Matches {
 fn reach(kind: Kind, subject: &Subject<'_>) -> (i64, i64) {
     let before = (subject.period_ns / 10.0) as i64;
     let width = subject.hits.iter().map(|(from, to, _)| to - from).max().unwrap_or_default();
-    let sampled = if sampled(kind) { 1_500_000_000 } else { 0 };
+    let sampled = if sampled(kind) && !kind.within_interval() { 1_500_000_000 } else { 0 };
     (before.max(sampled), (width + subject.resolution_ns).min((subject.period_ns / 4.0) as i64).max(sampled))
 }
 
 fn sampled(kind: Kind) -> bool {
-    matches!(kind, Kind::Throttled | Kind::Cpu | Kind::RoundTrip)
+    matches!(kind, Kind::Throttled | Kind::Cpu | Kind::RoundTrip) || kind.within_interval()
 }
 
 fn match_onsets(bursts: &[Burst], kind: Kind, subject: &Subject<'_>) -> Matches {
     let reach_ns = reach(kind, subject);
-    let mut matches = Matches { leads_ns: Vec::new(), bursts: Vec::new(), reach_ns };
+    // What is counted is mostly that something overflows, for which it first has to fill.
+    let after_counts = if kind.within_interval() { 1 } else { AFTER_COUNTS };
+    let mut matches = Matches { leads_ns: Vec::new(), bursts: Vec::new(), reach_ns, after_counts };
     for (hit, &(onset_ns, _, _)) in subject.hits.iter().enumerate() {
         if let Some(nearest) = nearest(bursts, onset_ns, reach_ns) {
-            matches.leads_ns.push(onset_ns - nearest.from_ns);
+            matches.leads_ns.push(onset_ns - nearest.begin_near(onset_ns));
             matches.bursts.push((hit, *nearest));
         }
     }
@@ -152,9 +156,9 @@ fn match_onsets(bursts: &[Burst], kind: Kind, subject: &Subject<'_>) -> Matches 
 }
 
 fn nearest(bursts: &[Burst], onset_ns: i64, (before, after): (i64, i64)) -> Option<&Burst> {
-    let first = bursts.partition_point(|h| h.from_ns < onset_ns - before);
+    let first = bursts.partition_point(|h| h.latest_ns < onset_ns - before);
     let within = bursts[first..].iter().take_while(|h| h.from_ns <= onset_ns + after);
-    within.min_by_key(|h| (h.from_ns - onset_ns).abs())
+    within.min_by_key(|h| (h.begin_near(onset_ns) - onset_ns).abs())
 }
 
 fn judge(
@@ -210,7 +214,11 @@ fn judge(
 fn follows(part: &Part<'_>, lead_ns: i64, subject: &Subject<'_>) -> bool {
     match part.counted.series.kind {
         // Requests are given up, or made again.
-        Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns if lead_ns < -AT_ONCE_NS => true,
+        Kind::Reset | Kind::Reconnect | Kind::Exec | Kind::Dns | Kind::ClosedTogether
+            if lead_ns < -AT_ONCE_NS =>
+        {
+            true
+        }
         // The very processes that wait are busy when they may go on, and who is late to answer is late to acknowledge.
         Kind::Cpu => part.counted.involved,
         Kind::RoundTrip | Kind::Retransmit => !(part.counted.involved && subject.on_the_way),
@@ -230,6 +238,8 @@ fn weight(kind: Kind, accounted: Option<f64>, cause: &Cause) -> f64 {
             // That nobody accepts has itself a reason, which goes first where it is known.
             Kind::ListenQueue => 0.0,
             kind if kind.delays() => 4.0 + share,
+            // Of a namespace or cgroup, not of the very connections or threads.
+            Kind::Counted(_) => 2.5,
             _ => 3.0,
         }
     });
@@ -287,13 +297,13 @@ impl Matches {
         let far = |&lead: &i64| match lead {
             0.. => lead,
             _ if -lead <= subject.resolution_ns => 0,
-            _ => -lead * AFTER_COUNTS,
+            _ => -lead * self.after_counts,
         };
         let mut distances: Vec<i64> = self.leads_ns.iter().map(far).collect();
         distances.sort_unstable();
         let farthest = distances[..count.min(distances.len())].last().copied().unwrap_or_default();
         let farthest = farthest.max(subject.resolution_ns);
-        let after = (farthest / AFTER_COUNTS).max(subject.resolution_ns);
+        let after = (farthest / self.after_counts).max(subject.resolution_ns);
         (farthest.min(self.reach_ns.0), after.min(self.reach_ns.1))
     }
 }

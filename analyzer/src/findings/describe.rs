@@ -180,6 +180,7 @@ impl Finder<'_> {
         spike.requests_sql = self.rows_of(&spike, &stream.condition, windows);
         spike.sql =
             spike.causes.first().map_or_else(|| spike.requests_sql.clone(), |cause| cause.sql.clone());
+        spike.scale(self.one_in);
         spike.sentence = wording::sentence(&spike);
         spike.summary = summary::what(&spike);
         spike.odds = summary::odds(&spike);
@@ -272,6 +273,7 @@ impl Finder<'_> {
         let others: Vec<i64> = onsets.filter(|at| !is_hit(at)).collect();
         let excess_s: Vec<f64> = hit_values(cycles, |cycle| cycle.excess_s);
         let (hop, processes, answering) = self.suspects(attribution);
+        let namespaces = self.namespaces(attribution);
         let subject = Subject {
             hits: &hits,
             misses: &misses,
@@ -285,6 +287,7 @@ impl Finder<'_> {
             on_the_way: attribution.hops.first().is_some_and(|top| top.is_on_the_way()),
             processes: &processes,
             answering: &answering,
+            namespaces: &namespaces,
             pids: &self.pids,
         };
         let causes = causes(&self.series, &subject);
@@ -302,6 +305,17 @@ impl Finder<'_> {
             processes.extend(ends.requesting);
         }
         (top.hop.clone(), processes, ends.answering)
+    }
+
+    /// Network namespaces of the suspects.
+    fn namespaces(&self, attribution: &Attribution) -> BTreeSet<i64> {
+        let Some(top) = attribution.hops.first() else { return BTreeSet::new() };
+        let ends = self.processes.get(&top.hop).cloned().unwrap_or_default();
+        let mut namespaces = ends.answering_namespaces;
+        if top.is_on_the_way() {
+            namespaces.extend(ends.requesting_namespaces);
+        }
+        namespaces
     }
 
     /// Pids of the processes that answer at the hop with the largest share, in order.

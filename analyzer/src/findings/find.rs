@@ -18,6 +18,7 @@ use crate::periodicity::Episode;
 use crate::sql::session;
 use crate::tables::columns::{numbers, typed};
 use crate::tables::dimensions;
+use crate::tables::spans::Sides;
 use crate::text;
 
 /// Findings that are described; more combs than these are not told apart any better.
@@ -44,6 +45,7 @@ pub async fn find(
         pids: HashMap::new(),
         own: Vec::new(),
         sampled: 1,
+        one_in: dimensions::sampled_one_in(&capture.manifest),
         begin_ns,
         end_ns,
     };
@@ -92,7 +94,7 @@ async fn prepare(
     let (begin_ns, end_ns) = (clock.wall_ns(from), clock.wall_ns(to.max(from + 1)));
     let bins = Bins::new(begin_ns, end_ns, options.min_period_ns);
     progress("reading connections");
-    let mut keys = Keys::read(context).await?;
+    let mut keys = Keys::read(context, Sides::of(manifest)).await?;
     let reading = |spans: u64| progress(&format!("reading spans: {}", text::count(spans)));
     let counted = count(context, &mut keys, bins, (&options.by, options.min_period_ns), &reading).await?;
     let lossy: Vec<bool> = (0..bins.count as i64)
@@ -171,6 +173,8 @@ pub struct Finder<'a> {
     pub(super) own: Vec<Own>,
     /// Of so many traces one was read to explain a spike; 1: all.
     pub(super) sampled: u64,
+    /// Of so many connections one was recorded; 1: each.
+    pub(super) one_in: u64,
     pub(super) begin_ns: i64,
     pub(super) end_ns: i64,
 }
@@ -193,6 +197,7 @@ impl Finder<'_> {
             begin_ns: self.begin_ns,
             end_ns: self.end_ns,
             utc_offset_s,
+            sampled_one_in: self.one_in,
         }
     }
 
@@ -237,11 +242,14 @@ impl Finder<'_> {
 pub struct Ends {
     pub(super) requesting: BTreeSet<i64>,
     pub(super) answering: BTreeSet<i64>,
+    /// Network namespaces of both.
+    pub(super) requesting_namespaces: BTreeSet<i64>,
+    pub(super) answering_namespaces: BTreeSet<i64>,
 }
 
 async fn processes_of_hops(context: &SessionContext) -> Result<HashMap<String, Ends>> {
-    let query =
-        "SELECT DISTINCT hop, client_process_id, server_process_id FROM connections WHERE hop IS NOT NULL";
+    let query = "SELECT DISTINCT hop, client_process_id, server_process_id, client_netns, server_netns
+                 FROM connections WHERE hop IS NOT NULL";
     let mut hops: HashMap<String, Ends> = HashMap::new();
     let mut batches = session::plan(context, query).await?.execute_stream().await?;
     while let Some(batch) = batches.next().await.transpose()? {
@@ -249,10 +257,13 @@ async fn processes_of_hops(context: &SessionContext) -> Result<HashMap<String, E
             |name| Ok::<Int64Array, Error>(typed(&batch, name, &DataType::Int64)?.as_primitive().clone());
         let names: StringViewArray = typed(&batch, "hop", &DataType::Utf8View)?.as_string_view().clone();
         let (clients, servers) = (number("client_process_id")?, number("server_process_id")?);
+        let (of_clients, of_servers) = (number("client_netns")?, number("server_netns")?);
         for row in 0..batch.num_rows() {
             let ends = hops.entry(names.value(row).to_owned()).or_default();
             ends.requesting.extend(clients.is_valid(row).then(|| clients.value(row)));
             ends.answering.extend(servers.is_valid(row).then(|| servers.value(row)));
+            ends.requesting_namespaces.extend(of_clients.is_valid(row).then(|| of_clients.value(row)));
+            ends.answering_namespaces.extend(of_servers.is_valid(row).then(|| of_servers.value(row)));
         }
     }
     Ok(hops)
@@ -260,8 +271,10 @@ async fn processes_of_hops(context: &SessionContext) -> Result<HashMap<String, E
 
 async fn pids(context: &SessionContext) -> Result<HashMap<i64, i64>> {
     let mut pids = HashMap::new();
-    let mut batches =
-        session::plan(context, "SELECT process_id, pid FROM processes").await?.execute_stream().await?;
+    let mut batches = session::plan(context, "SELECT process_id, pid FROM processes WHERE pid > 0")
+        .await?
+        .execute_stream()
+        .await?;
     while let Some(batch) = batches.next().await.transpose()? {
         let (ids, of_ids) = (numbers(&batch, "process_id")?, numbers(&batch, "pid")?);
         pids.extend(ids.iter().zip(of_ids.iter()).filter_map(|(id, pid)| id.zip(pid)));

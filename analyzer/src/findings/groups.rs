@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::sql::session;
 use crate::tables::columns::typed;
+use crate::tables::spans::Sides;
 
 /// What spans are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -79,7 +80,7 @@ pub struct SpanClass {
     /// Requesting address.
     pub src_addr: Box<str>,
     /// Answering port.
-    pub dst_port: i64,
+    pub dst_port: Option<i64>,
 }
 
 /// What is known of a connection.
@@ -97,7 +98,7 @@ struct Pair {
     server: Box<str>,
     src_addr: Box<str>,
     hop: Box<str>,
-    dst_port: i64,
+    dst_port: Option<i64>,
 }
 
 /// Everything that has been given a number so far.
@@ -107,6 +108,8 @@ pub struct Keys {
     pub streams: Vec<Group>,
     /// Classes by number.
     pub classes: Vec<SpanClass>,
+    /// What spans of either side are.
+    pub sides: Sides,
     stream_numbers: HashMap<(By, String), u32>,
     class_numbers: IntMap<u128, u32>,
     pairs: Vec<Pair>,
@@ -150,14 +153,14 @@ pub struct Coded {
 
 impl Keys {
     /// Reads who talks to whom from `connections` and `processes`.
-    pub async fn read(context: &SessionContext) -> Result<Keys> {
+    pub async fn read(context: &SessionContext, sides: Sides) -> Result<Keys> {
         let query = "SELECT c.connection_id, c.requests, c.client_socket_id, c.src_addr, c.src_port, c.dst_port, c.hop,
                 coalesce(client.name, c.src_addr) AS client, coalesce(server.name, c.dst_addr) AS server
              FROM connections c
              LEFT JOIN processes client ON client.process_id = c.client_process_id
              LEFT JOIN processes server ON server.process_id = c.server_process_id
              WHERE c.requests > 0 ORDER BY c.connection_id";
-        let mut keys = Keys::default();
+        let mut keys = Keys { sides, ..Keys::default() };
         let mut batches = session::plan(context, query).await?.execute_stream().await?;
         while let Some(batch) = batches.next().await.transpose()? {
             keys.connections(&batch)?;
@@ -190,12 +193,13 @@ impl Keys {
                 server: of(&servers, row),
                 src_addr: of(&src, row),
                 hop: of(&hops, row),
-                dst_port: if dst_ports.is_valid(row) { dst_ports.value(row) } else { 0 },
+                dst_port: dst_ports.is_valid(row).then(|| dst_ports.value(row)),
             };
             let has_client = client_sockets.is_valid(row);
             let mut stream = NO_STREAM;
-            if requests.value(row) >= FEWEST_REQUESTS_OF_A_CONNECTION {
-                let src_port = if src_ports.is_valid(row) { src_ports.value(row) } else { 0 };
+            // Without a port it is a lost one, or stands for all between two processes.
+            if requests.value(row) >= FEWEST_REQUESTS_OF_A_CONNECTION && src_ports.is_valid(row) {
+                let src_port = src_ports.value(row);
                 let label = format!("{} (from {}:{src_port})", pair.hop, pair.src_addr);
                 let condition = format!("kind <> 'internal' AND connection_id = {}", ids.value(row));
                 stream = self.stream(By::Connection, label, condition);
@@ -246,22 +250,25 @@ impl Keys {
         let pair = self.pairs[connection.pair as usize].clone();
         let route = self.routes[route as usize].clone();
         let service = service_label(&pair);
-        let at_service =
-            format!("dst_port = {} AND kind = 'server'{}", pair.dst_port, process_condition(&pair.server));
-        let kind = if connection.has_client { "client" } else { "server" };
+        let port = pair.dst_port.map_or("dst_port IS NULL".to_owned(), |port| format!("dst_port = {port}"));
+        let Sides { asking, answering, .. } = self.sides;
+        let at_service = format!("{port} AND {answering}{}", process_condition(&pair.server));
+        let of_side = if connection.has_client { asking } else { answering };
         let connections = format!("SELECT connection_id FROM connections WHERE hop = {}", quoted(&pair.hop));
         let hop = self.stream(
             By::Hop,
             pair.hop.to_string(),
-            format!("kind = '{kind}' AND connection_id IN ({connections})"),
+            format!("{of_side} AND connection_id IN ({connections})"),
         );
         let mut streams = Vec::new();
         if server {
             streams.push(self.stream(By::Service, service.clone(), at_service.clone()));
             let of_route = format!("{at_service} AND {}", route.condition);
             streams.push(self.stream(By::Route, format!("{} on {service}", route.label), of_route));
-            let from = format!("{at_service} AND src_addr = {}", quoted(&pair.src_addr));
-            streams.push(self.stream(By::Peer, format!("{} at {service}", pair.src_addr), from));
+            if !pair.src_addr.is_empty() {
+                let from = format!("{at_service} AND src_addr = {}", quoted(&pair.src_addr));
+                streams.push(self.stream(By::Peer, format!("{} at {service}", pair.src_addr), from));
+            }
         }
         if !server || !connection.has_client {
             streams.push(hop);
@@ -338,7 +345,7 @@ impl Keys {
 }
 
 fn service_label(pair: &Pair) -> String {
-    format!("{}:{}", pair.server, pair.dst_port)
+    pair.dst_port.map_or(pair.server.to_string(), |port| format!("{}:{port}", pair.server))
 }
 
 fn process_condition(process: &str) -> String {

@@ -38,6 +38,8 @@ pub struct Searched {
     pub end_ns: i64,
     /// The recording host's offset from UTC, s.
     pub utc_offset_s: i32,
+    /// Of so many connections one was recorded; numbers of requests, and sums over them, are multiplied by it. 1: each was.
+    pub sampled_one_in: u64,
 }
 
 impl Searched {

@@ -9,6 +9,7 @@ use super::groups::Coded;
 use crate::error::{Error, Result};
 use crate::tables::columns::typed;
 use crate::tables::outcome::{Failure, Outcome};
+use crate::tables::spans::ANSWERING;
 
 /// What counting needs of a span.
 pub struct Span {
@@ -70,7 +71,7 @@ impl Rows {
 
     /// Whether a row's span is the answering side's.
     pub fn is_server(&self, row: usize) -> bool {
-        self.kind.value(row) == "server"
+        ANSWERING.contains(&self.kind.value(row))
     }
 
     /// What a row's request asks for, empty where it is not known.

@@ -119,10 +119,11 @@ const SEED: u64 = 0x7265_7472_6f73_7061;
 pub fn candidates(counted: &Counted, keys: &Keys, lossy: &[bool], options: &Options) -> Vec<Candidate> {
     let bins = counted.bins;
     let grid = grid(bins, options);
-    in_parallel(&jobs(counted, keys, options), |&(stream, metric)| {
+    in_parallel(&jobs(counted, keys, options), |&Job { stream, metric, least_ns }| {
         let counts = &counted.streams[stream as usize];
-        let series = Series { lossy: lossy.to_vec(), ..counts.series(metric, bins) };
-        let episodes = find_episodes(&series, metric, &counts.bad, bins, &grid);
+        let series = Series { lossy: lossy.to_vec(), ..counts.series(metric, least_ns, bins) };
+        let bad = || counts.bad_of(metric, least_ns);
+        let episodes = find_episodes(&series, metric, bad, bins, &grid);
         let grouping = By::ALL.iter().position(|&by| by == keys.streams[stream as usize].by);
         let nearness = (grouping.unwrap_or_default(), counted.usual_ns(keys, stream));
         (!episodes.is_empty()).then(|| Candidate { stream, metric, episodes, nearness, load: load(&series) })
@@ -222,7 +223,14 @@ fn grid(bins: Bins, options: &Options) -> Grid {
     grid
 }
 
-fn jobs(counted: &Counted, keys: &Keys, options: &Options) -> Vec<(u32, Metric)> {
+/// A series to look at: what is bad of a stream's requests, of those that took so long at least.
+struct Job {
+    stream: u32,
+    metric: Metric,
+    least_ns: i64,
+}
+
+fn jobs(counted: &Counted, keys: &Keys, options: &Options) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (stream, counts) in counted.streams.iter().enumerate() {
         if counts.begun.is_empty() || !options.by.contains(&keys.streams[stream].by) {
@@ -234,18 +242,32 @@ fn jobs(counted: &Counted, keys: &Keys, options: &Options) -> Vec<(u32, Metric)>
                 metric => counts.bad.iter().any(|bad| bad.metric == metric),
             };
             if countable {
-                jobs.push((stream as u32, metric));
+                let longest_ns = (metric == Metric::Latency).then(|| counts.longest_ns()).flatten();
+                let all = std::iter::once(0).chain(longest_ns);
+                jobs.extend(all.map(|least_ns| Job { stream: stream as u32, metric, least_ns }));
             }
         }
     }
-    jobs.sort_by_cached_key(|&(stream, metric)| {
+    jobs.sort_by_cached_key(|&Job { stream, metric, least_ns }| {
         let Group { by, label, .. } = &keys.streams[stream as usize];
-        (By::ALL.iter().position(|each| each == by), counted.usual_ns(keys, stream), label.clone(), metric)
+        (
+            By::ALL.iter().position(|each| each == by),
+            counted.usual_ns(keys, stream),
+            label.clone(),
+            metric,
+            least_ns,
+        )
     });
     jobs
 }
 
-fn find_episodes(series: &Series, metric: Metric, bad: &[Bad], bins: Bins, grid: &Grid) -> Vec<Episode> {
+fn find_episodes<'a, I: Iterator<Item = &'a Bad>>(
+    series: &Series,
+    metric: Metric,
+    bad: impl Fn() -> I,
+    bins: Bins,
+    grid: &Grid,
+) -> Vec<Episode> {
     let options = episodes::Options::new(grid.min_period_ns, grid.max_period_ns);
     if metric == Metric::Missing {
         return episodes::find_missing(series, &options);
@@ -253,8 +275,7 @@ fn find_episodes(series: &Series, metric: Metric, bad: &[Bad], bins: Bins, grid:
     let mut found = episodes::find(series, &options);
     for episode in &mut found {
         let (from_ns, to_ns) = (bins.begin_ns + episode.onset_ns, bins.begin_ns + episode.end_ns);
-        let within =
-            bad.iter().filter(|bad| bad.metric == metric && (from_ns..to_ns).contains(&bad.start_ns));
+        let within = bad().filter(|bad| (from_ns..to_ns).contains(&bad.start_ns));
         let points: Vec<(i64, i64)> = within.map(|bad| (bad.start_ns, bad.duration_ns)).collect();
         let first = points.iter().map(|point| point.0).min();
         let onset_ns = onset::freeze(&points).map(|freeze| freeze.from_ns).or(first).unwrap_or(from_ns);
@@ -315,7 +336,40 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> Option<R> + Sync
 
 #[cfg(test)]
 mod tests {
+    use retrospan_random::Random;
+
     use super::*;
+    use crate::findings::bins::Counts;
+
+    #[test]
+    fn long_waits_are_told_from_many_that_are_a_little_late() {
+        let bins = Bins { begin_ns: 0, bin_ns: 20_000_000, count: 3000 };
+        let mut random = Random::new(1);
+        let mut counts = Counts { begun: vec![3; bins.count], ..Counts::default() };
+        let mut late = |start_ns: i64, duration_ns: i64| {
+            counts.bad.push(Bad { metric: Metric::Latency, start_ns, duration_ns, excess_ns: duration_ns });
+        };
+        // Seconds in which the host is short of CPU: one in three requests is late by milliseconds.
+        for bin in (0..3000).filter(|bin| bin / 50 % 3 != 1) {
+            (0..random.poisson(1.0)).for_each(|_| late(bin * 20_000_000, 3_000_000 + bin * 1000));
+        }
+        for tooth in 0..7 {
+            (0..5).for_each(|nth| late(tooth * 8_000_000_000 + 500_000_000 + nth * 1_000_000, 590_000_000));
+        }
+        let grid = Grid::new(60_000_000_000, 1_000_000_000, bins.bin_ns);
+        let onsets_s = |least_ns: i64| -> Vec<i64> {
+            let series = counts.series(Metric::Latency, least_ns, bins);
+            let bad = || counts.bad_of(Metric::Latency, least_ns);
+            let episodes = find_episodes(&series, Metric::Latency, bad, bins, &grid);
+            episodes.iter().map(|episode| episode.onset_ns / 1_000_000_000).collect()
+        };
+        let teeth_s = [0, 8, 16, 24, 32, 40, 48];
+        assert_ne!(onsets_s(0), teeth_s);
+        assert_eq!(onsets_s(counts.longest_ns().expect("long waits")), teeth_s);
+        // Where most of what is slow is long there is nothing to tell apart.
+        counts.bad.retain(|bad| bad.duration_ns >= 100_000_000);
+        assert_eq!(counts.longest_ns(), None);
+    }
 
     #[test]
     fn of_the_same_episodes_clients_that_gave_up_stand_before_slow_requests() {

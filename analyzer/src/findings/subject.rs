@@ -29,6 +29,8 @@ pub struct Subject<'a> {
     pub processes: &'a BTreeSet<i64>,
     /// Those that answer at the hop: what one of them waits for, its requests wait for.
     pub answering: &'a BTreeSet<i64>,
+    /// Network namespaces in which they live.
+    pub namespaces: &'a BTreeSet<i64>,
     /// Pids by process id.
     pub pids: &'a HashMap<i64, i64>,
 }

@@ -122,7 +122,7 @@ impl Finder<'_> {
                 let rejected = self.search.rejected.iter().find(|rejected| rejected.0 == index);
                 let stream = &self.keys.streams[candidate.stream as usize];
                 let worst = self.worst(candidate);
-                Unexplained {
+                let mut unexplained = Unexplained {
                     stream: stream.label.clone(),
                     sql: rows_of(&stream.condition, &worst),
                     worst,
@@ -132,7 +132,9 @@ impl Finder<'_> {
                     affected: candidate.affected(),
                     fap: rejected.map(|rejected| rejected.1),
                     needed: self.needed(candidate, rejected.map(|rejected| &rejected.2), options),
-                }
+                };
+                unexplained.scale(self.one_in);
+                unexplained
             })
             .collect()
     }
@@ -197,7 +199,9 @@ impl Finder<'_> {
             notes.push(format!("{} streams with the fewest requests were left out", self.counted.left_out));
         }
         let missing = unrecorded(&capture.manifest);
-        if !findings.spikes.is_empty() && !missing.is_empty() {
+        if let Some(imported) = unseen_by_import(&capture.manifest).filter(|_| !findings.spikes.is_empty()) {
+            notes.push(imported.to_owned());
+        } else if !findings.spikes.is_empty() && !missing.is_empty() {
             notes.push(format!(
                 "without kernel evidence of {} in the capture, causes that would show there cannot be seen: record with `--evidence {}`",
                 missing.join(" and "),
@@ -205,7 +209,20 @@ impl Finder<'_> {
             ));
         }
         notes.extend(self.sampled_note());
-        let lost: u64 = capture.manifest.losses.iter().map(|loss| loss.count).sum();
+        if self.one_in > 1 {
+            let one_in = text::count(self.one_in);
+            notes.push(format!(
+                "one connection in {one_in} was recorded: numbers of requests are scaled to all"
+            ));
+        }
+        let losses = || capture.manifest.losses.iter();
+        if losses().any(|loss| loss.is_left_out()) {
+            notes.push(
+                "the recorder reached a limit and left out some of what it saw: `retrospan info` says what"
+                    .to_owned(),
+            );
+        }
+        let lost: u64 = losses().filter(|loss| !loss.is_left_out()).map(|loss| loss.count).sum();
         if lost > 0 {
             notes.push(format!(
                 "{} events were lost: `retrospan info` says which and when",
@@ -259,6 +276,15 @@ fn unrecorded(manifest: &Manifest) -> Vec<&'static str> {
             || manifest.files.iter().any(|file| file.table == name)
     };
     ["tcp", "sched", "usage", "execs"].into_iter().filter(|name| !is_there(name)).collect()
+}
+
+/// What an import cannot show of causes.
+fn unseen_by_import(manifest: &Manifest) -> Option<&'static str> {
+    let of_traces =
+        "the capture was made of traces, which hold no kernel events: they show where and when, and no cause";
+    let of_packets =
+        "the capture was made of packets, which hold no kernel events: causes within a host cannot be seen";
+    manifest.imported.as_ref().map(|_| if manifest.is_of_traces() { of_traces } else { of_packets })
 }
 
 /// A length of time without false precision: `50 min`, `12.4 s`.

@@ -119,7 +119,10 @@ pub fn listener(hop: &str) -> &str {
 /// `nginx` of `inner-envoy -> nginx:8080`.
 pub fn answering(hop: &str) -> &str {
     let listener = listener(hop);
-    listener.rsplit_once(':').map_or(listener, |(process, _)| process)
+    // Of imported traces there may be no port, and a name may have a colon.
+    let is_port = |port: &str| port == "?" || (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+    let (process, _) = listener.rsplit_once(':').filter(|(_, port)| is_port(port)).unwrap_or((listener, ""));
+    process
 }
 
 /// What a hop's share of the excess or of the failures is.

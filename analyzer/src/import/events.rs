@@ -4,7 +4,7 @@
 //! packets of a file may be out of order themselves. So each row waits until none can come that is before it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use retrospan_formats::event::Kind;
 use retrospan_formats::tables::EventRow;
@@ -88,7 +88,10 @@ const MAX_WAITING: usize = 4_000_000;
 /// Rows that wait.
 #[derive(Debug, Default)]
 pub struct Rows {
-    waiting: BinaryHeap<Reverse<Ordered>>,
+    /// Those that came in order: nearly all.
+    in_order: VecDeque<Ordered>,
+    /// Those that came behind a later one.
+    late: BinaryHeap<Reverse<Ordered>>,
     made: u64,
     newest_ns: i64,
     /// Time of the last row that was handed out, ns.
@@ -137,21 +140,34 @@ impl Rows {
             row.stamp.ns = self.out_ns;
             self.moved += 1;
         }
-        self.waiting.push(Reverse(Ordered(self.made, row)));
+        let row = Ordered(self.made, row);
+        match self.in_order.back() {
+            Some(last) if row < *last => self.late.push(Reverse(row)),
+            _ => self.in_order.push_back(row),
+        }
     }
 
     /// The next row for which none can come any more that is before it.
     pub fn pop(&mut self) -> Option<Row> {
-        let Reverse(first) = self.waiting.peek()?;
-        let is_due = self.waiting.len() > MIN_WAITING && self.newest_ns - first.1.stamp.ns > WINDOW_NS;
-        if is_due || self.waiting.len() > MAX_WAITING { self.pop_any() } else { None }
+        let waiting = self.in_order.len() + self.late.len();
+        let first = if self.is_late_first() { &self.late.peek()?.0 } else { self.in_order.front()? };
+        let is_due = waiting > MIN_WAITING && self.newest_ns - first.1.stamp.ns > WINDOW_NS;
+        if is_due || waiting > MAX_WAITING { self.pop_any() } else { None }
     }
 
     /// The next row, where no more are made.
     pub fn pop_any(&mut self) -> Option<Row> {
-        let Reverse(Ordered(_, row)) = self.waiting.pop()?;
+        let Ordered(_, row) =
+            if self.is_late_first() { self.late.pop()?.0 } else { self.in_order.pop_front()? };
         self.out_ns = row.stamp.ns;
         Some(row)
+    }
+
+    fn is_late_first(&self) -> bool {
+        match (self.late.peek(), self.in_order.front()) {
+            (Some(Reverse(late)), Some(first)) => late < first,
+            (late, _) => late.is_some(),
+        }
     }
 
     /// Bytes that all rows moved.

@@ -1,7 +1,7 @@
 //! What happened on one connection in, rows of `events` out, redacted.
 //!
 //! A message head that goes on in the next packet waits for it, so that redaction sees the whole of it: what a packet's end cuts
-//! would be blank. What is kept is then cut at the same places, for redaction moves nothing.
+//! would be blank. So does what tells too little of its protocol. What is kept is then cut at the same places, for redaction moves nothing.
 
 mod heads;
 mod held;
@@ -9,6 +9,7 @@ mod held;
 use std::collections::VecDeque;
 
 use retrospan_formats::event::{Kind, flags, role};
+use retrospan_formats::marks;
 use retrospan_protocols::redact::{Data, Payload, Redactor, Stream};
 
 use crate::import::events::{Row, Rows};
@@ -115,8 +116,9 @@ impl Feed {
                 seq: piece.seq,
                 known: piece.data.known.len(),
                 length: piece.data.length,
+                marks: 0,
             };
-            return self.redact(end, piece.data.known, &[part], shared);
+            return self.redact(end, piece.data.known, &mut [part], shared);
         }
         self.waiting_bytes += piece.data.known.len();
         self.waiting.push_back(Waiting {
@@ -131,9 +133,13 @@ impl Feed {
         self.settle(shared);
     }
 
-    /// What begins a head and does not end it waits, where there is anything to redact.
+    /// What begins a head and does not end it waits, where there is anything to redact; and what tells too little of its protocol,
+    /// as long as the other end has said nothing.
     fn must_wait(&self, known: &[u8], length: usize, payload: Payload) -> bool {
-        payload == Payload::Heads && known.len() == length && heads::is_open(known)
+        let answered =
+            self.waiting.front().is_some_and(|first| self.waiting.iter().any(|other| other.end != first.end));
+        let tells_little = || !answered && self.stream.wants_more(known, self.discovered);
+        payload == Payload::Heads && known.len() == length && (heads::is_open(known) || tells_little())
     }
 
     /// Lets go what need not wait any more.
@@ -181,13 +187,13 @@ impl Feed {
             self.waiting_bytes -= piece.known.len();
             joined.extend_from_slice(&piece.known);
             let Waiting { first_ns, stamp, seq, length, .. } = piece;
-            parts.push(Packet { first_ns, stamp, seq, length, known: piece.known.len() });
+            parts.push(Packet { first_ns, stamp, seq, length, known: piece.known.len(), marks: 0 });
         }
-        self.redact(end, &joined, &parts, shared);
+        self.redact(end, &joined, &mut parts, shared);
     }
 
     /// Redacts data as if one call had moved it; makes a row of each packet's part.
-    fn redact(&mut self, end: End, bytes: &[u8], parts: &[Packet], shared: &mut Shared<'_>) {
+    fn redact(&mut self, end: End, bytes: &[u8], parts: &mut [Packet], shared: &mut Shared<'_>) {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
         let kind = if end == End::Client { Kind::Send } else { Kind::Receive };
         let length = parts.iter().map(|part| part.length).sum::<usize>();
@@ -204,9 +210,12 @@ impl Feed {
             tail: &[],
             times_ns: [first.first_ns, last.stamp.ns],
             discovered: self.discovered,
+            ports: [0, 0],
         };
-        let mut kept = Vec::new();
-        shared.redactor.keep(shared.payload, &mut self.stream, &data, true, &mut kept);
+        let mut kept = Vec::with_capacity(bytes.len());
+        let bits = shared.redactor.keep(shared.payload, &mut self.stream, &data, true, &mut kept);
+        parts.iter_mut().for_each(|part| part.marks = bits & marks::READ);
+        parts[0].marks = bits & marks::MARKS;
         // Nothing else is told of what is kept whole, or not at all.
         let told = match shared.payload {
             Payload::Heads => shared.redactor.parts(),

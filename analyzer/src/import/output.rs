@@ -1,15 +1,19 @@
-//! Rows in, a capture directory out.
+//! Rows in, a capture directory out. Files are written by a thread of its own.
 
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
+use arrow::array::RecordBatch;
 use retrospan_formats::error::CaptureError;
-use retrospan_formats::manifest::{self, Host, Imported, Manifest, State};
+use retrospan_formats::manifest::{self, Manifest};
 use retrospan_formats::rows::{Writer, batch};
-use retrospan_formats::table::FORMAT_VERSION;
+use retrospan_formats::table::Table;
 use retrospan_formats::tables::{self, ClockRow, EventRow, LossRow, SocketRow};
 use retrospan_formats::writer::CaptureWriter;
 
 use crate::error::{Error, Result};
+use crate::import::begin::{Begin, cut_behind, manifest};
 use crate::import::events::{Row, Rows};
 use crate::import::sockets::Sockets;
 
@@ -17,12 +21,12 @@ use crate::import::sockets::Sockets;
 const PART_ROWS: u64 = 2_000_000;
 /// Payload bytes of a part at most.
 const PART_BYTES: u64 = 256 << 20;
-/// The probe set of captures that no probe has made.
-pub const PROBE_SET: &str = "packets";
+/// Batches that wait to be written at most.
+const QUEUE: usize = 4;
 
 /// A capture that is written.
 pub struct Output {
-    writer: CaptureWriter,
+    files: Files,
     events: Writer<EventRow<'static>>,
     seq: i64,
     part_rows: u64,
@@ -32,41 +36,13 @@ pub struct Output {
     last_ns: i64,
 }
 
-/// What the manifest says.
-pub struct Begin {
-    /// Boot time of the begin, ns.
-    pub boot_ns: i64,
-    /// Wall time of the begin, ns.
-    pub wall_ns: i64,
-    /// What was asked for.
-    pub options: serde_json::Map<String, serde_json::Value>,
-    /// What is read.
-    pub imported: Imported,
-}
-
 impl Output {
     /// Makes the directory.
     pub fn create(directory: &Path, begin: Begin) -> Result<Output> {
-        let Begin { boot_ns, wall_ns, options, imported } = begin;
-        let manifest = Manifest {
-            format_version: FORMAT_VERSION,
-            capture_id: new_id()?,
-            state: State::Recording,
-            host: Host::default(),
-            options,
-            probe_set: PROBE_SET.to_owned(),
-            probe_set_reason: None,
-            recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
-            imported: Some(imported),
-            started_boot_ns: boot_ns,
-            started_wall_ns: wall_ns,
-            whole_until_boot_ns: boot_ns,
-            files: Vec::new(),
-            losses: Vec::new(),
-            cost: None,
-        };
+        let Begin { boot_ns, wall_ns, .. } = begin;
+        let manifest = manifest(Manifest::PACKETS, begin);
         let mut output = Output {
-            writer: CaptureWriter::create(directory, manifest)?,
+            files: Files::beside(CaptureWriter::create(directory, manifest)?),
             events: Writer::new(),
             seq: 0,
             part_rows: 0,
@@ -104,24 +80,14 @@ impl Output {
         self.last_ns = self.last_ns.max(until_ns);
         let mut losses = Vec::new();
         if cut {
-            // After all that is in the file: nothing before is in doubt.
-            let at_ns = self.last_ns + 1;
-            let row = LossRow {
-                from_boot_ns: at_ns,
-                to_boot_ns: at_ns,
-                cpu: 0,
-                kind: LOSS_KIND,
-                cause: LOSS_CAUSE,
-                count: 1,
-            };
+            let (row, loss) = cut_behind(self.last_ns);
             let rows = batch::<LossRow>([row]).map_err(table(&tables::LOSS))?;
-            self.writer.append(&tables::LOSS, &rows)?;
-            losses =
-                vec![manifest::Loss { kind: LOSS_KIND.to_owned(), cause: LOSS_CAUSE.to_owned(), count: 1 }];
+            self.files.write(What::Rows(&tables::LOSS, rows))?;
+            losses.push(loss);
         }
         self.clock(self.last_ns)?;
         self.rotate(sockets, losses)?;
-        Ok(self.writer.complete(manifest::Cost::default())?)
+        Ok(self.files.finish()?.complete(manifest::Cost::default())?)
     }
 
     fn event(&mut self, row: &Row) -> Result<()> {
@@ -136,7 +102,7 @@ impl Output {
     fn flush(&mut self) -> Result<()> {
         if !self.events.is_empty() {
             let batch = self.events.take().map_err(table(&tables::EVENTS))?;
-            self.writer.append(&tables::EVENTS, &batch)?;
+            self.files.write(What::Rows(&tables::EVENTS, batch))?;
         }
         Ok(())
     }
@@ -144,7 +110,7 @@ impl Output {
     fn clock(&mut self, boot_ns: i64) -> Result<()> {
         let row = ClockRow { boot_ns, wall_ns: boot_ns + self.wall_ahead_ns };
         let rows = batch::<ClockRow>([row]).map_err(table(&tables::CLOCK))?;
-        Ok(self.writer.append(&tables::CLOCK, &rows)?)
+        self.files.write(What::Rows(&tables::CLOCK, rows))
     }
 
     fn rotate(&mut self, sockets: &mut Sockets, losses: Vec<manifest::Loss>) -> Result<()> {
@@ -153,23 +119,69 @@ impl Output {
         let addresses: Vec<_> = ended.iter().map(|socket| socket.addresses()).collect();
         let rows = ended.iter().zip(&addresses).map(|(socket, addresses)| socket.written(addresses));
         let rows = batch::<SocketRow>(rows).map_err(table(&tables::SOCKETS))?;
-        self.writer.append(&tables::SOCKETS, &rows)?;
-        self.writer.rotate(self.last_ns, losses)?;
+        self.files.write(What::Rows(&tables::SOCKETS, rows))?;
+        self.files.write(What::EndOfPart(self.last_ns, losses))?;
         (self.part_rows, self.part_bytes) = (0, 0);
         Ok(())
     }
 }
 
-const LOSS_KIND: &str = "record";
-const LOSS_CAUSE: &str = "file_cut";
-
-fn table(table: &'static retrospan_formats::table::Table) -> impl FnOnce(arrow::error::ArrowError) -> Error {
-    move |error| Error::Capture(CaptureError::Table { path: table.name.into(), reason: error.to_string() })
+/// What is written next.
+enum What {
+    Rows(&'static Table, RecordBatch),
+    /// All up to that boot time is written; losses so far.
+    EndOfPart(i64, Vec<manifest::Loss>),
 }
 
-/// 128 random bits.
-fn new_id() -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Usage(format!("no random bits: {error}")))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+/// The files so far.
+type Written = std::result::Result<CaptureWriter, CaptureError>;
+
+/// The files of a capture. Dropped, they are left as they are, and nobody writes any more.
+struct Files(Option<(SyncSender<What>, JoinHandle<Written>)>);
+
+impl Files {
+    fn beside(writer: CaptureWriter) -> Files {
+        let (to_write, queue) = sync_channel(QUEUE);
+        Files(Some((to_write, thread::spawn(move || write(writer, queue)))))
+    }
+
+    fn write(&mut self, what: What) -> Result<()> {
+        match &self.0 {
+            Some((to_write, _)) if to_write.send(what).is_ok() => Ok(()),
+            // Nobody takes it any more: that thread says why.
+            _ => self.finish().map(|_| ()),
+        }
+    }
+
+    /// Waits until all is written.
+    fn finish(&mut self) -> Result<CaptureWriter> {
+        let Some((to_write, writing)) = self.0.take() else {
+            let source = std::io::ErrorKind::BrokenPipe.into();
+            return Err(CaptureError::Io { path: tables::EVENTS.name.into(), source }.into());
+        };
+        drop(to_write);
+        Ok(writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let _ = self.finish();
+        }
+    }
+}
+
+fn write(mut writer: CaptureWriter, queue: Receiver<What>) -> Written {
+    for what in queue {
+        match what {
+            What::Rows(table, rows) => writer.append(table, &rows)?,
+            What::EndOfPart(until_ns, losses) => writer.rotate(until_ns, losses)?,
+        }
+    }
+    Ok(writer)
+}
+
+fn table(table: &'static Table) -> impl FnOnce(arrow::error::ArrowError) -> Error {
+    move |error| Error::Capture(CaptureError::Table { path: table.name.into(), reason: error.to_string() })
 }

@@ -38,6 +38,12 @@ pub enum Stop {
 const MAX_BLOCK_BYTES: usize = 256 << 20;
 const NS_PER_S: i128 = 1_000_000_000;
 
+/// Whether a file that begins so is a packet capture.
+pub fn is_capture(head: &[u8]) -> bool {
+    let Some(magic) = head.first_chunk::<4>() else { return false };
+    *magic == pcapng::SECTION || pcap::is_magic(*magic)
+}
+
 /// A capture file that is being read: one packet in hand.
 pub struct PacketFile {
     source: Source,

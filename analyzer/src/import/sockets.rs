@@ -53,6 +53,7 @@ impl Socket {
             first_send_seq: self.firsts[0],
             first_receive_seq: self.firsts[1],
             peer_socket_id: None,
+            carrier_socket_id: None,
         }
     }
 }

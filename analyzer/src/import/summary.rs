@@ -1,9 +1,7 @@
 //! What an import has read, in words.
 
-use std::path::PathBuf;
-
 use crate::import::skipped::Skipped;
-use crate::text::{count, size};
+use crate::text::{count, counted, size};
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +22,6 @@ pub struct Summary {
     pub strays: u64,
     /// Events that were moved to a later time, for the files are far from the order of time.
     pub moved: u64,
-    /// Files that end within a packet.
-    pub cut: Vec<PathBuf>,
     /// Packets that were not understood, by reason.
     skipped: Vec<(Skipped, u64)>,
 }
@@ -66,10 +62,6 @@ impl Summary {
         }
         text
     }
-}
-
-fn counted(many: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(many), if many == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -79,10 +79,8 @@ impl Flows {
         let sent = flow.socket.local == from;
         let mut kept = Vec::new();
         match shared.payload {
-            Payload::Full => kept.extend_from_slice(data.known),
-            Payload::Heads => {
-                flow.redacted.keep(sent, data.length as u64, data.known, &mut kept);
-            }
+            Payload::Full => _ = shared.redactor.keep_datagram(data.known, [0, 0], &mut kept),
+            Payload::Heads => _ = flow.redacted.keep(sent, data.length as u64, data.known, &mut kept),
             Payload::None => {}
         }
         let cut = if kept.len() < data.length { flags::PAYLOAD_CUT } else { 0 };

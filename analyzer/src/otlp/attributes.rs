@@ -1,12 +1,18 @@
 //! What a span's columns are called in the OpenTelemetry semantic conventions, and what has no name there under
 //! `retrospan.`. What the request's protocol says is in column `attributes` under its names already.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value,
+};
 use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
 
-use crate::tables::SpanRow;
+use crate::tables::outcome::Outcome;
+use crate::tables::{SYN_RETRANSMITS, SpanRow};
 
 const ERROR_TYPE: &str = "error.type";
+const TRANSPORT: &str = "network.transport";
+/// How names of our own begin: they are told by columns.
+const OWN: &str = "retrospan.";
 
 /// A text attribute.
 pub fn text(key: &str, value: &str) -> KeyValue {
@@ -26,12 +32,16 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 pub fn of_span(row: &SpanRow<'_>) -> (Vec<KeyValue>, Status) {
     let json = parsed(row);
     let error = error_type(row, &json);
-    let status = status(row, error.is_some());
+    // What is imported need not say why.
+    let has_failed = error.is_some() || (row.is_imported() && row.ended() == Outcome::Error);
+    let status = status(row, has_failed);
     let mut list = Vec::with_capacity(32);
     list.extend(of_exchange(&json));
-    network(row, &mut list);
+    if !row.is_imported() {
+        network(row, json.contains_key(TRANSPORT), &mut list);
+        list.extend(row.tid.map(|tid| int("thread.id", tid)));
+    }
     list.extend(error.map(|value| text(ERROR_TYPE, &value)));
-    list.extend(row.tid.map(|tid| int("thread.id", tid)));
     list.push(text("retrospan.outcome", row.ended().name()));
     list.push(int("retrospan.own_ns", row.own_ns));
     list.extend(row.late_status.map(|status| int("retrospan.late.status_code", status)));
@@ -47,10 +57,37 @@ pub fn of_span(row: &SpanRow<'_>) -> (Vec<KeyValue>, Status) {
 fn of_exchange<'a>(
     json: &'a serde_json::Map<String, serde_json::Value>,
 ) -> impl Iterator<Item = KeyValue> + 'a {
-    json.iter().filter(|(key, _)| *key != ERROR_TYPE).filter_map(|(key, value)| match value {
-        serde_json::Value::String(value) => Some(text(key, value)),
-        serde_json::Value::Number(value) => Some(int(key, value.as_i64()?)),
-        _ => None,
+    let is_told_apart = |key: &str| key == ERROR_TYPE || key.starts_with(OWN);
+    json.iter()
+        .filter(move |(key, _)| !is_told_apart(key) || *key == SYN_RETRANSMITS)
+        .filter_map(|(key, json)| Some(attribute(key, value(json)?)))
+}
+
+/// The attributes of a JSON object, without these.
+pub fn of_json(json: &str, without: &[&str]) -> Vec<KeyValue> {
+    let object: serde_json::Map<_, _> = serde_json::from_str(json).unwrap_or_default();
+    let wanted = object.iter().filter(|(key, _)| !without.contains(&key.as_str()));
+    wanted.filter_map(|(key, json)| Some(attribute(key, value(json)?))).collect()
+}
+
+/// Only imported spans have others than texts and whole numbers.
+fn value(json: &serde_json::Value) -> Option<Value> {
+    let any = |json: &serde_json::Value| AnyValue { value: value(json) };
+    Some(match json {
+        serde_json::Value::Null => return None,
+        serde_json::Value::String(text) => Value::StringValue(text.clone()),
+        serde_json::Value::Bool(truth) => Value::BoolValue(*truth),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(number) => Value::IntValue(number),
+            None => Value::DoubleValue(number.as_f64()?),
+        },
+        serde_json::Value::Array(list) => {
+            Value::ArrayValue(ArrayValue { values: list.iter().map(any).collect() })
+        }
+        serde_json::Value::Object(map) => {
+            let pair = |(key, json): (&String, &serde_json::Value)| Some(attribute(key, value(json)?));
+            Value::KvlistValue(KeyValueList { values: map.iter().filter_map(pair).collect() })
+        }
     })
 }
 
@@ -58,7 +95,8 @@ fn parsed(row: &SpanRow<'_>) -> serde_json::Map<String, serde_json::Value> {
     row.attributes.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
-fn network(row: &SpanRow<'_>, list: &mut Vec<KeyValue>) {
+/// `has_transport`: the attributes of the exchange say what it went over.
+fn network(row: &SpanRow<'_>, has_transport: bool, list: &mut Vec<KeyValue>) {
     let source = ("client.address", "client.port", row.src_addr, row.src_port);
     let destination = ("server.address", "server.port", row.dst_addr, row.dst_port);
     let (_, _, peer_addr, peer_port) = if row.kind == "server" { source } else { destination };
@@ -67,13 +105,15 @@ fn network(row: &SpanRow<'_>, list: &mut Vec<KeyValue>) {
         list.extend(address.map(|address| text(address_key, address)));
         list.extend(port.map(|port| int(port_key, port)));
     }
-    list.push(text("network.transport", "tcp"));
-    if let Some(address) = peer_addr {
+    if !has_transport {
+        list.push(text(TRANSPORT, "tcp"));
+    }
+    if let Some(address) = peer_addr.filter(|_| peer_port.is_some()) {
         list.push(text("network.type", if address.contains(':') { "ipv6" } else { "ipv4" }));
     }
     // Whoever waits for a connection speaks nothing yet.
     if !row.is_wait() {
-        list.push(text("network.protocol.name", row.protocol));
+        list.extend(row.protocol.map(|name| text("network.protocol.name", name)));
     }
 }
 

@@ -30,12 +30,13 @@ use crate::tables::dimensions::LazyProcesses;
 use crate::tables::names::Given;
 
 /// Registers the raw and derived tables, and `wall_time`. `offset_ns`: wall time minus boot time. Nothing but that is read
-/// before a statement names it.
+/// before a statement names it. `options`: how spans are made.
 pub fn register(
     context: &SessionContext,
     capture: &Capture,
     names: Given,
     (offset_ns, zone): (i64, Zone),
+    options: Options,
 ) -> Result<()> {
     let processes = Arc::new(LazyProcesses::new(capture.clone(), names.clone()));
     for table in tables::ALL {
@@ -45,7 +46,7 @@ pub fn register(
         }
         context.register_table(table.name, provider)?;
     }
-    let derived = Arc::new(Derived::new(capture.clone(), Options::default(), names, zone));
+    let derived = Arc::new(Derived::new(capture.clone(), options, names, zone));
     for table in derived_tables::ALL {
         context.register_table(table.name, Arc::new(DerivedTable::new(table, derived.clone())))?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::table::Table;
+use retrospan_formats::tables::EVENTS;
 use tokio::sync::OnceCell;
 
 use crate::assembly::{ALGORITHM_VERSION, AssembleError, Options, assemble};
@@ -97,12 +99,14 @@ impl Derived {
         &self,
         sink: &mut dyn FnMut(&'static Table, RecordBatch) -> std::result::Result<(), AssembleError>,
     ) -> std::result::Result<(), AssembleError> {
-        let progress = Progress::begin("assembling");
-        let mut spans = 0;
-        let done = assemble(&self.capture, &self.options, &mut |table, batch| {
+        let events = self.capture.files(EVENTS.name).iter().map(|file| file.rows).sum();
+        let progress = Progress::through("assembling", "events", events);
+        let (mut spans, taken) = (0, AtomicU64::new(0));
+        let done = assemble(&self.capture, &self.options, &taken, &mut |table, batch| {
+            progress.reached(taken.load(Ordering::Relaxed));
             if table.name == tables::SPANS.name {
                 spans += batch.num_rows() as u64;
-                progress.say(format!("assembling {} spans", count(spans)));
+                progress.say(format!("assembling: {} spans", count(spans)));
             }
             sink(table, batch)
         });

@@ -37,7 +37,9 @@ pub const FILES: [(&str, &str); 17] = [
 ];
 
 /// Name and text of each view.
-pub const VIEWS: [(&str, &str); 16] = [
+pub const VIEWS: [(&str, &str); 19] = [
+    ("closed_together", include_str!("../../../queries/views/closed_together.sql")),
+    ("counter_bursts", include_str!("../../../queries/views/counter_bursts.sql")),
     ("cpu_bursts", include_str!("../../../queries/views/cpu_bursts.sql")),
     ("failed_connects", include_str!("../../../queries/views/failed_connects.sql")),
     ("flow_records", include_str!("../../../queries/views/flow_records.sql")),
@@ -46,6 +48,7 @@ pub const VIEWS: [(&str, &str); 16] = [
     ("name_server_connections", include_str!("../../../queries/views/name_server_connections.sql")),
     ("off_cpu_waits", include_str!("../../../queries/views/off_cpu_waits.sql")),
     ("opened_connections", include_str!("../../../queries/views/opened_connections.sql")),
+    ("process_places", include_str!("../../../queries/views/process_places.sql")),
     ("program_starts", include_str!("../../../queries/views/program_starts.sql")),
     ("resets", include_str!("../../../queries/views/resets.sql")),
     ("retransmissions", include_str!("../../../queries/views/retransmissions.sql")),

@@ -1,10 +1,12 @@
 //! What is known about processes, clocks and losses: the small tables, whole, in memory.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use retrospan_formats::error::CaptureError;
+use retrospan_formats::manifest::Manifest;
 use retrospan_formats::reader::Capture;
-use retrospan_formats::tables::{ClockRow, LossRow, ProcessRow};
+use retrospan_formats::tables::{ClockRow, ContainerRow, LossRow, ProcessRow};
 
 use crate::hashing::IntMap;
 use crate::tables::names::{Given, Namer, NamesError, Unnamed, is_interpreter};
@@ -52,6 +54,8 @@ pub struct Dimensions {
     /// The conversion of times.
     pub clock: Clock,
     losses: Losses,
+    /// 0: all were.
+    sampled: i64,
 }
 
 /// Why dimensions cannot be read.
@@ -71,7 +75,13 @@ pub fn read(capture: &Capture) -> Result<Dimensions, DimensionsError> {
         processes: processes(capture, Given::of(capture)?)?,
         clock: clock(capture)?,
         losses: losses(capture)?,
+        sampled: sampled_one_in(&capture.manifest) as i64,
     })
+}
+
+/// Of so many connections one was recorded (`--sample`); 1: each.
+pub fn sampled_one_in(manifest: &Manifest) -> u64 {
+    manifest.options.get("sample").and_then(serde_json::Value::as_u64).unwrap_or(1).clamp(1, MOST_SAMPLED)
 }
 
 /// Reads `clock`.
@@ -146,11 +156,13 @@ impl LazyProcesses {
 
 /// Processes by id: the last row of each holds.
 fn processes(capture: &Capture, given: Given) -> Result<IntMap<i64, Process>, DimensionsError> {
+    let pods = pods(capture)?;
     let mut namer = Namer::new(given);
     let mut unnamed = IntMap::default();
     for rows in capture.rows::<ProcessRow>() {
         for row in rows?.iter() {
-            let process = namer.add(&row);
+            let pod = row.cgroup.and_then(|cgroup| pods.get(cgroup));
+            let process = namer.add(&row, pod.map(String::as_str));
             let service: Arc<str> = process.given().unwrap_or_else(|| service(&row)).into();
             unnamed.insert(row.process_id, (row.pid as u32, service, process));
         }
@@ -161,7 +173,36 @@ fn processes(capture: &Capture, given: Given) -> Result<IntMap<i64, Process>, Di
     Ok(unnamed.into_iter().map(named).collect())
 }
 
+/// What pods and containers are called, by the cgroup.
+fn pods(capture: &Capture) -> Result<HashMap<String, String>, CaptureError> {
+    let mut pods = HashMap::new();
+    for rows in capture.rows::<ContainerRow>() {
+        for row in rows?.iter() {
+            let name = match (row.pod, row.container) {
+                (Some(pod), Some(container)) => format!("{pod}/{container}"),
+                (Some(pod), None) => pod.to_owned(),
+                _ => continue,
+            };
+            pods.insert(row.cgroup.to_owned(), name);
+        }
+    }
+    Ok(pods)
+}
+
+/// No recorder takes fewer; a damaged number must not make sums overflow.
+const MOST_SAMPLED: u64 = 1_000_000;
+
 impl Dimensions {
+    /// Whether only some connections were recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled > 1
+    }
+
+    /// Of so many connections one was recorded; 1: each.
+    pub fn sampled_one_in(&self) -> i64 {
+        self.sampled.max(1)
+    }
+
     /// The process of that `process_id`, unless its row was lost.
     pub fn process(&self, process_id: i64) -> Option<&Process> {
         self.processes.get(&process_id)
@@ -186,8 +227,13 @@ fn merge_overlapping(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     apart
 }
 
-/// The name of a service: the program, or what an interpreter runs where that is known.
+/// The name of a service: what the recorder found that names it, else the program.
 fn service<'a>(row: &ProcessRow<'a>) -> &'a str {
+    row.service.unwrap_or_else(|| program(row))
+}
+
+/// The program, or what an interpreter runs where that is known.
+fn program<'a>(row: &ProcessRow<'a>) -> &'a str {
     let program = row.exe.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path)).map(base_name);
     let Some(program) = program.filter(|name| !name.is_empty()) else { return row.comm };
     if !is_interpreter(program) {
@@ -245,6 +291,8 @@ mod tests {
         let known =
             ProcessRow { script: Some("shop.jar"), ..row(Some("/usr/lib/jvm/bin/java"), "java", None) };
         assert_eq!(service(&known), "shop.jar");
+        let told = ProcessRow { service: Some("billing"), ..known };
+        assert_eq!((service(&told), program(&told)), ("billing", "shop.jar"));
         assert_eq!(service(&row(None, "kworker", None)), "kworker");
         assert_eq!(service(&row(Some("/opt/envoy (deleted)"), "envoy", None)), "envoy");
     }

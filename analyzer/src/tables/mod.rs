@@ -1,6 +1,5 @@
 //! THE definition of every derived table. Add columns at the end; what exists keeps its name and meaning.
 
-pub mod cgroups;
 pub mod columns;
 pub mod dimensions;
 pub mod names;
@@ -13,15 +12,17 @@ use retrospan_formats::table;
 use retrospan_formats::table::Table;
 
 /// Every derived table.
-pub const ALL: [&Table; 4] = [&SPANS, &TRACES, &CONNECTIONS, &MESSAGES];
+pub const ALL: [&Table; 5] = [&SPANS, &TRACES, &CONNECTIONS, &MESSAGES, &LINK_REGIMES];
 
 /// The derived table of that name.
 pub fn by_name(name: &str) -> Option<&'static Table> {
     ALL.into_iter().find(|table| table.name == name)
 }
 
-/// The kind of the spans that are waits within another span, and no requests.
+/// The kind of the spans that are no requests: waits within another span, and what an imported span is a part of.
 pub const WAIT: &str = "internal";
+/// What stands in column `protocol` of theirs; spans of that kind that were imported have none.
+pub const SPOKEN_BY_WAITS: &str = "tcp";
 /// Their attribute for how many SYNs were sent again; the semantic conventions have no name for it.
 pub const SYN_RETRANSMITS: &str = "retrospan.connect.syn_retransmits";
 
@@ -29,7 +30,7 @@ table! {
     /// Requests, one row a side, and what they waited for.
     pub const SPANS: SpanRow<'a> = Table {
         name: "spans",
-        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was. One row more, of kind `internal`, for each time in which such a span waited for a connection to be established: it is a child of that span and no request, so what counts requests says `kind <> 'internal'`.",
+        doc: "One row a request and recorded side: a `client` span where the requesting process was recorded, a `server` span where the answering one was. One row more, of kind `internal`, for each time in which such a span waited for a connection to be established: it is a child of that span and no request, so what counts requests says `kind <> 'internal'`. Of imported traces one row a span, whatever its kind; what its columns say is in docs/import.md.",
         order: &[],
         time_column: None,
         key: None,
@@ -39,11 +40,11 @@ table! {
             parent_span_id: Option<Text>, Plain, "The recorded parent; null at a root.";
             remote_parent_span_id: Option<Text>, Plain,
                 "A parent that nobody recorded, by the trace context of the request; null where there is a recorded one.";
-            kind: Name, Dictionary, "`client` or `server`: a side of a request. `internal`: a wait of the parent for a connection (later also `producer` `consumer`).";
+            kind: Name, Dictionary, "`client` or `server`: a side of a request. `internal`: a wait of the parent for a connection; of imported traces what a process did itself. `producer` and `consumer`, of imported traces alone: a message handed to a broker, and taken from there.";
             name: Name, Dictionary,
                 "The request's method or command, where everybody knows it; else what its protocol calls a request (`HTTP`). Of a wait `connect` and the listener's address and port.";
             service: Option<Name>, Dictionary,
-                "The program of this side (of a wait: the one that connected); null where the process is not known.";
+                "The service of this side (of a wait: of the one that connected): what its process was told to be, its systemd unit, container or pod, else its program (docs/names.md); null where the process is not known.";
             start_time: Time, Plain,
                 "Client: enter of the send with the request's first byte. Server: exit of the receive with it. Wait: the first SYN, or when the parent began to wait for it.";
             end_time: Time, Plain,
@@ -51,7 +52,7 @@ table! {
             duration_ns: I64, Plain, "end_time - start_time, ns.";
             own_ns: I64, Plain,
                 "Duration less the union of the children's intervals, ns: at a client span network and queueing. Connects that it waited for are children too.";
-            protocol: Name, Dictionary, "What is spoken: `http` ...; `tcp` of a wait.";
+            protocol: Option<Name>, Dictionary, "What is spoken: `http` ...; `tcp` of a wait. Null where an imported span does not say it.";
             method: Option<Name>, Dictionary, "Request method, of HTTP alone; see `operation`.";
             path: Option<Text>, Dictionary,
                 "Target of the request without scheme, authority and query, of HTTP alone; see `target`.";
@@ -62,7 +63,7 @@ table! {
                 "`client_closed`: status of the answer that was written after the client had left.";
             late_ns: Option<I64>, Plain,
                 "`client_closed`: from end_time to the last byte of that answer, ns.";
-            request_bytes: I64, Plain, "The request on the wire, head and framing included.";
+            request_bytes: Option<I64>, Plain, "The request on the wire, head and framing included; null where an imported span does not say it.";
             response_bytes: Option<I64>, Plain,
                 "The answer on the wire, as far as it was moved; null without one.";
             request_body_bytes: Option<I64>, Plain, "Body of the request; null where not known.";
@@ -78,9 +79,9 @@ table! {
             process: Option<Name>, Dictionary,
                 "Name of the process's leader thread; null where the process is not known.";
             process_id: Option<I64>, Dictionary, "`processes.process_id` of this side.";
-            connection_id: I64, Dictionary, "`connections.connection_id`.";
+            connection_id: I64, Dictionary, "`connections.connection_id`. Of an imported span of kind `internal` that of the span that it is a part of.";
             link_evidence: Option<Name>, Dictionary,
-                "Why the parent is the parent: `connection` `proxy_bytes` `context` `thread`; null without a recorded parent. Of a wait: `connection` (the request's own), else what shows that it was opened for this request.";
+                "Why the parent is the parent: `connection` `proxy_bytes` `context` `thread` `turn` `order` `pool` `identity` `assignment`; null without a recorded parent. Of a wait: `connection` (the request's own), else what shows that it was opened for this request.";
             link_confidence: Option<F64>, Dictionary, "How sure that is: 1 where bytes prove it.";
             query: Option<Text>, Dictionary,
                 "Query of the target without `?`, as recorded: values are blanked by default.";
@@ -91,7 +92,7 @@ table! {
             traceparent: Option<Text>, Plain, "Trace context of the request (W3C or B3), in W3C form.";
             first_byte_ns: Option<I64>, Plain,
                 "From start_time to the answer's first byte, ns; null without one.";
-            request_number: I32, Dictionary, "How many requests came before it on the connection.";
+            request_number: Option<I32>, Dictionary, "How many requests came before it on the connection; null of imported traces.";
             socket_id: I64, Dictionary, "`sockets.socket_id` of this side.";
             netns: Option<I64>, Dictionary, "Network namespace of this side.";
             path_cut: Option<Bool>, Plain,
@@ -118,6 +119,8 @@ table! {
                 "Server: from when the request's first byte reached the host until this process had taken it (`start_time`), ns: it lay in the receive queue, or the process took that long to wake. Not part of `duration_ns`. Null where not known, and for client spans. Recorded with `--evidence arrivals`.";
             accept_wait_ns: Option<I64>, Plain,
                 "Client: part of own_ns and of `connect_ns` in which its connection, established, lay in the listen queue, ns; null where it did not.";
+            sampled_one_in: I64, Dictionary,
+                "Of so many connections one was recorded (`--sample`), and this span is on such a one; 1 where all were. `sum(sampled_one_in)` tells about how many spans there would be of all.";
         ]
     }
 }
@@ -153,7 +156,7 @@ table! {
     /// Connections.
     pub const CONNECTIONS: ConnectionRow<'a> = Table {
         name: "connections",
-        doc: "One row a connection with at least one event, whichever of its ends were recorded.",
+        doc: "One row a connection with at least one event, whichever of its ends were recorded. Imported traces have none: there it is one row for each pair of processes with the addresses and the port that spans name, `sockets` has no rows, and times are those of the first and the last span.",
         order: &[],
         time_column: None,
         key: None,
@@ -172,8 +175,8 @@ table! {
             client_process_id: Option<I64>, Dictionary, "Process of the requesting side.";
             server_process_id: Option<I64>, Dictionary,
                 "Process of the answering side; of a connect that nobody accepted the one that listens there.";
-            client_service: Option<Name>, Dictionary, "Program of the requesting side.";
-            server_service: Option<Name>, Dictionary, "Program of the answering side.";
+            client_service: Option<Name>, Dictionary, "Service of the requesting side, as `spans.service`.";
+            server_service: Option<Name>, Dictionary, "Service of the answering side, as `spans.service`.";
             discovered: Bool, Plain, "Older than the recording.";
             opened_time: Option<Time>, Plain,
                 "When the first recorded end was opened; null where discovered.";
@@ -181,16 +184,16 @@ table! {
                 "When the last recorded end was gone; null where open at the end.";
             first_time: Time, Plain, "First event.";
             last_time: Time, Plain, "Last event.";
-            bytes_to_server: I64, Plain,
-                "Bytes from the requesting to the answering side, as moved by its recorded end (the larger count of two).";
-            bytes_to_client: I64, Plain, "Bytes back.";
+            bytes_to_server: Option<I64>, Plain,
+                "Bytes from the requesting to the answering side, as moved by its recorded end (the larger count of two); null of imported traces.";
+            bytes_to_client: Option<I64>, Plain, "Bytes back.";
             requests: I64, Dictionary, "Requests (the larger count of two ends).";
             closed_by: Option<Name>, Dictionary,
                 "`client` or `server`: who sent the first FIN or RST; null where not known, and where nobody did: a connection that never was may have ended without.";
             close_kind: Option<Name>, Dictionary, "`fin`, `rst` or `timeout`: what that was.";
             missing_bytes: I64, Dictionary, "Bytes whose calls are not in the capture, both ways and ends.";
             hop: Name, Dictionary,
-                "Both processes and the answering port, as `inner-envoy -> nginx:8080`; an address where a process is not known.";
+                "Both processes and the answering port, as `inner-envoy -> nginx:8080`; an address where a process is not known. Of imported traces without a port where spans name none.";
             connect_ns: Option<I64>, Plain,
                 "How long it took to be established or to fail, ns: from the first SYN (from the call, where no SYN was seen) as the end that connected saw it. Null where its begin was not recorded, or nothing was decided by the end.";
             connect_outcome: Option<Name>, Dictionary,
@@ -199,6 +202,8 @@ table! {
                 "SYNs that the end that connected sent again; null where that was not recorded from the begin, or without `--evidence tcp`.";
             accept_wait_ns: Option<I64>, Plain,
                 "How long it lay in the listen queue: from established to the return of accept at the end that accepted, ns; null where not recorded.";
+            sampled_one_in: I64, Dictionary,
+                "Of so many connections one was recorded (`--sample`), and this is such a one; 1 where all were. `sum(sampled_one_in)` tells about how many there were.";
         ]
     }
 }
@@ -207,7 +212,7 @@ table! {
     /// Messages.
     pub const MESSAGES: MessageRow<'a> = Table {
         name: "messages",
-        doc: "One row a request or answer and recorded side. Interim answers (1xx) are left out.",
+        doc: "One row a request or answer and recorded side, and one a message that is neither: where a connection has changed to a protocol in which both sides send as they like. Interim answers (1xx) are left out.",
         order: &[],
         time_column: None,
         key: None,
@@ -230,6 +235,34 @@ table! {
             complete: Bool, Plain, "Its end was seen.";
             method: Option<Name>, Dictionary, "Method of the request.";
             status: Option<I32>, Dictionary, "Status of the answer.";
+            kind: Option<Name>, Dictionary,
+                "Of a message that is no request and no answer: what its protocol calls it (`text`, `binary`, `ping` and so on); `request` \
+                 and `response` say who sent it, and its span is that of the request that asked for the change. Else null.";
+        ]
+    }
+}
+
+table! {
+    /// What is believed of how processes work.
+    pub const LINK_REGIMES: LinkRegimeRow<'a> = Table {
+        name: "link_regimes",
+        doc: "One row a process that both receives and sends requests, and rule by which its calls may be given to its requests: how far the whole recording bears the rule out, and whether it is believed (docs/method/links.md). Empty where no link was in question.",
+        order: &[],
+        time_column: None,
+        key: None,
+        columns: [
+            process_id: I64, Plain, "`processes.process_id`.";
+            service: Option<Name>, Dictionary, "Its service.";
+            rule: Name, Dictionary,
+                "`exclusive` (the thread has one request in hand), `turn` (what the thread received right before), `order` (the longest wait on the thread), `pool` (the connection that the pool's order gives the request), `turn_back` and `order_back` (what was received right before the answer, and first), `loop` (`turn` and `turn_back` agree for the very request; believed where nothing else is), `identity` (what the call shares with one request in hand only), `assignment` (delays and the order of calls).";
+            variant: Option<Name>, Dictionary,
+                "Of `pool`: `last` or `first`, for the idle connection that was freed last or first, of the `process` or of the `thread`. Else null.";
+            link_evidence: Name, Dictionary, "`spans.link_evidence` of links by this rule.";
+            calls: I64, Plain, "Calls that the rule gives to a request.";
+            checked: I64, Plain,
+                "Those on which it was held against a rule that rests on other events; of `pool` how often a connection was taken; of `identity` those with a rare mark that some request has brought; of `assignment` on calls that other rules tell.";
+            agreed: I64, Plain, "How often that agreed; of `pool` how often the connection was the one that the order says; of `identity` how often such a request was in hand.";
+            believed: Bool, Plain, "Whether links are made by this rule.";
         ]
     }
 }

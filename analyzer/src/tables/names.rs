@@ -7,12 +7,11 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use retrospan_formats::cgroup::Place;
 use retrospan_formats::reader::Capture;
 use retrospan_formats::tables::ProcessRow;
 use toml_span::de_helpers::TableHelper;
 use toml_span::{DeserError, Deserialize, ErrorKind, Value};
-
-use crate::tables::cgroups::{container_id, service};
 
 /// The file of given names, in the capture's directory.
 pub const FILE: &str = "names.toml";
@@ -190,8 +189,8 @@ impl Namer {
         Namer { given, ..Namer::default() }
     }
 
-    /// Takes a process into account.
-    pub fn add(&mut self, row: &ProcessRow<'_>) -> Unnamed {
+    /// Takes a process into account. `pod`: what the pod and container are called that it is in.
+    pub fn add(&mut self, row: &ProcessRow<'_>, pod: Option<&str>) -> Unnamed {
         if let Some(rule) = self.given.rules.iter().find(|rule| rule.fits(row)) {
             return Unnamed { base: rule.name.trim().to_owned(), unit: None, given: true };
         }
@@ -200,7 +199,7 @@ impl Namer {
             Some(script) if is_interpreter(row.comm) => format!("{} {script}", row.comm),
             _ => row.comm.to_owned(),
         };
-        let unit = row.cgroup.and_then(unit);
+        let unit = pod.map(str::to_owned).or_else(|| row.cgroup.and_then(unit));
         self.units.entry(base.clone()).or_default().insert(unit.clone());
         Unnamed { base, unit, given: false }
     }
@@ -223,10 +222,12 @@ pub fn is_interpreter(program: &str) -> bool {
     INTERPRETERS.contains(&program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
-/// The container, by the first digits of its id, or the service.
+/// The container, by its name or the first digits of its id, or the service.
 fn unit(cgroup: &str) -> Option<String> {
-    let container = container_id(cgroup).map(|id| &id[..ID_DIGITS]);
-    container.or_else(|| service(cgroup)).map(str::to_owned)
+    let place = Place::of(cgroup);
+    let service = place.service().map(str::to_owned);
+    let digits = place.container_id.map(|id| id.chars().take(ID_DIGITS).collect());
+    place.container.or(digits).or(service)
 }
 
 #[cfg(test)]
@@ -239,7 +240,7 @@ mod tests {
 
     fn names(given: &str, rows: &[ProcessRow<'_>]) -> Vec<String> {
         let mut namer = Namer::new(Given::parse(given).expect("names"));
-        let unnamed: Vec<Unnamed> = rows.iter().map(|row| namer.add(row)).collect();
+        let unnamed: Vec<Unnamed> = rows.iter().map(|row| namer.add(row, None)).collect();
         unnamed.iter().map(|process| namer.name(process)).collect()
     }
 
@@ -263,8 +264,15 @@ mod tests {
             row("nginx", None, Some("/user.slice/user-0.slice/session-1.scope")),
             row("redis", None, Some("/system.slice/redis.service")),
             row("redis", None, Some("/system.slice/redis.service/worker")),
+            row("nginx", None, Some("/lxc.payload.web-of-a-shop/x")),
         ];
-        assert_eq!(names("", &rows), ["nginx@edge", "nginx@4bf92f3577b3", "nginx", "redis", "redis"]);
+        assert_eq!(
+            names("", &rows),
+            ["nginx@edge", "nginx@4bf92f3577b3", "nginx", "redis", "redis", "nginx@web-of-a-shop"]
+        );
+        let mut namer = Namer::default();
+        let pods = ["cart/web", "order/web"].map(|pod| namer.add(&rows[1], Some(pod)));
+        assert_eq!(pods.map(|process| namer.name(&process)), ["nginx@cart/web", "nginx@order/web"]);
     }
 
     #[test]

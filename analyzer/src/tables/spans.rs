@@ -4,14 +4,49 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, StringViewArray};
 use datafusion::error::{DataFusionError, Result};
+use retrospan_formats::manifest::Manifest;
 use retrospan_formats::rows::Columns;
 
 use super::columns::{texts, typed};
 use super::outcome::Outcome;
-use super::{SPANS, SYN_RETRANSMITS, SpanRow, WAIT};
+use super::{SPANS, SPOKEN_BY_WAITS, SYN_RETRANSMITS, SpanRow, WAIT};
 
 /// A busy process takes that long to accept, and nothing is wrong, ns; as in view `listen_queue_waits`.
 const ACCEPT_SOON_NS: i64 = 5_000_000;
+
+/// Kinds of the answering side's spans.
+pub const ANSWERING: [&str; 2] = ["server", "consumer"];
+
+/// Conditions over `spans` that hold for one side of requests. What was recorded has no messages between brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// The requesting side.
+    pub asking: &'static str,
+    /// The answering side.
+    pub answering: &'static str,
+    /// They are those of imported traces.
+    pub imported: bool,
+}
+
+impl Default for Sides {
+    fn default() -> Sides {
+        Sides { asking: "kind = 'client'", answering: "kind = 'server'", imported: false }
+    }
+}
+
+impl Sides {
+    /// Those of a capture.
+    pub fn of(manifest: &Manifest) -> Sides {
+        if !manifest.is_of_traces() {
+            return Sides::default();
+        }
+        Sides {
+            asking: "kind IN ('client', 'producer')",
+            answering: "kind IN ('server', 'consumer')",
+            imported: true,
+        }
+    }
+}
 
 /// A batch of spans.
 pub struct SpanBatch(Columns<SpanRow<'static>>);
@@ -43,7 +78,22 @@ impl SpanRow<'_> {
 
     /// It is a wait of its parent, and no request.
     pub fn is_wait(&self) -> bool {
-        self.kind == WAIT
+        self.kind == WAIT && self.protocol == Some(SPOKEN_BY_WAITS)
+    }
+
+    /// Somebody else recorded it: there are no sockets, and what its columns say is what it says itself.
+    pub fn is_imported(&self) -> bool {
+        self.request_number.is_none()
+    }
+
+    /// It is what a process did itself, as somebody else recorded it.
+    pub fn is_within(&self) -> bool {
+        self.kind == WAIT && self.is_imported()
+    }
+
+    /// It is the answering side's.
+    pub fn answers(&self) -> bool {
+        ANSWERING.contains(&self.kind)
     }
 
     /// SYNs that were sent again for the connection that it waited for; None where that is not known, and for requests.
@@ -57,11 +107,20 @@ impl SpanRow<'_> {
         self.accept_wait_ns.filter(|&ns| ns > ACCEPT_SOON_NS)
     }
 
-    /// Both ends of its connection, as `curl -> nginx:8080`; an address where the process is not known.
+    /// Both ends of its connection, as `curl -> nginx:8080`; an address where the process is not known. Its process alone where
+    /// it is no request.
     pub fn hop(&self, (src, dst): (Option<&str>, Option<&str>)) -> String {
+        if self.is_within() {
+            return self.process.unwrap_or("?").to_owned();
+        }
         let name = |process: Option<&str>, addr: Option<&str>| process.or(addr).unwrap_or("?").to_owned();
-        let port = self.dst_port.map_or("?".to_owned(), |port| port.to_string());
-        format!("{} -> {}:{port}", name(src, self.src_addr), name(dst, self.dst_addr))
+        let port = match self.dst_port {
+            Some(port) => format!(":{port}"),
+            None if self.is_imported() => String::new(),
+            // That of a Unix socket is a path.
+            None => format!(":{}", self.dst_addr.unwrap_or("?")),
+        };
+        format!("{} -> {}{port}", name(src, self.src_addr), name(dst, self.dst_addr))
     }
 }
 
@@ -75,8 +134,8 @@ pub fn with_peers_by(order: &str, spans: &str, limit: Option<u64>) -> String {
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     format!(
         "SELECT s.*,
-                CASE WHEN s.kind = 'server' THEN client.name ELSE s.process END AS src_process,
-                CASE WHEN s.kind = 'server' THEN s.process ELSE server.name END AS dst_process
+                CASE WHEN s.kind IN ('server', 'consumer') THEN client.name ELSE s.process END AS src_process,
+                CASE WHEN s.kind IN ('server', 'consumer') THEN s.process ELSE server.name END AS dst_process
          FROM ({spans}\n ORDER BY {order}{limit}) s
          LEFT JOIN connections c ON c.connection_id = s.connection_id
          LEFT JOIN processes client ON client.process_id = c.client_process_id

@@ -1,6 +1,7 @@
 //! What assembly made of a capture, as text by column.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
@@ -20,10 +21,11 @@ pub struct Recorded {
 impl Recorded {
     pub fn assembled(&self) -> Assembled {
         let mut tables: BTreeMap<&'static str, Vec<Cells>> = BTreeMap::new();
-        let summary = assemble(&self.capture, &Options::default(), &mut |table, batch| {
-            tables.entry(table.name).or_default().extend(cells(&batch));
-            Ok(())
-        });
+        let summary =
+            assemble(&self.capture, &Options::default(), &AtomicU64::new(0), &mut |table, batch| {
+                tables.entry(table.name).or_default().extend(cells(&batch));
+                Ok(())
+            });
         Assembled { tables, summary: summary.expect("a capture that assembles") }
     }
 }

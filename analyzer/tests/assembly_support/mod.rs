@@ -71,6 +71,10 @@ pub struct Socket {
     pub recorded: bool,
     /// The other end, with which each byte is stored once.
     pub peer: Option<usize>,
+    /// It is a TLS session.
+    pub is_session: bool,
+    /// The socket that it is on.
+    pub carrier: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +103,8 @@ pub struct World {
     pub tcp: Vec<(i64, &'static str, usize, u8)>,
     pub next_port: u16,
     pub next_isn: u32,
+    /// Of so many connections one is recorded; 0: each is.
+    pub sampled_one_in: u64,
 }
 
 pub const FIN: u32 = 1;
@@ -115,6 +121,7 @@ impl World {
             tcp: Vec::new(),
             next_port: 40_000,
             next_isn: 1_000_000,
+            sampled_one_in: 0,
         }
     }
 
@@ -206,6 +213,27 @@ impl World {
         self.open(client, server, port, true)
     }
 
+    /// A TLS session over a connection; its positions begin with it.
+    pub fn session(&mut self, over: Connection) -> Connection {
+        let mut end = |carrier: usize| {
+            let socket = self.sockets[carrier].clone();
+            self.sockets.push(Socket {
+                is_session: true,
+                carrier: Some(carrier),
+                opened_ns: socket.opened_ns.map(|_| self.now_ns),
+                first_send: 1,
+                first_receive: 1,
+                send_seq: 1,
+                receive_seq: 1,
+                arrived: 1,
+                acknowledged: 1,
+                ..socket
+            });
+            self.sockets.len() - 1
+        };
+        Connection { client: end(over.client), server: end(over.server) }
+    }
+
     fn open(&mut self, client: usize, server: usize, port: u16, discovered: bool) -> Connection {
         self.next_port = if self.next_port >= 60_000 { 40_001 } else { self.next_port + 1 };
         self.next_isn = self.next_isn.wrapping_add(77_777_777);
@@ -230,6 +258,8 @@ impl World {
             state: 1,
             recorded: self.processes[process].recorded,
             peer: None,
+            is_session: false,
+            carrier: None,
         };
         let (c, s) =
             (socket(client, "client", local, remote, a, b), socket(server, "server", remote, local, b, a));
@@ -377,7 +407,11 @@ impl World {
     }
 
     fn write(&self, directory: &Path) {
-        let mut writer = new_capture(directory);
+        let mut manifest = new_manifest();
+        if self.sampled_one_in > 0 {
+            manifest.options.insert("sample".to_owned(), self.sampled_one_in.into());
+        }
+        let mut writer = CaptureWriter::create(directory, manifest).expect("a new capture");
         let mut events: Vec<&Row> =
             self.rows.iter().filter(|row| self.sockets[row.socket].recorded).collect();
         events.sort_by_key(|row| row.boot_ns);
@@ -434,7 +468,7 @@ impl World {
             process_id: Some(process_id(socket.process)),
             netns: socket.netns,
             family: "inet",
-            protocol: "tcp",
+            protocol: if socket.is_session { "tls" } else { "tcp" },
             role: socket.role,
             local_addr: socket.local.0,
             local_port: socket.local.1.into(),
@@ -447,6 +481,7 @@ impl World {
             first_send_seq: Some(socket.first_send),
             first_receive_seq: Some(socket.first_receive),
             peer_socket_id: socket.peer.map(socket_id),
+            carrier_socket_id: socket.carrier.map(socket_id),
         })
     }
 
@@ -513,7 +548,11 @@ impl World {
 
 /// A capture that is being recorded.
 pub fn new_capture(directory: &Path) -> CaptureWriter {
-    let manifest = Manifest {
+    CaptureWriter::create(directory, new_manifest()).expect("a new capture")
+}
+
+fn new_manifest() -> Manifest {
+    Manifest {
         format_version: FORMAT_VERSION,
         capture_id: "0123456789abcdef0123456789abcdef".to_owned(),
         state: State::Recording,
@@ -523,14 +562,17 @@ pub fn new_capture(directory: &Path) -> CaptureWriter {
         probe_set_reason: None,
         recorder_version: "0".to_owned(),
         imported: None,
+        rolled: None,
+        frozen: None,
+        ended_by: None,
+        tls: None,
         started_boot_ns: 0,
         started_wall_ns: 0,
         whole_until_boot_ns: 0,
         files: Vec::new(),
         losses: Vec::new(),
         cost: None,
-    };
-    CaptureWriter::create(directory, manifest).expect("a new capture")
+    }
 }
 
 fn append<'a, R: rows::Row>(writer: &mut CaptureWriter, rows: impl IntoIterator<Item = R::Of<'a>>) {

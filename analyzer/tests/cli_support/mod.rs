@@ -55,6 +55,10 @@ pub fn manifest() -> Manifest {
         probe_set_reason: None,
         recorder_version: "0.1.0".to_owned(),
         imported: None,
+        rolled: None,
+        frozen: None,
+        ended_by: None,
+        tls: None,
         started_boot_ns: START_BOOT_NS,
         started_wall_ns: START_WALL_NS,
         whole_until_boot_ns: START_BOOT_NS,
@@ -96,7 +100,7 @@ pub fn cost() -> Cost {
 }
 
 /// Rows as JSON objects; what is missing is null, bytes are given as text.
-fn batch(table: &Table, rows: &[Value]) -> RecordBatch {
+pub fn batch(table: &Table, rows: &[Value]) -> RecordBatch {
     let schema = table.schema();
     let plain = |ty: &DataType| match ty {
         DataType::Dictionary(_, value) => (**value).clone(),

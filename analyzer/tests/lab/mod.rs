@@ -11,15 +11,18 @@ pub mod causes;
 pub mod chain;
 pub mod check;
 pub mod client;
+pub mod clients;
 pub mod duck;
 pub mod envoy;
 pub mod jaeger;
+pub mod java;
 pub mod judge;
 pub mod load;
 pub mod netns;
 pub mod pictures;
 pub mod process;
 pub mod recording;
+pub mod scarce;
 pub mod servers;
 pub mod steady;
 
@@ -129,7 +132,7 @@ pub fn boot_ns() -> i64 {
 
 /// What the tests of the lab run, beside what every Linux has.
 const TOOLS: &str = "ab curl envoy go ip jaeger kdig knotc knotd nft nginx openssl python3 \
-                     redis-benchmark redis-cli redis-server tc unbound unbound-control wrk";
+                     redis-benchmark redis-cli redis-server tc unbound unbound-control wget wrk";
 
 /// A test's turn, where this machine has the lab and lets us load eBPF. Where not, the test is skipped.
 #[track_caller]

@@ -77,7 +77,7 @@ impl Program {
     }
 }
 
-/// Sends a signal to a child of ours that was not yet waited for.
+/// Sends a signal to a process that is ours.
 pub fn send_signal(pid: u32, signal: libc::c_int) {
     let pid = libc::pid_t::try_from(pid).expect("a process id");
     // SAFETY: kill takes no pointers.

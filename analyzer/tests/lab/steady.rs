@@ -123,18 +123,9 @@ impl Steady {
 
     /// Starts the load and waits until it begins.
     pub fn load(&self, length: Duration) -> Load {
-        let log = self.dir.path().join("client.log");
         let Setting { rate, connections, patience, .. } = self.setting;
-        let mut command = Command::new(named(self.dir.path(), "shop-client"));
-        command.arg("load").arg(super::process::loopback(PORTS[0]));
-        let numbers =
-            [u128::from(rate), u128::from(connections), u128::from(length.as_secs()), patience.as_millis()];
-        command.args(numbers.map(|number| number.to_string())).arg(&log);
-        self.front.place(&mut command);
-        let mut program = Program::start("shop-client", self.dir.path(), &mut command);
-        let printed = self.dir.path().join("shop-client.out");
-        program.wait("`loading`", || fs::read_to_string(&printed).is_ok_and(|text| text.contains("loading")));
-        Load { program, log }
+        let target = super::process::loopback(PORTS[0]);
+        Load::start(&self.front, self.dir.path(), &target, (rate, connections), (length, patience))
     }
 
     /// A folder for what a run leaves.
@@ -150,6 +141,28 @@ pub struct Load {
 }
 
 impl Load {
+    /// Starts a client in a namespace: so many requests a second on so many connections (0: each on one of its own), for that
+    /// long, each with that patience.
+    pub fn start(
+        netns: &Netns,
+        dir: &Path,
+        target: &str,
+        (rate, connections): (u32, u32),
+        (length, patience): (Duration, Duration),
+    ) -> Self {
+        let log = dir.join("client.log");
+        let mut command = Command::new(named(dir, "shop-client"));
+        command.arg("load").arg(target);
+        let numbers =
+            [u128::from(rate), u128::from(connections), u128::from(length.as_secs()), patience.as_millis()];
+        command.args(numbers.map(|number| number.to_string())).arg(&log);
+        netns.place(&mut command);
+        let mut program = Program::start("shop-client", dir, &mut command);
+        let printed = dir.join("shop-client.out");
+        program.wait("`loading`", || fs::read_to_string(&printed).is_ok_and(|text| text.contains("loading")));
+        Load { program, log }
+    }
+
     /// Waits for the last answer and returns all, in order of when they were due.
     pub fn answers(mut self) -> Vec<Answer> {
         let status = self.program.ended();

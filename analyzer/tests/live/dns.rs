@@ -337,3 +337,173 @@ fn zone_transfers_are_one_answer_and_counted_to_the_byte() {
         "knot: {types:?}, {operations:?}, {codes:?}, {asked:?}, {answered:?}, {messages} messages of {bytes} B"
     );
 }
+
+/// Records what goes over UDP from or to these ports, and over TCP.
+fn recording_of(ports: &[u16]) -> Recording {
+    let ports = ports.iter().flat_map(|port| ["--port".to_owned(), port.to_string()]);
+    Recording::start(
+        &["--sockets".to_owned(), "tcp,udp".to_owned()].into_iter().chain(ports).collect::<Vec<_>>(),
+    )
+}
+
+/// A question as it goes over UDP.
+fn datagram(id: u16, name: &str, kind: u8) -> Vec<u8> {
+    question(id, name, kind).split_off(2)
+}
+
+fn ask(socket: &UdpSocket, question: &[u8]) -> Vec<u8> {
+    socket.send(question).expect("a question");
+    let mut answer = vec![0; 4096];
+    let length = socket.recv(&mut answer).expect("an answer");
+    answer.truncate(length);
+    assert_eq!(answer[..2], question[..2], "the answer to it");
+    answer
+}
+
+#[test]
+fn questions_over_udp_are_counted_as_the_resolver_counts_them() {
+    let Some(_turn) = ebpf_or_skip("questions_over_udp_are_counted_as_the_resolver_counts_them") else {
+        return;
+    };
+    let mut unbound = Server::unbound();
+    let recording = recording_of(&[unbound.port]);
+    let port = unbound.port.to_string();
+    // A socket a question, connected and not.
+    for round in 0..20 {
+        let names = ["a.fast.test", "nx.fast.test", "b.refused.test", &format!("s{round}.slow.test")]
+            .map(str::to_owned);
+        for name in names {
+            run(Command::new(tool("kdig")).args(["@127.0.0.1", "-p", &port, &name, "A"]));
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.send_to(&datagram(round, "a.fast.test", 16), ("127.0.0.1", unbound.port)).expect("a question");
+        socket.recv_from(&mut [0; 1000]).expect("an answer");
+    }
+    // One socket for many, in any order.
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(("127.0.0.1", unbound.port)).expect("an address");
+    for round in 0..200 {
+        ask(&socket, &datagram(round, "a.fast.test", if round % 2 == 0 { 1 } else { 28 }));
+    }
+    for round in 0..40u16 {
+        let name = if round % 4 == 0 { "b.slow.test" } else { "a.fast.test" };
+        socket.send(&datagram(1000 + round, name, 1)).expect("a question");
+    }
+    let mut answered = Vec::new();
+    for _ in 0..40 {
+        let mut buffer = [0; 1000];
+        socket.recv(&mut buffer).expect("an answer");
+        answered.push(u16::from_be_bytes([buffer[0], buffer[1]]));
+    }
+    assert!(!answered.is_sorted(), "the server answers out of order");
+    let (types, mut codes) = (unbound.counted("num.query.type."), unbound.counted("num.answer.rcode."));
+    codes.remove("nodata");
+    let capture = recording.finish();
+    is_whole(&capture);
+    for kind in KINDS {
+        assert_eq!(spans_by(&capture, "operation", kind), types, "{kind}");
+        assert_eq!(spans_by(&capture, "status_text", kind), codes, "{kind}");
+    }
+    let transports = capture
+        .number(r#"SELECT count(*) AS n FROM spans WHERE attributes NOT LIKE '%"network.transport":"udp"%'"#);
+    assert_eq!(transports, 0);
+}
+
+/// Drops each question once, and answers the second; those about `long` with a message that is cut: over TCP it is whole.
+fn reluctant() -> u16 {
+    let port = free_port();
+    let socket = UdpSocket::bind(("127.0.0.1", port)).expect("a socket");
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a socket");
+    let answer_to = |asked: &[u8], is_cut: bool| {
+        let end = 12 + asked[12..].iter().position(|&byte| byte == 0).expect("a name") + 5;
+        let mut answer =
+            [&asked[..2], &[0x84 | u8::from(is_cut) << 1, 0, 0, 1, 0, u8::from(!is_cut), 0, 0, 0, 0]]
+                .concat();
+        answer.extend(&asked[12..end]);
+        if !is_cut {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 192, 0, 2, 3]);
+        }
+        answer
+    };
+    thread::spawn(move || {
+        let (mut buffer, mut seen) = ([0; 1000], Vec::new());
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let asked = buffer[..length].to_vec();
+            let is_long = asked.windows(4).any(|text| text == b"long");
+            if !is_long && !seen.contains(&asked) {
+                seen.push(asked);
+                continue;
+            }
+            socket.send_to(&answer_to(&asked, is_long), from).expect("an answer");
+        }
+    });
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).expect("a length");
+            let mut asked = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut asked).expect("a question");
+            let answer = answer_to(&asked, false);
+            stream
+                .write_all(&[&(answer.len() as u16).to_be_bytes()[..], &answer].concat())
+                .expect("an answer");
+        }
+    });
+    port
+}
+
+#[test]
+fn a_question_that_is_dropped_is_asked_again_and_one_whose_answer_is_cut_over_tcp() {
+    let Some(_turn) =
+        ebpf_or_skip("a_question_that_is_dropped_is_asked_again_and_one_whose_answer_is_cut_over_tcp")
+    else {
+        return;
+    };
+    let port = reluctant();
+    let recording = recording_of(&[port]);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(("127.0.0.1", port)).expect("an address");
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("an option");
+    // The receive that waits when the recording begins is not seen.
+    socket.send(&datagram(99, "first.test", 1)).expect("a question");
+    for id in 0..10 {
+        let asked = datagram(id, &format!("h{id}.drop.test"), 1);
+        socket.send(&asked).expect("a question");
+        assert!(socket.recv(&mut [0; 1000]).is_err(), "it was dropped");
+        socket.set_read_timeout(None).expect("an option");
+        ask(&socket, &asked);
+        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("an option");
+    }
+    let text = port.to_string();
+    run_ok(Command::new(tool("kdig")).args(["@127.0.0.1", "-p", &text, "long.test", "A"]));
+    // Nobody answers there, and nobody waits for an answer.
+    let given_up = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    given_up.connect(("127.0.0.1", port)).expect("an address");
+    given_up.send(&datagram(77, "once.test", 1)).expect("a question");
+    thread::sleep(Duration::from_millis(100));
+    drop(given_up);
+    thread::sleep(Duration::from_millis(100));
+    let capture = recording.finish();
+    assert_eq!(capture.number("SELECT count(*) AS n FROM loss"), 0);
+    for kind in KINDS {
+        let again = format!(
+            "SELECT count(*) AS n FROM spans s WHERE kind = '{kind}' AND target LIKE 'h%.drop.test' AND outcome = 'ok'
+             AND duration_ns >= 20000000"
+        );
+        assert_eq!(capture.number(&again), 10, "{kind}: each is one span from the first time it was asked");
+        let long = capture.sql(&format!(
+            r#"SELECT attributes LIKE '%"network.transport":"udp"%' AS udp FROM spans
+               WHERE kind = '{kind}' AND target = 'long.test' ORDER BY start_time"#
+        ));
+        let over: Vec<_> = long.iter().map(|row| row["udp"].as_bool()).collect();
+        assert_eq!(over, [Some(true), Some(false)], "{kind}");
+    }
+    let sent = capture.number(
+        "SELECT count(*) AS n FROM events e JOIN sockets k ON k.socket_id = e.socket_id
+         WHERE e.kind = 'send' AND k.protocol = 'udp' AND k.role = 'client'",
+    );
+    assert_eq!(sent, 1 + 10 * 2 + 1 + 1);
+    let left = capture.sql("SELECT outcome FROM spans WHERE target = 'once.test' AND kind = 'client'");
+    assert_eq!(left.iter().map(|row| row["outcome"].as_str()).collect::<Vec<_>>(), [Some("client_closed")]);
+}

@@ -5,17 +5,33 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod caches;
+mod calls;
+mod cassandra;
+mod causes;
 mod connecting;
 mod crash;
+mod databases;
 mod dns;
+mod dubbo;
 mod duckdb;
+mod encrypted;
 mod giving_up;
 mod hostile_traffic;
 mod http_proxies;
+mod identity;
+mod imported;
 mod jaeger;
+mod links;
+mod messages;
+mod mongodb;
 mod real_traffic;
 mod redaction;
 mod redis;
+mod sampled;
 mod seed_chain;
 mod selftest;
 mod spikes;
+mod thrift;
+mod tls;
+mod unix;

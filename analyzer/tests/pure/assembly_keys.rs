@@ -239,3 +239,19 @@ fn a_request_that_is_not_answered_says_so_whatever_others_get() {
     let expected = ["1 A b.test NOERROR ok 26", "2 A c.test - server_closed -", "3 A d.test NOERROR ok 26"];
     assert_eq!(rows(&world.assembled(), connection), expected);
 }
+
+#[test]
+fn an_answer_is_whole_where_its_end_is_told_behind_bytes_that_were_not_kept() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let query = b"Q\0\0\0\x15SELECT a FROM t;\0";
+    let row = [&b"D\0\0\0\x6e\0\x01\0\0\0\x64"[..], &[b'x'; 100]].concat();
+    let end = b"C\0\0\0\x0dSELECT 9\0Z\0\0\0\x05I";
+    for rows in [1, 90, 900, 1] {
+        world.request(connection, query);
+        world.respond(connection, &[&b"T\0\0\0\x06\0\0"[..], &row.repeat(rows), end].concat());
+        world.wait(MS);
+    }
+    world.close(connection);
+    assert_eq!(outcomes(&world.assembled(), connection), "ok ok ok ok");
+}

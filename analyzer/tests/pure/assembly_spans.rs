@@ -181,6 +181,77 @@ fn a_switch_of_protocols_ends_the_span() {
 }
 
 #[test]
+fn a_request_that_asks_for_another_protocol_has_its_answer_there() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    world.request(connection, b"GET /a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+    world.respond(connection, b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    world.request(connection, preface);
+    world.wait(50 * MS);
+    // HEADERS with `:status: 503`, and DATA.
+    world.respond(connection, b"\0\0\x05\x01\x04\0\0\0\x01\x48\x03503\0\0\x02\0\x01\0\0\0\x01hi");
+    // GET / of stream 3, and its answer with 204.
+    world.request(connection, b"\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84");
+    world.respond(connection, b"\0\0\x01\x01\x05\0\0\0\x03\x89");
+    world.close(connection);
+    let assembled = world.assembled();
+    let spans = assembled.spans();
+    let of = |path: &str| spans.iter().filter(|span| span["path"] == path).collect::<Vec<_>>();
+    assert_eq!((spans.len(), of("/a").len(), of("/").len()), (4, 2, 2));
+    for span in of("/a") {
+        assert_eq!(line(span, &["method", "status", "outcome"]), "GET 503 error");
+        assert!(span["duration_ns"].parse::<i64>().unwrap() > 50 * MS);
+    }
+    for span in of("/") {
+        assert_eq!(line(span, &["method", "status", "outcome"]), "GET 204 ok");
+    }
+}
+
+#[test]
+fn a_request_that_gets_no_answer_there_is_answered_by_the_switch() {
+    let mut world = World::new();
+    let connection = pair(&mut world);
+    world.request(connection, b"GET /a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
+    world.respond(connection, b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n");
+    world.wait(50 * MS);
+    world.request(connection, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    world.respond(connection, b"\0\0\0\x04\0\0\0\0\0");
+    world.close(connection);
+    let assembled = world.assembled();
+    assert_eq!(assembled.rows("spans").len(), 2);
+    for span in assembled.spans() {
+        assert_eq!(line(span, &["status", "outcome"]), "101 ok");
+        assert!(span["duration_ns"].parse::<i64>().unwrap() < MS);
+    }
+}
+
+/// Messages that both sides send as they like are rows of `messages` where it is known which request let them begin, and
+/// never spans.
+#[test]
+fn messages_behind_a_switch_are_no_spans_whoever_asked_for_it() {
+    for (asked, rows) in [(true, 2 * (2 + 2)), (false, 0)] {
+        let mut world = World::new();
+        let (client, server) = (world.process("client"), world.process("server"));
+        let connection = world.old_connection(client, server, 80);
+        if asked {
+            world.request(
+                connection,
+                b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+        }
+        world.respond(connection, b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n");
+        world.wait(50 * MS);
+        world.request(connection, b"\x81\x82****hi");
+        world.respond(connection, b"\x81\x02ho");
+        world.close(connection);
+        let assembled = world.assembled();
+        assert_eq!(assembled.rows("spans").len(), if asked { 2 } else { 0 });
+        assert_eq!(assembled.rows("messages").len(), rows);
+    }
+}
+
+#[test]
 fn a_head_may_come_in_two_calls() {
     for cut in 1..GET.len() {
         let mut world = World::new();

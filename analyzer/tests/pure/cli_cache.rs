@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::assembly_support::{World, new_capture};
 use crate::cli_support::*;
 
 const COUNT: &str = "SELECT count(*) AS n, count(DISTINCT trace_id) AS t FROM spans";
@@ -197,4 +200,42 @@ fn many_at_once_agree() {
         }
     });
     assert_eq!(sets(&path.join("derived")).len(), 1);
+}
+
+/// Whatever ends the program in the middle: no set is there, nothing of it is in the way, and the next command is right.
+#[test]
+fn a_program_that_ends_midway_leaves_no_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("long.cap");
+    let mut world = World::new();
+    let mut writer = new_capture(&path);
+    let (client, server) = (world.process("client"), world.process("server"));
+    let connection = world.connect(client, server, 80);
+    for _ in 0..60_000 {
+        world.request(connection, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        world.respond(connection, b"HTTP/1.1 204 **\r\n\r\n");
+        if world.rows.len() > 50_000 {
+            world.drain_events(&mut writer);
+        }
+    }
+    world.drain_events(&mut writer);
+    world.complete(writer);
+    let derived = path.join("derived");
+    let mut child = command(directory.path())
+        .args(["sql", path.to_str().unwrap(), COUNT, "--format", "csv"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while sets(&derived).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote anything");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Ctrl-C has the same effect, but whoever runs tests in the background ignores it.
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let ended = child.wait().unwrap();
+    assert!(killed.success() && ended.code().is_none(), "it ended before it was ended: {ended}");
+    let left = sets(&derived);
+    assert!(left.iter().all(|set| !set.ends_with("current")), "{left:?}");
+    assert_eq!(ask(directory.path(), &path), "n,t\n120000,60000\n");
+    assert_eq!(sets(&derived), [derived.join("current")], "what was left is gone");
 }

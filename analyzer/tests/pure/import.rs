@@ -130,7 +130,7 @@ fn what_cannot_be_imported_leaves_nothing() {
     let text = folder.path().join("notes.txt");
     fs::write(&text, "this is no packet capture at all").expect("a file");
     let line = failure(folder.path(), &["import", "notes.txt", "-o", "out.cap"], 2);
-    assert!(line.contains("notes.txt: not a packet capture"), "{line}");
+    assert!(line.contains("notes.txt: neither a packet capture"), "{line}");
     let line = failure(folder.path(), &["import", "none.pcap", "-o", "out.cap"], 2);
     assert!(line.contains("none.pcap"), "{line}");
     assert!(!folder.path().join("out.cap").exists());
@@ -140,4 +140,36 @@ fn what_cannot_be_imported_leaves_nothing() {
     let from = from.to_str().expect("a path");
     let line = failure(folder.path(), &["import", from, "-o", "full"], 2);
     assert!(line.contains("not an empty directory"), "{line}");
+}
+
+/// As many of each kind as tshark 4.0 finds; a message of several frames counts once.
+#[test]
+fn messages_behind_an_upgrade_are_rows_of_the_span_that_asked_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(import(folder.path(), &[&packets("websocket.pcap.gz")], &[]).status.success());
+    let spans = rows(folder.path(), "SELECT span_id, path, status, outcome FROM spans");
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    let of_span = ["path", "status", "outcome"].map(|name| spans[0][name].clone());
+    assert_eq!(of_span, [json!("/chat"), json!(101), json!("ok")]);
+    let messages = rows(
+        folder.path(),
+        "SELECT direction, kind, body_bytes, complete, span_id FROM messages WHERE kind IS NOT NULL \
+         ORDER BY first_exit_time, direction, position",
+    );
+    assert!(messages.iter().all(|row| row["span_id"] == spans[0]["span_id"] && row["complete"] == true));
+    let message = |row: &Value| {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        (text("direction"), text("kind"), row["body_bytes"].as_i64().unwrap_or(-1))
+    };
+    let found: Vec<_> = messages.iter().map(message).collect();
+    let of = |direction: &str| -> Vec<(&str, i64)> {
+        let these = found.iter().filter(|(way, _, _)| way == direction);
+        these.map(|(_, kind, bytes)| (kind.as_str(), *bytes)).collect()
+    };
+    let asked = [("text", 5), ("text", 4), ("pong", 13), ("binary", 3000), ("text", 13), ("close", 2)];
+    let answered = [("text", 5), ("text", 4), ("ping", 13), ("binary", 3000), ("text", 13), ("close", 2)];
+    assert_eq!((of("request"), of("response")), (asked.into(), answered.into()), "{found:?}");
+    let bytes = everything(&folder.path().join("out.cap"));
+    let secrets: [&[u8]; 3] = [b"HELLO", b"are you", b"TWO"];
+    assert!(secrets.iter().all(|secret| !bytes.windows(secret.len()).any(|window| window == *secret)));
 }

@@ -50,7 +50,7 @@ fn texts(index: usize) -> Texts {
         attributes: match index % 5 {
             0 => String::new(),
             1 => r#"{"http.response.status_code":503,"error.type":"503"}"#.to_owned(),
-            2 => r#"{"a":null,"b":{"c":1},"d":"\u0000\u2028"}"#.to_owned(),
+            2 => r#"{"a":null,"b":1,"d":"\u0000\u2028"}"#.to_owned(),
             _ => format!(r#"{{"http.request.method":"GET","url.path":"/item/{index}{long}"}}"#),
         },
     }
@@ -73,7 +73,8 @@ fn row(texts: &Texts, index: usize) -> SpanRow<'_> {
         end_time: start_time + 7 * index as i64,
         duration_ns: 7 * index as i64,
         own_ns: index as i64,
-        protocol: if every(2) { "http" } else { "redis" },
+        protocol: Some(if every(2) { "http" } else { "redis" }),
+        request_number: (!every(13)).then_some(0),
         attributes: Some(&texts.attributes),
         outcome: Outcome::ALL[index % Outcome::ALL.len()].name(),
         late_status: number(3),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use retrospan_protocols::{Direction, HeadInfo};
 
 use super::{Closing, Exchanges, MAX_EARLY, SpanUpdate};
-use crate::assembly::keys;
+use crate::assembly::keys::{self, Unplaced};
+use crate::assembly::passing::Origin;
 use crate::assembly::side::Side;
 use crate::assembly::span::{MessageExtent, OpenSpans, Response, SpanIndex};
 use crate::assembly::streams::CallTiming;
@@ -72,12 +73,16 @@ impl Exchanges {
                 self.early.clear();
             } else {
                 self.early.push_back((None, response));
+                self.reading_early = true;
             }
             return;
         };
         self.close_before(index, answers.is_some(), live, closing, updates);
         if let Some(span) = live.get_mut(index) {
             span.response = Some(response);
+            if info.is_some_and(|info| info.leads_to.is_some()) {
+                self.led_on = Some(Origin::of(span));
+            }
             // It may answer a request that was not understood, or missed.
             span.damaged |= info.is_some() && answers.is_none();
         }
@@ -89,11 +94,16 @@ impl Exchanges {
         self.answering = key.and_then(|key| keys::waiting(key, &self.open, live));
         let begin_missed = self.answering.is_some_and(|index| self.keys.may_have_missed(index, live));
         let Some(span) = self.answering.and_then(|index| live.get_mut(index)) else {
+            if key.is_none() {
+                // It may be that of any request which waits.
+                self.unplaced_ns = self.unplaced_ns.max(response.extent.first.exit_ns);
+            }
             if self.side == Side::Client {
                 if self.early.len() == MAX_EARLY {
                     self.early.pop_front();
                 }
                 self.early.push_back((key, response));
+                self.reading_early = true;
             }
             return;
         };
@@ -110,6 +120,26 @@ impl Exchanges {
                 span.damaged |= self.goes_on && begin_missed;
             }
         }
+    }
+
+    /// Gives away the exchange whose last answer said that the answer comes in another protocol.
+    pub fn hand_over(&mut self, live: &OpenSpans) -> Option<SpanIndex> {
+        let goes_on = |&index: &SpanIndex| {
+            let response = live.get(index).and_then(|span| span.response);
+            response.is_some_and(|response| response.extent.may_end && !response.extent.complete)
+        };
+        let at = self.open.iter().rposition(goes_on)?;
+        (self.asking, self.answering) = (None, None);
+        self.open.remove(at)
+    }
+
+    /// Takes up such an exchange, which has this key here and no answer yet. If none comes, that which led here was it.
+    pub fn take_over(&mut self, index: SpanIndex, key: u64, live: &mut OpenSpans) {
+        if let Some(span) = live.get_mut(index) {
+            self.led_by = span.response.take().map(|response| (index, response));
+            span.key = Some(key);
+        }
+        self.open.push_back(index);
     }
 
     /// An answer whose end was not seen ended somewhere before the next one. `certain`: the next one is that of this span, so
@@ -145,14 +175,27 @@ impl Exchanges {
             }
         } else if let Some(extent) = &mut self.response {
             update(extent);
-        } else if let Some((_, early)) = self.early.back_mut() {
+        } else if let Some(early) = self.reading_early() {
             update(&mut early.extent);
+        }
+    }
+
+    fn reading_early(&mut self) -> Option<&mut Response> {
+        self.early.back_mut().filter(|_| self.reading_early).map(|(_, early)| early)
+    }
+
+    /// The answer that is being read, if its head was.
+    pub(super) fn reading<'a>(&'a mut self, live: &'a mut OpenSpans) -> Option<&'a mut Response> {
+        match self.answering {
+            Some(index) => live.get_mut(index)?.response.as_mut(),
+            None => self.reading_early(),
         }
     }
 
     /// Bytes of answers are missing, or do not tell whose answers they are.
     pub(super) fn unplaced_from(
         &mut self,
+        how: Unplaced,
         now_ns: i64,
         live: &mut OpenSpans,
         closing: &Closing<'_>,
@@ -160,7 +203,9 @@ impl Exchanges {
     ) {
         self.unplaced_ns = now_ns;
         if self.keyed() {
-            for missed in self.keys.unplaced(now_ns, &self.open, live) {
+            self.early.retain(|(_, early)| early.extent.complete);
+            self.reading_early = false;
+            for missed in self.keys.unplaced(how, now_ns, &self.open, live) {
                 self.give_up(missed, live, closing, updates);
             }
         }
@@ -174,7 +219,7 @@ impl Exchanges {
         live: &mut OpenSpans,
     ) {
         // What follows an answer of unknown end after the next request is no more of it.
-        let read = self.answering.is_some() || self.response.is_some() || !self.early.is_empty();
+        let read = self.answering.is_some() || self.response.is_some() || self.reading_early().is_some();
         if in_message && read {
             self.response_extent(live, |extent| {
                 extent.endless = true;

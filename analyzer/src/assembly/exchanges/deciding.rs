@@ -3,6 +3,7 @@
 use retrospan_protocols::Direction;
 
 use super::{Closing, Exchanges, MAX_DECIDED, SpanUpdate};
+use crate::assembly::keys::Unplaced;
 use crate::assembly::outcomes::{decide, must_wait};
 use crate::assembly::span::{OpenSpans, Response, SpanIndex};
 use crate::tables::outcome::Outcome;
@@ -27,6 +28,13 @@ impl Exchanges {
         had_loss: impl Fn(i64) -> bool,
         updates: &mut Vec<SpanUpdate>,
     ) {
+        if let Some((index, mut response)) = self.led_by.take()
+            && self.open.contains(&index)
+            && let Some(span) = live.get_mut(index).filter(|span| span.response.is_none())
+        {
+            response.extent.complete = true;
+            span.response = Some(response);
+        }
         let left: Vec<_> = self.open.drain(..).chain(self.awaiting_close.drain(..)).collect();
         for index in left {
             let Some(span) = live.get_mut(index) else { continue };
@@ -197,7 +205,9 @@ impl Exchanges {
                         (span.damaged, span.request.endless) = (true, true);
                     }
                 }
-                Direction::Responses => self.unplaced_from(closing.now_ns, live, closing, updates),
+                Direction::Responses => {
+                    self.unplaced_from(Unplaced::Missing, closing.now_ns, live, closing, updates);
+                }
             }
             return;
         }

@@ -22,13 +22,27 @@ impl Exchanges {
             }
             Direction::Responses => {
                 self.response = None;
-                self.answering = index;
+                (self.answering, self.reading_early) = (index, false);
+                if index.is_none() {
+                    return self.resume_early(key, position);
+                }
                 let response = span.and_then(|span| span.response.as_mut());
                 match response.filter(|response| !response.extent.complete) {
                     Some(response) => response.extent.resume(position),
                     None => self.answering = None,
                 }
             }
+        }
+    }
+
+    /// The answer goes on that came before its request.
+    fn resume_early(&mut self, key: u64, position: u64) {
+        let goes_on = |(of, early): &(Option<u64>, Response)| *of == Some(key) && !early.extent.complete;
+        let Some(at) = self.early.iter().position(goes_on) else { return };
+        if let Some((key, mut early)) = self.early.remove(at) {
+            early.extent.resume(position);
+            self.early.push_back((key, early));
+            self.reading_early = true;
         }
     }
 
@@ -69,7 +83,7 @@ impl Exchanges {
         if span.answered() {
             return self.settle(index, live, closing, updates);
         }
-        if span.damaged {
+        if span.is_damaged() {
             return self.give_up(index, live, closing, updates);
         }
         let outcome = match direction {

@@ -62,6 +62,13 @@ pub fn reason(part: &Part<'_>, matches: &Matches, subject: &Subject<'_>) -> Stri
             let opened = some(typical, "connection is", "connections are", "opened");
             format!("{opened} to a name server ({})", series.subject)
         }
+        Kind::ClosedTogether => {
+            format!("{who} closes {} at once", some(typical, "connection", "connections", "").trim_end())
+        }
+        Kind::Counted(counter) => {
+            let whom = if pids.is_empty() { &series.subject } else { &who };
+            counter.reason(typical, whom, series.other.as_deref().unwrap_or_default())
+        }
     }
 }
 
@@ -72,7 +79,9 @@ pub fn claim(part: &Part<'_>, matches: &Matches, lead_ns: i64, subject: &Subject
     let cycles = cycles(&part.bursts, matches, subject);
     match part.counted.series.kind {
         Kind::Stopped => format!("{reason}, beginning {when}, {cycles}"),
-        Kind::Exec | Kind::Reset | Kind::Reconnect | Kind::Dns => format!("{reason} {when}, {cycles}"),
+        Kind::Exec | Kind::Reset | Kind::Reconnect | Kind::Dns | Kind::ClosedTogether => {
+            format!("{reason} {when}, {cycles}")
+        }
         _ => format!("{reason}, {cycles}"),
     }
 }

@@ -93,6 +93,7 @@ mod tests {
             on_the_way: true,
             processes: &processes,
             answering: &processes,
+            namespaces: &BTreeSet::from([77]),
             pids: &HashMap::new(),
             unseen: &[],
         };

@@ -17,7 +17,11 @@ pub fn statement(part: &Part<'_>, matches: &Matches, subject: &Subject<'_>) -> (
     let source = part.counted.series.kind.source();
     let phase = phase(part, matches, subject);
     let mut conditions = vec![format!("{} = {}", source.subject, quoted(&part.counted.series.subject))];
-    conditions.extend(of_suspects(part, subject, source.process_id));
+    conditions.extend(part.counted.series.kind.condition());
+    conditions.extend(match part.counted.series.kind.of_namespace() {
+        true => of_namespaces(part, subject, source.netns),
+        false => of_suspects(part, subject, source.process_id),
+    });
     conditions.extend(not_small(part, &phase, source.size));
     conditions.extend(phase.condition("time"));
     let sql = format!("SELECT * FROM {} WHERE {} ORDER BY time", source.view, conditions.join(" AND "));
@@ -66,6 +70,16 @@ fn of_suspects(part: &Part<'_>, subject: &Subject<'_>, column: &str) -> Option<S
     }
     let ids: BTreeSet<i64> = part.counted.series.times.iter().filter_map(|row| row.process_id).collect();
     let suspected: Vec<String> = ids.intersection(subject.processes).map(i64::to_string).collect();
+    let which = if part.counted.involved { "IN" } else { "NOT IN" };
+    Some(format!("{column} {which} ({})", suspected.join(", ")))
+}
+
+/// A condition that tells the suspected processes' network namespaces from others with processes of the same names.
+fn of_namespaces(part: &Part<'_>, subject: &Subject<'_>, column: &str) -> Option<String> {
+    if part.counted.series.times.iter().all(|row| part.counted.is_of_them(row)) {
+        return None;
+    }
+    let suspected: Vec<String> = subject.namespaces.iter().map(i64::to_string).collect();
     let which = if part.counted.involved { "IN" } else { "NOT IN" };
     Some(format!("{column} {which} ({})", suspected.join(", ")))
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::*;
+use crate::findings::counters::Counter;
 use retrospan_random::Random;
 
 pub(super) const SECOND: i64 = 1_000_000_000;
@@ -17,6 +18,7 @@ pub(super) fn series(kind: Kind, subject: &str, times: impl IntoIterator<Item = 
             },
         ),
         tid: 1,
+        netns: Some(if subject == "b" { 77 } else { 78 }),
     });
     EventSeries { kind, subject: subject.into(), other: None, times: times.collect() }
 }
@@ -36,6 +38,7 @@ fn found(series: &[EventSeries]) -> Vec<(String, String)> {
         on_the_way: true,
         processes: &BTreeSet::from([1]),
         answering: &BTreeSet::from([1]),
+        namespaces: &BTreeSet::from([77]),
         pids: &HashMap::new(),
         unseen: &[],
     };
@@ -127,6 +130,7 @@ fn ten_minutes(series: &[EventSeries], misses: &[i64], processes: &[i64]) -> Vec
         on_the_way: false,
         processes: &processes.iter().copied().collect(),
         answering: &BTreeSet::new(),
+        namespaces: &BTreeSet::from([77]),
         pids: &HashMap::new(),
         unseen: &[],
     };
@@ -252,6 +256,7 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
             on_the_way: true,
             processes: &BTreeSet::from([1]),
             answering: &BTreeSet::from([1]),
+            namespaces: &BTreeSet::from([77]),
             pids: &HashMap::new(),
             unseen: &[],
         };
@@ -269,4 +274,55 @@ fn the_chance_of_an_innocent_program_is_not_understated() {
     // Five and one in a hundred, and three standard deviations.
     assert!(at_five <= 71 && at_one <= 20, "{at_five} and {at_one} of {runs}");
     assert!(at_five > 5, "{at_five} of {runs}: nothing would ever be named");
+}
+
+/// Intervals of about a second, each with an onset of [`found`] somewhere in it, moved by so much.
+fn counted(counter: Counter, subject: &str, moved_ns: i64) -> EventSeries {
+    let interval = |i: i64| {
+        // Where in the interval the onset lies is different each time.
+        let before = [200, 700, 100, 900, 400, 600, 300, 800, 500][i as usize] * 1_000_000;
+        let from = 7 * SECOND + i * 20 * SECOND - before + moved_ns;
+        (from, from + SECOND)
+    };
+    series(Kind::Counted(counter), subject, (0..9).map(interval))
+}
+
+#[test]
+fn what_was_counted_in_the_interval_of_each_onset_is_a_cause() {
+    let of_namespace = counted(Counter::ListenOverflow, "b", 0);
+    let of_host = counted(Counter::DiskBusy, "vda", 0);
+    let expected =
+        [("listen_overflow", "b"), ("disk_busy", "vda")].map(|(k, s)| (k.to_owned(), s.to_owned()));
+    assert_eq!(
+        found(&[of_host.clone(), of_namespace]),
+        expected,
+        "that of the suspects' namespace goes first"
+    );
+    // A disk is nobody's, so it does not go before what kept the suspects from running.
+    let stops = series(
+        Kind::Stopped,
+        "b",
+        (0..9).map(|i| (7 + i * 20, 8 + i * 20)).map(|(a, b)| (a * SECOND, b * SECOND)),
+    );
+    assert_eq!(found(&[of_host, stops])[0].0, "stopped");
+}
+
+#[test]
+fn what_was_counted_at_other_times_is_no_cause() {
+    for moved_s in [-8, -3, 4, 10] {
+        assert_eq!(found(&[counted(Counter::ListenOverflow, "b", moved_s * SECOND)]), [], "{moved_s} s");
+    }
+    // In every interval of 10 s: one holds each onset, which says nothing.
+    let always = (0..18).map(|i| (i * 10 * SECOND, (i + 1) * 10 * SECOND));
+    assert_eq!(found(&[series(Kind::Counted(Counter::Steal), "the host", always)]), []);
+}
+
+#[test]
+fn connections_closed_after_the_onset_follow_from_it() {
+    let closed = |late_ms: i64| {
+        let at = move |i: i64| 7 * SECOND + i * 20 * SECOND + late_ms * 1_000_000;
+        series(Kind::ClosedTogether, "b", (0..9).map(move |i| (at(i), at(i) + 1_000)))
+    };
+    assert_eq!(found(&[closed(-10)]), [("closed_together".to_owned(), "b".to_owned())]);
+    assert_eq!(found(&[closed(200)]), []);
 }

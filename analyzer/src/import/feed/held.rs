@@ -44,6 +44,8 @@ pub struct Packet {
     pub known: usize,
     /// Bytes in all.
     pub length: usize,
+    /// What redaction told of them: bits of [`retrospan_formats::marks::MARKS`].
+    pub marks: u32,
 }
 
 impl Held {
@@ -143,7 +145,7 @@ fn head_goes_on(parts: &[Part], went_on: bool) -> bool {
 
 impl Packet {
     fn row(&self, socket_id: i64, end: End, original: &[u8], kept: &[u8]) -> Row {
-        let mut bits = 0;
+        let mut bits = self.marks;
         if kept.len() < self.length {
             bits |= flags::PAYLOAD_CUT;
         }

@@ -19,13 +19,7 @@ const RECORD_BYTES: usize = 16;
 impl Header {
     /// Reads what follows `magic`. None where that is another one.
     pub fn read(magic: [u8; 4], source: &mut Source) -> io::Result<Option<Header>> {
-        let (order, unit_ns) = match u32::from_be_bytes(magic) {
-            0xa1b2_c3d4 => (Order::Big, 1_000),
-            0xd4c3_b2a1 => (Order::Little, 1_000),
-            0xa1b2_3c4d => (Order::Big, 1),
-            0x4d3c_b2a1 => (Order::Little, 1),
-            _ => return Ok(None),
-        };
+        let Some((order, unit_ns)) = format(magic) else { return Ok(None) };
         let mut rest = [0; 20];
         if !fill(source, &mut rest)? {
             return Ok(None);
@@ -51,5 +45,21 @@ impl Header {
             from: 0,
             to: kept as usize,
         })
+    }
+}
+
+/// Whether a file that begins so has this format.
+pub fn is_magic(magic: [u8; 4]) -> bool {
+    format(magic).is_some()
+}
+
+/// Byte order, and unit of the fraction of a second.
+fn format(magic: [u8; 4]) -> Option<(Order, i128)> {
+    match u32::from_be_bytes(magic) {
+        0xa1b2_c3d4 => Some((Order::Big, 1_000)),
+        0xd4c3_b2a1 => Some((Order::Little, 1_000)),
+        0xa1b2_3c4d => Some((Order::Big, 1)),
+        0x4d3c_b2a1 => Some((Order::Little, 1)),
+        _ => None,
     }
 }

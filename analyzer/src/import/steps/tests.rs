@@ -43,7 +43,9 @@ fn only_heads_are_kept_and_without_their_secrets() {
         "{whole:?}"
     );
     assert!(!whole.concat().contains("secret"));
-    assert_eq!(joined(&split(Payload::Full, [&[30], &[7]]), "< "), ANSWER);
+    // What looks like a secret is blank there, too.
+    let full = ANSWER.replace("secret-3", "********");
+    assert_eq!(joined(&split(Payload::Full, [&[30], &[7]]), "< "), full);
     assert!(split(Payload::None, [&[], &[]]).iter().all(|row| row.len() == 2));
 }
 

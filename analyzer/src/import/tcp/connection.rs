@@ -56,6 +56,9 @@ pub struct Connection {
     firsts: [Option<u32>; 2],
 }
 
+/// A RST comes sooner after what it refuses, ns.
+pub const REFUSED_NS: i64 = 1_000_000_000;
+
 /// Where the client's socket stands.
 #[derive(Debug)]
 struct Life {
@@ -129,6 +132,11 @@ impl Connection {
     /// Something waits for a hole.
     pub fn waits(&self) -> bool {
         self.streams.iter().any(Stream::waits)
+    }
+
+    /// Data that came after the client's FIN may be refused yet.
+    pub fn may_refuse(&self) -> bool {
+        self.life.has_left() && !self.life.untaken.is_empty()
     }
 
     /// A SYN that `from` sends belongs to another connection between the same ends.
@@ -211,7 +219,7 @@ impl Connection {
         if self.is_closed() || !(answers || self.streams[from as usize].is_near(segment.seq)) {
             return;
         }
-        self.finish(stamp, counts, out);
+        self.settle(stamp, counts, out);
         let error = match (from, self.life.state) {
             (End::Client, _) => 0,
             (End::Server, SYN_SENT) => ECONNREFUSED,
@@ -229,10 +237,17 @@ impl Connection {
         for end in [End::Client, End::Server] {
             streams[end as usize].tick(now, counts, &mut |o| life.out(end, o, out));
         }
+        self.life.take_unrefused(now, out);
     }
 
     /// Nothing more comes.
     pub fn finish(&mut self, now: Stamp, counts: &mut Counts, out: Sink<'_>) {
+        self.settle(now, counts, out);
+        self.life.take_unrefused(now, out);
+    }
+
+    /// Hands out what waits for holes.
+    fn settle(&mut self, now: Stamp, counts: &mut Counts, out: Sink<'_>) {
         let Connection { streams, life, .. } = self;
         for end in [End::Client, End::Server] {
             streams[end as usize].finish(now, counts, &mut |o| life.out(end, o, out));
@@ -253,8 +268,7 @@ impl Life {
         match what {
             Out::Piece(piece) => {
                 self.next[end as usize] = piece.seq.wrapping_add(piece.data.length as u32);
-                let left = matches!(self.state, FIN_WAIT1 | FIN_WAIT2);
-                if end == End::Server && left && !self.half_closed {
+                if end == End::Server && self.has_left() && !self.half_closed {
                     self.untaken.push(Untaken {
                         first_ns: piece.first_ns,
                         stamp: piece.stamp,
@@ -268,6 +282,11 @@ impl Life {
             }
             Out::Fin(stamp) => self.fin(end, stamp, out),
         }
+    }
+
+    /// The client has sent FIN, and the server has not.
+    fn has_left(&self) -> bool {
+        matches!(self.state, FIN_WAIT1 | FIN_WAIT2)
     }
 
     fn fin(&mut self, end: End, stamp: Stamp, out: Sink<'_>) {
@@ -316,7 +335,19 @@ impl Life {
     fn take(&mut self, out: Sink<'_>) {
         let acknowledged = self.acknowledged[End::Server as usize];
         let taken = |late: &Untaken| after(acknowledged, late.seq.wrapping_add(late.length as u32)) >= 0;
-        let count = self.untaken.iter().take_while(|late| taken(late)).count();
+        self.take_first(self.untaken.iter().take_while(|late| taken(late)).count(), out);
+    }
+
+    /// What came after the client's FIN and was not refused for long it has taken, too: a socket that was gone would have sent a RST.
+    /// The acknowledgement is not in the file.
+    fn take_unrefused(&mut self, now: Stamp, out: Sink<'_>) {
+        let taken = |late: &Untaken| now.ns >= late.stamp.ns.saturating_add(REFUSED_NS);
+        if self.has_left() {
+            self.take_first(self.untaken.iter().take_while(|late| taken(late)).count(), out);
+        }
+    }
+
+    fn take_first(&mut self, count: usize, out: Sink<'_>) {
         for late in self.untaken.drain(..count) {
             if !std::mem::replace(&mut self.half_closed, true) {
                 out(late.stamp, Happening::HalfClosed);

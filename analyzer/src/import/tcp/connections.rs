@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::connection::{Connection, End};
+use super::connection::{self, Connection, End};
 use super::stream::{self, Counts};
 use super::{Segment, bits};
 use crate::import::feed::{self, Feed, Shared};
@@ -227,6 +227,7 @@ impl Slot {
         let next_ns = after(self.over, STRAYS_NS)
             .min(after(self.connection.is_closed() && !self.over, LINGER_NS))
             .min(after(self.connection.waits(), stream::WAIT_NS))
+            .min(after(self.connection.may_refuse(), connection::REFUSED_NS))
             .min(after(self.feed.waits(), feed::WAIT_NS))
             .min(after(self.connection.is_connecting(), CONNECT_NS));
         if next_ns >= self.alarm_ns {

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::hashing::IntMap;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
+use crate::tables::spans::Sides;
 
 /// Who asks whom, and on which connections.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub struct Hop {
     pub port: Option<i64>,
     /// Whether the requesting side was recorded, and the answering side.
     pub recorded: [bool; 2],
+    /// `inner-envoy -> nginx:8080`, as in `connections.hop`.
+    pub name: String,
     /// Requests on its connections.
     pub requests: i64,
     /// Its connections.
@@ -39,27 +42,16 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// `inner-envoy -> nginx:8080`.
-    pub fn name(&self) -> String {
-        name(&self.from, &self.to, self.port)
-    }
-
     /// The side that stands for the hop: the requesting one where it was recorded, for it sees the network too.
     pub fn first_side(&self) -> usize {
         usize::from(!self.recorded[0])
     }
 }
 
-/// `inner-envoy -> nginx:8080`, as in `connections.hop`.
-pub fn name(from: &str, to: &str, port: Option<i64>) -> String {
-    let port = port.map_or("?".to_owned(), |port| port.to_string());
-    format!("{from} -> {to}:{port}")
-}
-
 impl Hops {
     /// Reads the connections that carried requests.
     pub async fn read(context: &SessionContext) -> Result<Hops> {
-        let query = "SELECT c.connection_id, c.requests, c.dst_port,
+        let query = "SELECT c.connection_id, c.requests, c.dst_port, c.hop,
                             coalesce(client.name, c.src_addr, '?') AS src,
                             coalesce(server.name, c.dst_addr, '?') AS dst,
                             CAST(c.client_socket_id IS NOT NULL AS BIGINT) AS client_recorded,
@@ -77,13 +69,13 @@ impl Hops {
                     .map(|name| numbers(&batch, name));
             let (connection, requests, port) = (connection?, requests?, port?);
             let recorded = [client?, server?];
-            let (src, dst) = (texts(&batch, "src")?, texts(&batch, "dst")?);
+            let (src, dst, hop) = (texts(&batch, "src")?, texts(&batch, "dst")?, texts(&batch, "hop")?);
             for row in 0..batch.num_rows() {
                 let port = port.is_valid(row).then(|| port.value(row));
                 let key = (src.value(row).to_owned(), dst.value(row).to_owned(), port);
                 let place = *places.entry(key).or_insert_with_key(|(from, to, port)| {
-                    let (from, to, port) = (from.clone(), to.clone(), *port);
-                    hops.list.push(Hop { from, to, port, ..Hop::default() });
+                    let (from, to, port, name) = (from.clone(), to.clone(), *port, hop.value(row).to_owned());
+                    hops.list.push(Hop { from, to, port, name, ..Hop::default() });
                     hops.list.len() - 1
                 });
                 let hop = &mut hops.list[place];
@@ -101,7 +93,10 @@ impl Hops {
 
     fn sort(&mut self) {
         let mut order: Vec<usize> = (0..self.list.len()).collect();
-        order.sort_by_key(|&place| (std::cmp::Reverse(self.list[place].requests), self.list[place].name()));
+        order.sort_by(|&a, &b| {
+            let [a, b] = [a, b].map(|place| &self.list[place]);
+            b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name))
+        });
         let mut new_places = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             new_places[old] = new;
@@ -118,15 +113,14 @@ impl Hops {
     }
 
     /// The hops with a series of their own, as edges.
-    pub fn edges(&self, timeline: &Timeline) -> Vec<Edge> {
+    pub fn edges(&self, timeline: &Timeline, sides: Sides) -> Vec<Edge> {
         let edge = |hop: &Hop| {
-            let name = hop.name();
             let seen_by = if hop.recorded[0] { &hop.from } else { &hop.to };
-            let series = timeline.series.iter().find(|s| s.name == name && s.seen_by == *seen_by)?;
+            let series = timeline.series.iter().find(|s| s.name == hop.name && s.seen_by == *seen_by)?;
             Some(Edge {
                 from: hop.from.clone(),
                 to: hop.to.clone(),
-                port: hop.port,
+                name: hop.name.clone(),
                 requests: series.requests,
                 failed: series.failed,
                 left: series.left,
@@ -134,6 +128,7 @@ impl Hops {
                 p99_ns: quantile(&series.histogram, 0.99),
                 connections: hop.connections,
                 seen_by_client: hop.recorded[0],
+                sides,
             })
         };
         self.list.iter().filter_map(edge).collect()

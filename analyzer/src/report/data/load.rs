@@ -14,6 +14,7 @@ use crate::findings::Findings;
 use crate::sql::session;
 use crate::tables::columns::{numbers, texts};
 use crate::tables::dimensions;
+use crate::tables::spans::Sides;
 use crate::text::{count, duration, time};
 
 /// Findings with pictures of their own; the rest are sentences.
@@ -39,7 +40,7 @@ pub async fn report(context: &SessionContext, capture: &Capture, findings: Findi
         utc_offset_s: capture.manifest.host.utc_offset_s,
         from_ns: range_ns[0],
         to_ns: range_ns[1],
-        edges: hops.edges(&timeline),
+        edges: hops.edges(&timeline, Sides::of(&capture.manifest)),
         findings,
         timeline,
         folds,
@@ -73,8 +74,12 @@ fn facts(
     let manifest = &capture.manifest;
     let host = &manifest.host;
     let requests = timeline.series.first().map_or(0, |all| all.requests);
+    let origin = match &manifest.imported {
+        Some(imported) => (manifest.probe_set.as_str(), imported.files.join(", ")),
+        None => ("host", format!("{}, Linux {}", host.name, host.kernel)),
+    };
     let facts = [
-        ("host", format!("{}, Linux {}", host.name, host.kernel)),
+        origin,
         ("from", time(from_ns, host.utc_offset_s, 0)),
         ("until", time(to_ns, host.utc_offset_s, 0)),
         ("length", duration(to_ns - from_ns)),

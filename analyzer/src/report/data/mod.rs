@@ -13,6 +13,7 @@ pub mod traces;
 use self::examples::Example;
 use crate::findings::Findings;
 use crate::tables::outcome::Outcome;
+use crate::tables::spans::Sides;
 
 /// Cells of a decade of latency in a heat map.
 pub const CELLS_PER_DECADE: usize = 8;
@@ -163,8 +164,8 @@ pub struct Edge {
     pub from: String,
     /// The answering process.
     pub to: String,
-    /// The port.
-    pub port: Option<i64>,
+    /// `inner-envoy -> nginx:8080`.
+    pub name: String,
     /// Requests.
     pub requests: u64,
     /// Failed ones.
@@ -179,13 +180,8 @@ pub struct Edge {
     pub connections: u64,
     /// The figures are those of the requesting side, else of the answering one.
     pub seen_by_client: bool,
-}
-
-impl Edge {
-    /// `inner-envoy -> nginx:8080`.
-    pub fn name(&self) -> String {
-        hops::name(&self.from, &self.to, self.port)
-    }
+    /// What spans of either side are.
+    pub sides: Sides,
 }
 
 /// Traces of one kind.
@@ -221,6 +217,8 @@ pub struct Bar {
     pub depth: usize,
     /// `client` or `server`.
     pub kind: String,
+    /// Its own time is work of the process that answers.
+    pub works: bool,
     /// `curl -> nginx:8080`.
     pub hop: String,
     /// Method, path, status.

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::sql::session;
 use crate::tables::columns::typed;
 use crate::tables::outcome::{Failure, Outcome};
+use crate::tables::spans::ANSWERING;
 
 /// Hops with a series of their own; the others are seen in that of everything.
 const MAX_SERIES: usize = 64;
@@ -49,7 +50,7 @@ impl<'a> Pass<'a> {
             for (side, seen_by) in [(0, &hop.from), (1, &hop.to)] {
                 if hop.recorded[side] {
                     series[place][side] = Some(timeline.series.len());
-                    timeline.series.push(empty(&hop.name(), seen_by));
+                    timeline.series.push(empty(&hop.name, seen_by));
                 }
             }
         }
@@ -72,7 +73,7 @@ impl<'a> Pass<'a> {
         for row in 0..batch.num_rows() {
             let outcome = Outcome::of(outcome.value(row)).unwrap_or_default();
             let request = Request { start_ns: start[row], duration_ns: duration[row], outcome };
-            for place in self.places(connection[row], usize::from(kind.value(row) == "server")) {
+            for place in self.places(connection[row], usize::from(ANSWERING.contains(&kind.value(row)))) {
                 let cell = self.timeline.count(place, request);
                 self.examples[place].add(cell, request, &texts, row);
             }

@@ -135,6 +135,7 @@ fn node(row: &SpanRow<'_>, peers: (Option<&str>, Option<&str>)) -> Node {
         connection_id: Some(row.connection_id),
         bar: Bar {
             kind: row.kind.to_owned(),
+            works: row.answers() || row.is_within(),
             outcome: row.ended(),
             duration_ns: row.duration_ns,
             own_ns: row.own_ns,
@@ -148,8 +149,9 @@ fn node(row: &SpanRow<'_>, peers: (Option<&str>, Option<&str>)) -> Node {
 
 /// What is known about a span, a line each.
 fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
+    let side = if row.is_within() { format!("within {hop}") } else { format!("{} side of {hop}", row.kind) };
     let mut lines = vec![
-        format!("{} side of {hop}", row.kind),
+        side,
         what.to_owned(),
         format!("took {}, of it own time {}", duration(row.duration_ns), duration(row.own_ns)),
         outcome(row),
@@ -162,8 +164,10 @@ fn evidence(row: &SpanRow<'_>, hop: &str, what: &str) -> Vec<String> {
         return lines;
     }
     let bytes = |bytes: i64| size(u64::try_from(bytes).unwrap_or_default());
-    let answer = row.response_bytes.map_or("none".to_owned(), bytes);
-    lines.push(format!("request {}, answer {answer}", bytes(row.request_bytes)));
+    if let Some(request) = row.request_bytes {
+        let answer = row.response_bytes.map_or("none".to_owned(), bytes);
+        lines.push(format!("request {}, answer {answer}", bytes(request)));
+    }
     lines.push(link(row));
     if let Some(tid) = row.tid {
         lines.push(format!("thread {tid}, span {}", row.span_id));
@@ -189,6 +193,7 @@ fn link(row: &SpanRow<'_>) -> String {
         };
     };
     let words = match evidence {
+        "context" if row.is_imported() => "its tracer names it",
         "connection" => "both ends of one connection: addresses, namespace and sequence numbers agree",
         "proxy_bytes" => "the proxy passed the same bytes on, at the same places",
         "context" => "the trace context in its head names the trace",

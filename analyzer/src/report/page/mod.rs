@@ -219,7 +219,7 @@ fn service_map(page: &mut Markup, report: &Report) {
         .iter()
         .map(|edge| {
             let cells = vec![
-                edge.name(),
+                edge.name.clone(),
                 count(edge.requests),
                 heat::rate(edge.requests as f64 / length_s),
                 count(edge.failed),

@@ -49,10 +49,10 @@ pub fn cycle(spike: &Spike, cycle: &Cycle) -> Option<String> {
 
 /// All requests of an edge of the service map, as one side saw them.
 pub fn edge(edge: &Edge) -> String {
-    let kind = if edge.seen_by_client { "client" } else { "server" };
+    let of_side = if edge.seen_by_client { edge.sides.asking } else { edge.sides.answering };
     format!(
-        "SELECT {REQUEST} FROM spans WHERE kind = '{kind}' AND {} ORDER BY duration_ns DESC",
-        of_hop(&edge.name())
+        "SELECT {REQUEST} FROM spans WHERE {of_side} AND {} ORDER BY duration_ns DESC",
+        of_hop(&edge.name)
     )
 }
 

@@ -155,10 +155,9 @@ fn edge_shapes(scene: &mut Scene, edge: &Edge, curve: &[[f64; 2]; 4], width: f64
 
 /// An edge in words.
 fn words(edge: &Edge, length_s: f64) -> Vec<String> {
-    let port = edge.port.map_or("?".to_owned(), |port| port.to_string());
     let rate = rate(edge.requests as f64 / length_s);
     vec![
-        format!("{} -> {}:{port}", edge.from, edge.to),
+        edge.name.clone(),
         format!("{} requests on {} connections, {rate}", count(edge.requests), count(edge.connections)),
         format!("{} failed, {} gave up", count(edge.failed), count(edge.left)),
         format!("median {}, p99 {}", duration(edge.p50_ns as i64), duration(edge.p99_ns as i64)),

@@ -65,7 +65,7 @@ fn row(bar: &Bar, y: f64, length_ns: f64, width: f64) -> Vec<Shape> {
         let x = place(from_ns).min(width - 2.5);
         Area { x, y: y + 17.0, width: (place(to_ns) - x).max(1.5), height: 9.0 }
     };
-    let ink = if bar.kind == "server" { Ink::Server } else { Ink::Client };
+    let ink = if bar.works { Ink::Server } else { Ink::Client };
     let failed = match bar.outcome {
         Outcome::Ok => None,
         Outcome::ClientClosed => Some(Ink::Left),

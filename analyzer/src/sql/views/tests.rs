@@ -188,3 +188,69 @@ async fn a_flow_record_has_the_last_counters_of_an_end() {
     assert_eq!(rows(&context, server).await, [[8, 2, 101]]);
     assert_eq!(rows(&context, "SELECT count(*) FROM flow_records").await, [[2]]);
 }
+
+#[tokio::test]
+async fn a_burst_of_a_counter_is_far_above_its_median() {
+    let row = |s: i64, netns: &str, source: &str, name: &str, instance: &str, delta: i64| {
+        format!("({s}000000000, 1000000000, {netns}, NULL, '{source}', '{name}', {instance}, {delta}, 0)")
+    };
+    // A counter in every interval, so that all of them are known.
+    let mut made: Vec<String> =
+        (1..=10).map(|s| row(s, "NULL", "diskstats", "io_ticks_ms", "'vda'", 100)).collect();
+    made.push(row(11, "NULL", "diskstats", "io_ticks_ms", "'vda'", 950));
+    made.push(row(11, "NULL", "diskstats", "read_ios", "'vda'", 5000));
+    // Two counters of a kind are one burst; so little of the other disk is none.
+    made.push(row(5, "77", "netstat", "TcpExt.ListenOverflows", "NULL", 40));
+    made.push(row(5, "77", "netstat", "TcpExt.TCPReqQFullDrop", "NULL", 2));
+    made.push(row(5, "78", "netstat", "TcpExt.ListenOverflows", "NULL", 7));
+    made.push(row(6, "NULL", "diskstats", "io_ticks_ms", "'vdb'", 100));
+    // Of CPUs the busiest one counts.
+    made.push(row(7, "NULL", "stat", "softirq_ms", "'0'", 300));
+    made.push(row(7, "NULL", "stat", "softirq_ms", "'1'", 700));
+    made.push(row(7, "NULL", "stat", "softirq_ms", "NULL", 1000));
+    let counters = format!(
+        "CREATE TABLE counters AS SELECT boot_ns, interval_ns, CAST(netns AS BIGINT) AS netns,
+         CAST(process_id AS BIGINT) AS process_id, source, name, instance, delta, value FROM (VALUES {}) AS t
+         (boot_ns, interval_ns, netns, process_id, source, name, instance, delta, value)",
+        made.join(", ")
+    );
+    let sockets =
+        "CREATE TABLE sockets AS SELECT * FROM (VALUES (1, 77), (1, 77), (2, 77)) AS t (process_id, netns)";
+    let context = with(&[PROCESSES, sockets, &counters]).await;
+    let query = "SELECT CAST(time AS BIGINT) / 1000000000, amount,
+                 CASE WHEN subject IN ('batch, shop', 'namespace 78', 'the host', 'vda') THEN 1 ELSE 0 END,
+                 CASE kind WHEN 'listen_overflow' THEN 1 WHEN 'softirq' THEN 2 WHEN 'disk_busy' THEN 3 END,
+                 coalesce(CAST(instance = '1' AS INTEGER), 2), coalesce(netns, 0)
+                 FROM counter_bursts ORDER BY time, netns";
+    let expected =
+        [[4, 42, 1, 1, 2, 77], [4, 7, 1, 1, 2, 78], [6, 700_000, 1, 2, 1, 0], [10, 950_000, 1, 3, 0, 0]];
+    assert_eq!(rows(&context, query).await, expected);
+}
+
+#[tokio::test]
+async fn connections_that_a_process_closes_at_once_are_one_row() {
+    let connection = |id: i64, by: &str, closed: i64| {
+        format!("({id}, {id}00, {id}01, {closed}000000, '{by}', 'fin', 1, 2, 'a', 'b', '::1', '::2')")
+    };
+    // The shop closes six at once, of which peers notice the last a second later; the client closes many, each by itself.
+    let mut made: Vec<String> = (0..6).map(|i| connection(i, "server", 5_000 + 200 * i)).collect();
+    made.extend((10..20).map(|i| connection(i, "client", 1_000 * i)));
+    let connections = format!(
+        "CREATE TABLE connections AS SELECT connection_id, client_socket_id, server_socket_id,
+         arrow_cast(closed, 'Timestamp(Nanosecond, Some(\"UTC\"))') AS closed_time, closed_by, close_kind,
+         server_process_id, client_process_id, client_service, server_service, src_addr, dst_addr FROM (VALUES {}) AS t
+         (connection_id, client_socket_id, server_socket_id, closed, closed_by, close_kind, server_process_id,
+          client_process_id, client_service, server_service, src_addr, dst_addr)",
+        made.join(", ")
+    );
+    let own: Vec<String> = (0..6).map(|i| format!("({i}01, {}000000)", 4_000 + i)).collect();
+    let sockets = format!(
+        "CREATE TABLE sockets AS SELECT * FROM (VALUES {}) AS t (socket_id, closed_boot_ns)",
+        own.join(", ")
+    );
+    let context = with(&[PROCESSES, &connections, &sockets]).await;
+    let query =
+        "SELECT CAST(time AS BIGINT) / 1000000, duration_ns / 1000000, connections, resets, peers, process_id
+                 FROM closed_together";
+    assert_eq!(rows(&context, query).await, [[4_000, 5, 6, 0, 1, 1]]);
+}

@@ -22,9 +22,11 @@ type answer struct {
 type client struct {
 	address string
 	timeout time.Duration
-	idle    chan *connection
-	mu      sync.Mutex
-	rows    []answer
+	// Every request is made on a connection of its own.
+	fresh bool
+	idle  chan *connection
+	mu    sync.Mutex
+	rows  []answer
 }
 
 type connection struct {
@@ -38,6 +40,7 @@ const most = 4096
 
 func load(address string, rate, connections, seconds, timeoutMs int64, file string) {
 	c := &client{address: address, timeout: time.Duration(timeoutMs) * time.Millisecond, idle: make(chan *connection, most)}
+	c.fresh = connections == 0
 	c.rows = make([]answer, 0, rate*seconds)
 	for range connections {
 		if conn := c.dial(); conn != nil {
@@ -79,7 +82,7 @@ func (c *client) request(due int64) {
 		row.status = conn.exchange(c.timeout)
 	}
 	row.done = bootNs()
-	if row.status > 0 {
+	if row.status > 0 && !c.fresh {
 		c.idle <- conn
 	} else if conn != nil {
 		conn.conn.Close()

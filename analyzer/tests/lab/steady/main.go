@@ -4,7 +4,12 @@
 //	NAME serve PORT LOGFILE plain|dsync WORK_US PERIOD_MS PHASE_MS SLEEP_MS
 //	NAME spin THREADS MS
 //	NAME storm FILE MS
+//	NAME suffer PORT backlog|resolver|snapshot|reload|nothing PERIOD_MS PHASE_MS LENGTH_MS FILE|ADDRESS
+//	NAME resolve PORT PERIOD_MS PHASE_MS LENGTH_MS
+//	NAME flood PORT MS
+//	NAME hog FILE MS
 //
+// A load with no connections makes a new one for every request.
 // Times in the logs are CLOCK_BOOTTIME in nanoseconds.
 package main
 
@@ -20,7 +25,7 @@ import (
 
 func main() {
 	arguments := os.Args[1:]
-	counts := map[string]int{"load": 6, "serve": 7, "spin": 2, "storm": 2}
+	counts := map[string]int{"load": 6, "serve": 7, "spin": 2, "storm": 2, "suffer": 6, "resolve": 4, "flood": 2, "hog": 2}
 	if len(arguments) == 0 || counts[arguments[0]] == 0 || len(arguments) != counts[arguments[0]]+1 {
 		log.Fatal("usage: see the source")
 	}
@@ -34,6 +39,14 @@ func main() {
 		spin(number(rest[0]), number(rest[1]))
 	case "storm":
 		storm(rest[0], number(rest[1]))
+	case "suffer":
+		suffer(rest[0], rest[1], teeth{ms(number(rest[2])), ms(number(rest[3])), ms(number(rest[4]))}, rest[5])
+	case "resolve":
+		resolve(rest[0], teeth{ms(number(rest[1])), ms(number(rest[2])), ms(number(rest[3]))})
+	case "flood":
+		flood(rest[0], number(rest[1]))
+	case "hog":
+		hog(rest[0], number(rest[1]))
 	}
 }
 

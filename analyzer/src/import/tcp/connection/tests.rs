@@ -1,5 +1,6 @@
 use retrospan_protocols::redact::Payload;
 
+use super::REFUSED_NS;
 use crate::import::made::{FIN_ACK, ISNS, PORTS, RST_ACK, SYN_ACK, Talk, tcp, told};
 use crate::import::tcp::bits::{ACK, RST, SYN};
 
@@ -109,6 +110,18 @@ fn what_comes_after_the_clients_fin_is_taken_only_if_it_says_so() {
         talk.say(0, RST, b"");
     });
     assert_eq!(gone, ["> ask", "1-4", "4-5", "5-7"]);
+    let unrefused = |wait_ns: i64| {
+        after_connect(|talk| {
+            talk.say(0, FIN_ACK, b"ask");
+            talk.say(1, ACK, b"answer");
+            talk.now_ns += wait_ns;
+            // Of another connection: time goes on.
+            talk.packet(&tcp(0, [1, 2], 77, 0, SYN, b""));
+        })
+    };
+    assert_eq!(unrefused(REFUSED_NS)[..5], ["> ask", "1-4", "4-5", "shutdown", "< answer"]);
+    assert_eq!(unrefused(0)[..3], ["> ask", "1-4", "4-5"], "a RST may come yet");
+    assert!(!unrefused(0).contains(&"< answer".to_owned()));
 }
 
 #[test]
