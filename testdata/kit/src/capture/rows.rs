@@ -41,6 +41,10 @@ impl Sink {
             probe_set_reason: None,
             recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
             imported: None,
+            rolled: None,
+            frozen: None,
+            ended_by: None,
+            tls: None,
             started_boot_ns: STARTED_BOOT_NS,
             started_wall_ns: STARTED_WALL_NS,
             whole_until_boot_ns: STARTED_BOOT_NS,
@@ -149,7 +153,7 @@ fn processes(evidence: &Evidence) -> impl Iterator<Item = ProcessRow<'_>> {
         start_boot_ns: STARTED_BOOT_NS + stranger.started_ns,
         end_boot_ns: stranger.ended_ns.map(|at| STARTED_BOOT_NS + at),
         exit_code: stranger.ended_ns.map(|_| 0),
-        script: None,
+        ..ProcessRow::default()
     });
     of_chain.chain(strangers)
 }
@@ -175,6 +179,7 @@ fn sockets(sockets: &[Socket], end_ns: i64) -> impl Iterator<Item = SocketRow<'_
         first_send_seq: Some(socket.first_send),
         first_receive_seq: Some(socket.first_receive),
         peer_socket_id: None,
+        carrier_socket_id: None,
     })
 }
 
