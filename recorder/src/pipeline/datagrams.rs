@@ -34,8 +34,8 @@ pub struct Datagrams {
     flows: HashMap<Key, Flow>,
     /// In the order in which they may be silent: since when, and which.
     ages: VecDeque<(u64, Key)>,
-    /// Those that answer, by whom.
-    asked_by: HashMap<([u8; 16], u16), HashSet<Key>>,
+    /// Those that answer, by the port of who asks.
+    asked_by: HashMap<u16, HashSet<Key>>,
     /// Rows of those that have ended.
     ended: Vec<KnownSocket>,
     more_ids: u64,
@@ -62,6 +62,10 @@ pub struct Flow {
     /// What redaction knows of its datagrams.
     pub redacted: redact::Datagrams,
     last_ns: u64,
+    /// Datagrams that this end sent and received.
+    moved: [u64; 2],
+    /// Whoever asked has no socket any more: the next question is another's.
+    asker_gone: bool,
     changed: bool,
 }
 
@@ -99,10 +103,7 @@ impl Datagrams {
             self.sockets.retain(|_, bound| !bound.flows.is_empty());
         }
         // Whoever had this address before and was answered is another.
-        if record.local_port != 0 {
-            let asked = self.asked_by.remove(&(record.local_addr, record.local_port));
-            asked.into_iter().flatten().for_each(|key| self.end(key, None));
-        }
+        self.asker_goes(record.local_addr, record.local_port, |_, _| true);
         let bound = Bound { record, owner, flows: HashSet::new(), is_used: false, last: None };
         self.sockets.insert(record.socket_id, bound);
     }
@@ -110,8 +111,27 @@ impl Datagrams {
     /// Whether this is a UDP socket, which now is closed.
     pub fn closes(&mut self, socket_id: u64, boot_ns: u64) -> bool {
         let Some(bound) = self.sockets.remove(&socket_id) else { return false };
-        bound.flows.into_iter().for_each(|ends| self.end((socket_id, ends), Some(boot_ns)));
+        for ends in bound.flows {
+            let key = (socket_id, ends);
+            // Only where all that it sent has arrived is what arrives later not its own.
+            let sent = self.flows.get(&key).map_or(0, |flow| flow.moved[0]);
+            self.asker_goes(ends.local_addr, ends.local_port, |(_, of), flow| {
+                of.local_port == ends.remote_port && flow.moved[1] >= sent
+            });
+            self.end(key, Some(boot_ns));
+        }
         true
+    }
+
+    /// Notes that whoever asked from this address has no socket any more, at those who answered and are such.
+    fn asker_goes(&mut self, address: [u8; 16], port: u16, is_such: impl Fn(&Key, &Flow) -> bool) {
+        let asked = self.asked_by.get(&port).filter(|_| port != 0);
+        for key in asked.into_iter().flatten() {
+            if is_unspecified(address) || key.1.remote_addr == address {
+                let flow = self.flows.get_mut(key);
+                flow.filter(|flow| is_such(key, flow)).into_iter().for_each(|flow| flow.asker_gone = true);
+            }
+        }
     }
 
     /// The pair of ends that a datagram belongs to.
@@ -120,11 +140,15 @@ impl Datagrams {
         self.end_silent(now_ns);
         let datagram = &Datagram { ends: self.ends_of(datagram), ..*datagram };
         let key = (datagram.socket_id, datagram.ends);
+        if !datagram.sent && self.flows.get(&key).is_some_and(|flow| flow.asker_gone) {
+            self.end(key, None);
+        }
         let mut flow = self.flows.remove(&key).unwrap_or_else(|| {
             self.ages.push_back((now_ns, key));
             self.begin(datagram, if datagram.sent { from_ns } else { now_ns })
         });
         flow.last_ns = flow.last_ns.max(now_ns);
+        flow.moved[usize::from(!datagram.sent)] += 1;
         self.flows.entry(key).insert_entry(flow).into_mut()
     }
 
@@ -160,23 +184,23 @@ impl Datagrams {
         (row.role, row.discovered) = (role, discovered);
         row.opened_boot_ns = (!discovered).then_some(began_ns as i64);
         if role == "server" {
-            let asking = (ends.remote_addr, ends.remote_port);
-            self.asked_by.entry(asking).or_default().insert((socket_id, ends));
+            self.asked_by.entry(ends.remote_port).or_default().insert((socket_id, ends));
         }
         let local = (address(ends.local_addr), ends.local_port);
         let remote = (ends.remote_port != 0).then(|| (address(ends.remote_addr), ends.remote_port));
         let socket = KnownSocket { row, local, remote, path: None };
-        Flow { socket, redacted: redact::Datagrams::default(), last_ns: began_ns, changed: true }
+        let redacted = redact::Datagrams::default();
+        Flow { socket, redacted, last_ns: began_ns, moved: [0; 2], asker_gone: false, changed: true }
     }
 
     /// A pair of ends has ended: at this time, or with its last datagram.
     fn end(&mut self, key: Key, closed_ns: Option<u64>) {
         let Some(mut flow) = self.flows.remove(&key) else { return };
-        let asking = (key.1.remote_addr, key.1.remote_port);
-        if let Some(of_one) = self.asked_by.get_mut(&asking) {
+        let port = key.1.remote_port;
+        if let Some(of_one) = self.asked_by.get_mut(&port) {
             of_one.remove(&key);
             if of_one.is_empty() {
-                self.asked_by.remove(&asking);
+                self.asked_by.remove(&port);
             }
         }
         if let Some(bound) = self.sockets.get_mut(&key.0) {
@@ -230,6 +254,11 @@ fn role(sent: bool, ends: &Ends) -> (&'static str, bool) {
 
 fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
+}
+
+/// Whether a socket with this address has any of its host's.
+fn is_unspecified(bytes: [u8; 16]) -> bool {
+    address(bytes).is_unspecified()
 }
 
 fn family(ends: &Ends) -> &'static str {
@@ -310,6 +339,29 @@ mod tests {
             assert_eq!(came(&mut datagrams, 7, ends(4001, 53), true, 20), 7);
             assert_ne!(came(&mut datagrams, 3, ends(53, 4001), false, 21), first);
             assert_eq!(rows(&mut datagrams)[0], (3, "server", 4001, Some(10), Some(10)));
+        }
+    }
+
+    #[test]
+    fn who_asks_from_a_port_of_one_that_is_gone_is_another() {
+        // Without an address or port of its own until it sends: its record tells neither.
+        let any = |port| Ends { local_addr: [0; 16], ..ends(port, 53) };
+        for (lost, closed_ns) in [(false, Some(12)), (true, None)] {
+            let mut datagrams = Datagrams::default();
+            datagrams.record(record(3, Ends { remote_port: 0, ..ends(53, 0) }), None);
+            datagrams.record(record(7, any(0)), None);
+            came(&mut datagrams, 7, any(4001), true, 5);
+            if lost {
+                came(&mut datagrams, 7, any(4001), true, 6);
+            }
+            let first = came(&mut datagrams, 3, ends(53, 4001), false, 10);
+            assert!(datagrams.closes(7, 11));
+            // It is answered although it is gone.
+            assert_eq!(came(&mut datagrams, 3, ends(53, 4001), true, 12), first);
+            // The server's end of the next question may be told first.
+            let second = came(&mut datagrams, 3, ends(53, 4001), false, 20);
+            assert_eq!(second == first, lost, "what is on its way may be that of the first");
+            assert_eq!(rows(&mut datagrams)[0], (3, "server", 4001, Some(10), closed_ns));
         }
     }
 
