@@ -67,6 +67,8 @@ enum State {
         bodyless: bool,
         /// The last call ended a line.
         line_end: bool,
+        /// The last call ended like a chunked body.
+        ended: bool,
     },
     Lost,
     Tunnel,
@@ -82,7 +84,7 @@ enum Content {
 
 impl State {
     fn lost_in_message(chunked: bool, bodyless: bool) -> State {
-        State::LostInMessage { chunked, bodyless, line_end: false }
+        State::LostInMessage { chunked, bodyless, line_end: false, ended: false }
     }
 }
 

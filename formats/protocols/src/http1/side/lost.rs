@@ -16,7 +16,7 @@ impl Side {
     /// Bytes of a message that we are lost in. The last of a call may show that it ends here.
     pub(super) fn lost_bytes(&mut self, known: Known<'_>, parts: &mut Vec<Part>) {
         let bytes = known.bytes;
-        let State::LostInMessage { chunked, bodyless, line_end } = &mut self.state else {
+        let State::LostInMessage { chunked, bodyless, line_end, ended } = &mut self.state else {
             return;
         };
         let framing = [CHUNKED_END, EMPTY_LINE, LINE_END];
@@ -31,6 +31,7 @@ impl Side {
             _ => (0, false),
         };
         *line_end = kept > 0;
+        *ended = ends && *chunked;
         self.push(What::Lost, (bytes.len() - kept) as u64, parts);
         self.push(What::Framing, kept as u64, parts);
         if ends {
@@ -50,6 +51,10 @@ impl Side {
             // A request's body may hold anything; but after a final answer the client has no reason to send it.
             State::Body { may_be_skipped: true, .. } => (exchanges.answered, Some(true)),
             State::LostInMessage { .. } if requests => (exchanges.answered, Some(false)),
+            // Another thread of a client may take an answer before the call that sent the request has returned.
+            State::LostInMessage { ended: true, .. } if !self.when.sent && !exchanges.awaits_response() => {
+                (true, Some(false))
+            }
             State::LostInMessage { .. } => (exchanges.awaits_head(), Some(false)),
             State::StartLine if !self.line.certain => {
                 let line = self.head.as_ref().map(|head| head.try_start_line(known.bytes, known.after));

@@ -99,6 +99,34 @@ fn an_answer_before_its_request_is_its_own_where_that_can_be() {
 }
 
 #[test]
+fn an_answer_before_its_request_is_found_behind_chunks_that_were_not_seen() {
+    for (received, found) in [(true, true), (false, false)] {
+        let mut framing = Connection::new();
+        let mut parts = Vec::new();
+        let mut tell = |direction, call, at_ns: i64| {
+            let call =
+                Call { sent: (direction == Requests) == received, times_ns: [at_ns, at_ns + 5], ..call };
+            framing.call(direction, call, None, &mut parts);
+        };
+        tell(Requests, whole(GET), 0);
+        tell(Responses, whole(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), 10);
+        let chunks = [&b"3\r\nabc\r\n".repeat(100)[..], b"0\r\n\r\n"].concat();
+        tell(Responses, cut(&chunks, 64, 8), 20);
+        tell(Responses, whole(OK), 40);
+        // Its call began before.
+        tell(Requests, whole(GET), 38);
+        tell(Requests, whole(HEAD), 50);
+        tell(Responses, whole(BARE), 60);
+        let statuses = parts
+            .iter()
+            .filter(|part| matches!(&part.what, What::HeadEnd(info) if info.status.code.is_some()));
+        assert_eq!(statuses.count(), if found { 3 } else { 2 }, "{parts:?}");
+        let end = 2 * GET.len() + HEAD.len();
+        assert_eq!(ends(&parts).iter().filter(|(at, _)| *at == end as u64).count(), 1, "{parts:?}");
+    }
+}
+
+#[test]
 fn a_body_after_an_answer_to_an_unknown_request_is_told_by_its_bytes() {
     let unknown = (Requests, &b"\0"[..]);
     let (first, second) = OK.split_at(OK.len() - 2);
