@@ -52,6 +52,8 @@ pub struct SocketPipeline {
     datagrams: bool,
     /// It is a TLS session.
     session: bool,
+    /// When the socket that it is on changed its state last, ns.
+    carrier_ns: i64,
     /// Of datagrams whose other end was recorded, too: one is known there by its bytes, since some may never have arrived.
     by_bytes: bool,
     /// Of datagrams: when the socket was closed, or silent for good. Of a TLS session when it was freed, or its process ended.
@@ -89,6 +91,7 @@ impl SocketPipeline {
             datagrams: socket.datagrams,
             by_bytes: socket.datagrams && socket.peer.is_some(),
             session: socket.session.is_some(),
+            carrier_ns: i64::MIN,
             over_ns: socket.closed_ns.filter(|_| socket.datagrams || socket.session.is_some()),
             refused_ns: None,
         }
@@ -156,7 +159,7 @@ impl SocketPipeline {
             rcv_nxt: taken,
             ..*change
         };
-        self.last_ns = now_ns;
+        (self.last_ns, self.carrier_ns) = (now_ns, now_ns);
         self.ending.change(now_ns, &own);
         if matches!(change.new, FIN_WAIT1 | LAST_ACK) {
             self.says_no_more(now_ns, sink);
@@ -329,6 +332,13 @@ impl SocketPipeline {
             if way == IoDirection::Out {
                 self.ending.refused_ns.get_or_insert(event.boot_ns);
             }
+        }
+        if way == IoDirection::Out
+            && event.enter_ns() < self.carrier_ns
+            && let Some(acknowledged) = &mut self.ending.acknowledged
+        {
+            // Another thread closed before this call returned: its bytes were not counted, and are no more under way.
+            *acknowledged = acknowledged.wrapping_add(event.done_bytes as u32);
         }
         if self.datagrams && event.errno == ECONNREFUSED {
             self.refused_ns = Some(event.boot_ns);

@@ -130,3 +130,28 @@ fn whoever_leaves_is_told_by_the_socket_below() {
     };
     assert_eq!(outcome(server_leaves), ["client server_closed", "server server_closed"]);
 }
+
+/// A goroutine that was in the call when the other one closed: on busy CPUs it is told last.
+#[test]
+fn an_answer_that_is_told_after_the_end_was_taken() {
+    for client_is_recorded in [true, false] {
+        let mut world = World::new();
+        let (tcp, session) = secured(&mut world);
+        for socket in [tcp.client, session.client] {
+            world.sockets[socket].recorded = client_is_recorded;
+        }
+        request(&mut world, (tcp, session), GET);
+        let began_ns = world.now_ns;
+        world.respond(tcp, RECORD);
+        world.receive(session.client, OK);
+        free(&mut world, session.client);
+        world.close(tcp);
+        world.wait(MS);
+        let duration_ns = world.now_ns - began_ns;
+        world.send(session.server, OK).duration_ns = duration_ns;
+        free(&mut world, session.server);
+        let spans: Vec<_> = told(&world).into_iter().filter(|span| span.contains(" http ")).collect();
+        assert_eq!(spans.len(), 1 + usize::from(client_is_recorded), "{spans:?}");
+        assert!(spans.iter().all(|span| span.contains(" ok ")), "{spans:?}");
+    }
+}
