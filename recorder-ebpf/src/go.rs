@@ -7,13 +7,13 @@
 use crate::{
     filter::is_recorded,
     kernel::{config, current_task, field},
-    maps::{GO_PROCESSES, GO_ROUTINES, IGNORED, NEW_TLS_THREAD, Routine, TlsThread, form},
+    maps::{Entry, GO_PROCESSES, GO_ROUTINES, IGNORED, NEW_TLS_THREAD, Routine, TlsThread, form},
     regs::UserRegs,
     ring::count_loss,
     sockets::{forget_beyond, known},
     task_id::TaskId,
-    tls::{Asked, has_moved, is_left_alone, note, result},
-    tls_sessions::{HOLE, announce, begins_now, find, key, meet, tie},
+    tls::{self, Asked, has_moved, is_left_alone, note, result},
+    tls_sessions::{HOLE, announce, begins_now, call_begins, call_ends, ends_later, find, key, meet, tie},
 };
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use retrospan_formats::event::{Kind, loss, role};
@@ -96,12 +96,12 @@ pub fn begins(regs: UserRegs, kind: Kind) {
         moved_at: stack.high,
         ..Asked::plain(conn)
     };
-    enters(g, task_id, (number, entry.socket_id), depth, &asked);
+    enters(g, task_id, (number, entry), depth, &asked);
 }
 
-/// Notes the goroutine's call on the session with this key and id.
+/// Notes the goroutine's call on the session with this key.
 #[inline(always)]
-fn enters(g: u64, task_id: TaskId, session: (u64, u64), depth: u64, asked: &Asked) {
+fn enters(g: u64, task_id: TaskId, (key, entry): (u64, &mut Entry), depth: u64, asked: &Asked) {
     let who = Routine { g, tgid: task_id.pid.into() };
     if GO_ROUTINES.insert(who, &NEW_TLS_THREAD, 0).is_err() {
         count_loss(loss::TLS_MAP);
@@ -109,8 +109,9 @@ fn enters(g: u64, task_id: TaskId, session: (u64, u64), depth: u64, asked: &Aske
     }
     let _ = GO_PROCESSES.insert(task_id.pid, 1, 0);
     if let Some(thread) = routine(g, task_id.pid) {
-        note(thread, session, task_id, asked);
+        note(thread, (key, entry.socket_id), task_id, asked);
         thread.stack = depth;
+        call_begins(entry);
     }
 }
 
@@ -125,15 +126,28 @@ pub fn returns(regs: UserRegs) {
     if thread.stack == 0 || thread.stack != stack.high.wrapping_sub(regs.stack()) || is_left_alone(task_id) {
         return;
     }
-    moved(thread, task_id, stack, regs.go0());
+    if let Some(entry) = known(thread.call.sk).filter(|entry| entry.socket_id == thread.call.socket_id) {
+        moved(entry, thread, task_id, stack, regs.go0());
+        if call_ends(entry) {
+            tls::ends(entry.inode, false);
+        }
+    }
     let _ = GO_ROUTINES.remove(Routine { g, tgid: task_id.pid.into() });
 }
 
+/// The connection is closed. Other goroutines' calls on it may be under way: what they move counts until they return.
 #[inline(always)]
-fn moved(thread: &mut TlsThread, task_id: TaskId, stack: Stack, bytes: u64) {
-    let Some(entry) = known(thread.call.sk).filter(|entry| entry.socket_id == thread.call.socket_id) else {
+pub fn closes(conn: u64) {
+    if let Some(entry) = find(conn, TaskId::current().pid)
+        && ends_later(entry)
+    {
         return;
-    };
+    }
+    tls::ends(conn, false);
+}
+
+#[inline(always)]
+fn moved(entry: &mut Entry, thread: &mut TlsThread, task_id: TaskId, stack: Stack, bytes: u64) {
     tie(entry, thread.carrier, thread.carrier_verdict as u8, thread.several != 0);
     if thread.call.kind == 0 || (bytes as i64) <= 0 || !is_recorded(entry) {
         return;
@@ -177,6 +191,6 @@ pub fn is_begun(regs: UserRegs, role: u8) {
     if let Some(entry) = meet(conn, task_id, role, false)
         && entry.verdict != IGNORED
     {
-        enters(g, task_id, (number, entry.socket_id), depth, &Asked { role, ..Asked::plain(conn) });
+        enters(g, task_id, (number, entry), depth, &Asked { role, ..Asked::plain(conn) });
     }
 }

@@ -310,9 +310,11 @@ pub struct Entry {
     /// When the round-trip time, or of a listener what it dropped, was looked at last, in units of 2^20 ns; 0: never.
     /// Of a Unix socket or TLS session the position of the next byte sent.
     pub sampled: u32,
-    /// When the former was written down last, in the same units, and what it was, us. Of a listener, what it had dropped.
-    /// Of a Unix socket or TLS session the position of the next byte received, and of the former how many sends and, in the upper half, receives are under way.
+    /// When the former was written down last, in the same units. Of a listener, what it had dropped. Of a Unix socket or TLS
+    /// session the position of the next byte received.
     pub written: u32,
+    /// The round-trip time then, us. Of a Unix socket how many sends and, in the upper half, receives are under way; of a TLS
+    /// session the calls that are, as `tls_sessions` has it.
     pub rtt_us: u32,
 }
 

@@ -79,6 +79,6 @@ programs! {
     "uprobe" go_read(c) go::begins(c, Kind::Receive);
     "uprobe" go_client(c) go::is_begun(c, role::CLIENT);
     "uprobe" go_server(c) go::is_begun(c, role::SERVER);
-    "uprobe" go_close(c) tls::ends(c.go0(), false);
+    "uprobe" go_close(c) go::closes(c.go0());
     "uprobe" go_return(c) go::returns(c);
 }

@@ -4,7 +4,7 @@
 //! it: user space takes those of ended processes out of there, since nothing in the kernel tells of a session's end then.
 
 use crate::{
-    atomics::fetch_increment,
+    atomics::{fetch_add, fetch_increment},
     filter::{Matches, process_matches},
     kernel::{config, current_task},
     maps::{
@@ -25,6 +25,9 @@ pub const FIRST: u32 = 1;
 const SEVERAL: u8 = 1 << 0;
 /// [`Entry::uncounted`]: some of its data was not seen, so positions are not known.
 pub const HOLE: u8 = 1 << 1;
+
+/// [`Entry::rtt_us`]: it has ended, but calls on it are under way, whose number the other bits are.
+const ENDED: u32 = 1 << 31;
 
 /// What a session is known by among sockets: no address of the kernel's, of which the upper 16 bits are the same, and even. Different
 /// ones may have the same number, so the entry says whose it is.
@@ -94,6 +97,30 @@ pub fn begins_now(entry: &mut Entry, role: u8) {
         entry.flags = (entry.flags & !DISCOVERED) | FROM_START;
         entry.opened_ns = now_ns();
     }
+}
+
+/// A call on it begins, which may still be under way when it ends.
+#[inline(always)]
+pub fn call_begins(entry: &mut Entry) {
+    // SAFETY (here and below): a field of a map's value that is only changed so.
+    unsafe { fetch_add(&raw mut entry.rtt_us, 1) };
+}
+
+/// Such a call ends. Whether it was the last one on a session that has ended.
+#[inline(always)]
+pub fn call_ends(entry: &mut Entry) -> bool {
+    let before = unsafe { fetch_add(&raw mut entry.rtt_us, u32::MAX) };
+    before == ENDED | 1
+}
+
+/// It ends. Whether such calls are under way, the last of which ends it.
+#[inline(always)]
+pub fn ends_later(entry: &mut Entry) -> bool {
+    if entry.rtt_us & ENDED != 0 {
+        return true;
+    }
+    let before = unsafe { fetch_add(&raw mut entry.rtt_us, ENDED) };
+    before != 0
 }
 
 /// Takes in which socket a call of the session was on: `carrier`, with this verdict, and whether it was on others, too.
